@@ -1,0 +1,53 @@
+"""Dice, cross-entropy and their sum, by name, from logits.
+
+Void pixels (class index `VOID`) count in no loss. One logit is a binary set and takes the sigmoid; several take the softmax.
+"""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from limner.labels import VOID
+
+SMOOTHING_PX = 1.0
+"""Added above and below in Dice: an empty mask that is predicted empty costs nothing, and gradients stay finite."""
+
+Loss = Callable[[Float[Tensor, "b k h w"], UInt8[Tensor, "b h w"]], Float[Tensor, ""]]
+
+
+def dice_loss(logits: Float[Tensor, "b k h w"], target: UInt8[Tensor, "b h w"]) -> Float[Tensor, ""]:
+    """1 - soft Dice of each image and class, averaged (arXiv:1606.04797, without the squares)."""
+    logits, valid = logits.float(), (target != VOID).unsqueeze(1)
+    probabilities = (logits.sigmoid() if logits.shape[1] == 1 else logits.softmax(1)) * valid
+    truth = _one_hot(target, logits.shape[1]) * valid  # (b, k, h, w)
+    overlap = (probabilities * truth).sum((2, 3))
+    total = probabilities.sum((2, 3)) + truth.sum((2, 3))
+    return 1 - ((2 * overlap + SMOOTHING_PX) / (total + SMOOTHING_PX)).mean()
+
+
+def cross_entropy_loss(logits: Float[Tensor, "b k h w"], target: UInt8[Tensor, "b h w"]) -> Float[Tensor, ""]:
+    """Mean cross-entropy of the pixels that are not void, in nats."""
+    logits, valid = logits.float(), target != VOID
+    if logits.shape[1] == 1:
+        per_pixel = F.binary_cross_entropy_with_logits(logits[:, 0], (target == 1).float(), reduction="none")
+    else:
+        per_pixel = F.cross_entropy(logits, target.masked_fill(~valid, 0).long(), reduction="none")
+    return (per_pixel * valid).sum() / valid.sum().clamp(min=1)
+
+
+def dice_cross_entropy_loss(logits: Float[Tensor, "b k h w"], target: UInt8[Tensor, "b h w"]) -> Float[Tensor, ""]:
+    """The sum of the two: Dice follows the score, cross-entropy gives a gradient everywhere (arXiv:1809.10486)."""
+    return dice_loss(logits, target) + cross_entropy_loss(logits, target)
+
+
+LOSSES: dict[str, Loss] = {"dice": dice_loss, "cross-entropy": cross_entropy_loss, "dice+cross-entropy": dice_cross_entropy_loss}
+
+
+def _one_hot(target: UInt8[Tensor, "b h w"], logits: int) -> Float[Tensor, "b k h w"]:
+    if logits == 1:
+        return (target == 1).float().unsqueeze(1)
+    classes = torch.arange(logits, device=target.device, dtype=torch.uint8).view(1, -1, 1, 1)
+    return (target.unsqueeze(1) == classes).float()

@@ -1,0 +1,166 @@
+"""The typed, frozen settings of one run: TOML in, --set overrides, TOML record out."""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from limner.errors import LimnerError
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+PositiveInt = Annotated[int, Field(gt=0)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataSettings(_Section):
+    size_px: Annotated[tuple[PositiveInt, PositiveInt], Field(description="height and width that every image is brought to")] = (256, 256)
+    validation_fraction: Annotated[Fraction, Field(description="share kept for validation where the layout has no split")] = 0.1
+    test_fraction: Annotated[Fraction, Field(description="share kept for the test where the layout has no split")] = 0.2
+
+
+class ModelSettings(_Section):
+    preset: Annotated[Literal["tutorial"], Field(description="the member of the U-Net family")] = "tutorial"
+    width: Annotated[PositiveInt, Field(description="channels of the first block; each level below has twice as many")] = 32
+    levels: Annotated[int, Field(ge=0, le=8, description="how often the image is halved")] = 4
+    kernel: Annotated[Literal[1, 3, 5, 7], Field(description="side of the convolutions, in px")] = 3
+    encoder_convolutions: Annotated[PositiveInt, Field(description="convolutions in each block on the way down")] = 2
+    decoder_convolutions: Annotated[PositiveInt, Field(description="convolutions in each block on the way up")] = 3
+    activation: Annotated[Literal["relu", "leaky-relu", "gelu"], Field(description="after each normalisation")] = "relu"
+    norm: Annotated[Literal["batch", "none"], Field(description="normalisation after each convolution")] = "batch"
+    skip: Annotated[Literal["concat", "add"], Field(description="how a decoder block takes the encoder's output")] = "concat"
+
+
+class AugmentSettings(_Section):
+    flip: Annotated[Fraction, Field(description="probability of a horizontal mirror")] = 0.5
+    upside_down: Annotated[Fraction, Field(description="probability of a vertical mirror")] = 0.5
+    rotate_degrees: Annotated[float, Field(ge=0, le=180, description="largest turn either way")] = 180.0
+    scale: Annotated[Fraction, Field(description="largest change of size, as a share")] = 0.25
+    shift: Annotated[Fraction, Field(description="largest shift, as a share of the side")] = 0.1
+    elastic: Annotated[Fraction, Field(description="largest elastic displacement, as a share of the side")] = 0.02
+    brightness: Annotated[Fraction, Field(description="largest change of brightness, of the full range")] = 0.1
+    contrast: Annotated[Fraction, Field(description="largest change of contrast, as a share")] = 0.2
+    colour: Annotated[Fraction, Field(description="largest change of saturation and colour balance, as a share")] = 0.2
+    blur: Annotated[Fraction, Field(description="largest share of a 3 px blur that is mixed in")] = 0.5
+    noise: Annotated[Fraction, Field(description="largest standard deviation of the noise, of the full range")] = 0.02
+
+
+class TrainSettings(_Section):
+    seed: Annotated[int, Field(ge=0, lt=2**31, description="of weights, order, augmentation and split")] = 0
+    device: Annotated[Literal["cpu", "cuda", "mps"], Field(description="where the network runs")] = "cpu"
+    precision: Annotated[Literal["float32", "bfloat16"], Field(description="of the network's arithmetic; weights stay float32")] = "float32"
+    epochs: Annotated[PositiveInt, Field(description="passes over the training images")] = 50
+    minutes: Annotated[Positive | None, Field(description="the time that the whole run may take; shortens or lengthens the schedule")] = None
+    batch_size: Annotated[PositiveInt, Field(description="images in one step")] = 16
+    loss: Annotated[Literal["dice", "cross-entropy", "dice+cross-entropy"], Field(description="what is minimised")] = "dice+cross-entropy"
+    optimiser: Annotated[Literal["adam", "adamw"], Field(description="adam, or adam with decoupled weight decay")] = "adamw"
+    learning_rate: Annotated[Positive, Field(description="the highest, reached after the warm-up")] = 3e-3
+    weight_decay: Annotated[float, Field(ge=0, description="of adamw, on convolution weights")] = 1e-2
+    warm_up: Annotated[Fraction, Field(description="share of the schedule in which the rate rises")] = 0.05
+    decay: Annotated[Literal["cosine", "polynomial", "step", "none"], Field(description="how the rate falls after the warm-up")] = "cosine"
+    average: Annotated[Fraction, Field(description="decay of the weights' moving average, which is the model; 0 is off")] = 0.99
+    clip: Annotated[Positive, Field(description="largest norm of the gradient")] = 1.0
+    patience: Annotated[PositiveInt, Field(description="epochs without a better validation Dice until training stops")] = 20
+
+
+class Recipe(_Section):
+    """The settings of one run. `recipe.data.model_fields_set` and its like name what the user chose; the plan chooses the rest."""
+
+    data: DataSettings = DataSettings()
+    model: ModelSettings = ModelSettings()
+    augment: AugmentSettings = AugmentSettings()
+    train: TrainSettings = TrainSettings()
+
+    def chosen(self) -> set[str]:
+        """The keys that were given, such as "train.epochs"."""
+        return {f"{name}.{key}" for name in self.model_fields_set for key in getattr(self, name).model_fields_set}
+
+    def replace(self, values: Mapping[str, Any]) -> "Recipe":
+        """This recipe with some keys replaced, such as {"train.epochs": 40}; validated again."""
+        table = self.model_dump(exclude_unset=True)
+        for key, value in values.items():
+            section, _, name = key.partition(".")
+            table.setdefault(section, {})[name] = value
+        return parse_recipe(table)
+
+
+def load_recipe(path: Path | None, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe TOML and apply `--set section.key=value` overrides; all problems are reported at once.
+
+    Raises LimnerError for a file that cannot be read, an unknown key or a value out of range.
+    """
+    table: dict[str, Any] = {}
+    if path is not None:
+        try:
+            table = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise LimnerError(f"the recipe {path} cannot be read: {error}. Give a TOML file such as the recipe.toml of a run.") from error
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        section, dot, name = key.strip().partition(".")
+        if not (equals and dot and name) or not isinstance(table.setdefault(section, {}), dict):
+            raise LimnerError(f"--set {override} is no setting. Write section.key=value, for example --set train.epochs=40.")
+        table[section][name] = _toml_value(text.strip())
+    return parse_recipe(table)
+
+
+def parse_recipe(table: Mapping[str, Any]) -> Recipe:
+    """A recipe from a table of sections. Raises LimnerError naming every unknown key and wrong value."""
+    try:
+        return Recipe.model_validate(table)
+    except ValidationError as error:
+        lines = [_explain(problem["type"], problem["loc"], problem["msg"], problem["input"]) for problem in error.errors()]
+        raise LimnerError("the recipe has " + ("a problem" if len(lines) == 1 else f"{len(lines)} problems") + ":\n" + "\n".join(lines)) from error
+
+
+def recipe_keys() -> dict[str, str]:
+    """Every key with its description, in order."""
+    keys = {}
+    for section, field in Recipe.model_fields.items():
+        assert isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+        keys |= {f"{section}.{name}": str(inner.description) for name, inner in field.annotation.model_fields.items()}
+    return keys
+
+
+def dump_recipe(recipe: Recipe, reasons: Mapping[str, str]) -> str:
+    """The recipe as TOML, with the reason of each planned value as a comment."""
+    lines = []
+    for section, values in recipe.model_dump(exclude_none=True).items():
+        lines.append(f"[{section}]")
+        for name, value in values.items():
+            reason = reasons.get(f"{section}.{name}")
+            lines.append(f"{name} = {_to_toml(value)}" + (f"  # {reason}" if reason else ""))
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _explain(kind: str, location: tuple[int | str, ...], message: str, value: object) -> str:
+    key = ".".join(str(part) for part in location[:2])
+    if kind == "extra_forbidden":
+        import difflib
+
+        near = difflib.get_close_matches(key, recipe_keys(), n=1, cutoff=0.5)
+        return f"  {key} is no key of a recipe." + (f" Did you mean {near[0]}?" if near else " The keys stand in docs/recipe.md.")
+    return f"  {key} = {value!r}: {message[0].lower()}{message[1:]}."
+
+
+def _toml_value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _to_toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return f'"{value}"'
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(_to_toml(item) for item in value) + "]"
+    return repr(value)

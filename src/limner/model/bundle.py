@@ -1,0 +1,123 @@
+"""A model file: weights, recipe, labels, preprocessing and scores, self-describing and pickle-free.
+
+The file is safetensors. safetensors does not notice a flipped bit, so a SHA-256 over tensors and metadata is kept in it.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from limner.data.preprocess import Preprocessing
+from limner.errors import LimnerError
+from limner.labels import Labels
+from limner.model.presets import build
+from limner.model.unet import UNet
+from limner.recipe import Recipe, parse_recipe
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """All that is needed to use a model, and what it is known to reach."""
+
+    recipe: Recipe
+    labels: Labels
+    preprocessing: Preprocessing
+    weights: Mapping[str, Tensor]
+    scores: Mapping[str, float] = field(default_factory=dict)
+    train_digest: str = ""
+    """Of the ids it was trained on; see `splits.digest`."""
+
+    def network(self) -> UNet:
+        """The network with these weights, ready to predict."""
+        network = build(self.recipe.model, channels=3, classes=self.labels.logits)
+        network.load_state_dict(dict(self.weights))
+        return network.eval()
+
+    def save(self, path: Path) -> None:
+        """Write the bundle atomically."""
+        about = {
+            "format": FORMAT,
+            "recipe": self.recipe.model_dump(),
+            "labels": asdict(self.labels),
+            "preprocessing": asdict(self.preprocessing),
+            "scores": dict(self.scores),
+            "train_digest": self.train_digest,
+        }
+        write_tensors(path, self.weights, about)
+
+    @classmethod
+    def load(cls, path: Path | str) -> "Bundle":
+        """Read a bundle. Raises LimnerError for a file that is missing, damaged or no model of limner's."""
+        weights, about = read_tensors(Path(path))
+        if about.get("format") != FORMAT:
+            raise LimnerError(f"{path} has the format {about.get('format')}. This limner reads format {FORMAT}: use the version that wrote it.")
+        labels, prepared = about["labels"], about["preprocessing"]
+        return cls(
+            parse_recipe(about["recipe"]),
+            Labels(tuple(labels["names"]), tuple(labels["values"]), tuple(labels["void_values"])),
+            Preprocessing(tuple(prepared["size_px"]), tuple(prepared["mean"]), tuple(prepared["std"])),
+            weights,
+            about["scores"],
+            about["train_digest"],
+        )
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
+    """Write tensors and a JSON description: temporary file, fsync, rename, fsync of the folder.
+
+    Raises LimnerError where the disk does not take it; what stood at `path` is then untouched.
+    """
+    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    text = json.dumps(about, sort_keys=True)
+    content = save(contiguous, {"limner": text, "sha256": _digest(contiguous, text)})
+    temporary = path.with_name(path.name + ".part")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        os.fsync(folder)
+        os.close(folder)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise LimnerError(f"{path} could not be written ({error.strerror}); {len(content) / 1e6:.1f} MB are needed. Free some space and go on.") from error
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what `write_tensors` wrote. Raises LimnerError where it is missing, foreign, or differs by a single bit."""
+    if not path.is_file():
+        raise LimnerError(f"{path} is no file. Give the model.safetensors of a run.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - the handle is no mapping
+            metadata = file.metadata() or {}
+    except (SafetensorError, OSError, UnicodeDecodeError) as error:
+        raise LimnerError(f"{path} is damaged or no safetensors file ({error}). Take another copy.") from error
+    if "limner" not in metadata or "sha256" not in metadata:
+        raise LimnerError(f"{path} was not written by limner. Give the model.safetensors of a run.")
+    if _digest(tensors, metadata["limner"]) != metadata["sha256"]:
+        raise LimnerError(f"{path} is damaged: its content does not match its SHA-256. Take another copy.")
+    about: dict[str, Any] = json.loads(metadata["limner"])
+    return tensors, about
+
+
+def _digest(tensors: Mapping[str, Tensor], text: str) -> str:
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

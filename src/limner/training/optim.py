@@ -1,0 +1,32 @@
+"""Optimiser and learning-rate schedule."""
+
+import math
+
+import torch
+from torch import nn
+
+from limner.recipe import TrainSettings
+
+
+def optimiser(network: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
+    """Adam (arXiv:1412.6980) or AdamW (arXiv:1711.05101), fused; norms and biases do not decay."""
+    kernels = [parameter for parameter in network.parameters() if parameter.ndim > 1]
+    others = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
+    decay = settings.weight_decay if settings.optimiser == "adamw" else 0.0
+    groups = [{"params": kernels, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
+    kind = torch.optim.AdamW if settings.optimiser == "adamw" else torch.optim.Adam
+    return kind([group for group in groups if group["params"]], lr=settings.learning_rate, fused=settings.device != "mps")
+
+
+def learning_rate(progress: float, settings: TrainSettings) -> float:
+    """The rate at a share of the schedule, 0..1: a straight rise over the warm-up, then the decay."""
+    if progress < settings.warm_up:
+        return settings.learning_rate * max(progress / settings.warm_up, 0.01)
+    fallen = min((progress - settings.warm_up) / max(1 - settings.warm_up, 1e-9), 1.0)
+    factors = {
+        "cosine": 0.5 * (1 + math.cos(math.pi * fallen)),
+        "polynomial": (1 - fallen) ** 0.9,
+        "step": 0.1 ** int(fallen * 3),
+        "none": 1.0,
+    }
+    return settings.learning_rate * max(factors[settings.decay], 1e-3)

@@ -41,7 +41,7 @@ class Validation:
     """An epoch has ended and the averaged weights were scored at the working size."""
 
     epoch: int
-    loss: float
+    loss: float | None
     mean_dice: float
     best: bool
     seconds: float
@@ -67,6 +67,7 @@ class State:
     epoch: int = 0
     step: int = 0
     progress: float = 0.0
+    updates: int = 0
     best_dice: float = -1.0
     best_epoch: int = 0
     best_weights: dict[str, Tensor] = field(default_factory=dict)
@@ -93,34 +94,47 @@ def fit(
     """
     settings = recipe.train
     standardise = _standardiser(preprocessing, settings.device)
-    budget = None if seconds_left is None else max(seconds_left(), 1e-9) / max(1 - state.progress, 1e-9)
+    clock = None if seconds_left is None else _Clock(seconds_left, state.progress)
     while True:
+        if reason := _finished(state, settings, clock is not None):
+            yield Stopped(reason)
+            return
         losses = []
         for images, masks in batches.epoch(state.epoch, state.step):
-            state.progress = _progress(state, len(batches), settings.epochs, budget, seconds_left)
             rate = learning_rate(state.progress, settings)
-            loss = _train_step(state, standardise(images), masks, settings, rate)
-            losses.append(loss)
+            losses.append(_train_step(state, standardise(images), masks, settings, rate))
             state.step += 1
-            yield Step(state.epoch + 1, state.step, len(batches), state.progress, rate, len(images), loss)
-            if state.progress >= 1:
+            state.progress = clock.progress() if clock else (state.epoch + state.step / len(batches)) / settings.epochs
+            yield Step(state.epoch + 1, state.step, len(batches), state.progress, rate, len(images), losses[-1])
+            if clock and state.progress >= 1:
                 break
-        over = state.progress >= 1 if budget is not None else state.epoch + 1 >= settings.epochs
         state.epoch, state.step = state.epoch + 1, 0
-        yield _validated(state, validation, standardise, labels, torch.stack(losses).mean() if losses else torch.tensor(0.0), settings)
-        if over:
-            state.progress = 1.0
-            yield Stopped("the schedule is complete")
-            return
-        if state.epoch - state.best_epoch >= settings.patience:
-            yield Stopped(f"no better validation Dice for {settings.patience} epochs")
-            return
+        validated = _validated(state, validation, standardise, labels, losses, settings)
+        if clock:
+            clock.reserve_seconds = 1.2 * validated.seconds
+        yield validated
 
 
-def _progress(state: State, steps: int, epochs: int, budget: float | None, seconds_left: Callable[[], float] | None) -> float:
-    if budget is None or seconds_left is None:
-        return (state.epoch * steps + state.step) / (epochs * steps)
-    return min(max(1 - seconds_left() / budget, state.progress), 1.0)
+def _finished(state: State, settings: TrainSettings, by_clock: bool) -> str | None:
+    """Why training ends before this epoch, if it does."""
+    if state.step == 0 and (state.progress >= 1 if by_clock else state.epoch >= settings.epochs):
+        return "the time is used" if by_clock else "the schedule is complete"
+    if state.step == 0 and state.epoch - state.best_epoch >= settings.patience:
+        return f"no better validation Dice for {settings.patience} epochs"
+    return None
+
+
+class _Clock:
+    """Progress through a schedule that follows a time budget instead of epochs."""
+
+    def __init__(self, seconds_left: Callable[[], float], progress: float) -> None:
+        self._seconds_left, self._reached, self.reserve_seconds = seconds_left, progress, 0.0
+        self._whole = max(seconds_left(), 1e-9) / max(1 - progress, 1e-9)
+
+    def progress(self) -> float:
+        left = max(self._seconds_left() - self.reserve_seconds, 0.0)
+        self._reached = min(max(1 - left / self._whole, self._reached), 1.0)
+        return self._reached
 
 
 def _train_step(
@@ -136,6 +150,7 @@ def _train_step(
     loss.backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(state.network.parameters(), settings.clip)
     state.optimiser.step()
+    state.updates += 1
     _follow(state, settings.average)
     return loss.detach()
 
@@ -148,8 +163,7 @@ def autocast(settings: TrainSettings) -> AbstractContextManager[object]:
 @torch.no_grad()
 def _follow(state: State, decay: float) -> None:
     """Move the averaged weights towards the network's, quickly at first."""
-    taken = len(state.optimiser.state) and int(next(iter(state.optimiser.state.values()))["step"]) if state.network.training and decay else 0
-    weight = 1 - min(decay, (1 + taken) / (10 + taken)) if decay else 1.0
+    weight = 1 - min(decay, (1 + state.updates) / (10 + state.updates)) if decay else 1.0
     torch._foreach_lerp_(list(state.average.parameters()), list(state.network.parameters()), weight)
     for mean, value in zip(state.average.buffers(), state.network.buffers(), strict=True):
         mean.lerp_(value, weight) if mean.is_floating_point() else mean.copy_(value)
@@ -166,13 +180,13 @@ def _validated(
     validation: Standardised,
     standardise: Callable[[Float[Tensor, "b c h w"]], Float[Tensor, "b c h w"]],
     labels: Labels,
-    loss: Float[Tensor, ""],
+    losses: list[Tensor],
     settings: TrainSettings,
 ) -> Validation:
     began = time.perf_counter()
     mean_dice = validate(state.average, validation, standardise, labels, settings)
-    train_loss = float(loss)
-    if not np.isfinite(train_loss):
+    train_loss = float(torch.stack(losses).mean()) if losses else None
+    if train_loss is not None and not np.isfinite(train_loss):
         raise LimnerError(
             f"the loss became {train_loss} in epoch {state.epoch}. The best model so far is kept. Lower train.learning_rate, or set train.precision=float32."
         )

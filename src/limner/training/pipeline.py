@@ -1,4 +1,4 @@
-"""train: a folder of images and masks becomes a model; the pipeline from scan to fit."""
+"""A folder of images and masks becomes a model: the pipeline from scan to fit."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -14,7 +14,7 @@ from limner.labels import Labels
 from limner.recipe import Recipe
 from limner.training.loop import Event
 from limner.training.plan import Plan, plan
-from limner.training.run import Ingredients, Run, SecondsLeft, new_folder
+from limner.training.run import Ingredients, Run, new_folder
 
 Progress = Callable[[str], Callable[[Iterable[object], int], Iterable[object]]]
 """Gives the wrapper of one named stage's iteration, which draws its bar."""
@@ -58,5 +58,19 @@ def _go(run: Run, recipe: Recipe, sides: dict[Split, list[Sample]], labels: Labe
     validation = prepare(sides["val"], labels, recipe.data.size_px, progress("preparing validation"))
     mean, std = measure(train.images)
     ingredients = Ingredients(recipe, labels, Preprocessing(recipe.data.size_px, mean, std), train, validation, digest(sides["train"]))
-    minutes = recipe.train.minutes
-    return run.train(ingredients, SecondsLeft(minutes, began) if minutes else None)
+    return run.train(ingredients, began)
+
+
+def train(data: Path | str, recipe: Recipe | None = None, folder: Path | str | None = None) -> Run:
+    """Train on a folder of images and masks, quietly, and give the run, whose `model` is the path of the best model.
+
+    Raises LimnerError as `start` does.
+    """
+    run, events = start(Path(data), recipe or Recipe(), Path(folder) if folder else None, lambda planned: None, _silent)
+    for _ in events:
+        pass
+    return run
+
+
+def _silent(stage: str) -> Callable[[Iterable[object], int], Iterable[object]]:
+    return lambda iterable, total: iterable

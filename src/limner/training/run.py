@@ -76,10 +76,10 @@ class Run:
         """The dataset that the run was begun with."""
         return Path(json.loads((self.folder / "receipt.json").read_text(encoding="utf-8"))["data"])
 
-    def train(self, ingredients: Ingredients, seconds_left: "SecondsLeft | None" = None) -> Iterator[Event]:
+    def train(self, ingredients: Ingredients, began: float) -> Iterator[Event]:
         """Train, or go on from the checkpoint; every event is logged, and the best model so far is always in the folder.
 
-        Raises LimnerError where the checkpoint is damaged or belongs to another recipe.
+        `began` is the moment of the monotonic clock from which a time budget counts. Closing the generator saves. Raises LimnerError where the checkpoint is damaged or belongs to another recipe.
         """
         recipe = ingredients.recipe
         torch.manual_seed(recipe.train.seed)
@@ -87,6 +87,8 @@ class Run:
         if self.checkpoint.exists():
             self._restore(state, recipe)
         batches = Batches(ingredients.train, recipe.train.batch_size, recipe.augment, recipe.train.seed, torch.device(recipe.train.device))
+        minutes = recipe.train.minutes
+        seconds_left = SecondsLeft(minutes * 60 * (1 - state.progress), began) if minutes else None
         events = fit(state, batches, ingredients.validation, ingredients.preprocessing, ingredients.labels, recipe, seconds_left)
         saved = time.monotonic()
         with (self.folder / "events.jsonl").open("a", encoding="utf-8") as log:
@@ -101,7 +103,7 @@ class Run:
                         self._save(state, recipe)
                         saved = time.monotonic()
                     yield event
-            except (KeyboardInterrupt, GeneratorExit):
+            except GeneratorExit:  # at a yield the state is whole, as it need not be in the middle of a step
                 self._save(state, recipe)
                 raise
         self._write_json("state.json", {"finished": True, "best_epoch": state.best_epoch, "best_mean_dice": state.best_dice})
@@ -117,7 +119,7 @@ class Run:
         tensors |= {f"average.{name}": value for name, value in state.average.state_dict().items()}
         for index, moments in state.optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser.{index}.{name}": value for name, value in moments.items()}
-        position = {name: getattr(state, name) for name in ("epoch", "step", "progress", "best_dice", "best_epoch")}
+        position = {name: getattr(state, name) for name in ("epoch", "step", "progress", "updates", "best_dice", "best_epoch")}
         write_tensors(self.checkpoint, tensors, {"position": position, "recipe_sha256": _sha256(recipe)})
 
     def _restore(self, state: State, recipe: Recipe) -> None:
@@ -141,10 +143,10 @@ class Run:
 
 
 class SecondsLeft:
-    """What remains of a time budget that began at a moment of the monotonic clock, less a reserve for the last validation."""
+    """What remains of a time budget that began at a moment of the monotonic clock."""
 
-    def __init__(self, minutes: float, began: float) -> None:
-        self._ends = began + minutes * 60
+    def __init__(self, seconds: float, began: float) -> None:
+        self._ends = began + seconds
 
     def __call__(self) -> float:
         return self._ends - time.monotonic()

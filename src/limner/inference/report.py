@@ -1,0 +1,50 @@
+"""The pictures a person looks at."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Bool, UInt8
+from numpy import ndarray
+from PIL import Image
+
+from limner.labels import Labels
+
+CELL_PX = 224
+COLUMNS = 6
+
+
+def overlay(image: UInt8[ndarray, "h w 3"], class_index: UInt8[ndarray, "h w"], labels: Labels) -> UInt8[ndarray, "h w 3"]:
+    """The image with each scored class tinted and outlined in its colour."""
+    picture = image.astype(np.float32)
+    for index in labels.scored:
+        inside = class_index == index
+        colour = np.float32(labels.colour(index))
+        picture[inside] = 0.75 * picture[inside] + 0.25 * colour
+        picture[_outline(inside)] = colour
+    return picture.astype(np.uint8)
+
+
+def contact_sheet(pictures: Sequence[UInt8[ndarray, "h w 3"]]) -> UInt8[ndarray, "h2 w2 3"]:
+    """Pictures in rows of six, each fitted into a square cell."""
+    rows = -(-len(pictures) // COLUMNS)
+    sheet = Image.new("RGB", (min(COLUMNS, len(pictures)) * CELL_PX, rows * CELL_PX), (24, 24, 24))
+    for index, pixels in enumerate(pictures):
+        picture = Image.fromarray(pixels)
+        picture.thumbnail((CELL_PX - 4, CELL_PX - 4))
+        left, top = index % COLUMNS * CELL_PX, index // COLUMNS * CELL_PX
+        sheet.paste(picture, (left + (CELL_PX - picture.width) // 2, top + (CELL_PX - picture.height) // 2))
+    return np.asarray(sheet)
+
+
+def shrink(image: UInt8[ndarray, "h w 3"], class_index: UInt8[ndarray, "h w"]) -> tuple[UInt8[ndarray, "h2 w2 3"], UInt8[ndarray, "h2 w2"]]:
+    """Image and mask at the size of a cell, so that outlines stay one pixel wide in the sheet."""
+    factor = (CELL_PX - 4) / max(class_index.shape)
+    size = max(1, round(class_index.shape[1] * factor)), max(1, round(class_index.shape[0] * factor))
+    small = Image.fromarray(image).resize(size, Image.Resampling.BOX if factor < 1 else Image.Resampling.BILINEAR)
+    return np.asarray(small), np.asarray(Image.fromarray(class_index).resize(size, Image.Resampling.NEAREST))
+
+
+def _outline(inside: Bool[ndarray, "h w"]) -> Bool[ndarray, "h w"]:
+    padded = np.pad(inside, 1, mode="edge")
+    core = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+    return inside & ~core

@@ -1,7 +1,10 @@
 """Predictions against masks: per image and per class, at the masks' own size."""
 
-from collections.abc import Iterable, Iterator
+import csv
+import json
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float64, Int64
@@ -22,6 +25,23 @@ class Scores:
     ids: tuple[str, ...]
     counts: Int64[ndarray, "n k 3"]
     labels: Labels
+
+    @classmethod
+    def of(cls, scored: Sequence[tuple[str, Int64[ndarray, "k 3"]]], labels: Labels) -> "Scores":
+        """The scores of the pairs that `score_each` gives. Raises LimnerError where there are none."""
+        if not scored:
+            raise LimnerError("there is no sample to score. Choose a split that has some.")
+        return cls(tuple(id for id, _ in scored), np.stack([counts for _, counts in scored]), labels)
+
+    def write(self, folder: Path, name: str) -> tuple[Path, Path]:
+        """Write `scores-<name>.csv`, a row for each image, and `scores-<name>.json`, the headline; give both paths."""
+        table, headline = folder / f"scores-{name}.csv", folder / f"scores-{name}.json"
+        with table.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["id", "dice", "jaccard"])
+            writer.writerows(zip(self.ids, self.dice_per_image().tolist(), self.jaccard_per_image().tolist(), strict=True))
+        headline.write_text(json.dumps({"images": len(self.ids), **self.summary(), "dice_per_class": self.dice_per_class()}, indent=2) + "\n")
+        return table, headline
 
     def dice_per_image(self) -> Float64[ndarray, " n"]:
         """Mean over the scored classes of each image."""
@@ -60,10 +80,7 @@ class Scores:
 
 def evaluate(predictor: Predictor, samples: Iterable[Sample]) -> Scores:
     """Score a predictor on samples. Raises LimnerError for an unreadable file or a mask of another size than its image."""
-    scored = list(score_each(predictor, samples))
-    if not scored:
-        raise LimnerError("there is no sample to score. Choose a split that has some.")
-    return Scores(tuple(id for id, _ in scored), np.stack([counts for _, counts in scored]), predictor.labels)
+    return Scores.of(list(score_each(predictor, samples)), predictor.labels)
 
 
 def score_each(predictor: Predictor, samples: Iterable[Sample]) -> Iterator[tuple[str, Int64[ndarray, "k 3"]]]:

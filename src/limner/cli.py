@@ -1,0 +1,272 @@
+"""The verbs: parse, call one function, print. torch is imported inside the verbs alone, so that --help answers at once."""
+
+import errno
+import json
+import signal
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from limner.errors import LimnerError
+
+if TYPE_CHECKING:
+    from limner.data.health import Health
+    from limner.inference.evaluate import Scores
+    from limner.training.loop import Event
+    from limner.training.plan import Plan
+    from limner.training.run import Run
+
+app = typer.Typer(
+    help="A folder of images and masks becomes a U-Net that segments new images, with honest scores.\n\n"
+    "Begin with: limner sample lesions, then limner check lesions, then limner train lesions.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+console = Console(highlight=False)
+complaints = Console(stderr=True, highlight=False)
+
+DataFolder = Annotated[Path, typer.Argument(help="the folder of images and masks", show_default=False)]
+ModelFile = Annotated[Path, typer.Argument(help="the model.safetensors of a run", show_default=False)]
+
+
+def main() -> None:
+    """The entry point of the `limner` command."""
+    app()
+
+
+@app.command()
+def sample(
+    folder: Annotated[Path, typer.Argument(help="a new folder", show_default=False)],
+    count: Annotated[int, typer.Option(help="how many images: 70 % to train, 15 % to validate, 15 % to test")] = 400,
+    size: Annotated[int, typer.Option(help="height and width, in px")] = 256,
+    seed: Annotated[int, typer.Option(help="another seed gives another set")] = 0,
+) -> None:
+    """Write the embedded sample set: synthetic dermoscopy with exact masks, in ISIC's layout."""
+    with _friendly():
+        from limner.data.sample_set import write_sample_set
+
+        write_sample_set(folder, count, size, seed, _bar("drawing"))
+        console.print(f"[bold]{count}[/] images of {size}x{size} px and their masks are in [bold]{escape(str(folder))}[/].")
+        console.print(f"Next: limner check {escape(str(folder))}")
+
+
+@app.command()
+def check(
+    data: DataFolder,
+    as_json: Annotated[bool, typer.Option("--json", help="print the findings as JSON")] = False,
+) -> None:
+    """Report every problem of a dataset, before a minute is lost on it; exit status 1 where there are errors."""
+    with _friendly():
+        from limner.data.folder import scan
+        from limner.data.health import check as examine
+
+        dataset = scan(data)
+        health = examine(dataset, None if as_json else _bar("checking"))
+        if as_json:
+            labels = {"names": health.labels.names, "values": health.labels.values, "void": health.labels.void_values} if health.labels else None
+            print(json.dumps({"layout": dataset.layout, "samples": len(dataset.samples), "labels": labels, "findings": health.as_json()}, indent=2))
+        else:
+            console.print(f"{len(dataset.samples)} pairs in the layout {dataset.layout}.")
+            _print_health(health)
+        if health.errors:
+            raise typer.Exit(1)
+
+
+@app.command()
+def train(
+    data: Annotated[Path | None, typer.Argument(help="the folder of images and masks", show_default=False)] = None,
+    minutes: Annotated[float | None, typer.Option(help="the time that all of it may take; the schedule is fitted into it")] = None,
+    recipe: Annotated[Path | None, typer.Option(help="a recipe TOML, such as the recipe.toml of a run")] = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="override one key, such as train.epochs=40; may be repeated")] = None,
+    out: Annotated[Path | None, typer.Option(help="the new run folder; runs/NAME by default")] = None,
+    resume: Annotated[Path | None, typer.Option(help="go on with this run, from where it was stopped")] = None,
+) -> None:
+    """Train a model: check, split, plan from the data and the machine, train, keep the best."""
+    with _friendly():
+        from limner.recipe import load_recipe
+        from limner.training import pipeline
+        from limner.training.run import Run
+
+        if resume is not None:
+            if data or minutes or recipe or settings or out:
+                raise LimnerError("--resume goes on with a run as it was begun. Give it alone, or begin a new run without it.")
+            run = Run.open(resume)
+            events = pipeline.resume(run, _bar)
+        elif data is None:
+            raise LimnerError("there is nothing to train on. Give a folder of images and masks, or --resume with a run.")
+        else:
+            overrides = (settings or []) + ([f"train.minutes={minutes}"] if minutes is not None else [])
+            run, events = pipeline.start(data, load_recipe(recipe, overrides), out, _print_plan, _bar)
+        _watch(run, events)
+
+
+@app.command()
+def test(
+    model: ModelFile,
+    data: DataFolder,
+    split: Annotated[str, typer.Option(help="train, val, test, or all")] = "test",
+    device: Annotated[str, typer.Option(help="cpu, cuda or mps")] = "cpu",
+) -> None:
+    """Score a model on a split at the masks' own size: per image, their mean, and the pooled scores beside it."""
+    with _friendly():
+        from limner.data.folder import scan
+        from limner.data.splits import digest
+        from limner.data.splits import split as cut
+        from limner.inference.engines import TorchEngine
+        from limner.inference.evaluate import Scores, score_each
+        from limner.inference.predictor import Predictor
+        from limner.model.bundle import Bundle
+
+        bundle, dataset = Bundle.load(model), scan(data)
+        settings = bundle.recipe
+        sides = cut(dataset.samples, settings.data.validation_fraction, settings.data.test_fraction, settings.train.seed)
+        if digest(sides["train"]) != bundle.train_digest:
+            complaints.print("note: the training images of this folder are not those that the model was trained on. Check that none of them is scored here.")
+        if split not in {"all", *sides}:
+            raise LimnerError(f"--split {split} is no split. Choose train, val, test or all.")
+        chosen = list(dataset.samples) if split == "all" else sides[split]  # type: ignore[index]
+        if not chosen:
+            there = ", ".join(f"{name} ({len(side)})" for name, side in sides.items() if side)
+            raise LimnerError(f"{data} has no {split} split. There are {there}; note that val chose the best epoch. Say --split val, for example.")
+        predictor = Predictor(TorchEngine(bundle, device), bundle.preprocessing, bundle.labels)
+        rows = list(_bar("scoring")(score_each(predictor, chosen), len(chosen)))
+        scores = Scores.of(rows, bundle.labels)  # type: ignore[arg-type]
+        _print_scores(scores, split)
+        written = scores.write(model.parent, split)
+        console.print(f"Written: {', '.join(escape(str(path)) for path in written)}")
+
+
+@app.command()
+def predict(
+    model: ModelFile,
+    images: Annotated[Path, typer.Argument(help="an image or a folder of images", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", "-o", help="a new folder for the masks")] = Path("predictions"),
+    device: Annotated[str, typer.Option(help="cpu, cuda or mps")] = "cpu",
+) -> None:
+    """Segment new images: a mask PNG at each image's size, predictions.json, and a picture of them."""
+    with _friendly():
+        from limner.inference.folder_predictions import predict_folder
+        from limner.inference.predictor import Predictor
+
+        written, failures = predict_folder(Predictor.load(model, device), images, out, model, _bar("predicting"))
+        console.print(f"{written} masks are in [bold]{escape(str(out))}[/]; look at {escape(str(out / 'overview.png'))}.")
+        for failure in failures:
+            complaints.print(f"[red]not predicted:[/] {escape(failure)}")
+        if failures:
+            raise typer.Exit(1)
+
+
+def _print_health(health: "Health") -> None:
+    if health.labels is not None:
+        console.print(f"Mask values: {escape(health.labels.describe())}.")
+    if not health.findings:
+        console.print("[green]No problem was found.[/]")
+        return
+    table = Table("", "code", "what was found, and how to mend it", box=None, pad_edge=False)
+    for finding in health.findings[:50]:
+        colour = "red" if finding.severity == "error" else "yellow"
+        table.add_row(f"[{colour}]{finding.severity}[/]", finding.code, escape(finding.message))
+    console.print(table)
+    if len(health.findings) > 50:
+        console.print(f"and {len(health.findings) - 50} more: --json lists them all.")
+    console.print(f"{len(health.errors)} errors, {len(health.findings) - len(health.errors)} warnings.")
+
+
+def _print_plan(plan: "Plan") -> None:
+    table = Table("setting", "value", "why", box=None, pad_edge=False)
+    for key, reason in plan.reasons.items():
+        section, _, name = key.partition(".")
+        table.add_row(key, escape(str(getattr(getattr(plan.recipe, section), name))), escape(reason))
+    console.print(table)
+
+
+def _print_scores(scores: "Scores", split: str) -> None:
+    summary = scores.summary()
+    table = Table("", "mean over images", "pooled pixels", box=None, pad_edge=False, title=f"{len(scores.ids)} images of {split}", title_justify="left")
+    table.add_row("Dice", f"[bold]{summary['mean_dice']:.4f}[/]", f"{summary['pooled_dice']:.4f}")
+    table.add_row("Jaccard", f"{summary['mean_jaccard']:.4f}", f"{summary['pooled_jaccard']:.4f}")
+    table.add_row("Jaccard, 0 below 0.65", f"{summary['mean_thresholded_jaccard']:.4f}", "")
+    console.print(table)
+    per_class = scores.dice_per_class()
+    if len(per_class) > 1:
+        console.print("Pooled Dice by class: " + ", ".join(f"{escape(name)} {value:.3f}" for name, value in per_class.items()))
+    console.print("Worst images: " + ", ".join(f"{escape(id)} ({value:.3f})" for id, value in scores.worst(5)))
+
+
+def _watch(run: "Run", events: "Iterator[Event]") -> None:
+    """Draw the run as it goes; Ctrl-C and SIGTERM stop it at the next step, with everything saved."""
+    from limner.training.display import draw
+
+    stop = {"asked": False}
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        stop["asked"] = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        draw(events, console, lambda: stop["asked"])
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    folder = escape(str(run.folder))
+    if stop["asked"]:
+        events.close()  # type: ignore[attr-defined]
+        console.print(f"Stopped; everything is saved. Go on with: limner train --resume {folder}")
+        raise typer.Exit(130)
+    console.print(f"The best model is [bold]{folder}/model.safetensors[/]. Next: limner test {folder}/model.safetensors {escape(str(run.data))}")
+
+
+def _bar(stage: str) -> Callable[[Iterable[Any], int], Iterable[Any]]:
+    """What wraps the iteration of a stage: a progress bar on a terminal, one line elsewhere."""
+    from rich.progress import track
+
+    def wrap(iterable: Iterable[Any], total: int) -> Iterable[Any]:
+        if not console.is_terminal:
+            console.print(f"{stage} {total} files")
+            return iterable
+        return track(iterable, stage, total=total, console=console, transient=True)
+
+    return wrap
+
+
+@contextmanager
+def _friendly() -> Iterator[None]:
+    """A user's mistake becomes a message and an exit status, never a traceback."""
+    try:
+        yield
+    except LimnerError as error:
+        _fail(str(error))
+    except KeyboardInterrupt:
+        complaints.print("Stopped.")
+        raise typer.Exit(130) from None
+    except MemoryError:
+        _fail("there is not enough memory. Lower train.batch_size or data.size_px with --set, or close other programs.")
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            _fail(f"the disk is full ({error.filename}). What was written before is whole: free some space and run the command again.")
+        if error.errno in {errno.EACCES, errno.EROFS, errno.EPERM}:
+            _fail(f"{error.filename} may not be read or written ({error.strerror}). Choose another folder or mend its permissions.")
+        raise
+    except RuntimeError as error:
+        if type(error).__name__ == "OutOfMemoryError" or "not enough memory" in str(error) or "can't allocate memory" in str(error):
+            _fail("there is not enough memory for this batch. Lower train.batch_size or data.size_px with --set.")
+        raise
+
+
+def _fail(message: str) -> None:
+    complaints.print(f"[red]error:[/] {escape(message)}")
+    raise typer.Exit(1) from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,38 @@
+# make demo: the whole path on the sample set.  make test: every check.  Both make the environment if they must.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+DEMO ?= demo
+
+.PHONY: demo test format environment
+
+environment: $(VENV)/ready
+
+$(VENV)/ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.11 ..."; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: environment
+	rm -rf $(DEMO)
+	$(BIN)/limner sample $(DEMO)/lesions
+	$(BIN)/limner check $(DEMO)/lesions
+	$(BIN)/limner train $(DEMO)/lesions --minutes 2.5 --out $(DEMO)/run
+	$(BIN)/limner test $(DEMO)/run/model.safetensors $(DEMO)/lesions
+	$(BIN)/limner predict $(DEMO)/run/model.safetensors $(DEMO)/lesions/ISIC2018_Task1-2_Test_Input --out $(DEMO)/predictions
+	@echo
+	@echo "The model:    $(DEMO)/run/model.safetensors"
+	@echo "Its scores:   $(DEMO)/run/scores-test.json and scores-test.csv"
+	@echo "Its pictures: $(DEMO)/predictions/overview.png"
+
+test: environment
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest
+
+format: environment
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .

@@ -1,0 +1,45 @@
+"""What several tests need: a cache of their own and tiny real datasets."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from limner.data.sample_set import write_sample_set
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIMNER_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="session")
+def lesions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sample set, 24 images of 32 px; tests read it and change nothing."""
+    folder = tmp_path_factory.mktemp("lesions") / "set"
+    write_sample_set(folder, count=24, size_px=32, seed=1)
+    return folder
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> Callable[..., Path]:
+    """Write images/ and masks/ from mask arrays by name; each image is a bright copy of its mask with noise."""
+
+    def write(masks: dict[str, np.ndarray], folder: str = "set") -> Path:
+        root = tmp_path / folder
+        (root / "images").mkdir(parents=True)
+        (root / "masks").mkdir()
+        for name, mask in masks.items():
+            noise = np.random.default_rng(len(name)).integers(0, 60, (*mask.shape, 3))
+            Image.fromarray((noise + np.minimum(mask, 1)[..., None] * 150).astype(np.uint8)).save(root / "images" / f"{name}.png")
+            Image.fromarray(mask).save(root / "masks" / f"{name}.png")
+        return root
+
+    return write
+
+
+def disc(size: int = 16, value: int = 255, radius: float = 5) -> np.ndarray:
+    y, x = np.mgrid[:size, :size] - (size - 1) / 2
+    return ((x**2 + y**2 < radius**2) * value).astype(np.uint8)

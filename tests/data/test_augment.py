@@ -1,0 +1,61 @@
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from limner.data.augment import augment, generator
+from limner.recipe import AugmentSettings
+
+NOTHING = AugmentSettings(
+    flip=0, upside_down=0, rotate_degrees=0, scale=0, shift=0, elastic=0, brightness=0, contrast=0, colour=0, blur=0, noise=0
+)
+
+
+def batch(h: int = 24, w: int = 32) -> tuple[torch.Tensor, torch.Tensor]:
+    masks = torch.zeros(4, h, w, dtype=torch.uint8)
+    masks[:, 5:15, 6:22] = torch.tensor([1, 2, 255, 1], dtype=torch.uint8).view(4, 1, 1)
+    return masks.unsqueeze(1).expand(-1, 3, -1, -1).float() / 255, masks
+
+
+def test_nothing_asked_changes_nothing() -> None:
+    images, masks = batch()
+    moved, moved_masks = augment(images, masks, NOTHING, generator(0, 0, 0))
+    torch.testing.assert_close(moved, images, atol=1e-5, rtol=0)
+    assert torch.equal(moved_masks, masks)
+
+
+@given(st.integers(0, 1000))
+def test_a_mask_gets_no_new_values(step: int) -> None:
+    images, masks = batch()
+    moved = augment(images, masks, AugmentSettings(), generator(0, 0, step))[1]
+    assert set(moved.unique().tolist()) <= {0, 1, 2, 255}
+
+
+def test_the_draws_depend_on_seed_epoch_and_step_alone() -> None:
+    images, masks = batch()
+    first, again = (augment(images, masks, AugmentSettings(), generator(1, 2, 3))[0] for _ in range(2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, augment(images, masks, AugmentSettings(), generator(1, 2, 4))[0])
+
+
+def test_image_and_mask_move_together() -> None:
+    images, masks = batch()
+    masks = masks.clamp(max=1)
+    images = masks.unsqueeze(1).expand(-1, 3, -1, -1).float()
+    settings = NOTHING.model_copy(update={"flip": 0.5, "rotate_degrees": 180.0, "scale": 0.2, "shift": 0.1, "elastic": 0.02})
+    moved, moved_masks = augment(images, masks, settings, generator(0, 0, 0))
+    assert ((moved[:, 0] > 0.5) == (moved_masks == 1)).float().mean() > 0.97
+
+
+def test_a_mirror_is_exact() -> None:
+    images, masks = batch()
+    moved = augment(images, masks, NOTHING.model_copy(update={"flip": 1.0}), generator(0, 0, 0))[1]
+    assert torch.equal(moved, masks.flip(-1))
+
+
+def test_a_turn_does_not_shear_a_wide_image() -> None:
+    masks = torch.zeros(1, 32, 64, dtype=torch.uint8)
+    y, x = torch.meshgrid(torch.arange(32) - 15.5, torch.arange(64) - 31.5, indexing="ij")
+    masks[0] = (x**2 + y**2 < 100).to(torch.uint8)
+    images = masks.unsqueeze(1).expand(-1, 3, -1, -1).float()
+    moved = augment(images, masks, NOTHING.model_copy(update={"rotate_degrees": 180.0}), generator(0, 0, 5))[1]
+    assert (moved == masks).float().mean() > 0.99

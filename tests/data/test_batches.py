@@ -1,0 +1,26 @@
+import numpy as np
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from limner.data.batches import Batches, order
+from limner.data.cache import Standardised
+from limner.recipe import AugmentSettings
+
+
+@given(st.integers(1, 200), st.integers(0, 99), st.integers(0, 99))
+def test_every_epoch_visits_each_sample_once(count: int, seed: int, epoch: int) -> None:
+    assert sorted(order(count, seed, epoch)) == list(range(count))
+
+
+def test_epochs_differ_in_order() -> None:
+    assert order(50, 0, 0).tolist() != order(50, 0, 1).tolist()
+
+
+def test_an_epoch_can_be_entered_in_the_middle() -> None:
+    rng = np.random.default_rng(0)
+    data = Standardised(rng.integers(0, 255, (10, 16, 16, 3)).astype(np.uint8), rng.integers(0, 2, (10, 16, 16)).astype(np.uint8))
+    batches = Batches(data, 2, AugmentSettings(), seed=3, device=torch.device("cpu"))
+    whole, rest = list(batches.epoch(1)), list(batches.epoch(1, first_step=3))
+    assert len(whole) == 5
+    assert all(torch.equal(a, b) for pair, other in zip(whole[3:], rest, strict=True) for a, b in zip(pair, other, strict=True))

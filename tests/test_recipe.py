@@ -1,0 +1,54 @@
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from limner.errors import LimnerError
+from limner.recipe import Recipe, dump_recipe, load_recipe, parse_recipe, recipe_keys
+
+
+def test_overrides_win_over_the_file(tmp_path: Path) -> None:
+    (tmp_path / "r.toml").write_text("[train]\nepochs = 3\nseed = 7\n")
+    recipe = load_recipe(tmp_path / "r.toml", ["train.epochs=40", "model.skip=add"])
+    assert (recipe.train.epochs, recipe.train.seed, recipe.model.skip) == (40, 7, "add")
+    assert recipe.chosen() == {"train.epochs", "train.seed", "model.skip"}
+
+
+def test_all_problems_are_reported_at_once() -> None:
+    with pytest.raises(LimnerError) as caught:
+        load_recipe(None, ["train.epoch=40", "train.batch_size=0", "model.skip=none"])
+    message = str(caught.value)
+    assert "3 problems" in message
+    assert "Did you mean train.epochs?" in message
+    assert "train.batch_size = 0" in message
+    assert "model.skip = 'none'" in message
+
+
+@pytest.mark.parametrize("override", ["epochs=3", "train.epochs", "=3"])
+def test_an_override_without_a_key_says_how_one_looks(override: str) -> None:
+    with pytest.raises(LimnerError, match=r"section\.key=value"):
+        load_recipe(None, [override])
+
+
+def test_a_recipe_survives_its_file() -> None:
+    recipe = parse_recipe({"data": {"size_px": [64, 96]}, "train": {"minutes": 3.5}})
+    again = parse_recipe(tomllib.loads(dump_recipe(recipe, {"data.size_px": "set by you"})))
+    assert again.model_dump() == recipe.model_dump()
+
+
+def test_a_missing_recipe_is_named(tmp_path: Path) -> None:
+    with pytest.raises(LimnerError, match=re.escape(str(tmp_path / "none.toml"))):
+        load_recipe(tmp_path / "none.toml")
+
+
+def test_every_key_is_documented() -> None:
+    documented = (Path(__file__).parent.parent / "docs" / "recipe.md").read_text()
+    for key, description in recipe_keys().items():
+        assert f"| `{key}` |" in documented, key
+        assert description in documented, key
+
+
+def test_a_replaced_value_is_validated() -> None:
+    with pytest.raises(LimnerError, match="seed"):
+        Recipe().replace({"train.seed": -1})

@@ -16,7 +16,7 @@ _HOMES = {
     "evaluate": "limner.inference.evaluate",
     "train": "limner.training.pipeline",
 }
-__all__ = [*_HOMES, "__version__"]  # noqa: PLE0604 - the names are strings
+__all__ = [*_HOMES, "__version__"]
 
 
 def __getattr__(name: str) -> object:

@@ -3,7 +3,6 @@
 import errno
 import json
 import signal
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -133,7 +132,7 @@ def test(
             complaints.print("note: the training images of this folder are not those that the model was trained on. Check that none of them is scored here.")
         if split not in {"all", *sides}:
             raise LimnerError(f"--split {split} is no split. Choose train, val, test or all.")
-        chosen = list(dataset.samples) if split == "all" else sides[split]  # type: ignore[index]
+        chosen = list(dataset.samples) if split == "all" else sides[split]
         if not chosen:
             there = ", ".join(f"{name} ({len(side)})" for name, side in sides.items() if side)
             raise LimnerError(f"{data} has no {split} split. There are {there}; note that val chose the best epoch. Say --split val, for example.")
@@ -208,7 +207,7 @@ def _watch(run: "Run", events: "Iterator[Event]") -> None:
 
     stop = {"asked": False}
 
-    def ask(number: int, frame: FrameType | None) -> None:
+    def ask(_number: int, _frame: FrameType | None) -> None:
         stop["asked"] = True
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -266,7 +265,3 @@ def _friendly() -> Iterator[None]:
 def _fail(message: str) -> None:
     complaints.print(f"[red]error:[/] {escape(message)}")
     raise typer.Exit(1) from None
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -120,7 +120,7 @@ def parse_recipe(table: Mapping[str, Any]) -> Recipe:
 
 def recipe_keys() -> dict[str, str]:
     """Every key with its description, in order."""
-    keys = {}
+    keys: dict[str, str] = {}
     for section, field in Recipe.model_fields.items():
         assert isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
         keys |= {f"{section}.{name}": str(inner.description) for name, inner in field.annotation.model_fields.items()}

@@ -5,9 +5,7 @@ from hypothesis import strategies as st
 from limner.data.augment import augment, generator
 from limner.recipe import AugmentSettings
 
-NOTHING = AugmentSettings(
-    flip=0, upside_down=0, rotate_degrees=0, scale=0, shift=0, elastic=0, brightness=0, contrast=0, colour=0, blur=0, noise=0
-)
+NOTHING = AugmentSettings(flip=0, upside_down=0, rotate_degrees=0, scale=0, shift=0, elastic=0, brightness=0, contrast=0, colour=0, blur=0, noise=0)
 
 
 def batch(h: int = 24, w: int = 32) -> tuple[torch.Tensor, torch.Tensor]:

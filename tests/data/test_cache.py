@@ -1,10 +1,11 @@
-import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from conftest import disc
 from limner.data.cache import cache_home, prepare
 from limner.data.folder import scan
 from limner.data.images import read_image, resize
@@ -30,9 +31,7 @@ def test_the_second_call_decodes_nothing(lesions: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in cache_home().rglob("*")} == before
 
 
-def test_a_changed_file_is_prepared_again(pairs, tmp_path: Path) -> None:  # noqa: ANN001 - see conftest
-    from conftest import disc
-
+def test_a_changed_file_is_prepared_again(pairs: Callable[..., Path]) -> None:
     root = pairs({"a": disc()})
     samples = scan(root).samples
     first = np.array(prepare(samples, LABELS, (16, 16)).images)
@@ -40,12 +39,10 @@ def test_a_changed_file_is_prepared_again(pairs, tmp_path: Path) -> None:  # noq
     assert (np.array(prepare(samples, LABELS, (16, 16)).images) != first).any()
 
 
-def test_a_failed_preparation_leaves_nothing_behind(pairs) -> None:  # noqa: ANN001 - see conftest
-    from conftest import disc
-
+def test_a_failed_preparation_leaves_nothing_behind(pairs: Callable[..., Path]) -> None:
     root = pairs({"a": disc(), "b": disc()})
     samples = scan(root).samples
     (root / "images" / "b.png").write_text("broken")
     with pytest.raises(LimnerError, match=r"b\.png"):
         prepare(samples, LABELS, (16, 16))
-    assert os.listdir(cache_home()) == []
+    assert list(cache_home().iterdir()) == []

@@ -2,8 +2,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import disc
 
+from conftest import disc
 from limner.data.folder import image_files, scan
 from limner.errors import LimnerError
 

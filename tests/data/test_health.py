@@ -3,9 +3,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import disc
 from PIL import Image
 
+from conftest import disc
 from limner.data.folder import scan
 from limner.data.health import check, require_sound
 from limner.errors import LimnerError

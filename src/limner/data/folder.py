@@ -78,7 +78,9 @@ def scan(root: Path | str) -> Dataset:
 def image_files(folder: Path) -> list[Path]:
     """The image files below a folder, hidden ones left out, in the order of their paths."""
     return sorted(
-        path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in SUFFIXES and path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     )
 
 

@@ -27,7 +27,7 @@ class Preprocessing:
     def array(self, image: UInt8[ndarray, "h w 3"]) -> Float32[ndarray, "3 h2 w2"]:
         """The network's input of one image."""
         pixels = resize(image, self.size_px).astype(np.float32) / 255  # (h2, w2, 3)
-        return np.ascontiguousarray(((pixels - np.float32(self.mean)) / np.float32(self.std)).transpose(2, 0, 1))
+        return np.ascontiguousarray(((pixels - np.array(self.mean, np.float32)) / np.array(self.std, np.float32)).transpose(2, 0, 1))
 
 
 def measure(images_uint8: UInt8[ndarray, "n h w 3"]) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
@@ -51,9 +51,7 @@ def shrink_mask(class_index: UInt8[ndarray, "h w"], size_px: tuple[int, int], cl
     if class_index.shape == size_px:
         return class_index
     present = [value for value in (*range(classes), VOID) if (class_index == value).any()]
-    shares = [
-        np.asarray(Image.fromarray((class_index == value).astype(np.uint8) * 255).resize(size_px[::-1], Image.Resampling.BOX)) for value in present
-    ]
+    shares = [np.asarray(Image.fromarray((class_index == value).astype(np.uint8) * 255).resize(size_px[::-1], Image.Resampling.BOX)) for value in present]
     return np.array(present, np.uint8)[np.argmax(shares, axis=0)]
 
 

@@ -69,6 +69,10 @@ def draw(seed: int, index: int, size_px: int) -> tuple[UInt8[ndarray, "h w 3"], 
     return np.asarray(pixels), mask.astype(np.uint8) * 255
 
 
+def _rgb(red: float, green: float, blue: float) -> Float32[ndarray, " 3"]:
+    return np.array([red, green, blue], np.float32)
+
+
 def _field(rng: np.random.Generator, size_px: int, cells: int) -> Plane:
     """Smooth noise of about unit deviation, with features of size_px / cells."""
     coarse = Image.fromarray(rng.normal(0, 1, (cells + 3, cells + 3)).astype(np.float32))
@@ -83,8 +87,8 @@ def _skin(rng: np.random.Generator, size_px: int) -> Picture:
     texture = 0.02 * _field(rng, size_px, 6) + 0.012 * _field(rng, size_px, 40) + 0.010 * _field(rng, size_px, 110)
     blotches = np.clip(_field(rng, size_px, 9) - 1.1, 0, None)
     redness = 0.05 * rng.random() * _field(rng, size_px, 5)
-    picture = np.float32(tone) + texture[..., None] * np.float32([1, 1.1, 1.1])
-    picture -= 0.10 * blotches[..., None] * np.float32([0.4, 1, 1]) + redness[..., None] * np.float32([-0.2, 0.6, 0.6])
+    picture = tone.astype(np.float32) + texture[..., None] * _rgb(1, 1.1, 1.1)
+    picture -= 0.10 * blotches[..., None] * _rgb(0.4, 1, 1) + redness[..., None] * _rgb(-0.2, 0.6, 0.6)
     return picture.astype(np.float32)
 
 
@@ -107,7 +111,7 @@ def _lesion(rng: np.random.Generator, x: Plane, y: Plane) -> Plane:
 def _paint_lesion(rng: np.random.Generator, skin: Picture, depth: Plane, size_px: int) -> Picture:
     softness = rng.uniform(0.015, 0.09)
     presence = 1 / (1 + np.exp(-(depth / softness * 2.5).clip(-20, 20)))
-    browns = np.float32([[0.62, 0.42, 0.30], [0.45, 0.28, 0.20], [0.30, 0.18, 0.14], [0.66, 0.40, 0.36], [0.40, 0.40, 0.46]])
+    browns = np.array([[0.62, 0.42, 0.30], [0.45, 0.28, 0.20], [0.30, 0.18, 0.14], [0.66, 0.40, 0.36], [0.40, 0.40, 0.46]], np.float32)
     strength = rng.uniform(0.28, 0.95)
     colour = np.zeros_like(skin)
     weights = np.exp(1.4 * np.stack([_field(rng, size_px, int(rng.integers(2, 6))) + rng.normal(0, 0.6) for _ in browns]))
@@ -118,7 +122,7 @@ def _paint_lesion(rng: np.random.Generator, skin: Picture, depth: Plane, size_px
     globules = np.clip(_field(rng, size_px, int(rng.integers(25, 45))) - 1.4, 0, 1)
     colour -= (rng.uniform(0, 0.25) * globules)[..., None]
     regression = np.clip(_field(rng, size_px, 4) - 0.9, 0, 1) * rng.uniform(0, 0.9)
-    shade = (skin.mean((0, 1)) / np.float32([0.9, 0.7, 0.6])).clip(0.55, 1.05)
+    shade = (skin.mean((0, 1)) / _rgb(0.9, 0.7, 0.6)).clip(0.55, 1.05)
     opacity = (strength * presence * (1 - regression))[..., None]
     return (skin * (1 - opacity) + colour * shade * opacity).astype(np.float32)
 
@@ -126,7 +130,7 @@ def _paint_lesion(rng: np.random.Generator, skin: Picture, depth: Plane, size_px
 def _light(rng: np.random.Generator, picture: Picture, x: Plane, y: Plane) -> Picture:
     turn = rng.uniform(0, 2 * np.pi)
     slope = (x * np.cos(turn) + y * np.sin(turn)) * rng.uniform(0, 0.22)
-    warmth = np.float32(1 + rng.normal(0, 0.04, 3))
+    warmth = (1 + rng.normal(0, 0.04, 3)).astype(np.float32)
     return (picture * (1 + slope)[..., None] * warmth * rng.uniform(0.82, 1.1)).astype(np.float32)
 
 
@@ -145,9 +149,14 @@ def _hairs(rng: np.random.Generator, picture: Picture, size_px: int) -> Picture:
         length = rng.uniform(0.3, 1.2)
         along = np.linspace(0, 1, 24)
         points = start + length * np.stack([np.cumsum(np.cos(turn + bend * along)), np.cumsum(np.sin(turn + bend * along))], 1) / 24
-        pen.line([tuple(point) for point in points * size_px * 2], fill=int(rng.integers(150, 255)), width=max(1, round(size_px * rng.uniform(0.006, 0.018))), joint="curve")
+        pen.line(
+            [tuple(point) for point in points * size_px * 2],
+            fill=int(rng.integers(150, 255)),
+            width=max(1, round(size_px * rng.uniform(0.006, 0.018))),
+            joint="curve",
+        )
     alpha = np.asarray(layer.resize((size_px, size_px), Image.Resampling.BOX), np.float32)[..., None] / 255
-    tint = np.float32([0.16, 0.11, 0.09]) if rng.random() < 0.8 else np.float32([0.72, 0.60, 0.48])
+    tint = _rgb(0.16, 0.11, 0.09) if rng.random() < 0.8 else _rgb(0.72, 0.60, 0.48)
     return picture * (1 - alpha) + tint * alpha
 
 

@@ -19,7 +19,7 @@ class TorchEngine:
         import torch
 
         self._device = torch.device(device)
-        self._network = bundle.network().to(device=self._device, memory_format=torch.channels_last)
+        self._network = bundle.network().to(self._device).to(memory_format=torch.channels_last)
 
     def __call__(self, images: Float32[ndarray, "b c h w"]) -> Float32[ndarray, "b k h w"]:
         import torch

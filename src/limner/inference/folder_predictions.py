@@ -4,6 +4,9 @@ import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from jaxtyping import UInt8
+from numpy import ndarray
+
 from limner.data.folder import image_files
 from limner.data.images import read_image, write_png
 from limner.errors import LimnerError
@@ -32,7 +35,9 @@ def predict_folder(
     if len(set(targets.values())) < len(targets):
         raise LimnerError(f"{images} holds images that differ in their ending alone, whose masks would bear the same name. Rename them.")
     out.mkdir(parents=True, exist_ok=True)
-    records, failures, pictures = [], [], []
+    records: list[dict[str, str | float]] = []
+    failures: list[str] = []
+    pictures: list[UInt8[ndarray, "h w 3"]] = []
     for path in progress(paths, len(paths)):
         try:
             image = read_image(path)

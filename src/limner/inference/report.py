@@ -18,7 +18,7 @@ def overlay(image: UInt8[ndarray, "h w 3"], class_index: UInt8[ndarray, "h w"], 
     picture = image.astype(np.float32)
     for index in labels.scored:
         inside = class_index == index
-        colour = np.float32(labels.colour(index))
+        colour = np.array(labels.colour(index), np.float32)
         picture[inside] = 0.75 * picture[inside] + 0.25 * colour
         picture[_outline(inside)] = colour
     return picture.astype(np.uint8)

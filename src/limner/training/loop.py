@@ -75,7 +75,7 @@ class State:
 
 def begin(network: nn.Module, settings: TrainSettings) -> State:
     """The state before the first step, on the device, channels last."""
-    network.to(device=settings.device, memory_format=torch.channels_last)
+    network.to(settings.device).to(memory_format=torch.channels_last)
     return State(network, copy.deepcopy(network).requires_grad_(False), optimiser(network, settings))
 
 
@@ -137,9 +137,7 @@ class _Clock:
         return self._reached
 
 
-def _train_step(
-    state: State, images: Float[Tensor, "b c h w"], masks: UInt8[Tensor, "b h w"], settings: TrainSettings, rate: float
-) -> Float[Tensor, ""]:
+def _train_step(state: State, images: Float[Tensor, "b c h w"], masks: UInt8[Tensor, "b h w"], settings: TrainSettings, rate: float) -> Float[Tensor, ""]:
     state.network.train()
     for group in state.optimiser.param_groups:
         group["lr"] = rate

@@ -72,5 +72,5 @@ def train(data: Path | str, recipe: Recipe | None = None, folder: Path | str | N
     return run
 
 
-def _silent(stage: str) -> Callable[[Iterable[object], int], Iterable[object]]:
+def _silent(_: str) -> Callable[[Iterable[object], int], Iterable[object]]:
     return lambda iterable, total: iterable

@@ -36,7 +36,7 @@ class Plan:
 def plan(recipe: Recipe, facts: Sequence[Facts], train_count: int, labels: Labels) -> Plan:
     """Choose what the recipe leaves open. What the user set is kept, and the reason says so."""
     chosen = recipe.chosen()
-    reasons = {key: "set by you" for key in chosen}
+    reasons = dict.fromkeys(chosen, "set by you")
 
     def choose(key: str, value: object, reason: str) -> None:
         nonlocal recipe
@@ -49,7 +49,11 @@ def plan(recipe: Recipe, facts: Sequence[Facts], train_count: int, labels: Label
     precision, why = _precision(recipe.train.device)
     choose("train.precision", precision, why)
     on_cpu = recipe.train.device == "cpu"
-    choose("train.batch_size", min(16, max(2, train_count // 4)), f"{train_count} training images" + (", and a processor gains nothing from more" if on_cpu else ""))
+    choose(
+        "train.batch_size",
+        min(16, max(2, train_count // 4)),
+        f"{train_count} training images" + (", and a processor gains nothing from more" if on_cpu else ""),
+    )
     choose("model.width", 16 if on_cpu else 32, "a quarter of the arithmetic of 32, for a processor" if on_cpu else "the tutorial's own width")
     pixels = (CPU_PIXELS if on_cpu else GPU_PIXELS) * (1 if labels.binary else MULTICLASS_FACTOR)
     size, why = _size(facts, pixels)

@@ -79,7 +79,8 @@ class Run:
     def train(self, ingredients: Ingredients, began: float) -> Iterator[Event]:
         """Train, or go on from the checkpoint; every event is logged, and the best model so far is always in the folder.
 
-        `began` is the moment of the monotonic clock from which a time budget counts. Closing the generator saves. Raises LimnerError where the checkpoint is damaged or belongs to another recipe.
+        `began` is the moment of the monotonic clock from which a time budget counts. Closing the generator saves.
+        Raises LimnerError where the checkpoint is damaged or belongs to another recipe.
         """
         recipe = ingredients.recipe
         torch.manual_seed(recipe.train.seed)
@@ -110,9 +111,7 @@ class Run:
 
     def _save_best(self, state: State, ingredients: Ingredients) -> None:
         scores = {"validation_mean_dice": state.best_dice}
-        Bundle(
-            ingredients.recipe, ingredients.labels, ingredients.preprocessing, state.best_weights, scores, ingredients.train_digest
-        ).save(self.model)
+        Bundle(ingredients.recipe, ingredients.labels, ingredients.preprocessing, state.best_weights, scores, ingredients.train_digest).save(self.model)
 
     def _save(self, state: State, recipe: Recipe) -> None:
         tensors: dict[str, Tensor] = {f"network.{name}": value for name, value in state.network.state_dict().items()}
@@ -172,4 +171,10 @@ def _sha256(recipe: Recipe) -> str:
 
 
 def _machine() -> dict[str, Any]:
-    return {"python": platform.python_version(), "torch": torch.__version__, "machine": platform.machine(), "threads": torch.get_num_threads(), "began": time.time()}
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "machine": platform.machine(),
+        "threads": torch.get_num_threads(),
+        "began": time.time(),
+    }

@@ -1,0 +1,139 @@
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from limner.cli import app
+
+TINY = ["--set", "data.size_px=[16,16]", "--set", "model.width=2", "--set", "train.epochs=2", "--set", "train.batch_size=4"]
+ROOT = Path(__file__).parent.parent
+
+
+def limner(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "limner", *map(str, arguments)]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=os.environ | {"COLUMNS": "200"})
+    assert "Traceback" not in done.stderr, done.stderr
+    return done
+
+
+def test_the_whole_path_from_a_folder_to_masks(lesions: Path, tmp_path: Path) -> None:
+    trained = limner("train", lesions, *TINY, cwd=tmp_path)
+    assert trained.returncode == 0, trained.stderr
+    assert "validation Dice" in trained.stdout and "set by you" in trained.stdout
+    model = tmp_path / "runs" / "set" / "model.safetensors"
+    tested = limner("test", model, lesions, cwd=tmp_path)
+    assert "4 images of test" in tested.stdout and "Worst images" in tested.stdout
+    assert 0 <= json.loads((model.parent / "scores-test.json").read_text())["mean_dice"] <= 1
+    predicted = limner("predict", model, lesions / "ISIC2018_Task1-2_Test_Input", "-o", tmp_path / "p", cwd=tmp_path)
+    assert predicted.returncode == 0, predicted.stderr
+    records = json.loads((tmp_path / "p" / "predictions.json").read_text())["predictions"]
+    assert len(records) == 4
+    for record in records:
+        mask = np.asarray(Image.open(tmp_path / "p" / record["mask"]))
+        assert mask.shape == (32, 32)
+        assert set(np.unique(mask)) <= {0, 255}
+    assert (tmp_path / "p" / "overview.png").exists()
+
+
+def test_one_bad_file_does_not_stop_the_rest(lesions: Path, tmp_path: Path) -> None:
+    limner("train", lesions, *TINY, "--out", "run", cwd=tmp_path)
+    (tmp_path / "photos").mkdir()
+    Image.new("RGB", (40, 20)).save(tmp_path / "photos" / "good.jpg")
+    (tmp_path / "photos" / "bad.jpg").write_text("broken")
+    done = limner("predict", "run/model.safetensors", "photos", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "1 masks" in done.stdout and "bad.jpg" in done.stderr
+    assert Image.open(tmp_path / "predictions" / "good.png").size == (40, 20)
+    again = limner("predict", "run/model.safetensors", "photos", cwd=tmp_path)
+    assert again.returncode == 1 and "Nothing is overwritten" in again.stderr
+
+
+def test_check_exits_with_1_on_errors_and_prints_json(lesions: Path, pairs, tmp_path: Path) -> None:
+    assert limner("check", lesions, cwd=tmp_path).returncode == 0
+    root = pairs({"a": np.eye(16, dtype=np.uint8), "b": np.eye(16, dtype=np.uint8)})
+    (root / "masks" / "a.png").unlink()
+    done = limner("check", root, "--json", cwd=tmp_path)
+    assert done.returncode == 1
+    assert [finding["code"] for finding in json.loads(done.stdout)["findings"]] == ["missing-mask"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["check", "nowhere"], "nowhere is not there"),
+        (["train", "nowhere"], "nowhere is not there"),
+        (["train"], "nothing to train on"),
+        (["train", "--resume", "nowhere"], "is no run"),
+        (["train", "nowhere", "--resume", "x"], "Give it alone"),
+        (["train", "nowhere", "--set", "train.epoch=3"], "Did you mean train.epochs"),
+        (["train", "nowhere", "--minutes", "-1"], "train.minutes"),
+        (["test", "none.safetensors", "nowhere"], "model.safetensors of a run"),
+        (["predict", "none.safetensors", "nowhere"], "model.safetensors of a run"),
+        (["sample", ".", "--count", "2"], "not empty"),
+    ],
+)
+def test_a_mistake_is_answered_with_a_message(arguments: list[str], message: str, tmp_path: Path) -> None:
+    (tmp_path / "something").touch()
+    done = limner(*arguments, cwd=tmp_path)
+    assert done.returncode == 1
+    assert message in " ".join(done.stderr.split())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_says_how_it_goes_on_and_does(lesions: Path, tmp_path: Path, number: signal.Signals) -> None:
+    command = [sys.executable, "-m", "limner", "train", str(lesions), *TINY, "--set", "train.epochs=100000", "--set", "train.patience=100000", "--out", "run"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "run" / "model.safetensors").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert "limner train --resume run" in out
+    recipe = tmp_path / "run" / "recipe.toml"
+    assert "epochs = 100000" in recipe.read_text()
+    resumed = subprocess.Popen([sys.executable, "-m", "limner", "train", "--resume", "run"], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    before = (tmp_path / "run" / "events.jsonl").stat().st_size
+    deadline = time.monotonic() + 60
+    while (tmp_path / "run" / "events.jsonl").stat().st_size == before and time.monotonic() < deadline:
+        time.sleep(0.05)
+    resumed.send_signal(signal.SIGINT)
+    assert "Stopped; everything is saved" in resumed.communicate(timeout=20)[0]
+    lines = [json.loads(line) for line in (tmp_path / "run" / "events.jsonl").read_text().splitlines()]
+    epochs = [line["epoch"] for line in lines]
+    assert epochs == list(range(1, len(epochs) + 1))
+
+
+def test_help_is_quick_and_without_torch(tmp_path: Path) -> None:
+    code = "import sys, limner.cli; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path).returncode == 0
+    seconds = []
+    for _ in range(3):
+        began = time.monotonic()
+        assert "train" in limner("--help", cwd=tmp_path).stdout
+        seconds.append(time.monotonic() - began)
+    assert min(seconds) < 0.5
+
+
+def test_every_verb_is_in_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text()
+    for command in app.registered_commands:
+        assert command.callback is not None
+        assert re.search(rf"limner {command.callback.__name__}\b", readme), command.callback.__name__
+
+
+def test_the_public_names_are_there() -> None:
+    import limner
+
+    assert all(getattr(limner, name) is not None for name in limner.__all__)
+    with pytest.raises(AttributeError, match="nonsense"):
+        limner.nonsense  # noqa: B018

@@ -1,0 +1,122 @@
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from limner.errors import LimnerError
+from limner.recipe import Recipe, parse_recipe
+from limner.training.loop import Step, Stopped, Validation
+from limner.training.pipeline import resume, start, train
+from limner.training.run import Run, new_folder
+
+TINY = parse_recipe(
+    {
+        "data": {"size_px": [16, 16]},
+        "model": {"width": 2, "levels": 2},
+        "train": {"epochs": 3, "batch_size": 4, "seed": 5, "device": "cpu", "precision": "float32"},
+    }
+)
+
+
+def silent(_: str):
+    return lambda iterable, _: iterable
+
+
+def hashes(run: Run) -> str:
+    return hashlib.sha256(run.model.read_bytes() + run.checkpoint.read_bytes()).hexdigest()
+
+
+def test_the_same_seed_gives_the_same_weights_bit_for_bit(lesions: Path, tmp_path: Path) -> None:
+    first, again = (train(lesions, TINY, tmp_path / name) for name in ("a", "b"))
+    other = train(lesions, TINY.replace({"train.seed": 6}), tmp_path / "c")
+    assert hashes(first) == hashes(again) != hashes(other)
+
+
+@pytest.mark.parametrize("steps", [1, 4, 7])
+def test_a_run_that_was_stopped_and_resumed_is_the_run_that_was_not(lesions: Path, tmp_path: Path, steps: int) -> None:
+    whole = train(lesions, TINY, tmp_path / "whole")
+    run, events = start(lesions, TINY, tmp_path / "stopped", lambda plan: None, silent)
+    seen = 0
+    while seen < steps:
+        seen += isinstance(next(events), Step)
+    events.close()
+    for _ in resume(Run.open(run.folder), silent):
+        pass
+    assert hashes(run) == hashes(whole)
+
+
+def test_training_lowers_the_loss_and_logs_its_events(lesions: Path, tmp_path: Path) -> None:
+    run = train(lesions, TINY.replace({"train.epochs": 12}), tmp_path / "run")
+    events = [json.loads(line) for line in (run.folder / "events.jsonl").read_text().splitlines()]
+    validations = [event for event in events if event["event"] == "validation"]
+    assert len(validations) == 12
+    assert validations[-1]["loss"] < validations[0]["loss"]
+    assert events[-1]["event"] == "stopped"
+    assert json.loads((run.folder / "state.json").read_text())["best_mean_dice"] == max(event["mean_dice"] for event in validations)
+
+
+def test_a_finished_run_that_is_resumed_stays_as_it_is(lesions: Path, tmp_path: Path) -> None:
+    run = train(lesions, TINY, tmp_path / "run")
+    before = hashes(run)
+    assert [type(event) for event in resume(run, silent)] == [Stopped]
+    assert hashes(run) == before
+
+
+def test_patience_ends_a_run_that_does_not_improve(lesions: Path, tmp_path: Path) -> None:
+    recipe = TINY.replace({"train.epochs": 50, "train.patience": 2, "train.learning_rate": 1e-9, "train.average": 0.0})
+    _, events = start(lesions, recipe, tmp_path / "run", lambda plan: None, silent)
+    seen = list(events)
+    assert sum(isinstance(event, Validation) for event in seen) < 50
+    assert isinstance(seen[-1], Stopped) and "no better" in seen[-1].reason
+
+
+def test_a_time_budget_is_kept_and_the_decay_completed(lesions: Path, tmp_path: Path) -> None:
+    import time
+
+    began = time.monotonic()
+    _, events = start(lesions, TINY.replace({"train.minutes": 0.1}), tmp_path / "run", lambda plan: None, silent)
+    rates = [event.learning_rate for event in events if isinstance(event, Step)]
+    assert 4 < time.monotonic() - began < 9
+    assert rates[-1] < 0.05 * max(rates)
+
+
+def test_a_run_folder_in_use_is_not_overwritten(lesions: Path, tmp_path: Path) -> None:
+    with pytest.raises(LimnerError, match="Nothing is overwritten"):
+        train(lesions, TINY, tmp_path)
+
+
+def test_a_changed_recipe_is_not_resumed(lesions: Path, tmp_path: Path) -> None:
+    run = train(lesions, TINY, tmp_path / "run")
+    recipe = run.folder / "recipe.toml"
+    recipe.write_text(recipe.read_text().replace("epochs = 3", "epochs = 4"))
+    with pytest.raises(LimnerError, match="another recipe"):
+        list(resume(run, silent))
+
+
+def test_a_folder_that_is_no_run_is_named(tmp_path: Path) -> None:
+    with pytest.raises(LimnerError, match="is no run"):
+        Run.open(tmp_path)
+
+
+def test_new_runs_are_numbered(tmp_path: Path) -> None:
+    assert new_folder(tmp_path, Path("data/cars")).name == "cars"
+    (tmp_path / "cars").mkdir()
+    assert new_folder(tmp_path, Path("data/cars")).name == "cars-2"
+
+
+def test_a_diverging_run_stops_and_says_why(lesions: Path, tmp_path: Path) -> None:
+    with pytest.raises(LimnerError, match="Lower train.learning_rate"):
+        train(lesions, TINY.replace({"train.learning_rate": 1e30, "train.warm_up": 0.0, "model.norm": "none"}), tmp_path / "run")
+
+
+def test_classes_beyond_two_are_trained_with_void(pairs, tmp_path: Path) -> None:
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    masks = {f"i{n}": np.kron(rng.choice([0, 1, 2, 255], (4, 4)), np.ones((4, 4))).astype(np.uint8) for n in range(12)}
+    run = train(pairs(masks), TINY, tmp_path / "run")
+    from limner.model.bundle import Bundle
+
+    assert Bundle.load(run.model).labels.void_values == (255,)
+    assert Recipe.model_validate(run.recipe.model_dump()).train.seed == 5

@@ -132,13 +132,13 @@ def test(
             complaints.print("note: the training images of this folder are not those that the model was trained on. Check that none of them is scored here.")
         if split not in {"all", *sides}:
             raise LimnerError(f"--split {split} is no split. Choose train, val, test or all.")
-        chosen = list(dataset.samples) if split == "all" else sides[split]
+        chosen = [sample for name, side in sides.items() for sample in side if split in {"all", name}]
         if not chosen:
             there = ", ".join(f"{name} ({len(side)})" for name, side in sides.items() if side)
             raise LimnerError(f"{data} has no {split} split. There are {there}; note that val chose the best epoch. Say --split val, for example.")
         predictor = Predictor(TorchEngine(bundle, device), bundle.preprocessing, bundle.labels)
         rows = list(_bar("scoring")(score_each(predictor, chosen), len(chosen)))
-        scores = Scores.of(rows, bundle.labels)  # type: ignore[arg-type]
+        scores = Scores.of(rows, bundle.labels)
         _print_scores(scores, split)
         written = scores.write(model.parent, split)
         console.print(f"Written: {', '.join(escape(str(path)) for path in written)}")

@@ -1,5 +1,6 @@
 import hashlib
 import json
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ TINY = parse_recipe(
 )
 
 
-def silent(_: str):
+def silent(_: str) -> Callable[..., Iterable[object]]:
     return lambda iterable, _: iterable
 
 
@@ -106,7 +107,7 @@ def test_new_runs_are_numbered(tmp_path: Path) -> None:
 
 
 def test_a_diverging_run_stops_and_says_why(lesions: Path, tmp_path: Path) -> None:
-    with pytest.raises(LimnerError, match="Lower train.learning_rate"):
+    with pytest.raises(LimnerError, match=r"Lower train\.learning_rate"):
         train(lesions, TINY.replace({"train.learning_rate": 1e30, "train.warm_up": 0.0, "model.norm": "none"}), tmp_path / "run")
 
 

@@ -5,9 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from PIL import Image
 
 from limner.data.sample_set import write_sample_set
+
+settings.register_profile("limner", deadline=None, derandomize=True, database=None)  # shared machines stall; the same examples every time
+settings.load_profile("limner")
 
 
 @pytest.fixture(autouse=True)

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from limner.cli import app
+from limner.data.images import read_mask
 
 TINY = ["--set", "data.size_px=[16,16]", "--set", "model.width=2", "--set", "train.epochs=2", "--set", "train.batch_size=4"]
 ROOT = Path(__file__).parent.parent
@@ -37,7 +38,7 @@ def test_the_whole_path_from_a_folder_to_masks(lesions: Path, tmp_path: Path) ->
     records = json.loads((tmp_path / "p" / "predictions.json").read_text())["predictions"]
     assert len(records) == 4
     for record in records:
-        mask = np.asarray(Image.open(tmp_path / "p" / record["mask"]))
+        mask = read_mask(tmp_path / "p" / record["mask"])
         assert mask.shape == (32, 32)
         assert set(np.unique(mask)) <= {0, 255}
     assert (tmp_path / "p" / "overview.png").exists()
@@ -51,7 +52,8 @@ def test_one_bad_file_does_not_stop_the_rest(lesions: Path, tmp_path: Path) -> N
     done = limner("predict", "run/model.safetensors", "photos", cwd=tmp_path)
     assert done.returncode == 1
     assert "1 masks" in done.stdout and "bad.jpg" in done.stderr
-    assert Image.open(tmp_path / "predictions" / "good.png").size == (40, 20)
+    with Image.open(tmp_path / "predictions" / "good.png") as mask:
+        assert mask.size == (40, 20)
     again = limner("predict", "run/model.safetensors", "photos", cwd=tmp_path)
     assert again.returncode == 1 and "Nothing is overwritten" in again.stderr
 

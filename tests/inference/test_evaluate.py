@@ -39,6 +39,6 @@ def test_no_sample_is_an_error() -> None:
 
 def test_the_written_scores_are_those_shown(tmp_path: Path) -> None:
     table, headline = scores().write(tmp_path, "test")
-    rows = list(csv.DictReader(table.open()))
+    rows = list(csv.DictReader(table.read_text().splitlines()))
     assert [float(row["dice"]) for row in rows] == scores().dice_per_image().tolist()
     assert json.loads(headline.read_text())["mean_dice"] == scores().summary()["mean_dice"]

@@ -16,7 +16,7 @@ from limner.recipe import parse_recipe
 def bundle() -> Bundle:
     recipe = parse_recipe({"model": {"width": 2, "levels": 1}, "data": {"size_px": [8, 12]}})
     weights = build(recipe.model, 3, 1).state_dict()
-    return Bundle(recipe, detect_labels({0, 255}), Preprocessing((8, 12), (0.1, 0.2, 0.3), (1, 2, 3)), weights, {"validation_mean_dice": 0.5}, "abc")
+    return Bundle(recipe, detect_labels({0, 255}), Preprocessing((8, 12), (0.1, 0.2, 0.3), (1.0, 2.0, 3.0)), weights, {"validation_mean_dice": 0.5}, "abc")
 
 
 def test_a_bundle_survives_its_file(bundle: Bundle, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from os import cpu_count
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float32, UInt8
+from jaxtyping import Bool, Float, UInt8
 from numpy import ndarray
 from PIL import Image, ImageDraw, ImageFilter
 
@@ -18,8 +18,8 @@ from limner.data.images import write_jpeg, write_png
 from limner.errors import LimnerError
 
 SHARES = {"Training": 0.7, "Validation": 0.15, "Test": 0.15}
-Plane = Float32[ndarray, "h w"]
-Picture = Float32[ndarray, "h w 3"]
+Plane = Float[ndarray, "h w"]
+Picture = Float[ndarray, "h w 3"]
 
 
 def write_sample_set(
@@ -69,7 +69,7 @@ def draw(seed: int, index: int, size_px: int) -> tuple[UInt8[ndarray, "h w 3"], 
     return np.asarray(pixels), mask.astype(np.uint8) * 255
 
 
-def _rgb(red: float, green: float, blue: float) -> Float32[ndarray, " 3"]:
+def _rgb(red: float, green: float, blue: float) -> Float[ndarray, " 3"]:
     return np.array([red, green, blue], np.float32)
 
 
@@ -87,8 +87,8 @@ def _skin(rng: np.random.Generator, size_px: int) -> Picture:
     texture = 0.02 * _field(rng, size_px, 6) + 0.012 * _field(rng, size_px, 40) + 0.010 * _field(rng, size_px, 110)
     blotches = np.clip(_field(rng, size_px, 9) - 1.1, 0, None)
     redness = 0.05 * rng.random() * _field(rng, size_px, 5)
-    picture = tone.astype(np.float32) + texture[..., None] * _rgb(1, 1.1, 1.1)
-    picture -= 0.10 * blotches[..., None] * _rgb(0.4, 1, 1) + redness[..., None] * _rgb(-0.2, 0.6, 0.6)
+    picture = tone.astype(np.float32) + texture[..., None] * _rgb(1.0, 1.1, 1.1)
+    picture -= 0.10 * blotches[..., None] * _rgb(0.4, 1.0, 1.0) + redness[..., None] * _rgb(-0.2, 0.6, 0.6)
     return picture.astype(np.float32)
 
 

@@ -1,15 +1,13 @@
 """What runs the network: array in, logits out; imported only when chosen."""
 
-from typing import Protocol
+from collections.abc import Callable
 
 from jaxtyping import Float32
 from numpy import ndarray
 
 from limner.model.bundle import Bundle
 
-
-class Engine(Protocol):
-    def __call__(self, images: Float32[ndarray, "b c h w"]) -> Float32[ndarray, "b k h w"]: ...
+Engine = Callable[[Float32[ndarray, "b c h w"]], Float32[ndarray, "b k h w"]]
 
 
 class TorchEngine:

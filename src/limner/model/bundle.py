@@ -80,7 +80,8 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str,
     """
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     text = json.dumps(about, sort_keys=True)
-    content = save(contiguous, {"limner": text, "sha256": _digest(contiguous, text)})
+    # one key, since safetensors writes several in an order that changes from call to call
+    content = save(contiguous, {"limner": json.dumps([_digest(contiguous, text), text])})
     temporary = path.with_name(path.name + ".part")
     try:
         with temporary.open("wb") as file:
@@ -106,11 +107,15 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             metadata = file.metadata() or {}
     except (SafetensorError, OSError, UnicodeDecodeError) as error:
         raise LimnerError(f"{path} is damaged or no safetensors file ({error}). Take another copy.") from error
-    if "limner" not in metadata or "sha256" not in metadata:
+    if "limner" not in metadata:
         raise LimnerError(f"{path} was not written by limner. Give the model.safetensors of a run.")
-    if _digest(tensors, metadata["limner"]) != metadata["sha256"]:
+    try:
+        digest, text = json.loads(metadata["limner"])
+    except ValueError as error:
+        raise LimnerError(f"{path} is damaged: its description is no JSON. Take another copy.") from error
+    if _digest(tensors, text) != digest:
         raise LimnerError(f"{path} is damaged: its content does not match its SHA-256. Take another copy.")
-    about: dict[str, Any] = json.loads(metadata["limner"])
+    about: dict[str, Any] = json.loads(text)
     return tensors, about
 
 

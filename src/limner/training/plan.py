@@ -138,6 +138,6 @@ def _measure_rate(recipe: Recipe) -> float:
             logits = state.network(images)
         loss = LOSSES[settings.loss](logits.float(), masks)
         loss.backward()  # type: ignore[no-untyped-call]
-        float(loss)
+        float(loss.detach())
         seconds.append(time.perf_counter() - began)
     return settings.batch_size / min(seconds[1:])

@@ -132,6 +132,9 @@ class Run:
             index, _, key = name.partition(".")
             moments.setdefault(int(index), {})[key] = value
         state.optimiser.load_state_dict({"state": moments, "param_groups": state.optimiser.state_dict()["param_groups"]})
+        for parameter, moment in state.optimiser.state.items():  # fused Adam reads memory as it lies, so it must lie as the weights do
+            for name in ("exp_avg", "exp_avg_sq"):
+                moment[name] = torch.empty_like(parameter).copy_(moment[name])
         for name, value in about["position"].items():
             setattr(state, name, value)
 

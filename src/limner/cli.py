@@ -140,8 +140,9 @@ def test(
         rows = list(_bar("scoring")(score_each(predictor, chosen), len(chosen)))
         scores = Scores.of(rows, bundle.labels)
         _print_scores(scores, split)
+        replaced = (model.parent / f"scores-{split}.json").exists()
         written = scores.write(model.parent, split)
-        console.print(f"Written: {', '.join(escape(str(path)) for path in written)}")
+        console.print(f"{'Replaced' if replaced else 'Written'}: {', '.join(escape(str(path)) for path in written)}")
 
 
 @app.command()
@@ -252,7 +253,7 @@ def _friendly() -> Iterator[None]:
         _fail("there is not enough memory. Lower train.batch_size or data.size_px with --set, or close other programs.")
     except OSError as error:
         if error.errno == errno.ENOSPC:
-            _fail(f"the disk is full ({error.filename}). What was written before is whole: free some space and run the command again.")
+            _fail("the disk is full. What was written before is whole: free some space and run the command again; training goes on with --resume.")
         if error.errno in {errno.EACCES, errno.EROFS, errno.EPERM}:
             _fail(f"{error.filename} may not be read or written ({error.strerror}). Choose another folder or mend its permissions.")
         raise

@@ -1,5 +1,7 @@
 import hashlib
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -121,3 +123,11 @@ def test_classes_beyond_two_are_trained_with_void(pairs, tmp_path: Path) -> None
 
     assert Bundle.load(run.model).labels.void_values == (255,)
     assert Recipe.model_validate(run.recipe.model_dump()).train.seed == 5
+
+
+def test_a_run_prints_no_warning(lesions: Path, tmp_path: Path) -> None:
+    code = "import sys; from limner.training.pipeline import train; from limner.recipe import load_recipe; from pathlib import Path;" + (
+        "train(sys.argv[1], load_recipe(None, ['train.epochs=1', 'model.width=2', 'data.size_px=[16,16]']), sys.argv[2])"
+    )
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code, str(lesions), str(tmp_path / "run")], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")

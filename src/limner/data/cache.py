@@ -66,6 +66,9 @@ def _build(
         images = np.lib.format.open_memmap(temporary / "images.npy", "w+", np.uint8, (len(samples), height, width, 3))
         masks = np.lib.format.open_memmap(temporary / "masks.npy", "w+", np.uint8, (len(samples), height, width))
 
+        for array in (images, masks):
+            _reserve(Path(str(array.filename)))
+
         def standardise(index: int) -> None:
             sample = samples[index]
             images[index] = resize(read_image(sample.image), size_px)
@@ -82,6 +85,13 @@ def _build(
             temporary.rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _reserve(path: Path) -> None:
+    """Take the file's space now: a full disk is then an error here, and not a bus error when a page is written."""
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
 def _key(samples: Sequence[Sample], labels: Labels, size_px: tuple[int, int]) -> str:

@@ -207,7 +207,7 @@ def validate(
     empty = 1.0 if labels.binary else float("nan")
     scores = []
     for first in range(0, len(data), settings.batch_size):
-        images = torch.from_numpy(data.images[first : first + settings.batch_size]).to(settings.device).permute(0, 3, 1, 2).float() / 255
+        images = torch.tensor(data.images[first : first + settings.batch_size]).to(settings.device).permute(0, 3, 1, 2).float() / 255
         with torch.no_grad(), autocast(settings):
             logits = network(standardise(images)).float().cpu().numpy()
         for one, truth in zip(logits, data.masks[first : first + settings.batch_size], strict=True):

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,13 +59,13 @@ def plan(recipe: Recipe, facts: Sequence[Facts], train_count: int, labels: Label
     size, why = _size(facts, pixels)
     choose("data.size_px", size, why)
     if recipe.train.minutes is not None:
-        _fit_time(recipe, train_count, choose)
+        _fit_time(recipe, recipe.train.minutes, train_count, choose)
     else:
         shown = CPU_IMAGES if on_cpu else GPU_IMAGES
         epochs = min(max(math.ceil(shown / train_count), 20), 300)
         choose("train.epochs", epochs, f"{train_count} images, shown about {epochs * train_count:,} times in all")
     choose("train.patience", max(10, recipe.train.epochs // 2), "half of the schedule, so that the decay is seldom cut")
-    if not labels.binary and "augment.rotate_degrees" not in chosen:
+    if not labels.binary:
         choose("augment.rotate_degrees", 15.0, "several classes: up and down may matter")
         choose("augment.upside_down", 0.0, "several classes: up and down may matter")
     return Plan(recipe, reasons)
@@ -109,11 +109,10 @@ def _size(facts: Sequence[Facts], pixels: int) -> tuple[tuple[int, int], str]:
     return size, f"half of the images are at least {width:.0f}x{height:.0f}; about {round(math.sqrt(pixels))}² pixels are what this machine trains well"
 
 
-def _fit_time(recipe: Recipe, train_count: int, choose: "object") -> None:
-    assert callable(choose) and recipe.train.minutes is not None
+def _fit_time(recipe: Recipe, minutes: float, train_count: int, choose: Callable[[str, object, str], None]) -> None:
     rate = _measure_rate(recipe)
-    shown = 0.85 * recipe.train.minutes * 60 * rate
-    measured = f"{rate:.0f} images/s measured, {recipe.train.minutes:g} minutes given"
+    shown = 0.85 * minutes * 60 * rate
+    measured = f"{rate:.0f} images/s measured, {minutes:g} minutes given"
     if shown < LEAST_IMAGES / 4 and recipe.model.width > 8:
         choose("model.width", 8, f"{measured}: a narrower network sees more images")
         shown *= 2.5

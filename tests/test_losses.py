@@ -41,3 +41,10 @@ def test_dice_loss_equals_a_reference_in_float64() -> None:
     p, y = 1 / (1 + torch.exp(-logits[:, 0])), target.double()
     expected = sum(1 - (2 * (p[i] * y[i]).sum() + 1) / (p[i].sum() + y[i].sum() + 1) for i in range(3)) / 3
     torch.testing.assert_close(LOSSES["dice"](logits.float(), target).double(), torch.as_tensor(expected), atol=1e-6, rtol=1e-6)
+
+
+def test_a_class_that_the_batch_lacks_costs_no_dice() -> None:
+    target = torch.randint(0, 2, (2, 8, 8), dtype=torch.uint8)
+    logits = 40 * (target.unsqueeze(1) == torch.arange(3).view(1, -1, 1, 1)).float() - 20
+    logits[:, 2] = 0  # one more class, in no mask
+    assert LOSSES["dice"](logits, target) < 1e-3

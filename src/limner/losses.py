@@ -19,13 +19,21 @@ Loss = Callable[[Float[Tensor, "b k h w"], UInt8[Tensor, "b h w"]], Float[Tensor
 
 
 def dice_loss(logits: Float[Tensor, "b k h w"], target: UInt8[Tensor, "b h w"]) -> Float[Tensor, ""]:
-    """1 - soft Dice of each image and class, averaged (arXiv:1606.04797, without the squares)."""
+    """1 - soft Dice (arXiv:1606.04797, without the squares).
+
+    For a binary set of each image, averaged, as the score is. For several classes of the whole batch at once, averaged over
+    the classes that are in it: a class that an image lacks would otherwise cost as much as one that it misses.
+    """
     logits, valid = logits.float(), (target != VOID).unsqueeze(1)
     probabilities = (logits.sigmoid() if logits.shape[1] == 1 else logits.softmax(1)) * valid
     truth = _one_hot(target, logits.shape[1]) * valid  # (b, k, h, w)
-    overlap = (probabilities * truth).sum((2, 3))
-    total = probabilities.sum((2, 3)) + truth.sum((2, 3))
-    return 1 - ((2 * overlap + SMOOTHING_PX) / (total + SMOOTHING_PX)).mean()
+    together = (2, 3) if logits.shape[1] == 1 else (0, 2, 3)
+    overlap, marked = (probabilities * truth).sum(together), truth.sum(together)
+    soft_dice = (2 * overlap + SMOOTHING_PX) / (probabilities.sum(together) + marked + SMOOTHING_PX)
+    if logits.shape[1] == 1:
+        return 1 - soft_dice.mean()
+    present = marked > 0
+    return 1 - (soft_dice * present).sum() / present.sum().clamp(min=1)
 
 
 def cross_entropy_loss(logits: Float[Tensor, "b k h w"], target: UInt8[Tensor, "b h w"]) -> Float[Tensor, ""]:

@@ -80,7 +80,7 @@ def test_a_time_budget_is_kept_and_the_decay_completed(lesions: Path, tmp_path: 
     began = time.monotonic()
     _, events = start(lesions, TINY.replace({"train.minutes": 0.1, "train.patience": 1_000_000}), tmp_path / "run", lambda plan: None, silent)
     rates = [event.learning_rate for event in events if isinstance(event, Step)]
-    assert 4 < time.monotonic() - began < 9
+    assert 4 < time.monotonic() - began < 15
     assert rates[-1] < 0.05 * max(rates)
 
 

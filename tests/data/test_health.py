@@ -79,5 +79,5 @@ def test_a_folder_without_pairs_is_an_error(tmp_path: Path) -> None:
 def test_an_unsound_set_is_not_trained_on(pairs: Callable[..., Path]) -> None:
     root = pairs({"a": disc(), "b": disc()})
     (root / "masks" / "a.png").unlink()
-    with pytest.raises(LimnerError, match=r"1 errors:\n.*has no mask"):
+    with pytest.raises(LimnerError, match=r"1 error:\n.*has no mask"):
         require_sound(check(scan(root)))

@@ -85,7 +85,9 @@ def require_sound(health: Health) -> Labels:
     if health.errors or health.labels is None:
         shown = "\n".join(f"  {finding.message}" for finding in health.errors[:5])
         more = f"\n  and {len(health.errors) - 5} more" if len(health.errors) > 5 else ""
-        raise LimnerError(f"the dataset has {len(health.errors)} errors:\n{shown}{more}\nMend them; `limner check` lists them all.")
+        raise LimnerError(
+            f"the dataset has {len(health.errors)} error{'s' * (len(health.errors) != 1)}:\n{shown}{more}\nMend them; `limner check` lists them all."
+        )
     return health.labels
 
 
@@ -126,11 +128,9 @@ def _unpaired(dataset: Dataset) -> Iterator[Finding]:
         yield _finding("missing-image", "error", path, "has no image. Add an image of the same name, or move the mask away.")
     for first, second in dataset.ambiguous:
         yield _finding("same-name", "error", second, f"stands beside {first.name}, and a pair is known by its name. Keep one of the two.")
-    ids = [sample.id for sample in dataset.samples]
     for sample, following in zip(dataset.samples, dataset.samples[1:], strict=False):
         if sample.id == following.id:
             yield _finding("same-id", "error", following.image, f"and {sample.image} have the same id in two splits. Each image is in one split.")
-    assert ids == sorted(ids)
 
 
 def _mask_findings(facts: list[Facts], labels: Labels, samples: dict[str, Sample]) -> Iterator[Finding]:

@@ -1,6 +1,5 @@
 """Image in, mask and confidence out at the original size; the one inference path."""
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +7,6 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from numpy import ndarray
 
-from limner.data.images import read_image
 from limner.data.preprocess import Preprocessing, grow_probabilities
 from limner.inference.engines import Engine, TorchEngine
 from limner.labels import Labels
@@ -42,11 +40,6 @@ class Predictor:
         logits = self._engine(self._preprocessing.array(image)[None])[0]
         probabilities = grow_probabilities(to_probabilities(logits), (image.shape[0], image.shape[1]))
         return Prediction(to_class_index(probabilities), _mean_entropy(probabilities))
-
-    def predict_files(self, paths: Iterable[Path]) -> Iterator[Prediction]:
-        """Segment files in their order. Raises LimnerError for a file that cannot be decoded."""
-        for path in paths:
-            yield self.predict(read_image(path))
 
 
 def to_probabilities(logits: Float32[ndarray, "k h w"]) -> Float32[ndarray, "k h w"]:

@@ -6,8 +6,6 @@ from torch import Tensor, nn
 
 from limner.recipe import ModelSettings
 
-ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "leaky-relu": nn.LeakyReLU, "gelu": nn.GELU}
-
 
 def conv_block(channels_in: int, channels_out: int, convolutions: int, settings: ModelSettings) -> nn.Sequential:
     """Convolutions that keep the size, each followed by normalisation and activation."""
@@ -55,4 +53,4 @@ class AddSkip(nn.Module):
 
 
 def _activation(name: str) -> nn.Module:
-    return nn.GELU() if name == "gelu" else ACTIVATIONS[name](inplace=True)
+    return {"relu": nn.ReLU(inplace=True), "leaky-relu": nn.LeakyReLU(inplace=True), "gelu": nn.GELU()}[name]

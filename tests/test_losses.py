@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from limner.labels import VOID
-from limner.losses import LOSSES
+from limner.losses import LOSSES, class_weights, cross_entropy_loss
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -48,3 +48,18 @@ def test_a_class_that_the_batch_lacks_costs_no_dice() -> None:
     logits = 40 * (target.unsqueeze(1) == torch.arange(3).view(1, -1, 1, 1)).float() - 20
     logits[:, 2] = 0  # one more class, in no mask
     assert LOSSES["dice"](logits, target) < 1e-3
+
+
+def test_class_weights_are_the_inverse_root_of_the_share_with_mean_one_over_the_pixels() -> None:
+    weights = class_weights([900, 100, 0])
+    assert weights[1] / weights[0] == pytest.approx(3)
+    assert 0.9 * weights[0] + 0.1 * weights[1] == pytest.approx(1)
+    assert weights[2] == 0
+
+
+def test_weighted_cross_entropy_is_the_weighted_mean_and_ignores_void_pixels() -> None:
+    logits = torch.randn(1, 3, 2, 2, generator=torch.Generator().manual_seed(0))
+    target = torch.tensor([[[0, 1], [2, 255]]], dtype=torch.uint8)
+    weights = torch.tensor([1.0, 2.0, 4.0])
+    expected = torch.nn.functional.cross_entropy(logits.double(), target.long(), weights.double(), ignore_index=255)
+    torch.testing.assert_close(cross_entropy_loss(logits, target, weights).double(), expected, atol=1e-6, rtol=1e-6)

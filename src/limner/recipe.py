@@ -58,6 +58,9 @@ class TrainSettings(_Section):
     minutes: Annotated[Positive | None, Field(description="the time that the whole run may take; shortens or lengthens the schedule")] = None
     batch_size: Annotated[PositiveInt, Field(description="images in one step")] = 16
     loss: Annotated[Literal["dice", "cross-entropy", "dice+cross-entropy"], Field(description="what is minimised")] = "dice+cross-entropy"
+    class_weights: Annotated[Literal["none", "balanced"], Field(description="weights of the classes in cross-entropy; balanced follows how rare each is")] = (
+        "none"
+    )
     optimiser: Annotated[Literal["adam", "adamw"], Field(description="adam, or adam with decoupled weight decay")] = "adamw"
     learning_rate: Annotated[Positive, Field(description="the highest, reached after the warm-up")] = 3e-3
     weight_decay: Annotated[float, Field(ge=0, description="of adamw, on convolution weights")] = 1e-2

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from limner.data.preprocess import Preprocessing
 from limner.errors import LimnerError
 from limner.inference.predictor import to_class_index, to_probabilities
 from limner.labels import Labels
-from limner.losses import LOSSES
+from limner.losses import LOSSES, Loss, class_weights
 from limner.metrics import confusion, dice
 from limner.recipe import Recipe, TrainSettings
 from limner.training.optim import learning_rate, optimiser
@@ -94,6 +95,7 @@ def fit(
     """
     settings = recipe.train
     standardise = _standardiser(preprocessing, settings.device)
+    loss = _loss(settings, batches, labels)
     clock = None if seconds_left is None else _Clock(seconds_left, state.progress)
     while True:
         if reason := _finished(state, settings, clock is not None):
@@ -102,7 +104,7 @@ def fit(
         losses = []
         for images, masks in batches.epoch(state.epoch, state.step):
             rate = learning_rate(state.progress, settings)
-            losses.append(_train_step(state, standardise(images), masks, settings, rate))
+            losses.append(_train_step(state, standardise(images), masks, loss, settings, rate))
             state.step += 1
             state.progress = clock.progress() if clock else (state.epoch + state.step / len(batches)) / settings.epochs
             yield Step(state.epoch + 1, state.step, len(batches), state.progress, rate, len(images), losses[-1])
@@ -137,13 +139,23 @@ class _Clock:
         return self._reached
 
 
-def _train_step(state: State, images: Float[Tensor, "b c h w"], masks: UInt8[Tensor, "b h w"], settings: TrainSettings, rate: float) -> Float[Tensor, ""]:
+def _loss(settings: TrainSettings, batches: Batches, labels: Labels) -> Loss:
+    """The recipe's loss, with the weights of the classes where it asks for them; two classes need none."""
+    weights = None
+    if settings.class_weights == "balanced" and not labels.binary:
+        weights = class_weights(batches.class_pixels(len(labels.names)).tolist()).to(settings.device)
+    return partial(LOSSES[settings.loss], weights=weights)
+
+
+def _train_step(
+    state: State, images: Float[Tensor, "b c h w"], masks: UInt8[Tensor, "b h w"], loss_of: Loss, settings: TrainSettings, rate: float
+) -> Float[Tensor, ""]:
     state.network.train()
     for group in state.optimiser.param_groups:
         group["lr"] = rate
     with autocast(settings):
         logits = state.network(images)
-    loss = LOSSES[settings.loss](logits.float(), masks)
+    loss = loss_of(logits.float(), masks)
     state.optimiser.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(state.network.parameters(), settings.clip)

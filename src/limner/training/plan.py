@@ -66,6 +66,7 @@ def plan(recipe: Recipe, facts: Sequence[Facts], train_count: int, labels: Label
         choose("train.epochs", epochs, f"{train_count} images, shown about {epochs * train_count:,} times in all")
     choose("train.patience", max(10, recipe.train.epochs // 2), "half of the schedule, so that the decay is seldom cut")
     if not labels.binary:
+        choose("train.class_weights", "balanced", "several classes: the rare and the thin count too")
         choose("augment.rotate_degrees", 15.0, "several classes: up and down may matter")
         choose("augment.upside_down", 0.0, "several classes: up and down may matter")
     return Plan(recipe, reasons)

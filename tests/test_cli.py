@@ -39,8 +39,8 @@ def test_the_whole_path_from_a_folder_to_masks(lesions: Path, tmp_path: Path) ->
     assert len(records) == 4
     for record in records:
         mask = read_mask(tmp_path / "p" / record["mask"])
-        assert mask.shape == (32, 32)
-        assert set(np.unique(mask)) <= {0, 255}
+        assert mask.values.shape == (32, 32)
+        assert set(np.unique(mask.values)) <= {0, 255}
     assert (tmp_path / "p" / "overview.png").exists()
 
 
@@ -64,7 +64,10 @@ def test_check_exits_with_1_on_errors_and_prints_json(lesions: Path, pairs, tmp_
     (root / "masks" / "a.png").unlink()
     done = limner("check", root, "--json", cwd=tmp_path)
     assert done.returncode == 1
-    assert [finding["code"] for finding in json.loads(done.stdout)["findings"]] == ["missing-mask"]
+    assert [finding["code"] for finding in json.loads(done.stdout)["findings"]] == ["missing-mask", "few-images"]
+    assert not (tmp_path / "checks" / "set" / "findings.json").read_text().count("missing-mask"), "--json wrote a page"
+    limner("check", root, "--out", "page", cwd=tmp_path)
+    assert "missing-mask" in (tmp_path / "page" / "index.html").read_text()
 
 
 @pytest.mark.parametrize(

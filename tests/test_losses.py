@@ -50,9 +50,9 @@ def test_a_class_that_the_batch_lacks_costs_no_dice() -> None:
     assert LOSSES["dice"](logits, target) < 1e-3
 
 
-def test_class_weights_are_the_inverse_root_of_the_share_with_mean_one_over_the_pixels() -> None:
+def test_class_weights_grow_with_how_rare_a_class_is_and_have_mean_one_over_the_pixels() -> None:
     weights = class_weights([900, 100, 0])
-    assert weights[1] / weights[0] == pytest.approx(3)
+    assert weights[1] / weights[0] == pytest.approx(9**0.75)
     assert 0.9 * weights[0] + 0.1 * weights[1] == pytest.approx(1)
     assert weights[2] == 0
 

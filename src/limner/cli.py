@@ -33,6 +33,9 @@ app = typer.Typer(
 console = Console(highlight=False)
 complaints = Console(stderr=True, highlight=False)
 
+FINDINGS_SHOWN = 3
+"""Of each code on the terminal; the page and findings.json hold them all."""
+
 DataFolder = Annotated[Path, typer.Argument(help="the folder of images and masks", show_default=False)]
 ModelFile = Annotated[Path, typer.Argument(help="the model.safetensors of a run", show_default=False)]
 
@@ -61,21 +64,25 @@ def sample(
 @app.command()
 def check(
     data: DataFolder,
-    as_json: Annotated[bool, typer.Option("--json", help="print the findings as JSON")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print the findings as JSON, and write nothing but to --out")] = False,
+    out: Annotated[Path | None, typer.Option(help="the folder of the page and findings.json; checks/NAME by default")] = None,
 ) -> None:
     """Report every problem of a dataset, before a minute is lost on it; exit status 1 where there are errors."""
     with _friendly():
         from limner.data.folder import scan
         from limner.data.health import check as examine
+        from limner.data.health_page import record, write_health
 
         dataset = scan(data)
         health = examine(dataset, None if as_json else _bar("checking"))
         if as_json:
-            labels = {"names": health.labels.names, "values": health.labels.values, "void": health.labels.void_values} if health.labels else None
-            print(json.dumps({"layout": dataset.layout, "samples": len(dataset.samples), "labels": labels, "findings": health.as_json()}, indent=2))
+            print(json.dumps(record(dataset, health), indent=2))
         else:
-            console.print(f"{len(dataset.samples)} pairs in the layout {dataset.layout}.")
-            _print_health(health)
+            console.print(f"{len(dataset.samples)} pairs in the layout {escape(dataset.layout)}.")
+            _print_health(health, data)
+        if out or not as_json:
+            page = write_health(out or Path("checks") / data.resolve().name, dataset, health)
+            (complaints if as_json else console).print(f"Look at [bold]{escape(str(page))}[/]; findings.json beside it holds the same for a program.")
         if health.errors:
             raise typer.Exit(1)
 
@@ -112,26 +119,24 @@ def train(
 def test(
     model: ModelFile,
     data: DataFolder,
-    split: Annotated[str, typer.Option(help="train, val, test, or all")] = "test",
+    split: Annotated[str, typer.Option(help="train, val, test, new (not there when the model was trained), or all")] = "test",
     device: Annotated[str, typer.Option(help="cpu, cuda or mps")] = "cpu",
 ) -> None:
     """Score a model on a split at the masks' own size: per image, their mean, and the pooled scores beside it."""
     with _friendly():
         from limner.data.folder import scan
-        from limner.data.splits import digest
-        from limner.data.splits import split as cut
+        from limner.data.splits import recorded
         from limner.inference.engines import TorchEngine
         from limner.inference.evaluate import Scores, score_each
         from limner.inference.predictor import Predictor
         from limner.model.bundle import Bundle
 
         bundle, dataset = Bundle.load(model), scan(data)
-        settings = bundle.recipe
-        sides = cut(dataset.samples, settings.data.validation_fraction, settings.data.test_fraction, settings.train.seed)
-        if digest(sides["train"]) != bundle.train_digest:
-            complaints.print("note: the training images of this folder are not those that the model was trained on. Check that none of them is scored here.")
+        sides = recorded(dataset.samples, bundle.split)
         if split not in {"all", *sides}:
-            raise LimnerError(f"--split {split} is no split. Choose train, val, test or all.")
+            raise LimnerError(f"--split {split} is no split. Choose {', '.join(sides)} or all.")
+        if split != "new" and sides["new"]:
+            complaints.print(f"note: {len(sides['new'])} images were not there when the model was trained, and are in no split. --split new scores them.")
         chosen = [sample for name, side in sides.items() for sample in side if split in {"all", name}]
         if not chosen:
             there = ", ".join(f"{name} ({len(side)})" for name, side in sides.items() if side)
@@ -165,20 +170,22 @@ def predict(
             raise typer.Exit(1)
 
 
-def _print_health(health: "Health") -> None:
+def _print_health(health: "Health", data: Path) -> None:
     if health.labels is not None:
         console.print(f"Mask values: {escape(health.labels.describe())}.")
     if not health.findings:
         console.print("[green]No problem was found.[/]")
         return
+    colours = {"error": "red", "warning": "yellow", "note": "blue"}
     table = Table("", "code", "what was found, and how to mend it", box=None, pad_edge=False)
-    for finding in health.findings[:50]:
-        colour = "red" if finding.severity == "error" else "yellow"
-        table.add_row(f"[{colour}]{finding.severity}[/]", finding.code, escape(finding.message))
+    for code, findings in health.by_code().items():
+        colour = colours[findings[0].severity]
+        for finding in findings[:FINDINGS_SHOWN]:
+            table.add_row(f"[{colour}]{finding.severity}[/]", code, escape(finding.message.replace(f"{data}/", "")))
+        if len(findings) > FINDINGS_SHOWN:
+            table.add_row("", "", f"and {len(findings) - FINDINGS_SHOWN} more of {code}")
     console.print(table)
-    if len(health.findings) > 50:
-        console.print(f"and {len(health.findings) - 50} more: --json lists them all.")
-    console.print(f"{len(health.errors)} errors, {len(health.findings) - len(health.errors)} warnings.")
+    console.print(", ".join(f"{count} {name}{'s' * (count != 1)}" for name in colours if (count := health.count(name))) + ".")  # type: ignore[arg-type]
 
 
 def _print_plan(plan: "Plan") -> None:

@@ -1,10 +1,14 @@
-"""Labels: class index <-> name <-> pixel value <-> colour, and the void value."""
+"""Labels: class index <-> name <-> pixel value <-> colour, and the void value; and how the coding of a set of masks is found."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import tomllib
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import UInt, UInt8
 from numpy import ndarray
 
 from limner.errors import LimnerError
@@ -19,18 +23,66 @@ PALETTE = (
 )  # fmt: skip
 """Okabe and Ito's colours, which people with any colour vision tell apart, and one more."""
 
+SMEARED_SHARE = 0.7
+"""Of a mask's pixels, at least so many are near one of the two values; the rest is a smeared border."""
+
+STATE_IT = (
+    'State it in a labels.toml beside the images, for example:\n    void = 255\n    [classes]\n    background = 0\n    lesion = [1, "128-254"]\n'
+    '  A value is a number, a range "low-high" or a colour "#804080".'
+)
+
+Range = tuple[int, int]
+"""Pixel values from the first to the last, both included."""
+Kind = Literal["grey", "palette", "colour"]
+
+
+@dataclass(frozen=True, slots=True)
+class MaskValues:
+    """What one mask file holds: the share of its pixels that has each value, as grey, palette index or colour (0xRRGGBB).
+
+    `palette` gives the colour of each index that occurs; `lossy` says that the file's format smears values.
+    """
+
+    file: str
+    share: Mapping[int, float]
+    kind: Kind = "grey"
+    palette: Mapping[int, int] = field(default_factory=dict)
+    lossy: bool = False
+
+    def as_colours(self) -> "MaskValues":
+        if self.kind == "colour":
+            return self
+        colour_of = (lambda value: self.palette.get(value, 0)) if self.kind == "palette" else (lambda value: min(value, 255) * 0x010101)
+        shares: Counter[int] = Counter()
+        for value, share in self.share.items():
+            shares[colour_of(value)] += share  # type: ignore[assignment]  # a Counter adds fractions as well
+        return MaskValues(self.file, dict(shares), "colour", {}, self.lossy)
+
 
 @dataclass(frozen=True, slots=True)
 class Labels:
     """The classes of a dataset, in the order of the model's class indices.
 
-    `values[i]` is the pixel value that means class `i` in a mask file. A binary set has two classes, of which
-    the first is the background, and needs one logit; any other set has a logit for each class.
+    `values[i]` are the ranges of pixel values that mean class `i` in a mask file; `coloured` says that the values are colours,
+    0xRRGGBB. A binary set has two classes, of which the first is the background, and needs one logit; any other set has a
+    logit for each class.
     """
 
     names: tuple[str, ...]
-    values: tuple[int, ...]
-    void_values: tuple[int, ...] = ()
+    values: tuple[tuple[Range, ...], ...]
+    void_values: tuple[Range, ...] = ()
+    coloured: bool = False
+
+    @classmethod
+    def of(cls, names: Sequence[str], values: Sequence[int], void_values: Sequence[int] = (), *, coloured: bool = False) -> "Labels":
+        """Labels of which each class has one pixel value."""
+        return cls(tuple(names), tuple(((value, value),) for value in values), tuple((value, value) for value in void_values), coloured)
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> "Labels":
+        """Labels from what JSON makes of them."""
+        values = tuple(tuple((low, high) for low, high in ranges) for ranges in record["values"])
+        return cls(tuple(record["names"]), values, tuple((low, high) for low, high in record["void_values"]), record["coloured"])
 
     @property
     def binary(self) -> bool:
@@ -49,69 +101,198 @@ class Labels:
     def colour(self, class_index: int) -> tuple[int, int, int]:
         return PALETTE[(class_index - (self.names[0] == "background")) % len(PALETTE)]
 
-    def to_class_index(self, pixels: UInt8[ndarray, "h w"]) -> UInt8[ndarray, "h w"]:
-        """Turn a mask file's pixel values into class indices, with `VOID` where nothing is labelled.
+    def shares(self, mask: MaskValues) -> dict[int, float]:
+        """The share of a mask's pixels that each class index has, `VOID` among them; values without a class are left out."""
+        found: dict[int, float] = {}
+        for value, share in (mask.as_colours() if self.coloured else mask).share.items():
+            class_index = self._class_of(value)
+            if class_index is not None:
+                found[class_index] = found.get(class_index, 0.0) + share
+        return found
+
+    def to_class_index(self, values: UInt[ndarray, "h w"]) -> UInt8[ndarray, "h w"]:
+        """Turn a mask's pixel values into class indices, with `VOID` where nothing is labelled.
 
         Raises LimnerError for a pixel value that has no class.
         """
-        lookup = np.full(256, 254, np.uint8)
-        lookup[list(self.values)] = range(len(self.values))
-        lookup[list(self.void_values)] = VOID
-        class_index = lookup[pixels]
-        if (class_index == 254).any():
-            unknown = sorted({int(v) for v in np.unique(pixels[class_index == 254])})
-            raise LimnerError(f"a mask has the pixel values {unknown[:8]}, which belong to no class. Known are {self.describe()}.")
+        ranges = sorted((low, high, i) for i, class_ranges in self._coded() for low, high in class_ranges)
+        lows, highs, indices = (np.array(column, np.int64) for column in zip(*ranges, strict=True))
+        asked: UInt[ndarray, " n"] = np.arange(1 << 8 * values.itemsize, dtype=np.uint32) if values.itemsize < 4 else np.unique(values)
+        nearest = np.maximum(np.searchsorted(lows, asked, side="right") - 1, 0)
+        known = (asked >= lows[nearest]) & (asked <= highs[nearest])
+        table = np.where(known, indices[nearest], VOID - 1).astype(np.uint8)
+        class_index = table[values] if values.itemsize < 4 else table[np.searchsorted(asked, values)]
+        if (class_index == VOID - 1).any():
+            unknown = [self._spell(int(value)) for value in np.unique(values[class_index == VOID - 1])[:8]]
+            raise LimnerError(f"a mask has the pixel values {', '.join(unknown)}, which belong to no class. Known are {self.describe()}.")
         return class_index
 
-    def to_pixels(self, class_index: UInt8[ndarray, "h w"]) -> UInt8[ndarray, "h w"]:
-        """Class indices as the pixel values of a written mask: 0 and 255 for a binary set, else the set's own values."""
-        values = (0, 255) if self.binary else self.values
-        lookup = np.zeros(256, np.uint8)
-        lookup[: len(values)] = values
-        return lookup[class_index]
+    def to_pixels(self, class_index: UInt8[ndarray, "h w"]) -> UInt8[ndarray, "h w *c"]:
+        """Class indices as the pixels of a written mask: 0 and 255 for a binary set, else the set's own values or colours."""
+        firsts = (0, 255) if self.binary else [ranges[0][0] for ranges in self.values]
+        if self.coloured and not self.binary:
+            return np.array([[value >> 16, value >> 8 & 255, value & 255] for value in firsts], np.uint8)[class_index]
+        return np.array(firsts if max(firsts) <= 255 else range(len(firsts)), np.uint8)[class_index]
 
     def describe(self) -> str:
-        classes = ", ".join(f"{value} = {name}" for name, value in zip(self.names, self.values, strict=True))
-        return classes + "".join(f", {value} = void" for value in self.void_values)
+        classes = [f"{self.spell_class(i)} = {name}" for i, name in enumerate(self.names)]
+        return ", ".join([*classes, *(f"{self._spell_range(r)} = void" for r in self.void_values)])
+
+    def spell_class(self, class_index: int) -> str:
+        """The pixel values of a class, or of `VOID`, as a person writes them."""
+        return " ".join(self._spell_range(values) for values in (self.void_values if class_index == VOID else self.values[class_index]))
+
+    def _coded(self) -> list[tuple[int, tuple[Range, ...]]]:
+        return [*enumerate(self.values), (VOID, self.void_values)]
+
+    def _class_of(self, value: int) -> int | None:
+        return next((i for i, ranges in self._coded() if any(low <= value <= high for low, high in ranges)), None)
+
+    def _spell(self, value: int) -> str:
+        return f"#{value:06x}" if self.coloured else str(value)
+
+    def _spell_range(self, values: Range) -> str:
+        low, high = values
+        return self._spell(low) if low == high else f"{self._spell(low)}-{self._spell(high)}"
 
 
-def detect_labels(values: Iterable[int], class_names: Sequence[tuple[int, str]] = ()) -> Labels:
-    """Find the coding of a whole set of masks from the pixel values that occur in it.
+def read_labels(path: Path) -> Labels:
+    """The classes that a labels.toml states. Raises LimnerError for a file that cannot be read or says nothing usable."""
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        classes = table.pop("classes")
+        void = _ranges(table.pop("void", []))
+        values = tuple(_ranges(stated) for stated in classes.values())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError, ValueError, AttributeError, TypeError) as error:
+        raise LimnerError(f"{path} states no classes ({type(error).__name__}: {error}). {STATE_IT}") from error
+    if table:
+        raise LimnerError(f"{path} holds {', '.join(table)}, which is not known. Known are void and [classes].")
+    stated_ranges = [stated for ranges in (*values, void) for stated in ranges]
+    twice = [a for i, a in enumerate(stated_ranges) for b in stated_ranges[:i] if a[0] <= b[1] and b[0] <= a[1]]
+    if twice or len(values) < 2 or len(values) > MAX_CLASSES:
+        cause = f"gives the value {twice[0][0]} to two classes" if twice else f"states {len(values)} classes; 2 to {MAX_CLASSES} are possible"
+        raise LimnerError(f"{path} {cause}. {STATE_IT}")
+    text = path.read_text(encoding="utf-8")
+    return Labels(tuple(classes), values, void, coloured='"#' in text or "'#" in text)
 
-    255 is foreground beside 0 alone and void beside class indices. `class_names` are the (value, name) pairs of a
-    class-name file, which settle what is otherwise guessed. Raises LimnerError where the values are no coding.
+
+def detect_labels(masks: Sequence[MaskValues], class_names: Sequence[tuple[int, str]] = (), stated: Labels | None = None) -> Labels:
+    """Find the coding of a whole set of masks.
+
+    255 is foreground beside 0 alone and void beside class indices. `class_names` are the (value, name) pairs of a class-name
+    file, which settle what is otherwise guessed; `stated` is what a labels.toml says. Raises LimnerError where the coding is
+    ambiguous or none.
     """
-    seen = sorted(set(values))
-    if class_names:
-        return _named_labels(seen, class_names)
+    coloured = stated.coloured if stated else any(mask.kind == "colour" for mask in masks) or _palettes_differ(masks)
+    if coloured:
+        masks = [mask.as_colours() for mask in masks]
+    seen = sorted({value for mask in masks for value in mask.share})
+    if stated:
+        unstated = [value for value in seen if stated._class_of(value) is None]
+        if unstated:
+            holder = next(mask.file for mask in masks if unstated[0] in mask.share)
+            spelled = ", ".join(stated._spell(value) for value in unstated[:12])
+            raise LimnerError(f"the masks hold {spelled} (for instance {holder}), which labels.toml gives to no class. Add each to a class or to void.")
+        return stated
+    if class_names and not (coloured and max(value for value, _ in class_names) < MAX_CLASSES):
+        return _named_labels(seen, class_names, coloured)
+    return _colour_labels(seen) if coloured else _grey_labels(seen, masks)
+
+
+def _grey_labels(seen: list[int], masks: Sequence[MaskValues]) -> Labels:
+    if len(seen) == 1:
+        return Labels.of(("background", "foreground"), (0, seen[0] or 255))
+    if len(seen) == 2 and not (0 < seen[0] < MAX_CLASSES and seen[1] == VOID):
+        return Labels.of(("background", "foreground"), seen)
+    if _smeared(seen, masks):
+        middle = (seen[0] + seen[-1] + 1) // 2
+        return Labels(("background", "foreground"), (((0, middle - 1),), ((middle, max(255, seen[-1])),)))
+    if len(seen) > 2 and any(mask.lossy for mask in masks):
+        example = next(mask.file for mask in masks if mask.lossy)
+        raise LimnerError(f"the masks were saved as JPEG (for instance {example}), which smears class numbers into each other. Export them again as PNG.")
+    indices = [value for value in seen if value != VOID]
+    if len(seen) == 2 or indices[-1] >= MAX_CLASSES:
+        numbered = len(seen) > MAX_CLASSES and indices[: MAX_CLASSES // 2] == list(range(indices[0], indices[0] + MAX_CLASSES // 2))
+        listed = ", ".join(map(str, seen[:12])) + " and more" * (len(seen) > 12)
+        example = max(masks, key=lambda mask: len(mask.share)).file
+        cause = (
+            f"{len(seen)} different values: they seem to number objects one by one, or grey levels"
+            if numbered
+            else f"the values {listed}: neither two values nor class indices from 0 to {MAX_CLASSES - 1}"
+        )
+        raise LimnerError(f"the masks (for instance {example}) hold {cause}. {STATE_IT}" + ('\n  Any object is the range "1-65535".' if numbered else ""))
+    if VOID in seen and indices == [0, 1]:
+        _refuse_mixed_binary(masks)
+    first = indices[0]
+    values = range(first, indices[-1] + 1)
+    names = ["background" if v == 0 else "foreground" if (first, indices[-1]) == (0, 1) else f"class {v}" for v in values]
+    return Labels.of(names, values, [VOID] * (VOID in seen))
+
+
+def _smeared(seen: list[int], masks: Sequence[MaskValues]) -> bool:
+    """Whether these are two values smeared by JPEG or smoothing: in every mask most pixels lie near the ends, and too many values between for classes."""
+    lossy = any(mask.lossy for mask in masks)
+    between = [value for value in seen if MAX_CLASSES <= value < VOID]
+    if seen[-1] > 255 or seen[-1] - seen[0] < 64 or not (lossy or (len(seen) >= 8 and between)):
+        return False
+    margin = (seen[-1] - seen[0]) / 5
+    low, high = seen[0] + margin, seen[-1] - margin
+    return all(sum(share for value, share in mask.share.items() if not low < value < high) >= SMEARED_SHARE for mask in masks)
+
+
+def _refuse_mixed_binary(masks: Sequence[MaskValues]) -> None:
+    """0, 1 and 255 are two classes and void where 1 and 255 stand in one mask; in separate masks, 255 may as well be the foreground."""
+    ones = [mask.file for mask in masks if 1 in mask.share]
+    both = any(1 in mask.share and VOID in mask.share for mask in masks)
+    highs = [mask.file for mask in masks if VOID in mask.share and 1 not in mask.share]
+    if highs and not both:
+        raise LimnerError(
+            f"{len(ones)} masks hold 0 and 1 (for instance {ones[0]}) and {len(highs)} hold 0 and 255 ({highs[0]}): "
+            f"255 may be the same class as 1, or void. {STATE_IT}"
+        )
+
+
+def _colour_labels(seen: list[int]) -> Labels:
     if len(seen) > MAX_CLASSES:
         raise LimnerError(
-            f"the masks hold {len(seen)} different pixel values. A mask has one value for each class (at most {MAX_CLASSES}): "
-            "were they saved as JPEG or smoothed? Export them again as PNG without smoothing."
+            f"the masks hold {len(seen)} different colours. A mask has one colour for each class (at most {MAX_CLASSES}): "
+            f"were they saved as JPEG or smoothed? Export them again as PNG without smoothing. {STATE_IT}"
         )
-    if len(seen) == 1 or (len(seen) == 2 and seen[0] == 0):
-        return Labels(("background", "foreground"), (0, seen[-1] or 255))
-    void = tuple(v for v in seen if v == VOID)
-    indices = [v for v in seen if v != VOID]
-    if indices[-1] >= MAX_CLASSES:
-        raise LimnerError(
-            f"the masks hold the pixel values {seen[:12]}: neither 0 and one other, nor class indices from 0 to {MAX_CLASSES - 1}. "
-            "Name them in a classes.txt beside the images (each line: the value and the class name), or export the masks again."
-        )
-    names = tuple("background" if v == 0 else "foreground" if indices[-1] == 1 else f"class {v}" for v in range(indices[-1] + 1))
-    return Labels(names, tuple(range(indices[-1] + 1)), void)
+    if len(seen) <= 2 and 0 in seen:
+        return Labels.of(("background", "foreground"), (0, seen[-1] or 0xFFFFFF), coloured=True)
+    return Labels.of(["background" if value == 0 else f"#{value:06x}" for value in seen], seen, coloured=True)
 
 
-def _named_labels(seen: Sequence[int], class_names: Sequence[tuple[int, str]]) -> Labels:
+def _named_labels(seen: Sequence[int], class_names: Sequence[tuple[int, str]], coloured: bool) -> Labels:
     void = {value for value, name in class_names if name.lower() in VOID_NAMES}
     named = [(value, name) for value, name in class_names if value not in void]
     unnamed = sorted(set(seen) - void - {value for value, _ in named})
-    if unnamed == [VOID]:
+    if unnamed == [VOID] and not coloured:
         void.add(VOID)
     elif unnamed:
+        spelled = ", ".join(f"#{value:06x}" if coloured else str(value) for value in unnamed[:12])
         raise LimnerError(
-            f"the masks hold the pixel values {unnamed[:12]}, which the class-name file does not name. "
+            f"the masks hold the pixel values {spelled}, which the class-name file does not name. "
             "Add a line for each (the value and the name), or the name 'void' for pixels to leave out."
         )
     names = tuple("background" if value == 0 and name.lower() == "background" else name for value, name in named)
-    return Labels(names, tuple(value for value, _ in named), tuple(sorted(void)))
+    return Labels.of(names, [value for value, _ in named], sorted(void), coloured=coloured)
+
+
+def _palettes_differ(masks: Iterable[MaskValues]) -> bool:
+    """Whether one index means two colours: then the colours are the classes, and the indices are not."""
+    colours: dict[int, int] = {}
+    return any(colours.setdefault(index, colour) != colour for mask in masks for index, colour in mask.palette.items())
+
+
+def _ranges(stated: int | str | list[int | str]) -> tuple[Range, ...]:
+    """The ranges of a TOML value: a number, "low-high", "#rrggbb", or a list of these. Raises ValueError."""
+    if isinstance(stated, list):
+        return tuple(found for part in stated for found in _ranges(part))
+    if isinstance(stated, str):
+        low, dash, high = stated.partition("-")
+        numbers = [int(text.strip()[1:], 16) if text.strip().startswith("#") else int(text) for text in ((low, high) if dash else (low,))]
+        if numbers[0] > numbers[-1]:
+            raise ValueError(f"the range {stated} runs backwards")
+        return ((numbers[0], numbers[-1]),)
+    return ((int(stated), int(stated)),)

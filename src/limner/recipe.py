@@ -22,6 +22,8 @@ class DataSettings(_Section):
     size_px: Annotated[tuple[PositiveInt, PositiveInt], Field(description="height and width that every image is brought to")] = (256, 256)
     validation_fraction: Annotated[Fraction, Field(description="share kept for validation where the layout has no split")] = 0.1
     test_fraction: Annotated[Fraction, Field(description="share kept for the test where the layout has no split")] = 0.2
+    group_pattern: Annotated[str, Field(description="regular expression for the part of a name that images of one patient or film share")] = ""
+    allow_leaks: Annotated[bool, Field(description="train although test images are copies of training images")] = False
 
 
 class ModelSettings(_Section):

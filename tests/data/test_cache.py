@@ -1,3 +1,9 @@
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -6,21 +12,36 @@ import pytest
 from PIL import Image
 
 from conftest import disc
-from limner.data.cache import cache_home, prepare
+from limner.data.cache import ABANDONED_S, cache_home, prepare
 from limner.data.folder import scan
 from limner.data.images import read_image, resize
 from limner.errors import LimnerError
-from limner.labels import detect_labels
+from limner.labels import Labels
 
-LABELS = detect_labels({0, 255})
+LABELS = Labels.of(("background", "foreground"), (0, 255))
 
 
 def test_the_cache_holds_what_preprocessing_makes(lesions: Path) -> None:
     samples = scan(lesions).samples
     data = prepare(samples, LABELS, (16, 24))
     assert data.images.shape == (24, 16, 24, 3)
+    assert data.images.dtype == np.uint8 and isinstance(data.images, np.memmap)
     assert (data.images[3] == resize(read_image(samples[3].image), (16, 24))).all()
     assert set(np.unique(data.masks)) == {0, 1}
+
+
+def test_a_large_jpeg_at_reduced_scale_differs_by_less_than_its_noise(tmp_path: Path) -> None:
+    from limner.data.sample_set import draw
+
+    for kind in ("images", "masks"):
+        (tmp_path / "set" / kind).mkdir(parents=True)
+    image, mask = draw(0, 0, 512)
+    Image.fromarray(image).save(tmp_path / "set" / "images" / "a.jpg", quality=95)
+    Image.fromarray(mask).save(tmp_path / "set" / "masks" / "a.png")
+    (sample,) = scan(tmp_path / "set").samples
+    reduced = prepare([sample], LABELS, (64, 64)).images[0].astype(np.int16)
+    whole = resize(read_image(sample.image), (64, 64))
+    assert np.abs(reduced - whole).mean() < 0.6
 
 
 def test_the_second_call_decodes_nothing(lesions: Path) -> None:
@@ -46,3 +67,61 @@ def test_a_failed_preparation_leaves_nothing_behind(pairs: Callable[..., Path]) 
     with pytest.raises(LimnerError, match=r"b\.png"):
         prepare(samples, LABELS, (16, 16))
     assert list(cache_home().iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["images.npy", "masks.npy", "checksums.npy"])
+@pytest.mark.parametrize("harm", ["flip", "cut", "remove"])
+def test_a_damaged_cache_is_made_anew(lesions: Path, name: str, harm: str) -> None:
+    samples = scan(lesions).samples
+    expected = np.array(prepare(samples, LABELS, (16, 16)).images)
+    (path,) = cache_home().glob(f"*/{name}")
+    content = bytearray(path.read_bytes())
+    content[-7] ^= 4
+    path.unlink() if harm == "remove" else path.write_bytes(content if harm == "flip" else content[:-20])
+    assert (prepare(samples, LABELS, (16, 16)).images == expected).all()
+
+
+def _prepare_in_a_process(data: Path, home: Path, queue: "multiprocessing.Queue[int]") -> None:
+    os.environ["LIMNER_CACHE"] = str(home)
+    queue.put(int(prepare(scan(data).samples, LABELS, (48, 48)).images.sum()))
+
+
+def test_two_processes_may_prepare_the_same_at_once(lesions: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    queue: multiprocessing.Queue[int] = context.Queue()
+    both = [context.Process(target=_prepare_in_a_process, args=(lesions, cache_home(), queue)) for _ in range(2)]
+    for process in both:
+        process.start()
+    sums = [queue.get(timeout=60) for _ in both]
+    for process in both:
+        process.join()
+    assert sums[0] == sums[1] == int(prepare(scan(lesions).samples, LABELS, (48, 48)).images.sum())
+    assert len(list(cache_home().iterdir())) == 1
+
+
+@pytest.mark.parametrize("moment_s", [0.0, 0.02, 0.05, 0.1])
+def test_a_kill_at_any_moment_leaves_no_half_cache(lesions: Path, moment_s: float) -> None:
+    code = (
+        "import sys; from limner.data.cache import prepare; from limner.data.folder import scan; from limner.labels import Labels;"
+        "samples = scan(sys.argv[1]).samples; print('ready', flush=True);"
+        "[prepare(samples, Labels.of(('background', 'foreground'), (0, 255)), (size, 256)) for size in range(200, 300)]"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, str(lesions)], stdout=subprocess.PIPE)
+    with process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(moment_s)
+        process.send_signal(signal.SIGKILL)
+    samples = scan(lesions).samples
+    for size in (200, 201):
+        data = prepare(samples, LABELS, (size, 256))
+        assert (data.images[5] == resize(read_image(samples[5].image), (size, 256))).all()
+
+
+def test_what_a_killed_process_left_is_swept_a_day_later(lesions: Path) -> None:
+    left, fresh = cache_home() / "making-old", cache_home() / "making-new"
+    for folder in (left, fresh):
+        folder.mkdir(parents=True)
+    os.utime(left, (0, time.time() - ABANDONED_S - 60))
+    prepare(scan(lesions).samples, LABELS, (16, 16))
+    assert not left.exists() and fresh.exists()

@@ -1,11 +1,26 @@
+import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
+from PIL import Image
 
 from conftest import disc
 from limner.data.folder import image_files, scan
+from limner.data.health import check
 from limner.errors import LimnerError
+from limner.labels import VOID
+
+
+def save(path: Path, pixels: np.ndarray | None = None) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(disc() if pixels is None else pixels).save(path)
+
+
+def sides(root: Path) -> list[tuple[str, str | None]]:
+    return [(sample.id, sample.split) for sample in scan(root).samples]
 
 
 def test_the_isic_layout_keeps_its_splits(lesions: Path) -> None:
@@ -22,6 +37,24 @@ def test_a_single_isic_folder_has_no_split(lesions: Path, tmp_path: Path) -> Non
     assert {sample.split for sample in scan(tmp_path / "set").samples} == {None}
 
 
+@pytest.mark.parametrize(
+    ("images", "truth"),
+    [
+        ("ISBI2016_ISIC_Part1_Training_Data", "ISBI2016_ISIC_Part1_Training_GroundTruth"),
+        ("ISIC-2017_Training_Data", "ISIC-2017_Training_Part1_GroundTruth"),
+        ("ISIC2018_Task1-2_Training_Input", "ISIC2018_Task1_Training_GroundTruth"),
+    ],
+)
+def test_each_year_of_isic_is_known(tmp_path: Path, images: str, truth: str) -> None:
+    save(tmp_path / images / "ISIC_0000000.jpg")
+    save(tmp_path / images / "ISIC_0000000_superpixels.png")
+    save(tmp_path / truth / "ISIC_0000000_segmentation.png")
+    save(tmp_path / images.replace("Training", "Test") / "ISIC_0000001.jpg")
+    save(tmp_path / truth.replace("Training", "Test") / "ISIC_0000001_Segmentation.png")
+    assert scan(tmp_path).layout == "ISIC"
+    assert sides(tmp_path) == [("ISIC_0000000", "train"), ("ISIC_0000001", "test")]
+
+
 def test_images_and_masks_are_paired_by_stem(pairs: Callable[..., Path]) -> None:
     root = pairs({"a": disc(), "b": disc()})
     (root / "masks" / "b.png").rename(root / "masks" / "c.png")
@@ -31,22 +64,136 @@ def test_images_and_masks_are_paired_by_stem(pairs: Callable[..., Path]) -> None
     assert [path.name for path in dataset.masks_without_image] == ["c.png"]
 
 
-def test_the_endings_of_mask_names_are_known(pairs: Callable[..., Path]) -> None:
+@pytest.mark.parametrize("name", ["a_mask.png", "a-label.png", "a_Segmentation.png", "a_gt.png"])
+def test_the_endings_of_mask_names_are_known(pairs: Callable[..., Path], name: str) -> None:
     root = pairs({"a": disc()})
-    (root / "masks" / "a.png").rename(root / "masks" / "a_mask.png")
-    assert [sample.id for sample in scan(root).samples] == ["a"]
+    (root / "masks" / "a.png").rename(root / "masks" / name)
+    assert sides(root) == [("a", None)]
 
 
-def test_split_folders_are_kept(pairs: Callable[..., Path]) -> None:
-    for split in ("train", "val"):
-        pairs({"a": disc()}, f"set/{split}")
-    root = pairs({"b": disc()}, "set/test").parent
-    assert [(s.id, s.split) for s in scan(root).samples] == [("test/b", "test"), ("train/a", "train"), ("val/a", "val")]
+@pytest.mark.parametrize("place", ["{side}/images/a.png {side}/masks/a.png", "images/{side}/a.png masks/{side}/a.png"])
+def test_split_folders_are_known_above_and_below(tmp_path: Path, place: str) -> None:
+    for side in ("train", "valid", "testing"):
+        for path in place.format(side=side).split():
+            save(tmp_path / path)
+    assert [side for _, side in sides(tmp_path)] == ["test", "train", "val"]
+    assert len({id for id, _ in sides(tmp_path)}) == 3
+
+
+def test_pairs_at_any_depth_keep_their_folders_as_ids(tmp_path: Path) -> None:
+    for place in ("clinic/2024/images/a.png", "clinic/2024/masks/a.png", "images/deep/er/b.png", "masks/deep/er/b_mask.png"):
+        save(tmp_path / place)
+    assert sides(tmp_path) == [("clinic/2024/a", None), ("deep/er/b", None)]
+
+
+def test_endings_tell_masks_from_images(tmp_path: Path) -> None:
+    for name in ("a.jpg", "a_mask.png", "sub/b.jpg", "sub/b_mask.png"):
+        save(tmp_path / name)
+    assert scan(tmp_path).layout == "name.jpg and name_mask.png"
+    assert sides(tmp_path) == [("a", None), ("sub/b", None)]
+
+
+def test_a_manifest_gives_pairs_splits_and_groups(tmp_path: Path) -> None:
+    save(tmp_path / "x" / "1.png")
+    save(tmp_path / "y" / "2.png")
+    (tmp_path / "list.csv").write_text("Image,mask,split,group\nx/1.png,y/2.png,Train,Anna\ny/2.png,x/1.png,validation,\n", encoding="utf-8-sig")
+    dataset = scan(tmp_path)
+    assert dataset.layout == "CSV manifest list.csv"
+    assert [(s.id, s.mask, s.split, s.group) for s in dataset.samples] == [
+        ("x/1", tmp_path / "y" / "2.png", "train", "Anna"),
+        ("y/2", tmp_path / "x" / "1.png", "val", None),
+    ]
+
+
+@pytest.mark.parametrize("labels", [{"background": 0, "cell": 1, "ignore": 2}, {"0": "background", "1": "cell", "2": "ignore"}])
+def test_nnunet_s_folder_is_known(tmp_path: Path, labels: dict[str, object]) -> None:
+    for path in ("imagesTr/a_0000.png", "labelsTr/a.png", "imagesTs/b_0000.png", "labelsTs/b.png"):
+        save(tmp_path / path, disc(value=1))
+    (tmp_path / "dataset.json").write_text(json.dumps({"labels": labels, "channel_names": {"0": "R"}}))
+    dataset = scan(tmp_path)
+    assert dataset.layout == "nnU-Net raw"
+    assert sides(tmp_path) == [("a", "train"), ("b", "test")]
+    found = check(dataset).labels
+    assert found is not None and found.names == ("background", "cell")
+
+
+def test_a_second_channel_of_nnunet_is_refused(tmp_path: Path) -> None:
+    for path in ("imagesTr/a_0000.png", "imagesTr/a_0001.png", "labelsTr/a.png"):
+        save(tmp_path / path)
+    (tmp_path / "dataset.json").write_text('{"labels": {"background": 0, "cell": 1}}')
+    with pytest.raises(LimnerError, match=r"a_0001\.png holds a further channel"):
+        scan(tmp_path)
+
+
+def coco(tmp_path: Path, segmentations: list[object], *, categories: list[int]) -> Path:
+    save(tmp_path / "pictures" / "a.png", np.zeros((20, 30, 3), np.uint8))
+    table = {
+        "images": [{"id": 7, "file_name": "a.png", "height": 20, "width": 30}],
+        "annotations": [
+            {"id": i, "image_id": 7, "category_id": category, "segmentation": segmentation, "area": 100 - i}
+            for i, (segmentation, category) in enumerate(zip(segmentations, categories, strict=True))
+        ],
+        "categories": [{"id": 3, "name": "ring"}, {"id": 9, "name": "dot"}],
+    }
+    (tmp_path / "annotations.json").write_text(json.dumps(table))
+    return tmp_path
+
+
+def test_coco_s_polygons_have_holes_and_the_smaller_object_lies_above(tmp_path: Path) -> None:
+    outer, inner = [2, 2, 18, 2, 18, 18, 2, 18], [6, 6, 14, 6, 14, 14, 6, 14]
+    dataset = scan(coco(tmp_path, [[outer, inner], [[9, 9, 11, 9, 11, 11, 9, 11]]], categories=[3, 9]))
+    assert dataset.layout == "COCO"
+    mask = dataset.samples[0].read_mask().values
+    assert (mask[4, 4], mask[8, 8], mask[10, 10], mask[19, 19]) == (1, 0, 2, 0)
+    assert (mask == 1).sum() == 16 * 16 - 8 * 8
+    assert dataset.class_names == ((0, "background"), (1, "ring"), (2, "dot"))
+
+
+def test_coco_s_run_lengths_are_read_plain_and_packed(tmp_path: Path) -> None:
+    from pycocotools import mask as pycoco
+
+    drawn = np.zeros((20, 30), np.uint8)
+    drawn[3:9, 5:25] = 1
+    packed = pycoco.encode(np.asfortranarray(drawn))
+    flat = drawn.ravel(order="F")
+    edges = np.flatnonzero(np.diff(flat)) + 1
+    plain = np.diff([0, *edges, flat.size]).tolist()
+    for counts in (packed["counts"].decode(), plain):
+        root = coco(tmp_path, [{"size": [20, 30], "counts": counts}], categories=[3])
+        assert (scan(root).samples[0].read_mask().values == drawn).all()
+
+
+def test_pascal_voc_s_lists_are_its_splits_and_255_is_void(tmp_path: Path) -> None:
+    for name in ("a", "b", "without_mask"):
+        save(tmp_path / "VOC2012" / "JPEGImages" / f"{name}.jpg", np.zeros((16, 16, 3), np.uint8))
+    for name in ("a", "b"):
+        palette = Image.fromarray(np.where((disc(radius=7) > 0) & (disc() == 0), 255, disc(value=1 + (name == "b"))).astype(np.uint8), mode="P")
+        palette.putpalette([0, 0, 0, 128, 0, 0, 0, 128, 0] + [224, 224, 192] * 253)
+        (tmp_path / "VOC2012" / "SegmentationClass").mkdir(exist_ok=True)
+        palette.save(tmp_path / "VOC2012" / "SegmentationClass" / f"{name}.png")
+    lists = tmp_path / "VOC2012" / "ImageSets" / "Segmentation"
+    lists.mkdir(parents=True)
+    (lists / "train.txt").write_text("a\n")
+    (lists / "val.txt").write_text("b\n")
+    (lists / "trainval.txt").write_text("a\nb\n")
+    assert scan(tmp_path).layout == "Pascal VOC"
+    assert sides(tmp_path) == [("a", "train"), ("b", "val")]
+    labels = check(scan(tmp_path)).labels
+    assert labels is not None and labels.void_values == ((VOID, VOID),)
+
+
+@pytest.mark.parametrize("ending", ["annot", "_labels"])
+def test_camvid_s_folders_are_known(tmp_path: Path, ending: str) -> None:
+    for side in ("train", "val", "test"):
+        save(tmp_path / side / "x.png")
+        save(tmp_path / f"{side}{ending}" / ("x_L.png" if ending == "_labels" else "x.png"))
+    assert scan(tmp_path).layout == "CamVid"
+    assert sides(tmp_path) == [("test/x", "test"), ("train/x", "train"), ("val/x", "val")]
 
 
 def test_an_unknown_layout_lists_what_was_looked_for(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
-    with pytest.raises(LimnerError, match=r"ISIC.*images/ beside masks/.*Found there: photos"):
+    with pytest.raises(LimnerError, match=r"(?s)CSV.*nnU-Net.*COCO.*Pascal VOC.*CamVid.*ISIC.*images/ beside masks/.*x_mask\.png.*Found there: photos"):
         scan(tmp_path)
 
 
@@ -57,17 +204,44 @@ def test_a_wrong_path_is_named(tmp_path: Path, name: str) -> None:
         scan(tmp_path / name)
 
 
-def test_class_names_are_read_with_their_values(pairs: Callable[..., Path]) -> None:
+@pytest.mark.parametrize(
+    ("name", "text", "classes"),
+    [
+        ("classes.txt", "0 Sky\n1 Road sign\n11: void\n", ((0, "Sky"), (1, "Road sign"), (11, "void"))),
+        ("labels.txt", "sky\nroad\n", ((0, "sky"), (1, "road"))),
+        ("classes.txt", "# comment\n#804080 road\n#000000 void\n", ((0x804080, "road"), (0, "void"))),
+        ("class_dict.csv", "name,r,g,b\nRoad,128,64,128\nVoid,0,0,0\n", ((0x804080, "Road"), (0, "Void"))),
+        ("label_colors.txt", "128 64 128\t\tRoad\n0 0 0\t\tVoid\n", ((0x804080, "Road"), (0, "Void"))),
+    ],
+)
+def test_class_files_of_each_habit_are_read(pairs: Callable[..., Path], name: str, text: str, classes: tuple[tuple[int, str], ...]) -> None:
     root = pairs({"a": disc()})
-    (root / "classes.txt").write_text("0 Sky\n1 Road sign\n11: void\n")
-    assert scan(root).class_names == ((0, "Sky"), (1, "Road sign"), (11, "void"))
+    (root / name).write_text(text)
+    assert scan(root).class_names == classes
 
 
-def test_a_class_file_that_names_a_value_twice_is_refused(pairs: Callable[..., Path]) -> None:
-    root = pairs({"a": disc()})
-    (root / "classes.txt").write_text("0 Sky\n0 Road\n")
-    with pytest.raises(LimnerError, match="twice"):
-        scan(root)
+def test_a_stack_is_a_group_of_samples(tmp_path: Path) -> None:
+    stack = np.random.default_rng(0).integers(0, 255, (3, 16, 16)).astype(np.uint8)
+    for kind, pixels in (("images", stack), ("masks", np.stack([disc(), disc(radius=3), disc(radius=2)]))):
+        (tmp_path / kind).mkdir()
+        tifffile.imwrite(tmp_path / kind / "film.tif", pixels, photometric="minisblack")
+    samples = scan(tmp_path).samples
+    assert [(sample.id, sample.group) for sample in samples] == [("film#1", "film"), ("film#2", "film"), ("film#3", "film")]
+    assert (samples[1].read_mask().values == disc(radius=3)).all()
+    assert (samples[2].read_image()[..., 0] == stack[2]).mean() > 0.01
+
+
+def test_groups_come_from_a_table_or_a_pattern(pairs: Callable[..., Path]) -> None:
+    root = pairs({name: disc() for name in ("anna_1", "anna_2", "bert_1", "odd")})
+    assert [sample.group for sample in scan(root, r"^([a-z]+)_").samples] == ["anna", "anna", "bert", None]
+    (root / "groups.csv").write_text("image,group\nodd.png,bert\n")
+    assert [sample.group for sample in scan(root, r"^([a-z]+)_").samples] == ["anna", "anna", "bert", "bert"]
+
+
+@pytest.mark.parametrize(("pattern", "complaint"), [("(", "is no regular expression"), ("[0-9]{9}", "matches no name, such as a")])
+def test_a_pattern_that_cannot_be_used_says_why(pairs: Callable[..., Path], pattern: str, complaint: str) -> None:
+    with pytest.raises(LimnerError, match=complaint):
+        scan(pairs({"a": disc()}), pattern)
 
 
 def test_hidden_files_are_no_images(tmp_path: Path) -> None:

@@ -1,4 +1,7 @@
+import json
+import re
 from collections.abc import Callable
+from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +10,8 @@ from PIL import Image
 
 from conftest import disc
 from limner.data.folder import scan
-from limner.data.health import check, require_sound
+from limner.data.health import SEVERITIES, check, foreground_shares, require_sound
+from limner.data.health_page import write_health
 from limner.errors import LimnerError
 
 
@@ -38,42 +42,16 @@ def test_independent_problems_are_reported_together(pairs: Callable[..., Path]) 
         "size-differs": "error",
         "blank-image": "warning",
         "empty-mask": "warning",
+        "few-images": "warning",
         "full-mask": "warning",
     }
 
 
-def test_a_size_that_differs_names_both_sizes_and_the_cure(pairs: Callable[..., Path]) -> None:
-    root = pairs({"a": disc()})
-    Image.fromarray(disc(20)[:, :10]).save(root / "masks" / "a.png")
-    (finding,) = check(scan(root)).errors
-    assert "is 10x20 but its image is 16x16" in finding.message
-    assert "export this mask again" in finding.message
-
-
-def test_a_transposed_mask_is_recognised(pairs: Callable[..., Path]) -> None:
-    root = pairs({"a": disc(20)[:, :10]})
-    Image.fromarray(disc(20)[:10]).save(root / "masks" / "a.png")
-    assert "transposed" in check(scan(root)).errors[0].message
-
-
-def test_masks_without_any_foreground_are_an_error(pairs: Callable[..., Path]) -> None:
-    assert codes(pairs({name: np.zeros((16, 16), np.uint8) for name in "ab"}))["absent-class"] == "error"
-
-
-def test_mask_values_that_are_no_coding_are_an_error(pairs: Callable[..., Path]) -> None:
-    assert codes(pairs({"a": np.arange(256, dtype=np.uint8).reshape(16, 16)})) == {"mask-values": "error"}
-
-
-def test_two_files_of_one_name_are_an_error(pairs: Callable[..., Path]) -> None:
-    root = pairs({"a": disc()})
-    Image.new("RGB", (16, 16)).save(root / "images" / "a.jpg")
-    assert codes(root)["same-name"] == "error"
-
-
-def test_a_folder_without_pairs_is_an_error(tmp_path: Path) -> None:
-    (tmp_path / "images").mkdir()
-    (tmp_path / "masks").mkdir()
-    assert codes(tmp_path) == {"no-pairs": "error"}
+def test_the_worst_findings_come_first(pairs: Callable[..., Path]) -> None:
+    root = pairs({"a": disc(), "b": disc() * 0, "c": disc()})
+    (root / "images" / "c.png").write_text("broken")
+    ranks = [SEVERITIES.index(finding.severity) for finding in check(scan(root)).findings]
+    assert ranks == sorted(ranks) and len(set(ranks)) == 2
 
 
 def test_an_unsound_set_is_not_trained_on(pairs: Callable[..., Path]) -> None:
@@ -81,3 +59,63 @@ def test_an_unsound_set_is_not_trained_on(pairs: Callable[..., Path]) -> None:
     (root / "masks" / "a.png").unlink()
     with pytest.raises(LimnerError, match=r"1 error:\n.*has no mask"):
         require_sound(check(scan(root)))
+
+
+def test_an_allowed_error_is_let_through(pairs: Callable[..., Path]) -> None:
+    for side in ("train", "test"):
+        pairs({name: disc() for name in "ab"}, f"set/{side}")
+    health = check(scan(pairs({"c": disc()}, "set/val").parent))
+    assert {finding.code for finding in health.errors} == {"leak"}
+    with pytest.raises(LimnerError, match=r"data\.allow_leaks=true"):
+        require_sound(health)
+    assert require_sound(health, frozenset({"leak"})).binary
+
+
+def test_foreground_shares_leave_background_and_void_out(pairs: Callable[..., Path]) -> None:
+    masks = {f"m{i}": np.array([[0, 1], [2, 255]], np.uint8).repeat(8, 0).repeat(8, 1) for i in range(2)}
+    assert foreground_shares(check(scan(pairs(masks)))) == {"m0": 0.5, "m1": 0.5}
+
+
+class _Page(HTMLParser):
+    """Counts the pictures and notes everything that the page would fetch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pictures, self.fetched = 0, list[str]()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        for name, value in attrs:
+            if name in {"src", "href"} and value and not value.startswith("data:"):
+                self.fetched.append(value)
+        self.pictures += tag == "img"
+
+
+def test_the_page_and_the_record_hold_every_finding(pairs: Callable[..., Path], tmp_path: Path) -> None:
+    root = pairs({f"n{i}": disc(24, radius=3 + i / 2) for i in range(11)} | {"<b>": disc(24) * 0, "full": disc(24) * 0 + 255})
+    (root / "images" / "n3.png").write_text("broken")
+    (root / "masks" / "n4.png").unlink()
+    Image.fromarray(disc(20)).save(root / "masks" / "n5.png")
+    dataset = scan(root)
+    health = check(dataset)
+    page = write_health(tmp_path / "out", dataset, health)
+    text = page.read_text()
+    parsed = _Page()
+    parsed.feed(text)
+    assert parsed.fetched == []
+    assert parsed.pictures >= 11
+    for code in health.by_code():
+        assert f'id="{code}"' in text
+    assert "&lt;b&gt;" in text and "<b>.png" not in text
+    record = json.loads((tmp_path / "out" / "findings.json").read_text())
+    assert [finding["message"] for finding in record["findings"]] == [finding.message for finding in health.findings]
+    assert record["labels"]["names"] == ["background", "foreground"]
+
+
+def test_the_page_of_a_set_that_cannot_be_read_is_written_as_well(pairs: Callable[..., Path], tmp_path: Path) -> None:
+    root = pairs({"a": disc(), "b": disc()})
+    for path in root.glob("images/*"):
+        path.write_text("broken")
+    dataset = scan(root)
+    text = write_health(tmp_path, dataset, check(dataset)).read_text()
+    assert "unreadable-image" in text
+    assert not re.search(r"<img", text)

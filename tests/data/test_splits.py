@@ -1,55 +1,99 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from limner.data.folder import Sample, Split
-from limner.data.splits import digest, split
+from limner.data.samples import Sample, Split
+from limner.data.splits import record_of, recorded, split
 from limner.errors import LimnerError
 
 
-def samples(count: int, side: Split | None = None) -> list[Sample]:
-    return [Sample(f"{side}{i}", Path(f"{i}.png"), Path(f"{i}.png"), side) for i in range(count)]
+def samples(count: int, side: Split | None = None, groups: int = 0) -> list[Sample]:
+    return [Sample(f"{side}{i:04}", Path(f"{i}.png"), Path(f"{i}.png"), side, f"g{i % groups}" if groups else None) for i in range(count)]
+
+
+def cut(members: list[Sample], seed: int = 0, copies: dict[str, str] | None = None, foreground: dict[str, float] | None = None) -> dict[str, list[Sample]]:
+    return split(members, validation_fraction=0.1, test_fraction=0.2, seed=seed, copies=copies or {}, foreground=foreground or {})
 
 
 @given(st.permutations(range(40)), st.integers(0, 5))
 def test_a_split_does_not_depend_on_the_order(order: list[int], seed: int) -> None:
     ordered = samples(40)
-    assert split([ordered[i] for i in order], 0.1, 0.2, seed) == split(ordered, 0.1, 0.2, seed)
+    assert cut([ordered[i] for i in order], seed) == cut(ordered, seed)
 
 
-def test_adding_samples_moves_none() -> None:
-    few, many = split(samples(300), 0.1, 0.2, 0), split(samples(400), 0.1, 0.2, 0)
-    assert all(set(few[side]) <= set(many[side]) for side in few)
+@given(st.integers(3, 120), st.integers(0, 9))
+def test_every_sample_is_on_one_side_and_no_side_is_empty(count: int, seed: int) -> None:
+    sides = cut(samples(count), seed)
+    assert sorted(sample.id for side in sides.values() for sample in side) == [sample.id for sample in samples(count)]
+    assert all(sides.values())
 
 
-def test_the_shares_are_about_what_was_asked() -> None:
-    sides = split(samples(4000), 0.1, 0.2, 0)
-    assert abs(len(sides["test"]) - 800) < 100
-    assert abs(len(sides["val"]) - 400) < 80
+@given(st.lists(st.tuples(st.integers(0, 59), st.integers(0, 59)), max_size=40), st.integers(2, 30), st.integers(0, 3))
+def test_copies_and_groups_stay_together(links: list[tuple[int, int]], groups: int, seed: int) -> None:
+    from limner.data.duplicates import clusters
+
+    members = samples(60, groups=0)
+    members = [Sample(s.id, s.image, s.mask, None, f"g{i % groups}" if i % 3 == 0 else None) for i, s in enumerate(members)]
+    lowest = clusters(60, links)
+    copies = {sample.id: members[low].id for sample, low in zip(members, lowest, strict=True)}
+    try:
+        sides = cut(members, seed, copies)
+    except LimnerError:  # so much belongs together that too little is left
+        return
+    side_of = {sample.id: name for name, side in sides.items() for sample in side}
+    assert all(side_of[id] == side_of[other] for id, other in copies.items())
+    by_group = {}
+    for sample in members:
+        if sample.group:
+            assert by_group.setdefault(sample.group, side_of[sample.id]) == side_of[sample.id]
+
+
+def test_the_shares_are_what_was_asked() -> None:
+    sides = cut(samples(1000))
+    assert abs(len(sides["test"]) - 200) <= 5
+    assert abs(len(sides["val"]) - 100) <= 5
+
+
+def test_every_side_has_small_and_large_foregrounds_alike() -> None:
+    members = samples(300)
+    shares = np.random.default_rng(0).beta(0.6, 3, 300)
+    foreground = {sample.id: float(share) for sample, share in zip(members, shares, strict=True)}
+    for seed in range(5):
+        means = {name: np.mean([foreground[s.id] for s in side]) for name, side in cut(members, seed, foreground=foreground).items()}
+        assert max(means.values()) - min(means.values()) < 0.02, means
+
+
+def test_another_seed_gives_another_split() -> None:
+    assert cut(samples(100), 0) != cut(samples(100), 1)
 
 
 def test_official_splits_are_kept() -> None:
-    sides = split(samples(5, "train") + samples(2, "val") + samples(3, "test"), 0.5, 0.5, 0)
+    sides = cut(samples(5, "train") + samples(2, "val") + samples(3, "test"))
     assert {side: len(members) for side, members in sides.items()} == {"train": 5, "val": 2, "test": 3}
 
 
 def test_an_official_set_without_validation_cuts_it_from_training() -> None:
-    sides = split(samples(50, "train") + samples(9, "test"), 0.1, 0.2, 0)
+    sides = cut(samples(50, "train") + samples(9, "test"))
     assert len(sides["test"]) == 9
     assert sides["val"]
     assert {sample.split for sample in sides["val"]} == {"train"}
 
 
-def test_a_tiny_set_still_has_every_side() -> None:
-    assert all(split(samples(3), 0.1, 0.2, 0).values())
-
-
 def test_a_single_sample_cannot_be_split() -> None:
     with pytest.raises(LimnerError, match="add samples"):
-        split(samples(1), 0.1, 0.2, 0)
+        cut(samples(1))
 
 
-def test_the_digest_depends_on_the_ids_alone() -> None:
-    assert digest(samples(5)) == digest(samples(5)[::-1]) != digest(samples(6))
+def test_one_group_alone_cannot_be_split() -> None:
+    with pytest.raises(LimnerError, match="samples of one group stay together"):
+        cut(samples(20, groups=1))
+
+
+def test_a_recorded_split_is_found_again_and_new_samples_are_named() -> None:
+    sides = cut(samples(30))
+    again = recorded(samples(33), record_of(sides))
+    assert {name: again[name] for name in sides} == sides
+    assert [sample.id for sample in again["new"]] == ["None0030", "None0031", "None0032"]

@@ -6,7 +6,7 @@ import torch
 
 from limner.data.preprocess import Preprocessing
 from limner.errors import LimnerError
-from limner.labels import detect_labels
+from limner.labels import Labels
 from limner.model.bundle import Bundle, write_tensors
 from limner.model.presets import build
 from limner.recipe import parse_recipe
@@ -16,14 +16,21 @@ from limner.recipe import parse_recipe
 def bundle() -> Bundle:
     recipe = parse_recipe({"model": {"width": 2, "levels": 1}, "data": {"size_px": [8, 12]}})
     weights = build(recipe.model, 3, 1).state_dict()
-    return Bundle(recipe, detect_labels({0, 255}), Preprocessing((8, 12), (0.1, 0.2, 0.3), (1.0, 2.0, 3.0)), weights, {"validation_mean_dice": 0.5}, "abc")
+    return Bundle(
+        recipe,
+        Labels.of(("background", "foreground"), (0, 255)),
+        Preprocessing((8, 12), (0.1, 0.2, 0.3), (1.0, 2.0, 3.0)),
+        weights,
+        {"validation_mean_dice": 0.5},
+        {"train": ["a"], "val": ["b"], "test": []},
+    )
 
 
 def test_a_bundle_survives_its_file(bundle: Bundle, tmp_path: Path) -> None:
     bundle.save(tmp_path / "m.safetensors")
     again = Bundle.load(tmp_path / "m.safetensors")
     assert (again.recipe, again.labels, again.preprocessing) == (bundle.recipe, bundle.labels, bundle.preprocessing)
-    assert (again.scores, again.train_digest) == (bundle.scores, "abc")
+    assert (again.scores, again.split) == (bundle.scores, bundle.split)
     images = torch.randn(1, 3, 8, 12)
     assert torch.equal(again.network()(images), bundle.network()(images))
 

@@ -1,10 +1,18 @@
+import numpy as np
+
 from limner.data.health import Facts
-from limner.labels import Labels, detect_labels
+from limner.labels import Labels, MaskValues
 from limner.recipe import Recipe, parse_recipe
 from limner.training.plan import plan
 
-BINARY = detect_labels({0, 255})
-SQUARE = [Facts(str(i), (384, 384), {0: 0.5, 255: 0.5}) for i in range(20)]
+BINARY = Labels.of(("background", "foreground"), (0, 255))
+
+
+def facts(height: int, width: int) -> Facts:
+    return Facts("a", (height, width), MaskValues("a.png", {0: 0.5, 255: 0.5}), np.zeros((64, 64), np.uint8), b"")
+
+
+SQUARE = [facts(384, 384)] * 20
 
 
 def test_every_choice_has_a_reason() -> None:
@@ -20,13 +28,13 @@ def test_what_the_user_set_is_kept() -> None:
 
 
 def test_the_working_size_has_the_data_s_shape() -> None:
-    height, width = plan(Recipe(), [Facts("a", (300, 600), {0: 1.0})], 100, BINARY).recipe.data.size_px
+    height, width = plan(Recipe(), [facts(300, 600)], 100, BINARY).recipe.data.size_px
     assert width == 2 * height
     assert height % 16 == width % 16 == 0
 
 
 def test_small_images_are_not_enlarged() -> None:
-    assert plan(Recipe(), [Facts("a", (48, 32), {0: 1.0})], 100, BINARY).recipe.data.size_px == (48, 32)
+    assert plan(Recipe(), [facts(48, 32)], 100, BINARY).recipe.data.size_px == (48, 32)
 
 
 def test_few_images_are_shown_in_more_epochs() -> None:
@@ -35,7 +43,7 @@ def test_few_images_are_shown_in_more_epochs() -> None:
 
 
 def test_several_classes_are_not_turned_over() -> None:
-    recipe = plan(Recipe(), SQUARE, 100, Labels(("sky", "road", "car"), (0, 1, 2))).recipe
+    recipe = plan(Recipe(), SQUARE, 100, Labels.of(("sky", "road", "car"), (0, 1, 2))).recipe
     assert (recipe.augment.upside_down, recipe.augment.rotate_degrees) == (0, 15)
 
 

@@ -121,7 +121,7 @@ def test_classes_beyond_two_are_trained_with_void(pairs, tmp_path: Path) -> None
     run = train(pairs(masks), TINY, tmp_path / "run")
     from limner.model.bundle import Bundle
 
-    assert Bundle.load(run.model).labels.void_values == (255,)
+    assert Bundle.load(run.model).labels.void_values == ((255, 255),)
 
 
 def test_a_run_prints_no_warning(lesions: Path, tmp_path: Path) -> None:

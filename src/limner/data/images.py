@@ -1,54 +1,142 @@
-"""Decode and encode images and masks; the only module that touches Pillow's readers and writers."""
+"""Decode and encode images and masks; the only module that touches the readers and writers of image files.
 
-import warnings
+Decoding is strict: a file is decoded whole or refused with its name, the cause and the cure. Its size is read from the header
+and checked before a pixel is decoded.
+"""
+
+import io
+import logging
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
+import simplejpeg
+from jaxtyping import Shaped, UInt, UInt8
 from numpy import ndarray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import BmpImagePlugin, Image, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
 from limner.errors import LimnerError
+from limner.labels import Kind
 
-FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"})
+FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WebP", "DICOM")
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".dcm"})
+STACK_SUFFIXES = frozenset({".tif", ".tiff", ".dcm"})
+"""Files that may hold several images of the same size."""
 MAX_PIXELS = 500_000_000
-Image.MAX_IMAGE_PIXELS = None  # the header is checked against MAX_PIXELS before anything is decoded
+ORIENTATION = 0x0112
+WINDOW_PERCENT = (0.1, 99.9)
+"""Deeper images than 8 bits are brought to 0..255 between these percentiles of their own values, so that a hot pixel does not darken the rest."""
+
+Pixels = Shaped[ndarray, "h w *c"]
 
 
-def read_image(path: Path) -> UInt8[ndarray, "h w 3"]:
-    """An image as RGB, 0..255, turned upright by its EXIF orientation.
+@dataclass(frozen=True, slots=True)
+class MaskPixels:
+    """What a mask file holds, before anything is known of its classes.
 
-    Raises LimnerError for a file that cannot be decoded whole or is not 8 bits deep.
+    `values` are grey values, palette indices or, where `kind` is "colour", colours as 0xRRGGBB. `palette` gives the colour
+    (0xRRGGBB) of each index; `lossy` says that the file's format smears values.
     """
-    image = _decode(path)
-    if image.mode.startswith(("I", "F")):
-        raise LimnerError(f"{path} has pixels of mode {image.mode}. Images of 8 bits are read: export it with 8 bits per channel.")
-    return np.asarray(image.convert("RGB"))
+
+    values: UInt[ndarray, "h w"]
+    kind: Kind
+    palette: tuple[int, ...] = ()
+    lossy: bool = False
+
+    def as_colours(self) -> "MaskPixels":
+        """The same mask as the colours that a viewer shows."""
+        if self.kind == "colour":
+            return self
+        table = np.array(self.palette, np.uint32) if self.kind == "palette" else np.arange(256, dtype=np.uint32) * 0x010101
+        return MaskPixels(table[np.minimum(self.values, len(table) - 1)], "colour")
 
 
-def read_mask(path: Path) -> UInt8[ndarray, "h w"]:
-    """A mask's pixel values, turned upright by its EXIF orientation; a palette gives its indices, RGB that is grey its one channel.
+@dataclass(frozen=True, slots=True)
+class _Header:
+    """A file's format and its size as it lies in the file, before any turn."""
 
-    Raises LimnerError for a file that cannot be decoded whole or whose values do not fit 0..255.
+    format: str
+    height: int
+    width: int
+    orientation: int = 1
+    pages: int = 1
+
+    @property
+    def size_px(self) -> tuple[int, int]:
+        """Height and width upright."""
+        return (self.width, self.height) if self.orientation in {5, 6, 7, 8} else (self.height, self.width)
+
+
+@dataclass(frozen=True, slots=True)
+class _Decoded:
+    """Pixels upright, of any depth, with the colours of a palette; of four channels or two the last is alpha."""
+
+    pixels: Shaped[ndarray, "h w *c"]
+    palette: UInt8[ndarray, "n 3"] | None = None
+    window: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What a file is like: height and width upright, its orientation as EXIF counts it, the bits of a channel and its largest value."""
+
+    size_px: tuple[int, int]
+    orientation: int
+    bits: int
+    largest: float
+
+
+def read_image(path: Path, *, page: int = 0, at_least_px: tuple[int, int] | None = None) -> UInt8[ndarray, "h w 3"]:
+    """An image as RGB, 0..255, turned upright by its EXIF orientation; alpha is dropped, deeper pixels are brought to 8 bits.
+
+    `page` counts from 0 in a file that holds several images. With `at_least_px` (height, width) a JPEG may be decoded at a
+    half, a quarter or an eighth, as long as it is no smaller than that. Raises LimnerError for a file that cannot be decoded whole.
     """
-    image = _decode(path)
-    pixels = np.asarray(image if image.mode in {"L", "P"} else image.convert("L") if image.mode in {"1", "LA"} else image)
-    if pixels.ndim == 3 and (pixels[..., :3] == pixels[..., :1]).all():
-        pixels = pixels[..., 0]
-    if pixels.ndim != 2:
-        raise LimnerError(f"{path} is a mask in colours (mode {image.mode}). A mask has one channel, a value for each class: export it as grey or palette PNG.")
-    if not 0 <= pixels.min() <= pixels.max() <= 255 or (pixels != pixels.astype(np.uint8)).any():
-        raise LimnerError(f"{path} has values from {pixels.min()} to {pixels.max()}. A mask has whole values from 0 to 255: export it with 8 bits.")
-    return pixels.astype(np.uint8)
+    return survey_image(path, page=page, at_least_px=at_least_px)[0]
+
+
+def survey_image(path: Path, *, page: int = 0, at_least_px: tuple[int, int] | None = None) -> tuple[UInt8[ndarray, "h w 3"], Survey]:
+    """What `read_image` gives, and what the file is like. Raises LimnerError as it does."""
+    with _reading(path) as data:
+        header = _header(data, path)
+        decoded = _decode(data, header, path, page, at_least_px=at_least_px)
+        pixels = decoded.pixels
+        survey = Survey(header.size_px, header.orientation, 1 if pixels.dtype == np.bool_ else 8 * pixels.itemsize, float(pixels.max()))
+        return _as_rgb(decoded, path), survey
+
+
+def read_mask(path: Path, *, page: int = 0) -> MaskPixels:
+    """A mask's pixel values as they stand in the file, turned upright by its EXIF orientation; what white means is not looked at.
+
+    1-bit masks give 0 and 255. RGB that is grey gives its one channel. Where alpha is all that varies, alpha is the mask; where
+    a pixel is transparent it is 0. Raises LimnerError for a file that cannot be decoded whole or that is no mask.
+    """
+    with _reading(path) as data:
+        header = _header(data, path)
+        return _as_mask(_decode(data, header, path, page, as_stored=True), path, lossy=header.format == "JPEG" or b"VP8 " in data[:64])
 
 
 def image_size(path: Path) -> tuple[int, int]:
     """Height and width after the EXIF turn, from the header alone. Raises LimnerError as `read_image` does."""
-    with _opened(path) as image:
-        width, height = image.size
-        turned = image.getexif().get(0x0112, 1) in {5, 6, 7, 8} and image.format != "TIFF"
-    return (width, height) if turned else (height, width)
+    with _reading(path) as data:
+        return _header(data, path).size_px
+
+
+def orientation(path: Path) -> int:
+    """How the file says that it must be turned, 1 to 8 as EXIF counts. Raises LimnerError as `read_image` does."""
+    with _reading(path) as data:
+        return _header(data, path).orientation
+
+
+def page_count(path: Path) -> int:
+    """How many images of the same size a file holds, such as the slices of a TIFF stack. Raises LimnerError as `read_image` does."""
+    with _reading(path) as data:
+        return _header(data, path).pages
 
 
 def write_png(path: Path, pixels: UInt8[ndarray, "h w *c"]) -> None:
@@ -62,6 +150,11 @@ def write_jpeg(path: Path, pixels: UInt8[ndarray, "h w 3"]) -> None:
     Image.fromarray(pixels).save(path, format="JPEG", quality=92)
 
 
+def encode_jpeg(pixels: UInt8[ndarray, "h w 3"], quality: int = 85) -> bytes:
+    """A JPEG to stand in a page."""
+    return simplejpeg.encode_jpeg(np.ascontiguousarray(pixels), quality)
+
+
 def resize(pixels: UInt8[ndarray, "h w *c"], size_px: tuple[int, int]) -> UInt8[ndarray, "h2 w2 *c"]:
     """Bilinear with antialiasing, over channels together; `size_px` is height and width."""
     if pixels.shape[:2] == size_px:
@@ -69,28 +162,295 @@ def resize(pixels: UInt8[ndarray, "h w *c"], size_px: tuple[int, int]) -> UInt8[
     return np.asarray(Image.fromarray(pixels).resize(size_px[::-1], Image.Resampling.BILINEAR, reducing_gap=3.0))
 
 
-def _decode(path: Path) -> Image.Image:
-    with _opened(path) as image:
-        try:
-            image.load()
-            upright = ImageOps.exif_transpose(image) if image.format != "TIFF" else image.copy()
-        except (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError) as error:
-            raise LimnerError(f"{path} is damaged: {error}. It must decode whole: copy or export it again.") from error
-    return upright
-
-
-def _opened(path: Path) -> Image.Image:
+@contextmanager
+def _reading(path: Path) -> Iterator[bytes]:
+    """The file's bytes, and every failure to read or decode them as a LimnerError that names the file."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            image = Image.open(path, formats=FORMATS)
+        yield path.read_bytes()
+    except LimnerError:
+        raise
     except FileNotFoundError as error:
         raise LimnerError(f"{path} does not exist.") from error
-    except UnidentifiedImageError as error:
-        raise LimnerError(f"{path} is no image that can be read. Formats are {', '.join(FORMATS)}: export it as one of them.") from error
-    except (OSError, ValueError, SyntaxError) as error:
-        raise LimnerError(f"{path} cannot be opened: {error}. Copy or export it again.") from error
-    if image.width * image.height > MAX_PIXELS:
-        image.close()
-        raise LimnerError(f"{path} claims {image.width}x{image.height} pixels. At most {MAX_PIXELS:,} are decoded: cut it into parts.")
-    return image
+    except (PermissionError, IsADirectoryError) as error:
+        raise LimnerError(f"{path} cannot be opened: {error.strerror}. Is it a file that you may read?") from error
+    except MemoryError as error:
+        raise LimnerError(f"{path} needs more memory than there is. Cut it into parts.") from error
+    except Exception as error:  # the edge of the process: on hostile bytes a decoder may raise anything
+        raise LimnerError(f"{path} is damaged: {str(error).rstrip('.') or type(error).__name__}. It must decode whole: copy or export it again.") from error
+
+
+def _header(data: bytes, path: Path) -> _Header:
+    """Format and size from the first bytes. Raises LimnerError for what is no image, or is larger than `MAX_PIXELS`."""
+    if data.startswith(b"\xff\xd8\xff"):
+        height, width, _, _ = simplejpeg.decode_jpeg_header(data)
+        header = _Header("JPEG", height, width, _exif_orientation(JpegImagePlugin.JpegImageFile(io.BytesIO(data))))
+    elif data.startswith(b"\x89PNG\r\n\x1a\n"):
+        height, width = struct.unpack(">4xII", data[12:24])[::-1] if len(data) >= 24 else (0, 0)
+        header = _Header("PNG", height, width, _exif_orientation(PngImagePlugin.PngImageFile(io.BytesIO(data))) if b"eXIf" in data else 1)
+    elif data[:4] in {b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"}:
+        header = _tiff_header(data)
+    elif data.startswith(b"BM"):
+        bmp = BmpImagePlugin.BmpImageFile(io.BytesIO(data))
+        header = _Header("BMP", bmp.height, bmp.width)
+    elif data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+        webp = WebPImagePlugin.WebPImageFile(io.BytesIO(data))
+        header = _Header("WebP", webp.height, webp.width, _exif_orientation(webp))
+    elif data[128:132] == b"DICM":
+        dicom = _dicom(data, path, pixels=False)
+        header = _Header("DICOM", int(dicom.Rows), int(dicom.Columns), pages=int(dicom.get("NumberOfFrames") or 1))
+    else:
+        raise LimnerError(f"{path} is no image that can be read: {_what_it_is(data)}. Formats are {', '.join(FORMATS)}: export it as one of them.")
+    if header.height < 1 or header.width < 1:
+        raise LimnerError(f"{path} is damaged: its header gives {header.width}x{header.height} pixels. Copy or export it again.")
+    if header.height * header.width > MAX_PIXELS:
+        raise LimnerError(f"{path} claims {header.width}x{header.height} pixels. At most {MAX_PIXELS:,} are decoded: cut it into parts.")
+    return header
+
+
+def _what_it_is(data: bytes) -> str:
+    """What a file that is no image seems to be, from its first bytes."""
+    known = {
+        b"": "it is empty", b"GIF8": "it is a GIF", b"%PDF": "it is a PDF", b"PK\x03\x04": "it is a zip archive", b"<": "it is a text such as HTML or SVG",
+        b"version https://git-lfs": "it is a Git LFS pointer, whose content was never fetched (git lfs pull)", b"\x93NUMPY": "it is a NumPy array",
+        b"\x00\x00\x00\x0cjP": "it is a JPEG 2000", b"\x1f\x8b": "it is a gzip archive, such as NIfTI",
+    }  # fmt: skip
+    if data[4:8] == b"ftyp":
+        return "it is a HEIC or AVIF photograph"
+    return next((text for start, text in known.items() if start and data.startswith(start)), known[b""] if not data else "its content is unknown")
+
+
+def _decode(data: bytes, header: _Header, path: Path, page: int, *, at_least_px: tuple[int, int] | None = None, as_stored: bool = False) -> _Decoded:
+    """The pixels of one image; `as_stored` leaves out what only a picture needs: rescaling, and turning dark on light over."""
+    if not 0 <= page < header.pages:
+        raise LimnerError(f"{path} has {header.pages} image{'s' * (header.pages != 1)}; number {page + 1} was asked for.")
+    if header.format == "JPEG":
+        return _Decoded(_upright(_decode_jpeg(data, header, at_least_px), header.orientation))
+    if header.format == "TIFF":
+        return _decode_tiff(data, path, page, as_stored)
+    if header.format == "DICOM":
+        return _decode_dicom(data, path, page, as_stored)
+    if header.format == "PNG":
+        _check_png(data)
+        if data[24] == 16 and data[25] in {2, 4, 6}:  # Pillow would cut these to 8 bits
+            import imagecodecs
+
+            return _Decoded(_upright(imagecodecs.png_decode(data), header.orientation))
+    if header.format == "WebP" and struct.unpack("<I", data[4:8])[0] + 8 > len(data):
+        raise ValueError(f"the file ends after {len(data)} bytes")
+    plugin: Any = {"PNG": PngImagePlugin.PngImageFile, "BMP": BmpImagePlugin.BmpImageFile, "WebP": WebPImagePlugin.WebPImageFile}[header.format]
+    return _from_pillow(plugin(io.BytesIO(data)), header, path)
+
+
+def _decode_jpeg(data: bytes, header: _Header, at_least_px: tuple[int, int] | None) -> UInt8[ndarray, "h w *c"]:
+    """Every complaint of the decoder refuses the file: Pillow fills what is missing with grey and says nothing."""
+    colourspace = simplejpeg.decode_jpeg_header(data)[2]
+    if colourspace in {"CMYK", "YCCK"}:
+        simplejpeg.decode_jpeg(data, "CMYK")
+        return np.asarray(JpegImagePlugin.JpegImageFile(io.BytesIO(data)).convert("RGB"))
+    height, width = at_least_px or (header.height, header.width)
+    if header.orientation in {5, 6, 7, 8}:
+        height, width = width, height
+    pixels = simplejpeg.decode_jpeg(data, "GRAY" if colourspace == "Gray" else "RGB", min_height=height, min_width=width)
+    return pixels[..., 0] if pixels.shape[2] == 1 else pixels
+
+
+def _check_png(data: bytes) -> None:
+    """Every chunk's checksum, which the decoder does not look at for pixels. Raises ValueError."""
+    at = 8
+    while at < len(data):
+        length, name = struct.unpack(">I4s", data[at : at + 8])
+        end = at + 8 + length
+        if end + 4 > len(data):
+            raise ValueError(f"the file ends within its {name!r} chunk")
+        if zlib.crc32(memoryview(data)[at + 4 : end]) != struct.unpack(">I", data[end : end + 4])[0]:
+            raise ValueError(f"the checksum of its {name!r} chunk is wrong")
+        if name == b"IEND":
+            return
+        at = end + 4
+    raise ValueError("the file ends before its end mark")
+
+
+def _from_pillow(image: Image.Image, header: _Header, path: Path) -> _Decoded:
+    if getattr(image, "n_frames", 1) > 1:
+        raise LimnerError(f"{path} is an animation of {getattr(image, 'n_frames', 1)} frames. One image is read from a file: export the frames.")
+    image.load()
+    palette = None
+    if image.mode in {"P", "PA"}:
+        colours = image.getpalette("RGB") or []
+        palette = np.zeros((256, 3), np.uint8)
+        palette[: len(colours) // 3] = np.array(colours, np.uint8).reshape(-1, 3)
+    if image.mode == "PA":
+        image, palette = image.convert("RGBA"), None
+    return _Decoded(_upright(np.asarray(image), header.orientation), palette)
+
+
+def _exif_orientation(image: Image.Image) -> int:
+    """1 to 8, and 1 where the EXIF data is missing or damaged: pixels do not depend on it."""
+    try:
+        orientation = image.getexif().get(ORIENTATION, 1)
+    except Exception:  # noqa: BLE001  # hostile metadata may raise anything
+        return 1
+    return orientation if orientation in range(1, 9) else 1
+
+
+def _upright(pixels: Pixels, orientation: int) -> Shaped[ndarray, "h2 w2 *c"]:
+    """Pixels turned as EXIF's orientation says (TIFF 6.0, tag 274)."""
+    if orientation in {5, 6, 7, 8}:
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in {3, 4, 7, 8}:
+        pixels = pixels[::-1]
+    if orientation in {2, 3, 6, 7}:
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(pixels)
+
+
+def _tiff_header(data: bytes) -> _Header:
+    with _tiff(data) as file:
+        page = file.pages.first
+        orientation = page.tags.valueof(ORIENTATION, 1)
+        series = file.series[0]
+        pages = len(series.pages) if len(series.pages) > 1 and page.shape == series.shape[-len(page.shape) :] else 1
+        return _Header("TIFF", page.imagelength, page.imagewidth, orientation if orientation in range(1, 9) else 1, pages)
+
+
+def _decode_tiff(data: bytes, path: Path, page: int, as_stored: bool) -> _Decoded:
+    with _tiff(data) as file:
+        directory: Any = file.series[0].pages[page] if page else file.pages.first
+        for offset, count in zip(directory.dataoffsets, directory.databytecounts, strict=True):
+            if count == 0 or offset + count > len(data):
+                raise ValueError("the file ends before its pixels do")
+        photometric = directory.photometric.name
+        pixels = directory.asarray()
+        if directory.planarconfig == 2 and pixels.ndim == 3:
+            pixels = np.moveaxis(pixels, 0, -1)
+        if photometric == "MINISWHITE" and not as_stored:
+            pixels = ~pixels if pixels.dtype == np.bool_ else np.iinfo(pixels.dtype).max - pixels
+        if photometric == "SEPARATED":
+            pixels = np.asarray(Image.fromarray(_unsigned_8(pixels[..., :4], path), mode="CMYK").convert("RGB"))
+        elif photometric not in {"MINISBLACK", "MINISWHITE", "RGB", "YCBCR", "PALETTE"}:
+            raise LimnerError(f"{path} has colours of the kind {photometric}. Grey, RGB, palette and CMYK are read: export it as RGB.")
+        if pixels.ndim == 3 and pixels.shape[2] in {2, 4} and not directory.extrasamples:
+            raise LimnerError(f"{path} has {pixels.shape[2]} channels without alpha. Grey and RGB images are read: export the channels to use.")
+        palette = None
+        if photometric == "PALETTE":
+            palette = (np.asarray(directory.colormap).T >> 8).astype(np.uint8)
+        orientation = directory.tags.valueof(ORIENTATION, 1)
+        return _Decoded(_upright(pixels, orientation if orientation in range(1, 9) else 1), palette)
+
+
+def _unsigned_8(pixels: Pixels, path: Path) -> UInt8[ndarray, "h w c"]:
+    if pixels.dtype != np.uint8 or pixels.shape[-1] != 4:
+        raise LimnerError(f"{path} is CMYK of type {pixels.dtype}. CMYK is read with 8 bits and four channels: export it as RGB.")
+    return pixels
+
+
+@contextmanager
+def _tiff(data: bytes) -> Iterator[Any]:
+    import tifffile
+
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        yield file
+
+
+def _dicom(data: bytes, path: Path, *, pixels: bool) -> Any:
+    try:
+        import pydicom
+    except ImportError as error:
+        raise LimnerError(f"{path} is DICOM, which needs pydicom: pip install 'limner[dicom]'.") from error
+    return pydicom.dcmread(io.BytesIO(data), stop_before_pixels=not pixels)
+
+
+def _decode_dicom(data: bytes, path: Path, page: int, as_stored: bool) -> _Decoded:
+    """Rescaled by slope and intercept and windowed as the file says, dark on light turned into light on dark (DICOM PS3.3 C.7.6.3, C.11)."""
+    dicom = _dicom(data, path, pixels=True)
+    frames = dicom.pixel_array
+    pixels = frames[page] if int(dicom.get("NumberOfFrames") or 1) > 1 else frames
+    if as_stored:
+        return _Decoded(pixels)
+    if dicom.PhotometricInterpretation == "PALETTE COLOR":
+        from pydicom.pixels.processing import apply_color_lut
+
+        pixels = apply_color_lut(pixels, dicom)
+    elif dicom.PhotometricInterpretation.startswith("YBR"):
+        from pydicom.pixels.processing import convert_color_space
+
+        pixels = convert_color_space(pixels, dicom.PhotometricInterpretation, "RGB")
+    window = None
+    if dicom.SamplesPerPixel == 1 and ("RescaleSlope" in dicom or "WindowCenter" in dicom):
+        pixels = pixels * float(dicom.get("RescaleSlope") or 1) + float(dicom.get("RescaleIntercept") or 0)
+    if dicom.SamplesPerPixel == 1 and dicom.get("WindowWidth") is not None and dicom.get("WindowCenter") is not None:
+        centre, width = (float(value[0] if hasattr(value, "__len__") else value) for value in (dicom.WindowCenter, dicom.WindowWidth))
+        window = (centre - 0.5 - (width - 1) / 2, centre - 0.5 + (width - 1) / 2)
+    if dicom.PhotometricInterpretation == "MONOCHROME1":
+        low, high = window or (float(pixels.min()), float(pixels.max()))
+        pixels = low + high - pixels.astype(np.float64)
+    return _Decoded(pixels, None, window)
+
+
+def _as_rgb(decoded: _Decoded, path: Path) -> UInt8[ndarray, "h w 3"]:
+    pixels = decoded.pixels
+    if decoded.palette is not None:
+        return decoded.palette[pixels]
+    if pixels.ndim == 3 and pixels.shape[2] in {2, 4}:
+        pixels = pixels[..., :-1]
+    if pixels.ndim == 3 and pixels.shape[2] == 1:
+        pixels = pixels[..., 0]
+    if pixels.ndim == 3 and pixels.shape[2] != 3:
+        raise LimnerError(f"{path} has {pixels.shape[2]} channels. Grey and RGB images are read, with or without alpha: export the channels to use.")
+    shallow = pixels.astype(np.uint8) * np.uint8(255) if pixels.dtype == np.bool_ else pixels
+    if shallow.dtype != np.uint8:
+        shallow = _to_8_bits(shallow, path, decoded.window)
+    return np.ascontiguousarray(shallow if shallow.ndim == 3 else np.repeat(shallow[..., None], 3, axis=2))
+
+
+def _as_mask(decoded: _Decoded, path: Path, *, lossy: bool) -> MaskPixels:
+    pixels = decoded.pixels
+    if decoded.palette is not None:
+        return MaskPixels(pixels, "palette", tuple(int(colour) for colour in decoded.palette.astype(np.uint32) @ _CHANNELS))
+    if pixels.ndim == 3 and pixels.shape[2] in {2, 4}:
+        pixels = _without_alpha(pixels, path)
+    if pixels.ndim == 3 and (pixels == pixels[..., :1]).all():
+        pixels = pixels[..., 0]
+    if pixels.dtype == np.bool_:
+        pixels = pixels.astype(np.uint8) * np.uint8(255)
+    if pixels.ndim == 3 and (pixels.shape[2] != 3 or pixels.dtype != np.uint8):
+        raise LimnerError(
+            f"{path} is a mask of {pixels.shape[2]} channels of type {pixels.dtype}. A mask is grey, a palette or 8-bit RGB: export one value for each class."
+        )
+    if pixels.ndim == 3:
+        return MaskPixels(pixels.astype(np.uint32) @ _CHANNELS, "colour", lossy=lossy)
+    if pixels.dtype != np.uint8:
+        if not (np.isfinite(pixels).all() and 0 <= pixels.min() <= pixels.max() <= 65535 and (pixels == np.floor(pixels)).all()):
+            raise LimnerError(f"{path} has values from {pixels.min()} to {pixels.max()}. A mask has whole values from 0 to 65535: export the classes' numbers.")
+        pixels = pixels.astype(np.uint8 if pixels.max() < 256 else np.uint16)
+    return MaskPixels(pixels, "grey", lossy=lossy)
+
+
+def _to_8_bits(pixels: Pixels, path: Path, window: tuple[float, float] | None) -> UInt8[ndarray, "h w *c"]:
+    """Deeper pixels as 0..255, linearly between the file's own window or `WINDOW_PERCENT` of the image's values."""
+    if pixels.dtype.kind not in "uif" or not np.isfinite(pixels).all():
+        raise LimnerError(f"{path} holds values that are no numbers (NaN or infinite, or type {pixels.dtype}). Export it with finite pixel values.")
+    low, high = window or np.percentile(pixels, WINDOW_PERCENT)
+    if high <= low:
+        low, high = float(pixels.min()), max(float(pixels.max()), float(pixels.min()) + 1)
+    scaled = (np.clip(pixels.astype(np.float32), low, high) - np.float32(low)) * np.float32(255 / (high - low))
+    return np.rint(scaled).astype(np.uint8)
+
+
+def _without_alpha(pixels: Shaped[ndarray, "h w c"], path: Path) -> Shaped[ndarray, "h w *c2"]:
+    """The mask in a file with alpha: the colours, or the alpha where it alone varies; transparent pixels are 0."""
+    colours, alpha = pixels[..., :-1], pixels[..., -1]
+    if alpha.min() == alpha.max():
+        return colours
+    if (colours == colours[:1, :1]).all():
+        return alpha
+    solid = np.iinfo(alpha.dtype).max if alpha.dtype.kind == "u" else 1
+    if not np.isin(alpha, (0, solid)).all():
+        raise LimnerError(
+            f"{path} is half transparent in places, so its classes are not certain. A mask has one value for each class: export it without alpha."
+        )
+    return colours * (alpha > 0)[..., None].astype(colours.dtype)
+
+
+_CHANNELS = np.array([1 << 16, 1 << 8, 1], np.uint32)

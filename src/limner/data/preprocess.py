@@ -10,7 +10,7 @@ from PIL import Image
 from limner.data.images import resize
 from limner.labels import VOID
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)

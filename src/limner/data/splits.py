@@ -1,47 +1,91 @@
-"""Deterministic splits: a sample's side depends on its id and the seed alone, so adding samples moves none."""
+"""Deterministic splits: copies and groups stay on one side, every side gets large and small foregrounds alike."""
 
 import hashlib
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 
-from limner.data.folder import Sample, Split
+from limner.data.duplicates import clusters
+from limner.data.samples import Sample
 from limner.errors import LimnerError
 
+Sides = dict[str, list[Sample]]
 
-def split(samples: Sequence[Sample], validation_fraction: float, test_fraction: float, seed: int) -> dict[Split, list[Sample]]:
+
+def split(
+    samples: Sequence[Sample],
+    *,
+    validation_fraction: float,
+    test_fraction: float,
+    seed: int,
+    copies: Mapping[str, str],
+    foreground: Mapping[str, float],
+) -> Sides:
     """Train, val and test samples, each in the order of their ids.
 
-    The layout's own splits are kept; a validation split that it lacks is cut from its training split. Where it has none
-    at all, all three are cut by a hash of seed and id. Raises LimnerError where too few samples are left to train on.
+    The layout's own splits are kept; a validation split that it lacks is cut from its training split. Where it has none at all,
+    all three are cut. `copies` gives samples that are one picture the same id, `foreground` the share of a sample's pixels that
+    is no background. Depends on the samples and the seed alone, not on their order. Raises LimnerError where too few are left.
     """
     ordered = sorted(samples, key=lambda sample: sample.id)
-    sides: dict[Split, list[Sample]] = {"train": [], "val": [], "test": []}
+    sides: Sides = {"train": [], "val": [], "test": []}
     official = any(sample.split is not None for sample in ordered)
     for sample in ordered:
         sides[sample.split or "train"].append(sample)
     if not official and test_fraction > 0:
-        sides["train"], sides["test"] = _cut(sides["train"], test_fraction, f"test/{seed}")
+        sides["train"], sides["test"] = _cut(sides["train"], test_fraction, f"test/{seed}", copies, foreground)
     if not sides["val"] and validation_fraction > 0:
-        sides["train"], sides["val"] = _cut(sides["train"], validation_fraction / (1 if official else 1 - min(test_fraction, 0.9)), f"val/{seed}")
+        remaining = validation_fraction / (1 if official else 1 - min(test_fraction, 0.9))
+        sides["train"], sides["val"] = _cut(sides["train"], remaining, f"val/{seed}", copies, foreground)
     if not sides["train"] or not sides["val"]:
         raise LimnerError(
             f"{len(ordered)} samples leave {len(sides['train'])} to train and {len(sides['val'])} to validate on. Each needs at least one: "
-            "add samples, or lower data.test_fraction and data.validation_fraction."
+            "add samples, or lower data.test_fraction and data.validation_fraction. Copies and samples of one group stay together."
         )
     return sides
 
 
-def digest(samples: Sequence[Sample]) -> str:
-    """SHA-256 of the ids, by which a model knows the split it was trained on."""
-    return hashlib.sha256("\n".join(sorted(sample.id for sample in samples)).encode()).hexdigest()
+def recorded(samples: Sequence[Sample], record: Mapping[str, Sequence[str]]) -> dict[str, list[Sample]]:
+    """The sides as a model's record has them, by id, and as "new" the samples that it does not know."""
+    side_of = {id: name for name, ids in record.items() for id in ids}
+    sides: dict[str, list[Sample]] = {"train": [], "val": [], "test": [], "new": []}
+    for sample in sorted(samples, key=lambda sample: sample.id):
+        sides[side_of.get(sample.id, "new")].append(sample)
+    return sides
 
 
-def _cut(samples: list[Sample], fraction: float, salt: str) -> tuple[list[Sample], list[Sample]]:
-    drawn = {sample.id: _uniform(f"{salt}/{sample.id}") for sample in samples}
-    taken = {id for id, value in drawn.items() if value < fraction}
-    if not taken and len(samples) > 1:
-        taken = {min(drawn, key=lambda id: drawn[id])}
+def record_of(sides: Mapping[str, Sequence[Sample]]) -> dict[str, list[str]]:
+    """The ids of each side: what a model must know to be tested on what it has not seen."""
+    return {name: [sample.id for sample in side] for name, side in sides.items()}
+
+
+def _cut(samples: list[Sample], fraction: float, salt: str, copies: Mapping[str, str], foreground: Mapping[str, float]) -> tuple[list[Sample], list[Sample]]:
+    """Take a fraction of the samples away in whole units, drawn by hash from each stretch of the units in order of their foreground."""
+    units = sorted(_units(samples, copies), key=lambda unit: (sum(foreground.get(s.id, 0.0) for s in unit) / len(unit), _hash(f"{salt}/{unit[0].id}")))
+    stretch = max(2, round(1 / fraction))
+    wanted, taken = 0.0, set[str]()
+    for start in range(0, len(units), stretch):
+        among = units[start : start + stretch]
+        wanted += fraction * sum(map(len, among))
+        for unit in sorted(among, key=lambda unit: _hash(f"{salt}/{unit[0].id}")):
+            if len(taken) + len(unit) / 2 <= wanted:
+                taken |= {sample.id for sample in unit}
+    if not taken and len(units) > 1:
+        taken = {sample.id for sample in min(units, key=lambda unit: (len(unit), _hash(f"{salt}/{unit[0].id}")))}
     return [s for s in samples if s.id not in taken], [s for s in samples if s.id in taken]
 
 
-def _uniform(text: str) -> float:
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64
+def _units(samples: list[Sample], copies: Mapping[str, str]) -> list[list[Sample]]:
+    """Samples that must stay together, by their group or because they are one picture; each unit in the order of its ids."""
+    first: dict[tuple[str, str], int] = {}
+    links = []
+    for position, sample in enumerate(samples):
+        marks = [("copy", copies.get(sample.id, sample.id)), ("group", sample.group)] if sample.group else [("copy", copies.get(sample.id, sample.id))]
+        links += [(first.setdefault((kind, str(mark)), position), position) for kind, mark in marks]
+    units: dict[int, list[Sample]] = defaultdict(list)
+    for sample, lowest in zip(samples, clusters(len(samples), links), strict=True):
+        units[lowest].append(sample)
+    return list(units.values())
+
+
+def _hash(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()

@@ -10,8 +10,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 from numpy import ndarray
 
-from limner.data.folder import Sample
-from limner.data.images import read_image, read_mask
+from limner.data.samples import Sample
 from limner.errors import LimnerError
 from limner.inference.predictor import Predictor
 from limner.labels import Labels
@@ -86,8 +85,8 @@ def evaluate(predictor: Predictor, samples: Iterable[Sample]) -> Scores:
 def score_each(predictor: Predictor, samples: Iterable[Sample]) -> Iterator[tuple[str, Int64[ndarray, "k 3"]]]:
     """The counts of one sample after another."""
     for sample in samples:
-        truth = predictor.labels.to_class_index(read_mask(sample.mask))
-        prediction = predictor.predict(read_image(sample.image)).class_index
+        truth = sample.class_index(predictor.labels)
+        prediction = predictor.predict(sample.read_image()).class_index
         if truth.shape != prediction.shape:
             raise LimnerError(f"{sample.mask} has another size than its image. Masks must have their image's size: export this mask again.")
         yield sample.id, confusion(prediction, truth, len(predictor.labels.names))

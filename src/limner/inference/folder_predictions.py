@@ -9,9 +9,9 @@ from numpy import ndarray
 
 from limner.data.folder import image_files
 from limner.data.images import read_image, write_png
+from limner.data.pictures import COLUMNS, contact_sheet, overlay, shrink
 from limner.errors import LimnerError
 from limner.inference.predictor import Predictor
-from limner.inference.report import COLUMNS, contact_sheet, overlay, shrink
 
 
 def predict_folder(

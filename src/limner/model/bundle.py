@@ -6,7 +6,7 @@ The file is safetensors. safetensors does not notice a flipped bit, so a SHA-256
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from limner.model.presets import build
 from limner.model.unet import UNet
 from limner.recipe import Recipe, parse_recipe
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +35,8 @@ class Bundle:
     preprocessing: Preprocessing
     weights: Mapping[str, Tensor]
     scores: Mapping[str, float] = field(default_factory=dict)
-    train_digest: str = ""
-    """Of the ids it was trained on; see `splits.digest`."""
+    split: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """The ids of the samples that it was trained, validated and may be tested on; see `splits.record_of`."""
 
     def network(self) -> UNet:
         """The network with these weights, ready to predict."""
@@ -52,7 +52,7 @@ class Bundle:
             "labels": asdict(self.labels),
             "preprocessing": asdict(self.preprocessing),
             "scores": dict(self.scores),
-            "train_digest": self.train_digest,
+            "split": {name: list(ids) for name, ids in self.split.items()},
         }
         write_tensors(path, self.weights, about)
 
@@ -65,11 +65,11 @@ class Bundle:
         labels, prepared = about["labels"], about["preprocessing"]
         return cls(
             parse_recipe(about["recipe"]),
-            Labels(tuple(labels["names"]), tuple(labels["values"]), tuple(labels["void_values"])),
+            Labels.from_record(labels),
             Preprocessing(tuple(prepared["size_px"]), tuple(prepared["mean"]), tuple(prepared["std"])),
             weights,
             about["scores"],
-            about["train_digest"],
+            about["split"],
         )
 
 

@@ -1,14 +1,15 @@
 """A folder of images and masks becomes a model: the pipeline from scan to fit."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from limner.data.cache import prepare
-from limner.data.folder import Sample, Split, scan
-from limner.data.health import check, require_sound
+from limner.data.folder import scan
+from limner.data.health import Health, check, foreground_shares, require_sound
 from limner.data.preprocess import Preprocessing, measure
-from limner.data.splits import digest, split
+from limner.data.samples import Sample
+from limner.data.splits import Sides, record_of, recorded, split
 from limner.errors import LimnerError
 from limner.labels import Labels
 from limner.recipe import Recipe
@@ -32,33 +33,52 @@ def start(
     Raises LimnerError for a dataset with errors and a run folder that is in use.
     """
     began = time.monotonic()
-    dataset = scan(data)
+    dataset = scan(data, recipe.data.group_pattern)
     health = check(dataset, progress("checking"))
-    labels = require_sound(health)
-    sides = split(dataset.samples, recipe.data.validation_fraction, recipe.data.test_fraction, recipe.train.seed)
+    labels = require_sound(health, _allowed(recipe))
     if folder is not None and folder.exists():
         raise LimnerError(f"{folder} is there already. Nothing is overwritten: name another folder with --out, or go on with --resume {folder}.")
+    sides = _split(dataset.samples, health, recipe)
     planned = plan(recipe, health.facts, len(sides["train"]), labels)
     announce(planned)
-    run = Run.create(folder or new_folder(Path("runs"), data), planned.recipe, planned.reasons, data)
+    run = Run.create(folder or new_folder(Path("runs"), data), planned.recipe, planned.reasons, data, record_of(sides))
     return run, _go(run, planned.recipe, sides, labels, progress, began)
 
 
 def resume(run: Run, progress: Progress) -> Iterator[Event]:
     """Go on with a run from its last checkpoint."""
     began, recipe = time.monotonic(), run.recipe
-    dataset = scan(run.data)
-    labels = require_sound(check(dataset, progress("checking")))
-    sides = split(dataset.samples, recipe.data.validation_fraction, recipe.data.test_fraction, recipe.train.seed)
+    dataset = scan(run.data, recipe.data.group_pattern)
+    labels = require_sound(check(dataset, progress("checking")), _allowed(recipe))
+    sides = {name: side for name, side in recorded(dataset.samples, run.split).items() if name in run.split}
+    gone = sum(map(len, run.split.values())) - sum(map(len, sides.values()))
+    if gone:
+        raise LimnerError(f"{gone} samples that the run {run.folder} was begun with are no longer in {run.data}. Put them back, or begin a new run.")
     return _go(run, recipe, sides, labels, progress, began)
 
 
-def _go(run: Run, recipe: Recipe, sides: dict[Split, list[Sample]], labels: Labels, progress: Progress, began: float) -> Iterator[Event]:
+def _go(run: Run, recipe: Recipe, sides: Sides, labels: Labels, progress: Progress, began: float) -> Iterator[Event]:
     train = prepare(sides["train"], labels, recipe.data.size_px, progress("preparing"))
     validation = prepare(sides["val"], labels, recipe.data.size_px, progress("preparing validation"))
     mean, std = measure(train.images)
-    ingredients = Ingredients(recipe, labels, Preprocessing(recipe.data.size_px, mean, std), train, validation, digest(sides["train"]))
+    ingredients = Ingredients(recipe, labels, Preprocessing(recipe.data.size_px, mean, std), train, validation, record_of(sides))
     return run.train(ingredients, began)
+
+
+def _split(samples: Sequence[Sample], health: Health, recipe: Recipe) -> Sides:
+    settings = recipe.data
+    return split(
+        samples,
+        validation_fraction=settings.validation_fraction,
+        test_fraction=settings.test_fraction,
+        seed=recipe.train.seed,
+        copies=health.clusters,
+        foreground=foreground_shares(health),
+    )
+
+
+def _allowed(recipe: Recipe) -> frozenset[str]:
+    return frozenset({"leak", "group-leak"}) if recipe.data.allow_leaks else frozenset()
 
 
 def train(data: Path | str, recipe: Recipe | None = None, folder: Path | str | None = None) -> Run:

@@ -5,7 +5,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ class Ingredients:
     preprocessing: Preprocessing
     train: Standardised
     validation: Standardised
-    train_digest: str
+    split: Mapping[str, Sequence[str]]
 
 
 class Run:
@@ -47,12 +47,13 @@ class Run:
         self.checkpoint = folder / "last" / "checkpoint.safetensors"
 
     @classmethod
-    def create(cls, folder: Path, recipe: Recipe, reasons: Mapping[str, str], data: Path) -> "Run":
+    def create(cls, folder: Path, recipe: Recipe, reasons: Mapping[str, str], data: Path, split: Mapping[str, Sequence[str]]) -> "Run":
         """A new run folder with its recipe. Raises LimnerError where the folder is in use or cannot be made."""
         run = cls(folder)
         try:
             run.checkpoint.parent.mkdir(parents=True)
             (folder / "recipe.toml").write_text(dump_recipe(recipe, reasons), encoding="utf-8")
+            run._write_json("split.json", split)
             run._write_json("receipt.json", {"data": str(data.resolve()), "recipe_sha256": _sha256(recipe), **_machine()})
         except FileExistsError as error:
             raise LimnerError(f"{folder} is there already. Nothing is overwritten: name another folder with --out, or go on with --resume {folder}.") from error
@@ -70,6 +71,11 @@ class Run:
     @property
     def recipe(self) -> Recipe:
         return load_recipe(self.folder / "recipe.toml")
+
+    @property
+    def split(self) -> dict[str, list[str]]:
+        """The ids of each side, settled when the run began."""
+        return json.loads((self.folder / "split.json").read_text(encoding="utf-8"))
 
     @property
     def data(self) -> Path:
@@ -111,7 +117,7 @@ class Run:
 
     def _save_best(self, state: State, ingredients: Ingredients) -> None:
         scores = {"validation_mean_dice": state.best_dice}
-        Bundle(ingredients.recipe, ingredients.labels, ingredients.preprocessing, state.best_weights, scores, ingredients.train_digest).save(self.model)
+        Bundle(ingredients.recipe, ingredients.labels, ingredients.preprocessing, state.best_weights, scores, ingredients.split).save(self.model)
 
     def _save(self, state: State, recipe: Recipe) -> None:
         tensors: dict[str, Tensor] = {f"network.{name}": value for name, value in state.network.state_dict().items()}

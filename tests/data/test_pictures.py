@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
 
-from limner.inference.report import CELL_PX, COLUMNS, contact_sheet, overlay, shrink
-from limner.labels import detect_labels
+from limner.data.pictures import CELL_PX, COLUMNS, contact_sheet, overlay, shrink
+from limner.labels import Labels
 
 
 def test_an_overlay_outlines_the_class_and_leaves_the_rest() -> None:
     image, mask = np.full((12, 12, 3), 100, np.uint8), np.zeros((12, 12), np.uint8)
     mask[3:9, 3:9] = 1
-    labels = detect_labels({0, 255})
+    labels = Labels.of(("background", "foreground"), (0, 255))
     picture = overlay(image, mask, labels)
     assert tuple(picture[3, 5]) == labels.colour(1)
     assert (picture[mask == 0] == 100).all()

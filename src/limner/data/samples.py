@@ -1,0 +1,102 @@
+"""One image with its mask: where they lie, and how they are read. A mask is a file, or shapes that an annotation file holds."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Bool, UInt8
+from numpy import ndarray
+
+from limner.data.images import MAX_PIXELS, MaskPixels, read_image, read_mask
+from limner.errors import LimnerError
+from limner.labels import Labels
+
+Split = Literal["train", "val", "test"]
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnMask:
+    """A mask that is drawn from COCO annotations: polygons or run lengths, each with its class index, the largest first.
+
+    A polygon within another one of the same object is a hole.
+    """
+
+    file: Path
+    image_name: str
+    size_px: tuple[int, int]
+    shapes: str
+    """JSON of [class index, COCO segmentation] pairs: text, so that the sample stays hashable and small."""
+
+    def __str__(self) -> str:
+        return f"{self.file} ({self.image_name})"
+
+    def read(self) -> MaskPixels:
+        """Draw it. Raises LimnerError where an annotation is malformed."""
+        height, width = self.size_px
+        if not 0 < height * width <= MAX_PIXELS:
+            raise LimnerError(f"{self} claims {width}x{height} pixels. From 1 to {MAX_PIXELS:,} are drawn: mend the size in the annotation file.")
+        mask = np.zeros(self.size_px, np.uint8)
+        for class_index, segmentation in json.loads(self.shapes):
+            try:
+                mask[_draw(segmentation, height, width)] = class_index
+            except Exception as error:  # hostile annotations may raise anything
+                raise LimnerError(f"{self} has an annotation that cannot be drawn ({error}). It must be polygons or run lengths as COCO has them.") from error
+        return MaskPixels(mask, "grey")
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One image and its mask; `id` is unique in the dataset, `split` is None where the layout has none.
+
+    Samples of one `group`, such as a patient, stay on one side of every split. `page` counts from 0 in a stack of images.
+    """
+
+    id: str
+    image: Path
+    mask: Path | DrawnMask
+    split: Split | None = None
+    group: str | None = None
+    page: int = 0
+
+    def read_image(self, at_least_px: tuple[int, int] | None = None) -> UInt8[ndarray, "h w 3"]:
+        """RGB, 0..255. Raises LimnerError as `images.read_image` does."""
+        return read_image(self.image, page=self.page, at_least_px=at_least_px)
+
+    def read_mask(self) -> MaskPixels:
+        """The mask's pixel values. Raises LimnerError as `images.read_mask` does."""
+        return self.mask.read() if isinstance(self.mask, DrawnMask) else read_mask(self.mask, page=self.page)
+
+    def class_index(self, labels: Labels) -> UInt8[ndarray, "h w"]:
+        """The mask as class indices. Raises LimnerError naming the file for a value that has no class."""
+        mask = self.read_mask()
+        try:
+            return labels.to_class_index((mask.as_colours() if labels.coloured else mask).values)
+        except LimnerError as error:
+            raise LimnerError(f"{self.mask}: {error}") from error
+
+    def content(self) -> tuple[bytes, bytes]:
+        """The bytes that image and mask are made of, by which a cache knows them."""
+        mask = self.mask.shapes.encode() if isinstance(self.mask, DrawnMask) else self.mask.read_bytes()
+        return self.image.read_bytes(), mask
+
+
+def _draw(segmentation: Any, height: int, width: int) -> Bool[ndarray, "h w"]:
+    from pycocotools import mask as coco
+
+    if isinstance(segmentation, Mapping):
+        if list(segmentation["size"]) != [height, width]:
+            raise ValueError(f"its run lengths are of size {segmentation['size']}, not {[height, width]}")
+        counts = segmentation["counts"]
+        run_lengths = coco.frPyObjects(dict(segmentation), height, width) if isinstance(counts, list) else {"size": [height, width], "counts": counts.encode()}
+        if isinstance(counts, list) and sum(counts) != height * width:
+            raise ValueError(f"its run lengths cover {sum(counts)} of {height * width} pixels")
+        return coco.decode(run_lengths).astype(bool)
+    drawn = np.zeros((height, width), bool)
+    for polygon in segmentation:
+        if len(polygon) < 6 or len(polygon) % 2:
+            raise ValueError(f"a polygon has {len(polygon)} numbers, and needs pairs of three points or more")
+        drawn ^= coco.decode(coco.frPyObjects([list(polygon)], height, width))[..., 0].astype(bool)
+    return drawn

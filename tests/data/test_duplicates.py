@@ -1,0 +1,72 @@
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image, ImageEnhance
+
+from limner.data.duplicates import clusters, near_duplicates, thumbnail
+from limner.data.sample_set import draw
+
+COUNT = 24
+
+
+@pytest.fixture(scope="module")
+def lesions() -> list[np.ndarray]:
+    """Pictures of similar things, as a real set holds them."""
+    return [draw(3, index, 128)[0] for index in range(COUNT)]
+
+
+def jpeg(image: Image.Image) -> Image.Image:
+    buffer = io.BytesIO()
+    image.save(buffer, format="JPEG", quality=50)
+    return Image.open(buffer).convert("RGB")
+
+
+def cropped(image: Image.Image) -> Image.Image:
+    w, h = image.size
+    return image.crop((round(0.05 * w), 0, w, round(0.95 * h)))
+
+
+CHANGES = {
+    "resized": lambda image: image.resize((90, 90), Image.Resampling.BILINEAR),
+    "flipped": lambda image: image.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
+    "turned": lambda image: image.transpose(Image.Transpose.ROTATE_90),
+    "JPEG quality 50": jpeg,
+    "cropped 5 %": cropped,
+    "brighter": lambda image: ImageEnhance.Brightness(image).enhance(1.1),
+    "darker": lambda image: ImageEnhance.Brightness(image).enhance(0.9),
+    "all of it": lambda image: jpeg(cropped(ImageEnhance.Brightness(image.transpose(Image.Transpose.TRANSVERSE)).enhance(0.9))),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_each_changed_copy_is_found_and_nothing_else(change: str, lesions: list[np.ndarray]) -> None:
+    copies = [np.asarray(CHANGES[change](Image.fromarray(image))) for image in lesions]
+    pairs = near_duplicates(np.stack([thumbnail(image) for image in lesions + copies]))
+    found = {(pair.first, pair.second) for pair in pairs}
+    assert found == {(i, i + COUNT) for i in range(COUNT)}
+
+
+def test_blank_images_are_no_copies_of_each_other() -> None:
+    assert near_duplicates(np.stack([thumbnail(np.full((20, 30, 3), value, np.uint8)) for value in (9, 9, 200)])) == []
+
+
+def test_a_crowd_of_alike_images_is_linked_without_comparing_all() -> None:
+    rng = np.random.default_rng(0)
+    scene = rng.integers(30, 220, (64, 64)).astype(np.int16)
+    film = np.stack([np.clip(scene + rng.integers(-3, 4, (64, 64)), 0, 255).astype(np.uint8) for _ in range(300)])
+    linked = clusters(300, ((pair.first, pair.second) for pair in near_duplicates(film)))
+    assert len(set(linked)) == 1
+
+
+@given(st.integers(1, 30), st.lists(st.tuples(st.integers(0, 29), st.integers(0, 29)), max_size=40))
+def test_clusters_are_what_can_be_reached(count: int, links: list[tuple[int, int]]) -> None:
+    links = [(a % count, b % count) for a, b in links]
+    reach = np.eye(count, dtype=bool)
+    for a, b in links:
+        reach[a, b] = reach[b, a] = True
+    for _ in range(count):
+        reach = reach | (reach.astype(int) @ reach > 0)
+    assert clusters(count, links) == [int(np.argmax(row)) for row in reach]

@@ -12,6 +12,7 @@ from limner.errors import LimnerError
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 PositiveInt = Annotated[int, Field(gt=0)]
+Geometry = Literal["resize", "letterbox", "tile"]
 
 
 class _Section(BaseModel):
@@ -19,7 +20,8 @@ class _Section(BaseModel):
 
 
 class DataSettings(_Section):
-    size_px: Annotated[tuple[PositiveInt, PositiveInt], Field(description="height and width that every image is brought to")] = (256, 256)
+    size_px: Annotated[tuple[PositiveInt, PositiveInt], Field(description="height and width of what the network sees")] = (256, 256)
+    geometry: Annotated[Geometry, Field(description="images are stretched to size_px, fitted into it, or cut into tiles of it at their own size")] = "resize"
     validation_fraction: Annotated[Fraction, Field(description="share kept for validation where the layout has no split")] = 0.1
     test_fraction: Annotated[Fraction, Field(description="share kept for the test where the layout has no split")] = 0.2
     group_pattern: Annotated[str, Field(description="regular expression for the part of a name that images of one patient or film share")] = ""

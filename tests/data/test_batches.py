@@ -19,7 +19,7 @@ def test_epochs_differ_in_order() -> None:
 
 def test_an_epoch_can_be_entered_in_the_middle() -> None:
     rng = np.random.default_rng(0)
-    data = Standardised(rng.integers(0, 255, (10, 16, 16, 3)).astype(np.uint8), rng.integers(0, 2, (10, 16, 16)).astype(np.uint8))
+    data = Standardised(rng.integers(0, 255, (10, 16, 16, 3)).astype(np.uint8), rng.integers(0, 2, (10, 16, 16)).astype(np.uint8), np.arange(10))
     batches = Batches(data, 2, AugmentSettings(), seed=3, device=torch.device("cpu"))
     whole, rest = list(batches.epoch(1)), list(batches.epoch(1, first_step=3))
     assert len(whole) == 5

@@ -60,6 +60,13 @@ def test_a_changed_file_is_prepared_again(pairs: Callable[..., Path]) -> None:
     assert (np.array(prepare(samples, LABELS, (16, 16)).images) != first).any()
 
 
+def test_tiles_belong_to_their_image(pairs: Callable[..., Path]) -> None:
+    samples = scan(pairs({"a": disc(16), "b": disc(40)})).samples
+    data = prepare(samples, LABELS, (16, 16), "tile")
+    assert data.owners.tolist() == [0] + [1] * 9
+    assert (data.masks[1:] == 1).sum() == (disc(40) > 0).sum()
+
+
 def test_a_failed_preparation_leaves_nothing_behind(pairs: Callable[..., Path]) -> None:
     root = pairs({"a": disc(), "b": disc()})
     samples = scan(root).samples
@@ -69,7 +76,7 @@ def test_a_failed_preparation_leaves_nothing_behind(pairs: Callable[..., Path]) 
     assert list(cache_home().iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["images.npy", "masks.npy", "checksums.npy"])
+@pytest.mark.parametrize("name", ["images.npy", "masks.npy", "owners.npy", "checksums.npy"])
 @pytest.mark.parametrize("harm", ["flip", "cut", "remove"])
 def test_a_damaged_cache_is_made_anew(lesions: Path, name: str, harm: str) -> None:
     samples = scan(lesions).samples

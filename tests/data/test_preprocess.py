@@ -1,9 +1,12 @@
+from itertools import pairwise
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from limner.data.preprocess import Preprocessing, grow_probabilities, measure, shrink_mask
+from limner.data.preprocess import Preprocessing, grow_probabilities, join, lay, lay_mask, measure, shrink_mask, views
+from limner.labels import VOID
 
 
 @given(arrays(np.uint8, (13, 17), elements=st.sampled_from([0, 1, 2, 255])), st.integers(1, 20), st.integers(1, 20))
@@ -21,7 +24,8 @@ def test_the_class_that_covers_most_of_a_pixel_wins() -> None:
 def test_standardised_training_images_have_mean_0_and_deviation_1() -> None:
     images = np.random.default_rng(0).integers(0, 200, (5, 8, 8, 3)).astype(np.uint8)
     mean, std = measure(images)
-    arrays_ = np.stack([Preprocessing((8, 8), mean, std).array(image) for image in images])
+    preprocessing = Preprocessing((8, 8), mean, std)
+    arrays_ = np.stack([preprocessing.array(image, view) for image in images for view in preprocessing.views(image)])
     np.testing.assert_allclose(arrays_.mean((0, 2, 3)), 0, atol=1e-4)
     np.testing.assert_allclose(arrays_.std((0, 2, 3)), 1, atol=1e-3)
 
@@ -31,3 +35,40 @@ def test_grown_probabilities_stay_between_the_given_ones() -> None:
     grown = grow_probabilities(probabilities, (31, 17))
     assert grown.shape == (2, 31, 17)
     assert probabilities.min() - 1e-6 <= grown.min() <= grown.max() <= probabilities.max() + 1e-6
+
+
+SIZES = st.tuples(st.integers(1, 60), st.integers(1, 60))
+TILES = st.tuples(st.integers(4, 40), st.integers(4, 40))
+
+
+@given(SIZES, TILES)
+def test_tiles_count_each_pixel_of_a_mask_once(image_px: tuple[int, int], tile_px: tuple[int, int]) -> None:
+    mask = np.random.default_rng(0).integers(0, 3, image_px).astype(np.uint8)
+    canvases = np.stack([lay_mask(mask, view, tile_px, 3) for view in views(image_px, tile_px, "tile")])
+    assert (canvases != VOID).sum() == mask.size
+    assert np.bincount(canvases[canvases != VOID], minlength=3).tolist() == np.bincount(mask.ravel(), minlength=3).tolist()
+
+
+@given(SIZES, TILES, st.booleans())
+def test_what_tiles_show_is_joined_to_the_whole(image_px: tuple[int, int], tile_px: tuple[int, int], overlap: bool) -> None:
+    image = np.random.default_rng(0).integers(0, 255, (*image_px, 3)).astype(np.uint8)
+    seen = views(image_px, tile_px, "tile", overlap=overlap)
+    whole = join((lay(image, view, tile_px).transpose(2, 0, 1).astype(np.float32) for view in seen), seen, image_px)
+    np.testing.assert_allclose(whole, image.transpose(2, 0, 1), rtol=1e-5, atol=1e-3)
+
+
+@given(st.integers(20, 300), st.integers(8, 64))
+def test_tiles_in_use_share_a_quarter_of_their_side(length: int, tile: int) -> None:
+    tops = [view.source.top for view in views((length, 5), (tile, 5), "tile", overlap=True) if view.source]
+    assert all(later - earlier <= tile - tile // 4 for earlier, later in pairwise(tops))
+
+
+@given(SIZES, TILES)
+def test_a_letterbox_keeps_the_shape_and_its_border_is_void(image_px: tuple[int, int], size_px: tuple[int, int]) -> None:
+    (view,) = views(image_px, size_px, "letterbox")
+    factor = min(size_px[0] / image_px[0], size_px[1] / image_px[1])
+    assert abs(view.target.height - image_px[0] * factor) <= 1 and abs(view.target.width - image_px[1] * factor) <= 1
+    canvas = lay_mask(np.zeros(image_px, np.uint8), view, size_px, 2)
+    assert (canvas == VOID).sum() == canvas.size - view.target.height * view.target.width
+    assert lay(np.zeros((*image_px, 3), np.uint8), view, size_px).shape == (*size_px, 3)
+    assert join([np.zeros((2, *size_px), np.float32)], [view], image_px).shape == (2, *image_px)

@@ -1,57 +1,107 @@
+import math
+
 import numpy as np
+import pytest
 
 from limner.data.health import Facts
 from limner.labels import Labels, MaskValues
-from limner.recipe import Recipe, parse_recipe
-from limner.training.plan import plan
+from limner.recipe import Geometry, Recipe, parse_recipe
+from limner.training.plan import Ceiling, Plan, plan
 
 BINARY = Labels.of(("background", "foreground"), (0, 255))
+ON_CPU = parse_recipe({"train": {"device": "cpu", "precision": "float32"}})
 
 
 def facts(height: int, width: int) -> Facts:
     return Facts("a", (height, width), MaskValues("a.png", {0: 0.5, 255: 0.5}), np.zeros((64, 64), np.uint8), b"")
 
 
-SQUARE = [facts(384, 384)] * 20
+SQUARE = [facts(384, 384)] * 1000
+
+
+def passes_from(side: float) -> Ceiling:
+    """A ceiling that rises with the size and passes from a square of this side on."""
+    return lambda size_px, geometry: {"foreground": 1 - 0.01 * side / math.sqrt(math.prod(size_px))}
+
+
+def planned(recipe: Recipe = ON_CPU, data: list[Facts] = SQUARE, labels: Labels = BINARY, ceiling: Ceiling = passes_from(80)) -> Plan:  # noqa: B008
+    return plan(recipe, data, labels, ceiling)
 
 
 def test_every_choice_has_a_reason() -> None:
-    planned = plan(Recipe(), SQUARE, 1000, BINARY)
-    assert planned.recipe.chosen() == planned.reasons.keys()
-    assert all(planned.reasons.values())
+    made = planned(Recipe())
+    assert made.recipe.chosen() == made.reasons.keys()
+    assert all(made.reasons.values())
 
 
 def test_what_the_user_set_is_kept() -> None:
-    planned = plan(parse_recipe({"train": {"epochs": 7, "batch_size": 3}, "data": {"size_px": [64, 80]}}), SQUARE, 1000, BINARY)
-    assert (planned.recipe.train.epochs, planned.recipe.train.batch_size, planned.recipe.data.size_px) == (7, 3, (64, 80))
-    assert planned.reasons["train.epochs"] == "set by you"
+    made = planned(parse_recipe({"train": {"epochs": 7, "batch_size": 3}, "data": {"size_px": [64, 80]}}))
+    assert (made.recipe.train.epochs, made.recipe.train.batch_size, made.recipe.data.size_px) == (7, 3, (64, 80))
+    assert made.reasons["train.epochs"] == "set by you"
+
+
+def test_the_smallest_size_that_loses_nothing_is_taken() -> None:
+    made = planned(ceiling=passes_from(80))
+    assert made.recipe.data.size_px == (80, 80)
+    assert "no model can pass a Dice of 0.990" in made.reasons["data.size_px"]
+
+
+def test_a_size_beyond_the_budget_is_not_taken_and_the_cost_is_said() -> None:
+    made = planned(ceiling=passes_from(256))
+    assert 96 <= made.recipe.data.size_px[0] < 128
+    assert "no model can pass a Dice of 0.977; 256x256 would lose nothing, and want about 5.2 times the time" in made.reasons["data.size_px"]
+
+
+def never(_size_px: tuple[int, int], _geometry: Geometry) -> dict[str, float]:
+    return {"vein": 0.9, "artery": 0.8}
+
+
+def test_thin_things_of_few_images_are_cut_into_tiles() -> None:
+    made = planned(data=[facts(500, 600)] * 20, ceiling=never)
+    assert made.recipe.data.geometry == "tile"
+    assert made.recipe.data.size_px == (128, 128)
+    assert "no model can pass a Dice of 0.800 (artery)" in made.reasons["data.geometry"]
+    assert "400 tiles of 20 images" in made.reasons["train.epochs"]
+
+
+def test_thin_things_of_many_images_say_what_they_cost() -> None:
+    made = planned(ceiling=never)
+    assert made.recipe.data.geometry == "resize"
+    assert "data.geometry=tile" in made.reasons["data.size_px"]
 
 
 def test_the_working_size_has_the_data_s_shape() -> None:
-    height, width = plan(Recipe(), [facts(300, 600)], 100, BINARY).recipe.data.size_px
-    assert width == 2 * height
+    height, width = planned(data=[facts(300, 600)] * 100).recipe.data.size_px
+    assert abs(width - 2 * height) <= 16
     assert height % 16 == width % 16 == 0
 
 
+def test_images_of_many_shapes_are_fitted_and_not_stretched() -> None:
+    made = planned(data=[facts(300, 600), facts(600, 300)] * 50)
+    assert made.recipe.data.geometry == "letterbox"
+    assert "shapes differ" in made.reasons["data.geometry"]
+
+
 def test_small_images_are_not_enlarged() -> None:
-    assert plan(Recipe(), [facts(48, 32)], 100, BINARY).recipe.data.size_px == (48, 32)
+    assert planned(data=[facts(48, 32)] * 100, ceiling=passes_from(1)).recipe.data.size_px == (48, 32)
 
 
 def test_few_images_are_shown_in_more_epochs() -> None:
-    few, many = (plan(Recipe(), SQUARE, count, BINARY).recipe.train.epochs for count in (100, 5000))
+    few, many = (planned(data=SQUARE[:1] * count).recipe.train.epochs for count in (100, 5000))
     assert few > many
 
 
 def test_several_classes_are_not_turned_over() -> None:
-    recipe = plan(Recipe(), SQUARE, 100, Labels.of(("sky", "road", "car"), (0, 1, 2))).recipe
+    recipe = planned(labels=Labels.of(("sky", "road", "car"), (0, 1, 2))).recipe
     assert (recipe.augment.upside_down, recipe.augment.rotate_degrees) == (0, 15)
+    assert recipe.train.class_weights == "balanced"
 
 
 def test_the_same_data_gives_the_same_plan() -> None:
-    assert plan(Recipe(), SQUARE, 100, BINARY) == plan(Recipe(), SQUARE, 100, BINARY)
+    assert planned() == planned()
 
 
-def test_a_time_budget_is_measured() -> None:
-    recipe = parse_recipe({"train": {"minutes": 1.0}, "data": {"size_px": [16, 16]}, "model": {"width": 2}})
-    planned = plan(recipe, SQUARE, 100, BINARY)
-    assert "images/s measured" in planned.reasons["train.epochs"]
+@pytest.mark.parametrize("minutes", [0.01, 1.0])
+def test_a_time_budget_is_measured(minutes: float) -> None:
+    made = planned(parse_recipe({"train": {"minutes": minutes}, "data": {"size_px": [16, 16]}, "model": {"width": 2}}))
+    assert "images/s of 16x16 measured" in made.reasons["train.epochs"]

@@ -130,3 +130,13 @@ def test_a_run_prints_no_warning(lesions: Path, tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-W", "error", "-c", code, str(lesions), str(tmp_path / "run")], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("geometry", ["letterbox", "tile"])
+def test_every_geometry_is_trained_and_predicts_at_the_image_s_size(lesions: Path, tmp_path: Path, geometry: str) -> None:
+    import numpy as np
+
+    from limner.inference.predictor import Predictor
+
+    run = train(lesions, TINY.replace({"data.geometry": geometry, "data.size_px": (16, 24)}), tmp_path / "run")
+    assert Predictor.load(run.model).predict(np.zeros((45, 70, 3), np.uint8)).class_index.shape == (45, 70)

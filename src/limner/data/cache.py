@@ -16,28 +16,31 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Int64, UInt8
 from numpy import ndarray
 
-from limner.data.images import resize
 from limner.data.parallel import Progress, in_order, watched
-from limner.data.preprocess import VERSION, shrink_mask
+from limner.data.preprocess import VERSION, lay, lay_mask, views
 from limner.data.samples import Sample
 from limner.errors import LimnerError
 from limner.labels import Labels
+from limner.recipe import Geometry
 
 REDUCED = 2
 """A JPEG may be decoded at a half, a quarter or an eighth as long as it stays this many times the working size (0.3 grey levels apart)."""
 VERIFIED_ROWS = 4096
 ABANDONED_S = 24 * 3600.0
 
+Canvas = tuple[UInt8[ndarray, "h w 3"], UInt8[ndarray, "h w"]]
+
 
 @dataclass(frozen=True, slots=True)
 class Standardised:
-    """Images and masks of some samples, in their order, at one size; memory-mapped and read-only."""
+    """The canvases of some samples and their masks, in their order; memory-mapped and read-only. `owners` counts from 0 and tells the sample of each."""
 
     images: UInt8[ndarray, "n h w 3"]
     masks: UInt8[ndarray, "n h w"]
+    owners: Int64[ndarray, " n"]
 
     def __len__(self) -> int:
         return len(self.images)
@@ -49,15 +52,17 @@ def cache_home() -> Path:
     return Path(base) if base else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "limner"
 
 
-def prepare(samples: Sequence[Sample], labels: Labels, size_px: tuple[int, int], progress: Progress | None = None) -> Standardised:
-    """Bring every sample to `size_px`, once; a later call with the same files and settings maps what is there.
+def prepare(
+    samples: Sequence[Sample], labels: Labels, size_px: tuple[int, int], geometry: Geometry = "resize", progress: Progress | None = None
+) -> Standardised:
+    """Lay every sample onto canvases of `size_px`, once; a later call with the same files and settings maps what is there.
 
     What is there but damaged is made anew. Raises LimnerError where a file cannot be read or the disk is full.
     """
-    folder = cache_home() / _key(samples, labels, size_px)
+    folder = cache_home() / _key(samples, labels, size_px, geometry)
     found = _open(folder, len(samples), size_px)
     if found is None:
-        _build(folder, samples, labels, size_px, progress)
+        _build(folder, samples, labels, size_px, geometry, progress)
         found = _open(folder, len(samples), size_px)
     if found is None:
         raise LimnerError(f"{folder} was written but does not read back the same. Is the disk sound? Set LIMNER_CACHE to a folder on another one.")
@@ -69,23 +74,27 @@ def _open(folder: Path, count: int, size_px: tuple[int, int]) -> Standardised | 
     try:
         images = np.load(folder / "images.npy", mmap_mode="r")
         masks = np.load(folder / "masks.npy", mmap_mode="r")
-        checksums = np.load(folder / "checksums.npy")
+        owners, checksums = np.load(folder / "owners.npy"), np.load(folder / "checksums.npy")
     except (OSError, ValueError, EOFError):
         return None
-    if images.shape != (count, *size_px, 3) or masks.shape != (count, *size_px) or checksums.shape != (count,):
+    rows = len(owners)
+    shapes = (rows, *size_px, 3), (rows, *size_px), (rows + 1,)
+    if (images.shape, masks.shape, checksums.shape) != shapes or checksums[rows] != zlib.crc32(owners.tobytes()) or len(set(owners.tolist())) != count:
         return None
-    rows = range(0, count, max(1, count // VERIFIED_ROWS))
-    sound = all(_checksum(images[row], masks[row]) == checksums[row] for row in rows)
-    return Standardised(images, masks) if sound else None
+    looked_at = range(0, rows, max(1, rows // VERIFIED_ROWS))
+    sound = all(_checksum(images[row], masks[row]) == checksums[row] for row in looked_at)
+    return Standardised(images, masks, owners) if sound else None
 
 
-def _build(folder: Path, samples: Sequence[Sample], labels: Labels, size_px: tuple[int, int], progress: Progress | None) -> None:
+def _build(folder: Path, samples: Sequence[Sample], labels: Labels, size_px: tuple[int, int], geometry: Geometry, progress: Progress | None) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     _sweep(folder.parent)
     temporary = Path(tempfile.mkdtemp(prefix="making-", dir=folder.parent))
     try:
-        rows = watched(in_order(lambda sample: _standardise(sample, labels, size_px), samples), len(samples), progress)
-        _write(temporary, rows, len(samples), size_px)
+        counts = in_order(lambda sample: len(views(sample.size_px(), size_px, geometry)), samples) if geometry == "tile" else [1] * len(samples)
+        owners = np.repeat(np.arange(len(samples)), list(counts))
+        canvases = watched(in_order(lambda sample: _standardise(sample, labels, size_px, geometry), samples), len(samples), progress)
+        _write(temporary, canvases, owners, size_px)
         if folder.exists() and _open(folder, len(samples), size_px) is None:
             shutil.rmtree(folder, ignore_errors=True)
         if not folder.exists():  # another process may have been quicker; its content is the same
@@ -94,25 +103,29 @@ def _build(folder: Path, samples: Sequence[Sample], labels: Labels, size_px: tup
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _standardise(sample: Sample, labels: Labels, size_px: tuple[int, int]) -> tuple[UInt8[ndarray, "h w 3"], UInt8[ndarray, "h w"]]:
-    image = resize(sample.read_image((REDUCED * size_px[0], REDUCED * size_px[1])), size_px)
-    return image, shrink_mask(sample.class_index(labels), size_px, len(labels.names))
+def _standardise(sample: Sample, labels: Labels, size_px: tuple[int, int], geometry: Geometry) -> list[Canvas]:
+    class_index = sample.class_index(labels)
+    image = sample.read_image(None if geometry == "tile" else (REDUCED * size_px[0], REDUCED * size_px[1]))
+    seen = views((class_index.shape[0], class_index.shape[1]), size_px, geometry)
+    return [(lay(image, view, size_px), lay_mask(class_index, view, size_px, len(labels.names))) for view in seen]
 
 
-def _write(folder: Path, rows: Iterator[tuple[UInt8[ndarray, "h w 3"], UInt8[ndarray, "h w"]]], count: int, size_px: tuple[int, int]) -> None:
+def _write(folder: Path, samples: Iterator[list[Canvas]], owners: Int64[ndarray, " n"], size_px: tuple[int, int]) -> None:
     """The arrays, row by row through files: a map's dirty pages would count as memory until they are written."""
-    checksums = np.zeros(count, np.uint32)
+    checksums = []
     with (folder / "images.npy").open("wb") as images, (folder / "masks.npy").open("wb") as masks:
-        for file, shape in ((images, (count, *size_px, 3)), (masks, (count, *size_px))):
+        for file, shape in ((images, (len(owners), *size_px, 3)), (masks, (len(owners), *size_px))):
             np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
-        for position, (image, mask) in enumerate(rows):
-            images.write(image.tobytes())
-            masks.write(mask.tobytes())
-            checksums[position] = _checksum(image, mask)
+        for canvases in samples:
+            for image, mask in canvases:
+                images.write(image.tobytes())
+                masks.write(mask.tobytes())
+                checksums.append(_checksum(image, mask))
         for file in (images, masks):
             file.flush()
             os.fsync(file.fileno())
-    np.save(folder / "checksums.npy", checksums)
+    np.save(folder / "owners.npy", owners)
+    np.save(folder / "checksums.npy", np.array([*checksums, zlib.crc32(owners.tobytes())], np.uint32))
 
 
 def _checksum(image: UInt8[ndarray, "h w 3"], mask: UInt8[ndarray, "h w"]) -> int:
@@ -129,8 +142,8 @@ def _sweep(home: Path) -> None:
             continue
 
 
-def _key(samples: Sequence[Sample], labels: Labels, size_px: tuple[int, int]) -> str:
-    digest = hashlib.sha256(json.dumps([VERSION, REDUCED, size_px, labels.names, labels.values, labels.void_values, labels.coloured]).encode())
+def _key(samples: Sequence[Sample], labels: Labels, size_px: tuple[int, int], geometry: Geometry) -> str:
+    digest = hashlib.sha256(json.dumps([VERSION, REDUCED, size_px, geometry, labels.names, labels.values, labels.void_values, labels.coloured]).encode())
     contents = in_order(lambda sample: [hashlib.sha256(part).digest() for part in sample.content()], samples)
     for sample, parts in zip(samples, contents, strict=True):
         digest.update(str(sample.page).encode() + b"".join(parts))

@@ -1,21 +1,66 @@
-"""One image to the network's array, and its probabilities back: the one preprocessing, of training and use alike."""
+"""One image to the network's arrays, and its probabilities back: the one preprocessing, of training and use alike.
 
+An image is seen through views, each of which lays a part of it onto a canvas of the working size. `resize` and `letterbox` have one
+view, of the whole image; `tile` has as many, at the image's own size, as cover it.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Bool, Float32, UInt8
 from numpy import ndarray
 from PIL import Image
 
 from limner.data.images import resize
 from limner.labels import VOID
+from limner.recipe import Geometry
 
-VERSION = 2
+VERSION = 3
+OVERLAP = 4
+"""In use, neighbouring tiles share at least this fraction (one in so many) of their side, and fade into each other."""
+
+
+class Box(NamedTuple):
+    """A rectangle of pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    def of(self, pixels: ndarray) -> ndarray:
+        """The part of an array whose last axes but channels are height and width."""
+        return pixels[self.top : self.top + self.height, self.left : self.left + self.width]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A part of an image (None is all of it), where it lies on the canvas, and what of the canvas no earlier view shows."""
+
+    source: Box | None
+    target: Box
+    fresh: Box
+
+
+def views(image_px: tuple[int, int], size_px: tuple[int, int], geometry: Geometry, *, overlap: bool = False) -> list[View]:
+    """How an image of one size is seen on canvases of another; with `overlap`, tiles share a quarter of their side at least."""
+    if geometry == "tile":
+        rows, columns = (_cuts(length, tile, tile // OVERLAP if overlap else 0) for length, tile in zip(image_px, size_px, strict=True))
+        return [_tile(image_px, size_px, row, column) for row in rows for column in columns]
+    height, width = size_px
+    if geometry == "letterbox":
+        factor = min(size_px[0] / image_px[0], size_px[1] / image_px[1])
+        height, width = (max(1, round(length * factor)) for length in image_px)
+    target = Box((size_px[0] - height) // 2, (size_px[1] - width) // 2, height, width)
+    return [View(None, target, target)]
 
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """How pixels become the network's input: brought to `size_px` (height, width), then standardised by channel.
+    """How pixels become the network's input: laid onto canvases of `size_px` (height, width), then standardised by channel.
 
     `mean` and `std` are in units of the range 0..1, one each for red, green and blue, from the training images alone.
     """
@@ -23,11 +68,54 @@ class Preprocessing:
     size_px: tuple[int, int]
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    geometry: Geometry = "resize"
 
-    def array(self, image: UInt8[ndarray, "h w 3"]) -> Float32[ndarray, "3 h2 w2"]:
-        """The network's input of one image."""
-        pixels = resize(image, self.size_px).astype(np.float32) / 255  # (h2, w2, 3)
+    def views(self, image: UInt8[ndarray, "h w 3"]) -> list[View]:
+        """The views through which the network sees an image in use."""
+        return views((image.shape[0], image.shape[1]), self.size_px, self.geometry, overlap=True)
+
+    def array(self, image: UInt8[ndarray, "h w 3"], view: View) -> Float32[ndarray, "3 h2 w2"]:
+        """The network's input of one view."""
+        pixels = lay(image, view, self.size_px).astype(np.float32) / 255  # (h2, w2, 3)
         return np.ascontiguousarray(((pixels - np.array(self.mean, np.float32)) / np.array(self.std, np.float32)).transpose(2, 0, 1))
+
+
+def lay(image: UInt8[ndarray, "h w 3"], view: View, size_px: tuple[int, int]) -> UInt8[ndarray, "h2 w2 3"]:
+    """A view of an image as a canvas; what the view does not fill repeats its edge."""
+    part = resize(image if view.source is None else view.source.of(image), (view.target.height, view.target.width))
+    return np.pad(part, (*_margins(view.target, size_px), (0, 0)), mode="edge") if part.shape[:2] != size_px else part
+
+
+def lay_mask(class_index: UInt8[ndarray, "h w"], view: View, size_px: tuple[int, int], classes: int) -> UInt8[ndarray, "h2 w2"]:
+    """A view of a mask as a canvas; void where it shows nothing, or what an earlier view shows, so that each pixel counts once."""
+    part = shrink_mask(class_index if view.source is None else view.source.of(class_index), (view.target.height, view.target.width), classes)
+    canvas = np.full(size_px, VOID, np.uint8)
+    view.target.of(canvas)[:] = part
+    hidden: Bool[ndarray, "h2 w2"] = np.ones(size_px, bool)
+    view.fresh.of(hidden)[:] = False
+    canvas[hidden] = VOID
+    return canvas
+
+
+def join(canvases: Iterable[Float32[ndarray, "k h w"]], seen: Sequence[View], image_px: tuple[int, int]) -> Float32[ndarray, "k h2 w2"]:
+    """Probabilities at the image's own size, from those of its views in their order; where tiles overlap, they fade into each other."""
+    if seen[0].source is None:
+        target = seen[0].target
+        (canvas,) = canvases
+        return grow_probabilities(canvas[:, target.top : target.top + target.height, target.left : target.left + target.width], image_px)
+    total: ndarray = np.zeros(0, np.float32)
+    weights = np.zeros(image_px, np.float32)
+    for canvas, view in zip(canvases, seen, strict=True):
+        assert view.source is not None
+        if not total.size:
+            total = np.zeros((len(canvas), *image_px), np.float32)
+        top, left, height, width = view.source
+        weight = _fade(height)[:, None] * _fade(width)
+        target = view.target
+        part = canvas[:, target.top : target.top + height, target.left : target.left + width]
+        total[:, top : top + height, left : left + width] += part * weight
+        weights[top : top + height, left : left + width] += weight
+    return total / weights
 
 
 def measure(images_uint8: UInt8[ndarray, "n h w 3"]) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
@@ -60,3 +148,31 @@ def grow_probabilities(probabilities: Float32[ndarray, "k h w"], size_px: tuple[
     if probabilities.shape[1:] == size_px:
         return probabilities
     return np.stack([np.asarray(Image.fromarray(channel).resize(size_px[::-1], Image.Resampling.BILINEAR)) for channel in probabilities])
+
+
+def _cuts(length: int, tile: int, overlap: int) -> list[tuple[int, int]]:
+    """Where tiles begin along an axis, and where what they are the first to show begins; the last ends with the image."""
+    if length <= tile:
+        return [(0, 0)]
+    count = math.ceil((length - overlap) / (tile - overlap))
+    starts = [round(i * (length - tile) / (count - 1)) for i in range(count)]
+    return [(start, 0 if i == 0 else starts[i - 1] + tile) for i, start in enumerate(starts)]
+
+
+def _tile(image_px: tuple[int, int], size_px: tuple[int, int], row: tuple[int, int], column: tuple[int, int]) -> View:
+    (top, fresh_top), (left, fresh_left) = row, column
+    height, width = min(image_px[0], size_px[0]), min(image_px[1], size_px[1])
+    target = Box((size_px[0] - height) // 2, (size_px[1] - width) // 2, height, width)
+    skip_rows, skip_columns = max(0, fresh_top - top), max(0, fresh_left - left)
+    fresh = Box(target.top + skip_rows, target.left + skip_columns, height - skip_rows, width - skip_columns)
+    return View(Box(top, left, height, width), target, fresh)
+
+
+def _margins(target: Box, size_px: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
+    return (target.top, size_px[0] - target.top - target.height), (target.left, size_px[1] - target.left - target.width)
+
+
+def _fade(length: int) -> Float32[ndarray, " n"]:
+    """Weights that fall evenly from the middle to the ends and stay above 0."""
+    position = np.arange(length, dtype=np.float32)
+    return np.minimum(position + 1, length - position) / np.float32(length)

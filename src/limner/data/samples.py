@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 from numpy import ndarray
 
-from limner.data.images import MAX_PIXELS, MaskPixels, read_image, read_mask
+from limner.data.images import MAX_PIXELS, MaskPixels, image_size, read_image, read_mask
 from limner.errors import LimnerError
 from limner.labels import Labels
 
@@ -68,6 +68,10 @@ class Sample:
     def read_mask(self) -> MaskPixels:
         """The mask's pixel values. Raises LimnerError as `images.read_mask` does."""
         return self.mask.read() if isinstance(self.mask, DrawnMask) else read_mask(self.mask, page=self.page)
+
+    def size_px(self) -> tuple[int, int]:
+        """Height and width of the image, upright, from its header. Raises LimnerError as `images.image_size` does."""
+        return image_size(self.image)
 
     def class_index(self, labels: Labels) -> UInt8[ndarray, "h w"]:
         """The mask as class indices. Raises LimnerError naming the file for a value that has no class."""

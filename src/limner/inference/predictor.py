@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from numpy import ndarray
 
-from limner.data.preprocess import Preprocessing, grow_probabilities
+from limner.data.preprocess import Preprocessing, join
 from limner.inference.engines import Engine, TorchEngine
 from limner.labels import Labels
 from limner.model.bundle import Bundle
@@ -37,8 +37,9 @@ class Predictor:
 
     def predict(self, image: UInt8[ndarray, "h w 3"]) -> Prediction:
         """Segment one RGB image, 0..255."""
-        logits = self._engine(self._preprocessing.array(image)[None])[0]
-        probabilities = grow_probabilities(to_probabilities(logits), (image.shape[0], image.shape[1]))
+        seen = self._preprocessing.views(image)
+        canvases = (to_probabilities(self._engine(self._preprocessing.array(image, view)[None])[0]) for view in seen)
+        probabilities = join(canvases, seen, (image.shape[0], image.shape[1]))
         return Prediction(to_class_index(probabilities), _mean_entropy(probabilities))
 
 

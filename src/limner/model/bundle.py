@@ -66,7 +66,7 @@ class Bundle:
         return cls(
             parse_recipe(about["recipe"]),
             Labels.from_record(labels),
-            Preprocessing(tuple(prepared["size_px"]), tuple(prepared["mean"]), tuple(prepared["std"])),
+            Preprocessing(tuple(prepared["size_px"]), tuple(prepared["mean"]), tuple(prepared["std"]), prepared["geometry"]),
             weights,
             about["scores"],
             about["split"],

@@ -10,6 +10,7 @@ from functools import partial
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
+from numpy import ndarray
 from torch import Tensor, nn
 
 from limner.data.batches import Batches
@@ -214,16 +215,17 @@ def validate(
     labels: Labels,
     settings: TrainSettings,
 ) -> float:
-    """Mean Dice over images at the working size, of the scored classes that are in the image or its prediction."""
+    """Mean Dice over images on their canvases, of the scored classes that are in the image or its prediction."""
     network.eval()
     empty = 1.0 if labels.binary else float("nan")
-    scores = []
+    counts: dict[int, ndarray] = {}
     for first in range(0, len(data), settings.batch_size):
         images = torch.tensor(data.images[first : first + settings.batch_size]).to(settings.device).permute(0, 3, 1, 2).float() / 255
         with torch.no_grad(), autocast(settings):
             logits = network(standardise(images)).float().cpu().numpy()
-        for one, truth in zip(logits, data.masks[first : first + settings.batch_size], strict=True):
-            counts = confusion(to_class_index(to_probabilities(one)), np.asarray(truth), len(labels.names))
-            per_class = dice(counts, empty)[list(labels.scored)]
-            scores.append(np.nanmean(per_class) if not np.isnan(per_class).all() else np.nan)
-    return float(np.nanmean(scores)) if not np.isnan(scores).all() else 0.0
+        rows = slice(first, first + settings.batch_size)
+        for one, truth, owner in zip(logits, data.masks[rows], data.owners[rows].tolist(), strict=True):
+            counts[owner] = counts.get(owner, 0) + confusion(to_class_index(to_probabilities(one)), np.asarray(truth), len(labels.names))
+    per_class = dice(np.stack(list(counts.values())), empty)[:, list(labels.scored)]
+    scored = per_class[~np.isnan(per_class).all(1)]
+    return float(np.nanmean(scored, axis=1).mean()) if len(scored) else 0.0

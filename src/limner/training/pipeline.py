@@ -2,9 +2,11 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from limner.data.cache import prepare
+from limner.data.ceiling import resize_ceiling
 from limner.data.folder import scan
 from limner.data.health import Health, check, foreground_shares, require_sound
 from limner.data.preprocess import Preprocessing, measure
@@ -39,7 +41,9 @@ def start(
     if folder is not None and folder.exists():
         raise LimnerError(f"{folder} is there already. Nothing is overwritten: name another folder with --out, or go on with --resume {folder}.")
     sides = _split(dataset.samples, health, recipe)
-    planned = plan(recipe, health.facts, len(sides["train"]), labels)
+    trained_on = {sample.id for sample in sides["train"]}
+    ceiling = partial(resize_ceiling, sides["train"], labels)
+    planned = plan(recipe, [fact for fact in health.facts if fact.id in trained_on], labels, ceiling)
     announce(planned)
     run = Run.create(folder or new_folder(Path("runs"), data), planned.recipe, planned.reasons, data, record_of(sides))
     return run, _go(run, planned.recipe, sides, labels, progress, began)
@@ -58,10 +62,11 @@ def resume(run: Run, progress: Progress) -> Iterator[Event]:
 
 
 def _go(run: Run, recipe: Recipe, sides: Sides, labels: Labels, progress: Progress, began: float) -> Iterator[Event]:
-    train = prepare(sides["train"], labels, recipe.data.size_px, progress("preparing"))
-    validation = prepare(sides["val"], labels, recipe.data.size_px, progress("preparing validation"))
+    size_px, geometry = recipe.data.size_px, recipe.data.geometry
+    train = prepare(sides["train"], labels, size_px, geometry, progress("preparing"))
+    validation = prepare(sides["val"], labels, size_px, geometry, progress("preparing validation"))
     mean, std = measure(train.images)
-    ingredients = Ingredients(recipe, labels, Preprocessing(recipe.data.size_px, mean, std), train, validation, record_of(sides))
+    ingredients = Ingredients(recipe, labels, Preprocessing(size_px, mean, std, geometry), train, validation, record_of(sides))
     return run.train(ingredients, began)
 
 

@@ -1,0 +1,48 @@
+"""The resize ceiling: the best Dice that a working size allows at all, from masks brought to it and back."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float32, Float64, UInt8
+from numpy import ndarray
+
+from limner.data.parallel import Progress, in_order, watched
+from limner.data.preprocess import join, lay_mask, views
+from limner.data.samples import Sample
+from limner.labels import Labels
+from limner.metrics import confusion, dice
+from limner.recipe import Geometry
+
+MASKS = 128
+"""Masks that are looked at, spread over the set; more change the fourth digit."""
+
+
+def resize_ceiling(
+    samples: Sequence[Sample], labels: Labels, size_px: tuple[int, int], geometry: Geometry, progress: Progress | None = None
+) -> dict[str, float]:
+    """For each scored class the mean Dice, over the masks that have it, of a network that is right about every pixel at `size_px`.
+    Tiles lose nothing and have no ceiling.
+
+    A class that no mask has is left out. Raises LimnerError where a mask cannot be read.
+    """
+    chosen = samples[:: -(-len(samples) // MASKS)]
+    rows = list(watched(in_order(lambda sample: _there_and_back(sample, labels, size_px, geometry), chosen), len(chosen), progress))
+    table = np.stack(rows)  # (n, k)
+    return {labels.names[i]: float(np.nanmean(table[:, i])) for i in labels.scored if not np.isnan(table[:, i]).all()}
+
+
+def _there_and_back(sample: Sample, labels: Labels, size_px: tuple[int, int], geometry: Geometry) -> Float64[ndarray, " k"]:
+    truth = sample.class_index(labels)
+    image_px = truth.shape[0], truth.shape[1]
+    (view,) = views(image_px, size_px, geometry)
+    classes = len(labels.names)
+    marked = (1,) if labels.binary else tuple(range(classes))
+    grown = join([_marks(lay_mask(truth, view, size_px, classes), marked)], [view], image_px)
+    prediction = grown[0] >= 0.5 if labels.binary else grown.argmax(0)
+    counts = confusion(prediction.astype(np.uint8), truth, classes)
+    return np.where(counts[:, [0, 2]].sum(1) > 0, dice(counts), np.nan)
+
+
+def _marks(class_index: UInt8[ndarray, "h w"], classes: Sequence[int]) -> Float32[ndarray, "k h w"]:
+    """What a network that is right would say: 1 where a class is, 0 elsewhere."""
+    return np.stack([(class_index == index).astype(np.float32) for index in classes])

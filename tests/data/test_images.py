@@ -1,5 +1,4 @@
 import io
-import random
 import struct
 import subprocess
 import sys
@@ -169,24 +168,12 @@ def test_a_truncated_file_is_refused_by_name(tmp_path: Path, suffix: str, kept: 
         read_image(path)
 
 
-@pytest.mark.parametrize("suffix", ["png", "jpg", "bmp", "webp", "tif"])
-def test_mutated_files_are_read_whole_or_refused_by_name(tmp_path: Path, suffix: str) -> None:
-    """A small count of what benchmarks/mutate.py does."""
-    path = tmp_path / f"x.{suffix}"
-    content, chance = save(path), random.Random(0)
-    for trial in range(60):
-        damaged = bytearray(content)
-        for _ in range(chance.randrange(1, 4)):
-            damaged[chance.randrange(len(damaged))] = chance.randrange(256)
-        cut = chance.randrange(len(damaged)) if trial % 4 == 0 else len(damaged)
-        path.write_bytes(damaged[:cut])
-        try:
-            pixels = read_image(path)
-        except LimnerError as error:
-            assert path.name in str(error)
-        else:
-            assert cut == len(damaged) or (suffix in {"jpg", "tif"} and cut > 0.9 * len(damaged))
-            assert pixels.shape[2] == 3 and pixels.dtype == np.uint8
+def test_mutated_files_crash_nothing_and_are_refused_where_they_end_early() -> None:
+    """A small count of what benchmarks/mutate.py does by hand."""
+    script = Path(__file__).parents[2] / "benchmarks" / "mutate.py"
+    done = subprocess.run([sys.executable, str(script), "400"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    assert "400 files, 0 crashes" in done.stdout
 
 
 @pytest.mark.parametrize(

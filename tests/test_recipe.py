@@ -52,3 +52,9 @@ def test_every_key_is_documented() -> None:
 def test_a_replaced_value_is_validated() -> None:
     with pytest.raises(LimnerError, match="seed"):
         Recipe().replace({"train.seed": -1})
+
+
+def test_any_text_survives_the_file(tmp_path: Path) -> None:
+    recipe = load_recipe(None, ['data.group_pattern=^\\d+"(é)'])
+    (tmp_path / "r.toml").write_text(dump_recipe(recipe, {}), encoding="utf-8")
+    assert load_recipe(tmp_path / "r.toml").data.group_pattern == '^\\d+"(é)'

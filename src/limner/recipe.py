@@ -1,5 +1,6 @@
 """The typed, frozen settings of one run: TOML in, --set overrides, TOML record out."""
 
+import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -167,7 +168,7 @@ def _to_toml(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
-        return f'"{value}"'
+        return json.dumps(value, ensure_ascii=False)  # TOML's basic strings escape as JSON does
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(_to_toml(item) for item in value) + "]"
     return repr(value)

@@ -160,6 +160,7 @@ CAUGHT: dict[str, tuple[Spoil, str, str, str, str]] = {
     "a JPEG cut before its end mark": (both(put("images/p03.jpg", picture(3)), cut("images/p03.jpg", 0.97)), "unreadable-image", "error", "p03.jpg", "copy"),
     "a TIFF without its last rows": (both(put("images/p03.tif", picture(3)), cut("images/p03.tif", 0.8)), "unreadable-image", "error", "p03.tif", "copy"),
     "a BMP without its last rows": (both(put("images/p03.bmp", picture(3)), cut("images/p03.bmp", 0.8)), "unreadable-image", "error", "p03.bmp", "copy"),
+    "a photograph of a telephone": (write("images/p12.heic", b"\x00\x00\x00\x18ftypheic"), "foreign-format", "warning", "p12.heic", "export it"),
     "a WebP cut": (both(put("images/p03.webp", picture(3)), cut("images/p03.webp", 0.8)), "unreadable-image", "error", "p03.webp", "copy"),
     "a GIF": (both(put("images/p03.gif", picture(3)), lambda r: (r / "images/p03.gif").rename(r / IMAGE)), "unreadable-image", "error", "GIF", "export"),
     "an animated WebP": (

@@ -14,14 +14,29 @@ def samples(count: int, side: Split | None = None, groups: int = 0) -> list[Samp
     return [Sample(f"{side}{i:04}", Path(f"{i}.png"), Path(f"{i}.png"), side, f"g{i % groups}" if groups else None) for i in range(count)]
 
 
-def cut(members: list[Sample], seed: int = 0, copies: dict[str, str] | None = None, foreground: dict[str, float] | None = None) -> dict[str, list[Sample]]:
-    return split(members, validation_fraction=0.1, test_fraction=0.2, seed=seed, copies=copies or {}, foreground=foreground or {})
+def cut(
+    members: list[Sample],
+    seed: int = 0,
+    copies: dict[str, str] | None = None,
+    foreground: dict[str, float] | None = None,
+    content: dict[str, str] | None = None,
+) -> dict[str, list[Sample]]:
+    given = {"content": content or {}, "copies": copies or {}, "foreground": foreground or {}}
+    return split(members, validation_fraction=0.1, test_fraction=0.2, seed=seed, **given)
 
 
 @given(st.permutations(range(40)), st.integers(0, 5))
 def test_a_split_does_not_depend_on_the_order(order: list[int], seed: int) -> None:
     ordered = samples(40)
     assert cut([ordered[i] for i in order], seed) == cut(ordered, seed)
+
+
+@given(st.permutations(range(40)))
+def test_a_split_does_not_depend_on_names(names: list[int]) -> None:
+    digest = {sample.id: f"d{i}" for i, sample in enumerate(samples(40))}
+    renamed = {sample.id: f"d{i}" for sample, i in zip(samples(40), names, strict=True)}
+    sides, again = cut(samples(40), content=digest), cut(samples(40), content=renamed)
+    assert all({digest[s.id] for s in sides[name]} == {renamed[s.id] for s in again[name]} for name in sides)
 
 
 @given(st.integers(3, 120), st.integers(0, 9))

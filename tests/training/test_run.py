@@ -140,3 +140,15 @@ def test_every_geometry_is_trained_and_predicts_at_the_image_s_size(lesions: Pat
 
     run = train(lesions, TINY.replace({"data.geometry": geometry, "data.size_px": (16, 24)}), tmp_path / "run")
     assert Predictor.load(run.model).predict(np.zeros((45, 70, 3), np.uint8)).class_index.shape == (45, 70)
+
+
+def test_a_set_whose_test_images_were_trained_on_is_refused_unless_told_so(lesions: Path, tmp_path: Path) -> None:
+    import shutil
+
+    leaking = tmp_path / "set"
+    shutil.copytree(lesions, leaking)
+    source, target = (sorted(leaking.glob(f"*{side}_Input/*.jpg"))[0] for side in ("Training", "Test"))
+    shutil.copy(source, target)
+    with pytest.raises(LimnerError, match=r"data\.allow_leaks=true"):
+        train(leaking, TINY, tmp_path / "run")
+    assert train(leaking, TINY.replace({"data.allow_leaks": True}), tmp_path / "run").model.exists()

@@ -23,6 +23,8 @@ SPLIT_NAMES: dict[str, Split] = {
 IMAGE_FOLDERS = ("images", "image", "imgs", "img")
 MASK_FOLDERS = ("masks", "mask", "labels", "label", "annotations", "gt", "groundtruth")
 MASK_ENDINGS = "segmentation|mask|masks|label|labels|seg|gt|groundtruth|annotation"
+FOREIGN = frozenset({".gif", ".heic", ".heif", ".avif", ".jp2", ".psd", ".svg", ".npy", ".nii", ".gz", ".mha", ".dng", ".nef", ".cr2", ".raw", ".czi", ".svs"})
+"""Endings of pictures that are not read."""
 CLASS_FILES = ("classes.txt", "labels.txt", "class_dict.csv", "label_colors.txt")
 
 
@@ -39,6 +41,8 @@ class Dataset:
     masks_without_image: tuple[Path, ...] = ()
     ambiguous: tuple[tuple[Path, Path], ...] = ()
     """Pairs of files in one folder that bear the same name but for the ending."""
+    foreign: tuple[Path, ...] = ()
+    """Pictures in formats that are not read."""
 
 
 @dataclass(slots=True)
@@ -84,16 +88,21 @@ def scan(root: Path | str, group_pattern: str = "") -> Dataset:
     samples = _grouped(samples, _groups(root), group_pattern)
     stated = read_labels(root / "labels.toml") if (root / "labels.toml").is_file() else None
     unpaired = tuple(sorted(found.images_without_mask)), tuple(sorted(found.masks_without_image))
-    return Dataset(root, found.layout, tuple(samples), found.class_names or _class_names(root), stated, *unpaired, tuple(sorted(found.ambiguous)))
+    return Dataset(
+        root,
+        found.layout,
+        tuple(samples),
+        found.class_names or _class_names(root),
+        stated,
+        *unpaired,
+        tuple(sorted(found.ambiguous)),
+        tuple(_files(root, FOREIGN)),
+    )
 
 
 def image_files(folder: Path) -> list[Path]:
     """The image files below a folder, hidden ones left out, in the order of their paths."""
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES and path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )
+    return _files(folder, SUFFIXES)
 
 
 def mask_key(name: str) -> str:
@@ -105,6 +114,14 @@ def split_of(parts: Iterable[str]) -> Split | None:
     """The split that the names of folders tell, such as train/ or images_val/, if any does."""
     words = (word for part in parts for word in re.split(r"[^a-z]+", part.lower()))
     return next((SPLIT_NAMES[word] for word in words if word in SPLIT_NAMES), None)
+
+
+def _files(folder: Path, suffixes: frozenset[str]) -> list[Path]:
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in suffixes and path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
 
 
 def _manifest(root: Path) -> _Found | None:

@@ -13,7 +13,7 @@ from numpy import ndarray
 
 from limner.data.duplicates import Pair, clusters, near_duplicates, thumbnail
 from limner.data.folder import Dataset
-from limner.data.images import MaskPixels, Survey, orientation, survey_image
+from limner.data.images import FORMATS, MaskPixels, Survey, orientation, survey_image
 from limner.data.parallel import Progress, in_order, watched
 from limner.data.samples import DrawnMask, Sample
 from limner.errors import LimnerError
@@ -218,6 +218,8 @@ def _unpaired(dataset: Dataset) -> Iterator[Finding]:
         yield _finding("missing-image", "error", path, "has no image. Add an image of the same name, or move the mask away.")
     for first, second in dataset.ambiguous:
         yield _finding("same-name", "error", second, f"stands beside {first.name}, and a pair is known by its name. Keep one of the two.")
+    for path in dataset.foreign:
+        yield _finding("foreign-format", "warning", path, f"is in a format that is not read. Formats are {', '.join(FORMATS)}: export it as one of them.")
     for sample, following in zip(dataset.samples, dataset.samples[1:], strict=False):
         if sample.id == following.id:
             yield _finding("same-id", "error", following.image, f"and {sample.image} have the same id in two splits. Each image is in one split.")

@@ -24,7 +24,7 @@ from limner.errors import LimnerError
 from limner.labels import Kind
 
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WebP", "DICOM")
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".dcm"})
+SUFFIXES = frozenset({".jpg", ".jpeg", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".webp", ".dcm"})
 STACK_SUFFIXES = frozenset({".tif", ".tiff", ".dcm"})
 """Files that may hold several images of the same size."""
 MAX_PIXELS = 500_000_000

@@ -3,6 +3,7 @@
 import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from limner.data.duplicates import clusters
 from limner.data.samples import Sample
@@ -17,25 +18,28 @@ def split(
     validation_fraction: float,
     test_fraction: float,
     seed: int,
+    content: Mapping[str, str],
     copies: Mapping[str, str],
     foreground: Mapping[str, float],
 ) -> Sides:
     """Train, val and test samples, each in the order of their ids.
 
     The layout's own splits are kept; a validation split that it lacks is cut from its training split. Where it has none at all,
-    all three are cut. `copies` gives samples that are one picture the same id, `foreground` the share of a sample's pixels that
-    is no background. Depends on the samples and the seed alone, not on their order. Raises LimnerError where too few are left.
+    all three are cut. `content` gives a digest of each sample's pixels, `copies` gives samples that are one picture the same id, `foreground`
+    the share of a sample's pixels that is no background. Depends on these and the seed alone, not on names or order. Raises
+    LimnerError where too few are left.
     """
     ordered = sorted(samples, key=lambda sample: sample.id)
+    of = _Content(content, copies, foreground)
     sides: Sides = {"train": [], "val": [], "test": []}
     official = any(sample.split is not None for sample in ordered)
     for sample in ordered:
         sides[sample.split or "train"].append(sample)
     if not official and test_fraction > 0:
-        sides["train"], sides["test"] = _cut(sides["train"], test_fraction, f"test/{seed}", copies, foreground)
+        sides["train"], sides["test"] = _cut(sides["train"], test_fraction, f"test/{seed}", of)
     if not sides["val"] and validation_fraction > 0:
         remaining = validation_fraction / (1 if official else 1 - min(test_fraction, 0.9))
-        sides["train"], sides["val"] = _cut(sides["train"], remaining, f"val/{seed}", copies, foreground)
+        sides["train"], sides["val"] = _cut(sides["train"], remaining, f"val/{seed}", of)
     if not sides["train"] or not sides["val"]:
         raise LimnerError(
             f"{len(ordered)} samples leave {len(sides['train'])} to train and {len(sides['val'])} to validate on. Each needs at least one: "
@@ -58,19 +62,32 @@ def record_of(sides: Mapping[str, Sequence[Sample]]) -> dict[str, list[str]]:
     return {name: [sample.id for sample in side] for name, side in sides.items()}
 
 
-def _cut(samples: list[Sample], fraction: float, salt: str, copies: Mapping[str, str], foreground: Mapping[str, float]) -> tuple[list[Sample], list[Sample]]:
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """What is known of the samples, by id."""
+
+    digest: Mapping[str, str]
+    copies: Mapping[str, str]
+    foreground: Mapping[str, float]
+
+
+def _cut(samples: list[Sample], fraction: float, salt: str, of: _Content) -> tuple[list[Sample], list[Sample]]:
     """Take a fraction of the samples away in whole units, drawn by hash from each stretch of the units in order of their foreground."""
-    units = sorted(_units(samples, copies), key=lambda unit: (sum(foreground.get(s.id, 0.0) for s in unit) / len(unit), _hash(f"{salt}/{unit[0].id}")))
+
+    def lot(unit: list[Sample]) -> bytes:
+        return _hash(f"{salt}/{min(of.digest.get(sample.id, sample.id) for sample in unit)}")
+
+    units = sorted(_units(samples, of.copies), key=lambda unit: (sum(of.foreground.get(s.id, 0.0) for s in unit) / len(unit), lot(unit)))
     stretch = max(2, round(1 / fraction))
     wanted, taken = 0.0, set[str]()
     for start in range(0, len(units), stretch):
         among = units[start : start + stretch]
         wanted += fraction * sum(map(len, among))
-        for unit in sorted(among, key=lambda unit: _hash(f"{salt}/{unit[0].id}")):
+        for unit in sorted(among, key=lot):
             if len(taken) + len(unit) / 2 <= wanted:
                 taken |= {sample.id for sample in unit}
     if not taken and len(units) > 1:
-        taken = {sample.id for sample in min(units, key=lambda unit: (len(unit), _hash(f"{salt}/{unit[0].id}")))}
+        taken = {sample.id for sample in min(units, key=lambda unit: (len(unit), lot(unit)))}
     return [s for s in samples if s.id not in taken], [s for s in samples if s.id in taken]
 
 

@@ -77,6 +77,7 @@ def _split(samples: Sequence[Sample], health: Health, recipe: Recipe) -> Sides:
         validation_fraction=settings.validation_fraction,
         test_fraction=settings.test_fraction,
         seed=recipe.train.seed,
+        content={fact.id: fact.digest.hex() for fact in health.facts},
         copies=health.clusters,
         foreground=foreground_shares(health),
     )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from limner.errors import LimnerError
 
@@ -177,7 +177,7 @@ def _print_health(health: "Health", data: Path) -> None:
         console.print("[green]No problem was found.[/]")
         return
     colours = {"error": "red", "warning": "yellow", "note": "blue"}
-    table = Table("", "code", "what was found, and how to mend it", box=None, pad_edge=False)
+    table = Table("", "code", Column("what was found, and how to mend it", overflow="fold"), box=None, pad_edge=False)
     for code, findings in health.by_code().items():
         colour = colours[findings[0].severity]
         for finding in findings[:FINDINGS_SHOWN]:

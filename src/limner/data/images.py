@@ -261,9 +261,9 @@ def _check_png(data: bytes) -> None:
         length, name = struct.unpack(">I4s", data[at : at + 8])
         end = at + 8 + length
         if end + 4 > len(data):
-            raise ValueError(f"the file ends within its {name!r} chunk")
+            raise ValueError(f"the file ends within its {name.decode('latin-1')} chunk")
         if zlib.crc32(memoryview(data)[at + 4 : end]) != struct.unpack(">I", data[end : end + 4])[0]:
-            raise ValueError(f"the checksum of its {name!r} chunk is wrong")
+            raise ValueError(f"the checksum of its {name.decode('latin-1')} chunk is wrong")
         if name == b"IEND":
             return
         at = end + 4

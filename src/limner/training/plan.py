@@ -23,7 +23,7 @@ CPU_PIXELS, GPU_PIXELS = 24_000 * 96**2, 120_000 * 256**2
 LEAST_IMAGES = 16_000
 """Canvases shown in all, at least: shown fewer, a small size beats a large one (isic2018 in 12 minutes: 96 px 0.881 mean Dice, 128 px 0.848)."""
 MULTICLASS_FACTOR = 2
-"""Classes that are thin or far away need more pixels than one lesion does, and an image shows many of them."""
+"""Several classes, thin or far away, are given more time than one lesion."""
 PASSING = 0.99
 """A size that cuts every network off below this Dice is too small."""
 SIDES = (64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 896, 1024)
@@ -65,14 +65,13 @@ def plan(recipe: Recipe, facts: Sequence[Facts], labels: Labels, ceiling: Ceilin
     count = len(facts)
     choose("train.batch_size", min(16, max(2, count // 4)), f"{count} training images" + (", and a processor gains nothing from more" if on_cpu else ""))
     choose("model.width", 16 if on_cpu else 32, "a quarter of the arithmetic of 32, for a processor" if on_cpu else "the tutorial's own width")
-    budget, measured = float(CPU_PIXELS if on_cpu else GPU_PIXELS), ""
+    budget, measured = float(CPU_PIXELS if on_cpu else GPU_PIXELS) * (1 if labels.binary else MULTICLASS_FACTOR), ""
     if recipe.train.minutes is not None:
         budget, measured = _pixels_in(recipe, recipe.train.minutes, on_cpu)
-    budget *= 1 if labels.binary else MULTICLASS_FACTOR
     for key, value, reason in _canvas(recipe, facts, budget, on_cpu, ceiling):
         choose(key, value, reason)
     canvases = sum(len(views(fact.size_px, recipe.data.size_px, recipe.data.geometry)) for fact in facts)
-    shown = budget / math.prod(recipe.data.size_px) / (1 if labels.binary or not measured else MULTICLASS_FACTOR)
+    shown = budget / math.prod(recipe.data.size_px)
     if measured:
         if shown < LEAST_IMAGES / 4 and recipe.model.width > 8:
             choose("model.width", 8, f"{measured}: a narrower network sees more images")

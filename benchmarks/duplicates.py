@@ -31,6 +31,7 @@ def main(folder: Path, planted: int) -> None:
     for pair in own:
         print(f"  {samples[pair.first].id} {samples[pair.second].id} {pair.likeness:.3f}")
     linked = {(pair.first, pair.second) for pair in own}
+    found = false = 0
     chosen = np.random.default_rng(0).choice(count, min(planted, count), replace=False)
     for name, change in CHANGES.items():
         copies = np.stack(list(in_order(lambda index, change=change: thumbnail(np.asarray(change(Image.fromarray(images[index])))), chosen)))
@@ -38,7 +39,11 @@ def main(folder: Path, planted: int) -> None:
         wanted = {(int(original), count + position) for position, original in enumerate(chosen)}
         source = np.concatenate([np.arange(count), chosen])
         extra = [pair for pair in pairs - wanted if source[pair[0]] != source[pair[1]] and tuple(sorted((source[pair[0]], source[pair[1]]))) not in linked]
-        print(f"{name}: recall {len(pairs & wanted) / len(wanted):.3f}, {len(extra)} false pairs ({len(extra) / len(pairs):.2%} of those found)")
+        print(f"{name}: recall {len(pairs & wanted) / len(wanted):.3f}, {len(extra)} false pairs")
+        for first, second in extra:
+            print(f"  {samples[source[first]].id} {samples[source[second]].id}")
+        found, false = found + len(pairs), false + len(extra)
+    print(f"in all {false} of {found} pairs are false, {false / found:.2%}")
 
 
 def jpeg(image: Image.Image) -> Image.Image:

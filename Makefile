@@ -17,11 +17,12 @@ $(VENV)/ready: pyproject.toml constraints.txt
 demo: environment
 	rm -rf $(DEMO)
 	$(BIN)/limner sample $(DEMO)/lesions
-	$(BIN)/limner check $(DEMO)/lesions
+	$(BIN)/limner check $(DEMO)/lesions --out $(DEMO)/check
 	$(BIN)/limner train $(DEMO)/lesions --minutes 2.5 --out $(DEMO)/run
 	$(BIN)/limner test $(DEMO)/run/model.safetensors $(DEMO)/lesions
 	$(BIN)/limner predict $(DEMO)/run/model.safetensors $(DEMO)/lesions/ISIC2018_Task1-2_Test_Input --out $(DEMO)/predictions
 	@echo
+	@echo "The check:    $(DEMO)/check/index.html"
 	@echo "The model:    $(DEMO)/run/model.safetensors"
 	@echo "Its scores:   $(DEMO)/run/scores-test.json and scores-test.csv"
 	@echo "Its pictures: $(DEMO)/predictions/overview.png"

@@ -341,7 +341,7 @@ def _groups(root: Path) -> dict[str, str]:
     if not path.is_file():
         return {}
     rows = _rows(path)
-    if not rows or not {"image", "group"} <= rows[0].keys():
+    if rows and not {"image", "group"} <= rows[0].keys():
         raise LimnerError(f"{path} has no columns image and group. Each line holds an image's name and what it belongs to, such as a patient.")
     return {key: row["group"] for row in rows if row["group"] for key in (Path(row["image"]).stem, Path(row["image"]).with_suffix("").as_posix())}
 

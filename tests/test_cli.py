@@ -14,7 +14,7 @@ from PIL import Image
 from limner.cli import app
 from limner.data.images import read_mask
 
-TINY = ["--set", "data.size_px=[16,16]", "--set", "model.width=2", "--set", "train.epochs=2", "--set", "train.batch_size=4"]
+TINY = ["--set", "data.size_px=[16,16]", "--set", "model.widths=[2,4,8]", "--set", "train.epochs=2", "--set", "train.batch_size=4"]
 ROOT = Path(__file__).parent.parent
 
 
@@ -90,6 +90,18 @@ def test_a_mistake_is_answered_with_a_message(arguments: list[str], message: str
     done = limner(*arguments, cwd=tmp_path)
     assert done.returncode == 1
     assert message in " ".join(done.stderr.split())
+
+
+def test_an_encoder_that_is_none_is_named_before_anything_is_made(lesions: Path, tmp_path: Path) -> None:
+    done = limner("train", lesions, "--encoder", "nonsense", cwd=tmp_path)
+    assert done.returncode == 1 and "timm has no encoder 'nonsense'" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_pretrained_encoder_just_works(lesions: Path, tmp_path: Path) -> None:
+    done = limner("train", lesions, "--encoder", "tf_efficientnet_lite0", *TINY[:2], *TINY[4:], "--out", "run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "with the encoder tf_efficientnet_lite0" in " ".join(done.stdout.split())
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -91,6 +91,7 @@ def check(
 def train(
     data: Annotated[Path | None, typer.Argument(help="the folder of images and masks", show_default=False)] = None,
     minutes: Annotated[float | None, typer.Option(help="the time that all of it may take; the schedule is fitted into it")] = None,
+    encoder: Annotated[str | None, typer.Option(help="a pretrained encoder by timm's name, such as resnet34 or tf_efficientnet_lite0")] = None,
     recipe: Annotated[Path | None, typer.Option(help="a recipe TOML, such as the recipe.toml of a run")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="override one key, such as train.epochs=40; may be repeated")] = None,
     out: Annotated[Path | None, typer.Option(help="the new run folder; runs/NAME by default")] = None,
@@ -103,14 +104,14 @@ def train(
         from limner.training.run import Run
 
         if resume is not None:
-            if data or minutes or recipe or settings or out:
+            if data or minutes or encoder or recipe or settings or out:
                 raise LimnerError("--resume goes on with a run as it was begun. Give it alone, or begin a new run without it.")
             run = Run.open(resume)
             events = pipeline.resume(run, _bar)
         elif data is None:
             raise LimnerError("there is nothing to train on. Give a folder of images and masks, or --resume with a run.")
         else:
-            overrides = (settings or []) + ([f"train.minutes={minutes}"] if minutes is not None else [])
+            overrides = (settings or []) + ([f"train.minutes={minutes}"] if minutes is not None else []) + ([f"model.encoder={encoder}"] if encoder else [])
             run, events = pipeline.start(data, load_recipe(recipe, overrides), out, _print_plan, _bar)
         _watch(run, events)
 
@@ -126,7 +127,6 @@ def test(
     with _friendly():
         from limner.data.folder import scan
         from limner.data.splits import recorded
-        from limner.inference.engines import TorchEngine
         from limner.inference.evaluate import Scores, score_each
         from limner.inference.predictor import Predictor
         from limner.model.bundle import Bundle
@@ -141,7 +141,7 @@ def test(
         if not chosen:
             there = ", ".join(f"{name} ({len(side)})" for name, side in sides.items() if side)
             raise LimnerError(f"{data} has no {split} split. There are {there}; note that val chose the best epoch. Say --split val, for example.")
-        predictor = Predictor(TorchEngine(bundle, device), bundle.preprocessing, bundle.labels)
+        predictor = Predictor.of(bundle, device)
         rows = list(_bar("scoring")(score_each(predictor, chosen), len(chosen)))
         scores = Scores.of(rows, bundle.labels)
         _print_scores(scores, split)

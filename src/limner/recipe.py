@@ -14,6 +14,19 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 PositiveInt = Annotated[int, Field(gt=0)]
 Geometry = Literal["resize", "letterbox", "tile"]
+LossName = Literal[
+    "dice",
+    "cross-entropy",
+    "dice+cross-entropy",
+    "focal",
+    "dice+focal",
+    "tversky",
+    "focal-tversky",
+    "lovasz",
+    "boundary",
+    "hausdorff",
+]
+Preset = Literal["tutorial", "tutorial-expanded", "unet", "resunet", "attention-unet", "unet++", "limner"]
 
 
 class _Section(BaseModel):
@@ -23,6 +36,7 @@ class _Section(BaseModel):
 class DataSettings(_Section):
     size_px: Annotated[tuple[PositiveInt, PositiveInt], Field(description="height and width of what the network sees")] = (256, 256)
     geometry: Annotated[Geometry, Field(description="images are stretched to size_px, fitted into it, or cut into tiles of it at their own size")] = "resize"
+    channels: Annotated[Literal[1, 3], Field(description="what the network sees: 3 for colour, 1 for grey")] = 3
     validation_fraction: Annotated[Fraction, Field(description="share kept for validation where the layout has no split")] = 0.1
     test_fraction: Annotated[Fraction, Field(description="share kept for the test where the layout has no split")] = 0.2
     group_pattern: Annotated[str, Field(description="regular expression for the part of a name that images of one patient or film share")] = ""
@@ -30,15 +44,33 @@ class DataSettings(_Section):
 
 
 class ModelSettings(_Section):
-    preset: Annotated[Literal["tutorial"], Field(description="the member of the U-Net family")] = "tutorial"
-    width: Annotated[PositiveInt, Field(description="channels of the first block; each level below has twice as many")] = 32
-    levels: Annotated[int, Field(ge=0, le=8, description="how often the image is halved")] = 4
-    kernel: Annotated[Literal[1, 3, 5, 7], Field(description="side of the convolutions, in px")] = 3
+    preset: Annotated[Preset, Field(description="the member of the U-Net family, which gives the keys below their values where you do not")] = "limner"
+    widths: Annotated[tuple[PositiveInt, ...], Field(min_length=1, description="channels at full resolution and after each halving, the bottleneck last")] = (
+        32,
+        64,
+        128,
+        256,
+        256,
+    )
+    block: Annotated[Literal["plain", "residual"], Field(description="convolutions one after the other, or with a way past them (arXiv:1603.05027)")] = "plain"
     encoder_convolutions: Annotated[PositiveInt, Field(description="convolutions in each block on the way down")] = 2
     decoder_convolutions: Annotated[PositiveInt, Field(description="convolutions in each block on the way up")] = 3
-    activation: Annotated[Literal["relu", "leaky-relu", "gelu"], Field(description="after each normalisation")] = "relu"
-    norm: Annotated[Literal["batch", "none"], Field(description="normalisation after each convolution")] = "batch"
-    skip: Annotated[Literal["concat", "add"], Field(description="how a decoder block takes the encoder's output")] = "concat"
+    refine_convolutions: Annotated[int, Field(ge=0, description="convolutions in a last block at full resolution; 0 is none")] = 3
+    kernel: Annotated[Literal[1, 3, 5, 7], Field(description="side of the convolutions, in px")] = 3
+    activation: Annotated[Literal["relu", "leaky-relu", "gelu", "silu"], Field(description="after each normalisation")] = "relu"
+    norm: Annotated[Literal["batch", "instance", "group", "none"], Field(description="normalisation after each convolution")] = "batch"
+    pooling: Annotated[Literal["max", "stride"], Field(description="how the image is halved: by a max pool, or by a convolution of stride 2")] = "max"
+    up: Annotated[
+        Literal["transpose", "bilinear", "nearest"], Field(description="how it grows: a transposed convolution, bilinear, or nearest with a convolution")
+    ] = "transpose"
+    skip: Annotated[Literal["concat", "add", "attention"], Field(description="how a decoder block takes the encoder's output")] = "concat"
+    nested: Annotated[bool, Field(description="skips pass through blocks of their own, as in U-Net++")] = False
+    expansion_ratio: Annotated[float, Field(ge=0, le=8, description="after each block a dilated convolution to so many times its channels; 0 is none")] = 0.0
+    expansion_dilation: Annotated[PositiveInt, Field(description="its dilation, in px")] = 2
+    dropout: Annotated[Fraction, Field(description="probability that a channel is dropped after a block")] = 0.0
+    deep_supervision: Annotated[bool, Field(description="the coarser levels of the decoder are trained to draw the mask as well")] = False
+    encoder: Annotated[str, Field(description="a pretrained encoder by timm's name, such as resnet34; empty is the preset's own")] = ""
+    encoder_weights: Annotated[str, Field(description="hub, none, or a file of weights; by default the hub, or an installed package that holds them")] = "hub"
 
 
 class AugmentSettings(_Section):
@@ -62,12 +94,16 @@ class TrainSettings(_Section):
     epochs: Annotated[PositiveInt, Field(description="passes over the training images")] = 50
     minutes: Annotated[Positive | None, Field(description="the time that the whole run may take; shortens or lengthens the schedule")] = None
     batch_size: Annotated[PositiveInt, Field(description="images in one step")] = 16
-    loss: Annotated[Literal["dice", "cross-entropy", "dice+cross-entropy"], Field(description="what is minimised")] = "dice+cross-entropy"
-    class_weights: Annotated[Literal["none", "balanced"], Field(description="weights of the classes in cross-entropy; balanced follows how rare each is")] = (
-        "none"
-    )
+    loss: Annotated[LossName, Field(description="what is minimised")] = "dice+cross-entropy"
+    class_weights: Annotated[
+        Literal["none", "balanced"] | tuple[Positive, ...],
+        Field(description="of the classes in the loss: none, balanced (by how rare each is), or a number for each class"),
+    ] = "none"
+    label_smoothing: Annotated[float, Field(ge=0, lt=1, description="share of a pixel's truth that is spread over all classes, in cross-entropy")] = 0.0
     optimiser: Annotated[Literal["adam", "adamw"], Field(description="adam, or adam with decoupled weight decay")] = "adamw"
     learning_rate: Annotated[Positive, Field(description="the highest, reached after the warm-up")] = 3e-3
+    encoder_rate: Annotated[Positive, Field(description="a pretrained encoder's learning rate, as a share of it")] = 0.5
+    frozen: Annotated[Fraction, Field(description="share of the schedule in which a pretrained encoder stays as it is")] = 0.0
     weight_decay: Annotated[float, Field(ge=0, description="of adamw, on convolution weights")] = 1e-2
     warm_up: Annotated[Fraction, Field(description="share of the schedule in which the rate rises")] = 0.05
     decay: Annotated[Literal["cosine", "polynomial", "step", "none"], Field(description="how the rate falls after the warm-up")] = "cosine"

@@ -14,7 +14,7 @@ from limner.recipe import parse_recipe
 
 @pytest.fixture
 def bundle() -> Bundle:
-    recipe = parse_recipe({"model": {"width": 2, "levels": 1}, "data": {"size_px": [8, 12]}})
+    recipe = parse_recipe({"model": {"widths": [2, 4]}, "data": {"size_px": [8, 12]}})
     weights = build(recipe.model, 3, 1).state_dict()
     return Bundle(
         recipe,

@@ -103,5 +103,5 @@ def test_the_same_data_gives_the_same_plan() -> None:
 
 @pytest.mark.parametrize("minutes", [0.01, 1.0])
 def test_a_time_budget_is_measured(minutes: float) -> None:
-    made = planned(parse_recipe({"train": {"minutes": minutes}, "data": {"size_px": [16, 16]}, "model": {"width": 2}}))
+    made = planned(parse_recipe({"train": {"minutes": minutes}, "data": {"size_px": [16, 16]}, "model": {"widths": [2, 4, 8]}}))
     assert "images/s of 16x16 measured" in made.reasons["train.epochs"]

@@ -16,7 +16,7 @@ from limner.training.run import Run, new_folder
 TINY = parse_recipe(
     {
         "data": {"size_px": [16, 16]},
-        "model": {"width": 2, "levels": 2},
+        "model": {"widths": [2, 4, 8]},
         "train": {"epochs": 3, "batch_size": 4, "seed": 5, "device": "cpu", "precision": "float32"},
     }
 )
@@ -126,7 +126,7 @@ def test_classes_beyond_two_are_trained_with_void(pairs, tmp_path: Path) -> None
 
 def test_a_run_prints_no_warning(lesions: Path, tmp_path: Path) -> None:
     code = "import sys; from limner.training.pipeline import train; from limner.recipe import load_recipe; from pathlib import Path;" + (
-        "train(sys.argv[1], load_recipe(None, ['train.epochs=1', 'model.width=2', 'data.size_px=[16,16]']), sys.argv[2])"
+        "train(sys.argv[1], load_recipe(None, ['train.epochs=1', 'model.widths=[2,4,8]', 'data.size_px=[16,16]']), sys.argv[2])"
     )
     done = subprocess.run([sys.executable, "-W", "error", "-c", code, str(lesions), str(tmp_path / "run")], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
@@ -152,3 +152,73 @@ def test_a_set_whose_test_images_were_trained_on_is_refused_unless_told_so(lesio
     with pytest.raises(LimnerError, match=r"data\.allow_leaks=true"):
         train(leaking, TINY, tmp_path / "run")
     assert train(leaking, TINY.replace({"data.allow_leaks": True}), tmp_path / "run").model.exists()
+
+
+def test_dropout_draws_the_same_after_a_stop(lesions: Path, tmp_path: Path) -> None:
+    recipe = TINY.replace({"model.dropout": 0.3})
+    whole = train(lesions, recipe, tmp_path / "whole")
+    run, events = start(lesions, recipe, tmp_path / "stopped", lambda plan: None, silent)
+    while not isinstance(next(events), Step):
+        pass
+    events.close()
+    for _ in resume(Run.open(run.folder), silent):
+        pass
+    assert hashes(run) == hashes(whole)
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"model.preset": "unet++", "model.widths": (2, 4, 6, 8, 10)},
+        {"model.preset": "resunet", "model.widths": (2, 4, 6, 8)},
+        {"model.deep_supervision": True, "model.skip": "attention"},
+        {"data.channels": 1},
+        {"train.loss": "hausdorff", "train.class_weights": "balanced", "train.label_smoothing": 0.1},
+        {"train.class_weights": (1.0, 3.0)},
+    ],
+)
+def test_what_a_recipe_names_is_trained_and_can_be_used(lesions: Path, tmp_path: Path, keys: dict[str, object]) -> None:
+    import numpy as np
+
+    from limner.inference.predictor import Predictor
+
+    run = train(lesions, TINY.replace({"model.widths": (2, 4, 8), **keys}), tmp_path / "run")
+    assert Predictor.load(run.model).predict(np.zeros((20, 30, 3), np.uint8)).class_index.shape == (20, 30)
+
+
+def test_class_weights_must_be_as_many_as_classes(lesions: Path, tmp_path: Path) -> None:
+    with pytest.raises(LimnerError, match="3 numbers for 2 classes: background, foreground"):
+        train(lesions, TINY.replace({"train.class_weights": (1.0, 2.0, 3.0)}), tmp_path / "run")
+
+
+@pytest.mark.parametrize("frozen", [1.0, 0.0])
+def test_a_frozen_encoder_stays_as_it_came_and_its_normalisation_is_the_model_s(lesions: Path, tmp_path: Path, frozen: float) -> None:
+    import torch
+
+    from limner.model.bundle import Bundle
+    from limner.model.encoders import TimmEncoder, load_pretrained
+
+    name = "tf_efficientnet_lite0"
+    keys = {"model.encoder": name, "model.widths": (2, 4, 6, 8, 10), "train.frozen": frozen, "train.epochs": 1}
+    bundle = Bundle.load(train(lesions, TINY.replace(keys), tmp_path / "run").model)
+    came = TimmEncoder(name, 3)
+    load_pretrained(came, name, "hub", 3)
+    same = all(torch.equal(value, bundle.weights[f"encoder.{key}"]) for key, value in came.state_dict().items() if value.is_floating_point())
+    assert same == (frozen == 1.0)
+    assert bundle.preprocessing.mean == (0.5, 0.5, 0.5)
+
+
+def test_the_threshold_is_the_best_on_validation(lesions: Path, tmp_path: Path) -> None:
+    import numpy as np
+
+    from limner.metrics import confusion
+    from limner.model.bundle import Bundle
+    from limner.training.loop import THRESHOLDS, counts_by_threshold
+
+    rng = np.random.default_rng(0)
+    probability, truth = rng.random((30, 20)).astype(np.float32), rng.choice([0, 1, 255], (30, 20)).astype(np.uint8)
+    probability[0, :5] = THRESHOLDS[:5]
+    found = counts_by_threshold(probability, truth)
+    for threshold, counts in zip(THRESHOLDS, found, strict=True):
+        assert (counts == confusion((probability >= threshold).astype(np.uint8), truth, 2)[1]).all()
+    assert 0.05 <= Bundle.load(train(lesions, TINY, tmp_path / "run").model).threshold <= 0.95

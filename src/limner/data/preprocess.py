@@ -62,21 +62,24 @@ def views(image_px: tuple[int, int], size_px: tuple[int, int], geometry: Geometr
 class Preprocessing:
     """How pixels become the network's input: laid onto canvases of `size_px` (height, width), then standardised by channel.
 
-    `mean` and `std` are in units of the range 0..1, one each for red, green and blue, from the training images alone.
+    `mean` and `std` are in units of the range 0..1, for red, green and blue, or one of each where the network sees the mean of the three. They
+    are from the training images alone, or those that a pretrained encoder expects.
     """
 
     size_px: tuple[int, int]
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
     geometry: Geometry = "resize"
 
     def views(self, image: UInt8[ndarray, "h w 3"]) -> list[View]:
         """The views through which the network sees an image in use."""
         return views((image.shape[0], image.shape[1]), self.size_px, self.geometry, overlap=True)
 
-    def array(self, image: UInt8[ndarray, "h w 3"], view: View) -> Float32[ndarray, "3 h2 w2"]:
+    def array(self, image: UInt8[ndarray, "h w 3"], view: View) -> Float32[ndarray, "c h2 w2"]:
         """The network's input of one view."""
         pixels = lay(image, view, self.size_px).astype(np.float32) / 255  # (h2, w2, 3)
+        if len(self.mean) == 1:
+            pixels = pixels.mean(2, keepdims=True)
         return np.ascontiguousarray(((pixels - np.array(self.mean, np.float32)) / np.array(self.std, np.float32)).transpose(2, 0, 1))
 
 
@@ -118,20 +121,18 @@ def join(canvases: Iterable[Float32[ndarray, "k h w"]], seen: Sequence[View], im
     return total / weights
 
 
-def measure(images_uint8: UInt8[ndarray, "n h w 3"]) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-    """Mean and standard deviation of each channel in units of 0..1, from at most 2,000 images spread over the set."""
-    chosen = images_uint8[:: max(1, len(images_uint8) // 2000)]
-    sums, squares, count = np.zeros(3), np.zeros(3), 0
-    for image in chosen:
+def measure(images_uint8: UInt8[ndarray, "n h w 3"], channels: int = 3) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation in units of 0..1, of each of three channels or of their mean, from at most 2,000 images spread over the set."""
+    sums, squares, count = np.zeros(channels), np.zeros(channels), 0
+    for image in images_uint8[:: max(1, len(images_uint8) // 2000)]:
         pixels = image.reshape(-1, 3).astype(np.float64) / 255
+        pixels = pixels if channels == 3 else pixels.mean(1, keepdims=True)
         sums += pixels.sum(0)
         squares += (pixels**2).sum(0)
         count += len(pixels)
     mean = sums / count
     std = np.sqrt(np.maximum(squares / count - mean**2, 1e-6))
-    red, green, blue = (float(value) for value in mean)
-    red_std, green_std, blue_std = (float(value) for value in std)
-    return (red, green, blue), (red_std, green_std, blue_std)
+    return tuple(mean.tolist()), tuple(std.tolist())
 
 
 def shrink_mask(class_index: UInt8[ndarray, "h w"], size_px: tuple[int, int], classes: int) -> UInt8[ndarray, "h2 w2"]:

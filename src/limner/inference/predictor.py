@@ -13,6 +13,7 @@ from limner.labels import Labels
 from limner.model.bundle import Bundle
 
 THRESHOLD = 0.5
+"""Of the foreground's probability, where none was chosen on validation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,21 +27,26 @@ class Prediction:
 class Predictor:
     """Segments images of any size with one engine, one preprocessing and one rule from probabilities to classes."""
 
-    def __init__(self, engine: Engine, preprocessing: Preprocessing, labels: Labels) -> None:
-        self._engine, self._preprocessing, self.labels = engine, preprocessing, labels
+    def __init__(self, engine: Engine, preprocessing: Preprocessing, labels: Labels, threshold: float = THRESHOLD) -> None:
+        self._engine, self._preprocessing, self._threshold, self.labels = engine, preprocessing, threshold, labels
 
     @classmethod
     def load(cls, path: Path | str, device: str = "cpu") -> "Predictor":
         """A predictor from a model file. Raises LimnerError as `Bundle.load` does."""
         bundle = Bundle.load(path)
-        return cls(TorchEngine(bundle, device), bundle.preprocessing, bundle.labels)
+        return cls.of(bundle, device)
+
+    @classmethod
+    def of(cls, bundle: Bundle, device: str = "cpu") -> "Predictor":
+        """A predictor that runs a bundle's network in torch."""
+        return cls(TorchEngine(bundle, device), bundle.preprocessing, bundle.labels, bundle.threshold)
 
     def predict(self, image: UInt8[ndarray, "h w 3"]) -> Prediction:
         """Segment one RGB image, 0..255."""
         seen = self._preprocessing.views(image)
         canvases = (to_probabilities(self._engine(self._preprocessing.array(image, view)[None])[0]) for view in seen)
         probabilities = join(canvases, seen, (image.shape[0], image.shape[1]))
-        return Prediction(to_class_index(probabilities), _mean_entropy(probabilities))
+        return Prediction(to_class_index(probabilities, self._threshold), _mean_entropy(probabilities))
 
 
 def to_probabilities(logits: Float32[ndarray, "k h w"]) -> Float32[ndarray, "k h w"]:
@@ -51,10 +57,10 @@ def to_probabilities(logits: Float32[ndarray, "k h w"]) -> Float32[ndarray, "k h
     return exponentials / exponentials.sum(0)
 
 
-def to_class_index(probabilities: Float32[ndarray, "k h w"]) -> UInt8[ndarray, "h w"]:
+def to_class_index(probabilities: Float32[ndarray, "k h w"], threshold: float = THRESHOLD) -> UInt8[ndarray, "h w"]:
     """Foreground from the threshold on for one channel, the most probable class for several."""
     if len(probabilities) == 1:
-        return (probabilities[0] >= THRESHOLD).astype(np.uint8)
+        return (probabilities[0] >= threshold).astype(np.uint8)
     return probabilities.argmax(0).astype(np.uint8)
 
 

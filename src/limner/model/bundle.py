@@ -23,7 +23,7 @@ from limner.model.presets import build
 from limner.model.unet import UNet
 from limner.recipe import Recipe, parse_recipe
 
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +37,12 @@ class Bundle:
     scores: Mapping[str, float] = field(default_factory=dict)
     split: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """The ids of the samples that it was trained, validated and may be tested on; see `splits.record_of`."""
+    threshold: float = 0.5
+    """Of the foreground's probability in a binary set, chosen on validation."""
 
     def network(self) -> UNet:
         """The network with these weights, ready to predict."""
-        network = build(self.recipe.model, channels=3, classes=self.labels.logits)
+        network = build(self.recipe.model, self.recipe.data.channels, self.labels.logits)
         network.load_state_dict(dict(self.weights))
         return network.eval()
 
@@ -53,6 +55,7 @@ class Bundle:
             "preprocessing": asdict(self.preprocessing),
             "scores": dict(self.scores),
             "split": {name: list(ids) for name, ids in self.split.items()},
+            "threshold": self.threshold,
         }
         write_tensors(path, self.weights, about)
 
@@ -70,6 +73,7 @@ class Bundle:
             weights,
             about["scores"],
             about["split"],
+            about["threshold"],
         )
 
 

@@ -1,14 +1,67 @@
-"""Named members of the U-Net family."""
+"""Named members of the U-Net family, and how a network is built from settings.
 
-from limner.model.unet import UNet
+Counts are for 3 channels and 1 class; multiply-adds are those of the convolutions for an image of 256x256.
+
+- `tutorial`: four encoder blocks of two 3x3 convolutions and a max pool, a fifth as the bottleneck, four decoder blocks of a stride-2
+  transposed convolution and three 3x3 convolutions, and a fifth that refines at full resolution. 5.95 M parameters and 15.6 G multiply-adds.
+- `tutorial-expanded`: the same, each block followed by a dilated convolution that widens its channels. 10.31 M parameters and 26.3 G multiply-adds.
+- `unet`: the original (arXiv:1505.04597), padded, so that the mask has the image's size. 31.03 M parameters and 48.2 G multiply-adds.
+- `resunet`: residual units and strides instead of pools (arXiv:1711.10684). 8.22 M parameters and 45.2 G multiply-adds.
+- `attention-unet`: gates on the skips (arXiv:1804.03999, which is for volumes; its planes here). 32.08 M parameters and 49.0 G multiply-adds.
+- `unet++`: nested skips and deep supervision (arXiv:1807.10165). 9.04 M parameters and 29.8 G multiply-adds.
+- `limner`: the plan's own. 5.95 M parameters and 15.6 G multiply-adds; half as wide on a processor.
+"""
+
+from typing import Any
+
+from limner.errors import LimnerError
+from limner.model.unet import ConvEncoder, UNet
 from limner.recipe import ModelSettings
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "tutorial": {},
+    "tutorial-expanded": {"expansion_ratio": 1.5},
+    "unet": {"widths": (64, 128, 256, 512, 1024), "norm": "none", "decoder_convolutions": 2, "refine_convolutions": 0},
+    "resunet": {
+        "widths": (64, 128, 256, 512),
+        "block": "residual",
+        "pooling": "stride",
+        "up": "bilinear",
+        "decoder_convolutions": 2,
+        "refine_convolutions": 0,
+    },
+    "attention-unet": {"widths": (64, 128, 256, 512, 1024), "skip": "attention", "decoder_convolutions": 2, "refine_convolutions": 0},
+    "unet++": {
+        "widths": (32, 64, 128, 256, 512),
+        "norm": "none",
+        "nested": True,
+        "deep_supervision": True,
+        "decoder_convolutions": 2,
+        "refine_convolutions": 0,
+    },
+    "limner": {},
+}
+"""What each preset sets; every other key is the recipe's default."""
+ENCODER_DEFAULTS: dict[str, Any] = {"widths": (16, 32, 64, 96, 128), "decoder_convolutions": 2, "refine_convolutions": 0}
+"""What a pretrained encoder sets instead: a light decoder, of which `widths` are the channels at each halving."""
+
+
+def resolve(settings: ModelSettings) -> ModelSettings:
+    """The settings with the preset's values for the keys that were not given."""
+    given = {key: getattr(settings, key) for key in settings.model_fields_set}
+    return ModelSettings.model_validate({**(ENCODER_DEFAULTS if settings.encoder else PRESETS[settings.preset]), **given})
 
 
 def build(settings: ModelSettings, channels: int, classes: int) -> UNet:
-    """The network that the settings name.
+    """The network that the settings name, untrained, for images of so many channels and so many classes (1 for a binary set).
 
-    `tutorial`: four encoder blocks of two 3x3 convolutions and a max pool, a fifth as the bottleneck, four decoder blocks of a
-    stride-2 transposed convolution and three 3x3 convolutions, and a fifth that refines at full resolution. With width 32
-    and concatenated skips it has 5.95 M parameters and 15.6 G multiply-adds at 256x256.
+    Raises LimnerError where the settings contradict each other or a pretrained encoder cannot be had.
     """
-    return UNet(settings, channels, classes)
+    settings = resolve(settings)
+    if not settings.encoder:
+        return UNet(ConvEncoder(settings, channels), settings, classes)
+    if settings.nested:
+        raise LimnerError("model.nested needs an encoder with features at full resolution, which pretrained ones lack. Leave one of the two.")
+    from limner.model.encoders import TimmEncoder
+
+    return UNet(TimmEncoder(settings.encoder, channels), settings, classes)

@@ -3,17 +3,23 @@
 import math
 
 import torch
-from torch import nn
 
+from limner.model.unet import UNet
 from limner.recipe import TrainSettings
 
 
-def optimiser(network: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
-    """Adam (arXiv:1412.6980) or AdamW (arXiv:1711.05101), fused; norms and biases do not decay."""
-    kernels = [parameter for parameter in network.parameters() if parameter.ndim > 1]
-    others = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
+def optimiser(network: UNet, settings: TrainSettings) -> torch.optim.Optimizer:
+    """Adam (arXiv:1412.6980) or AdamW (arXiv:1711.05101), fused; norms and biases do not decay.
+
+    Each group has a `share` of the learning rate, which a pretrained encoder's is lower than 1.
+    """
     decay = settings.weight_decay if settings.optimiser == "adamw" else 0.0
-    groups = [{"params": kernels, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
+    pretrained = set(network.encoder.parameters()) if network.encoder.pretrained else set()
+    groups = []
+    for share, members in ((settings.encoder_rate, pretrained), (1.0, set(network.parameters()) - pretrained)):
+        ordered = [parameter for parameter in network.parameters() if parameter in members]
+        groups.append({"params": [p for p in ordered if p.ndim > 1], "weight_decay": decay, "share": share})
+        groups.append({"params": [p for p in ordered if p.ndim <= 1], "weight_decay": 0.0, "share": share})
     kind = torch.optim.AdamW if settings.optimiser == "adamw" else torch.optim.Adam
     return kind([group for group in groups if group["params"]], lr=settings.learning_rate, fused=settings.device != "mps")
 

@@ -14,6 +14,8 @@ from limner.data.samples import Sample
 from limner.data.splits import Sides, record_of, recorded, split
 from limner.errors import LimnerError
 from limner.labels import Labels
+from limner.model.encoders import normalisation
+from limner.model.presets import build
 from limner.recipe import Recipe
 from limner.training.loop import Event
 from limner.training.plan import Plan, plan
@@ -35,6 +37,7 @@ def start(
     Raises LimnerError for a dataset with errors and a run folder that is in use.
     """
     began = time.monotonic()
+    build(recipe.model, recipe.data.channels, 1)  # what cannot be built is said before the data is read
     dataset = scan(data, recipe.data.group_pattern)
     health = check(dataset, progress("checking"))
     labels = require_sound(health, _allowed(recipe))
@@ -65,7 +68,8 @@ def _go(run: Run, recipe: Recipe, sides: Sides, labels: Labels, progress: Progre
     size_px, geometry = recipe.data.size_px, recipe.data.geometry
     train = prepare(sides["train"], labels, size_px, geometry, progress("preparing"))
     validation = prepare(sides["val"], labels, size_px, geometry, progress("preparing validation"))
-    mean, std = measure(train.images)
+    encoder, channels = recipe.model.encoder, recipe.data.channels
+    mean, std = normalisation(encoder, channels) if encoder else measure(train.images, channels)
     ingredients = Ingredients(recipe, labels, Preprocessing(size_px, mean, std, geometry), train, validation, record_of(sides))
     return run.train(ingredients, began)
 

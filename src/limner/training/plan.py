@@ -14,7 +14,7 @@ from limner.data.health import Facts
 from limner.data.preprocess import views
 from limner.labels import Labels
 from limner.losses import LOSSES
-from limner.model.presets import build
+from limner.model.presets import ENCODER_DEFAULTS, PRESETS, build
 from limner.recipe import Geometry, Recipe
 from limner.training.loop import autocast, begin
 
@@ -64,7 +64,11 @@ def plan(recipe: Recipe, facts: Sequence[Facts], labels: Labels, ceiling: Ceilin
     on_cpu = recipe.train.device == "cpu"
     count = len(facts)
     choose("train.batch_size", min(16, max(2, count // 4)), f"{count} training images" + (", and a processor gains nothing from more" if on_cpu else ""))
-    choose("model.width", 16 if on_cpu else 32, "a quarter of the arithmetic of 32, for a processor" if on_cpu else "the tutorial's own width")
+    own = not recipe.model.encoder and "model.preset" not in chosen
+    for key, value in (ENCODER_DEFAULTS if recipe.model.encoder else PRESETS[recipe.model.preset]).items():
+        choose(f"model.{key}", value, f"with the encoder {recipe.model.encoder}" if recipe.model.encoder else f"the preset {recipe.model.preset}")
+    if own and on_cpu:
+        choose("model.widths", _scaled(recipe, 0.5), "half as wide, a quarter of the arithmetic, for a processor")
     budget, measured = float(CPU_PIXELS if on_cpu else GPU_PIXELS) * (1 if labels.binary else MULTICLASS_FACTOR), ""
     if recipe.train.minutes is not None:
         budget, measured = _pixels_in(recipe, recipe.train.minutes, on_cpu)
@@ -73,11 +77,11 @@ def plan(recipe: Recipe, facts: Sequence[Facts], labels: Labels, ceiling: Ceilin
     canvases = sum(len(views(fact.size_px, recipe.data.size_px, recipe.data.geometry)) for fact in facts)
     shown = budget / math.prod(recipe.data.size_px)
     if measured:
-        if shown < LEAST_IMAGES / 4 and recipe.model.width > 8:
-            choose("model.width", 8, f"{measured}: a narrower network sees more images")
+        if own and shown < LEAST_IMAGES / 4:
+            choose("model.widths", _scaled(recipe, 0.5), f"{measured}: a narrower network sees more images")
             shown *= 2.5
-        elif shown > 4 * LEAST_IMAGES and on_cpu:
-            choose("model.width", 24, f"{measured}: enough for a wider network")
+        elif own and shown > 4 * LEAST_IMAGES and on_cpu:
+            choose("model.widths", _scaled(recipe, 1.5), f"{measured}: enough for a wider network")
             shown /= 2
         choose("train.epochs", max(1, round(shown / canvases)), f"{measured}; the schedule follows the clock")
     else:
@@ -162,6 +166,11 @@ def _spell(size_px: tuple[int, int]) -> str:
     return f"{size_px[1]}x{size_px[0]}"
 
 
+def _scaled(recipe: Recipe, factor: float) -> tuple[int, ...]:
+    """The network's widths, all narrower or wider."""
+    return tuple(max(1, round(width * factor)) for width in recipe.model.widths)
+
+
 def _device() -> tuple[str, str]:
     if torch.cuda.is_available():
         return "cuda", torch.cuda.get_device_name()
@@ -202,8 +211,8 @@ def _pixels_in(recipe: Recipe, minutes: float, on_cpu: bool) -> tuple[float, str
 def _measure_rate(recipe: Recipe) -> float:
     """Images per second of a training step on random pixels: the best of three after one to warm up."""
     settings = recipe.train
-    state = begin(build(recipe.model, channels=3, classes=1), settings)
-    shape = settings.batch_size, 3, *recipe.data.size_px
+    state = begin(build(recipe.model, recipe.data.channels, 1), settings)
+    shape = settings.batch_size, recipe.data.channels, *recipe.data.size_px
     images = torch.zeros(shape, device=settings.device).contiguous(memory_format=torch.channels_last)
     masks = torch.zeros((shape[0], *recipe.data.size_px), dtype=torch.uint8, device=settings.device)
     seconds = []

@@ -19,6 +19,7 @@ from limner.data.preprocess import Preprocessing
 from limner.errors import LimnerError
 from limner.labels import Labels
 from limner.model.bundle import Bundle, read_tensors, write_tensors
+from limner.model.encoders import TimmEncoder, load_pretrained
 from limner.model.presets import build
 from limner.recipe import Recipe, dump_recipe, load_recipe
 from limner.training.loop import Event, State, Step, Stopped, Validation, begin, fit
@@ -90,7 +91,10 @@ class Run:
         """
         recipe = ingredients.recipe
         torch.manual_seed(recipe.train.seed)
-        state = begin(build(recipe.model, channels=3, classes=ingredients.labels.logits), recipe.train)
+        network = build(recipe.model, recipe.data.channels, ingredients.labels.logits)
+        if isinstance(network.encoder, TimmEncoder) and not self.checkpoint.exists():
+            load_pretrained(network.encoder, recipe.model.encoder, recipe.model.encoder_weights, recipe.data.channels)
+        state = begin(network, recipe.train)
         if self.checkpoint.exists():
             self._restore(state, recipe)
         batches = Batches(ingredients.train, recipe.train.batch_size, recipe.augment, recipe.train.seed, torch.device(recipe.train.device))
@@ -117,14 +121,15 @@ class Run:
 
     def _save_best(self, state: State, ingredients: Ingredients) -> None:
         scores = {"validation_mean_dice": state.best_dice}
-        Bundle(ingredients.recipe, ingredients.labels, ingredients.preprocessing, state.best_weights, scores, ingredients.split).save(self.model)
+        made_of = ingredients.recipe, ingredients.labels, ingredients.preprocessing, state.best_weights
+        Bundle(*made_of, scores, ingredients.split, state.best_threshold).save(self.model)
 
     def _save(self, state: State, recipe: Recipe) -> None:
         tensors: dict[str, Tensor] = {f"network.{name}": value for name, value in state.network.state_dict().items()}
         tensors |= {f"average.{name}": value for name, value in state.average.state_dict().items()}
         for index, moments in state.optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser.{index}.{name}": value for name, value in moments.items()}
-        position = {name: getattr(state, name) for name in ("epoch", "step", "progress", "updates", "best_dice", "best_epoch")}
+        position = {name: getattr(state, name) for name in ("epoch", "step", "progress", "updates", "best_dice", "best_epoch", "best_threshold")}
         write_tensors(self.checkpoint, tensors, {"position": position, "recipe_sha256": _sha256(recipe)})
 
     def _restore(self, state: State, recipe: Recipe) -> None:

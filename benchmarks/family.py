@@ -1,6 +1,6 @@
 """Every preset, skip form and loss, and a pretrained encoder, trained for the same time on the same split: one table.
 
-python benchmarks/family.py DATA --minutes 3 [--base 16] [--size 128] [--only tutorial,unet] [--out family.json]
+python benchmarks/family.py DATA --minutes 3 [--base 16] [--size 128] [--only "tutorial;unet"] [--out family.json]
 """
 
 import argparse
@@ -52,7 +52,7 @@ def main() -> None:
     given = parser.parse_args()
     done: dict[str, dict[str, float]] = json.loads(given.out.read_text()) if given.out.exists() else {}
     rows = members(given.base)
-    for name in given.only.split(",") if given.only else rows:
+    for name in given.only.split(";") if given.only else rows:
         if name not in done:
             settings = {"train.minutes": given.minutes, "data.size_px": [given.size, given.size], "train.patience": 10**6, **rows[name]}
             done[name] = row(given.data, Recipe().replace(settings))

@@ -43,7 +43,7 @@ def start(
     labels = require_sound(health, _allowed(recipe))
     if folder is not None and folder.exists():
         raise LimnerError(f"{folder} is there already. Nothing is overwritten: name another folder with --out, or go on with --resume {folder}.")
-    sides = _split(dataset.samples, health, recipe)
+    sides = split_of(dataset.samples, health, recipe)
     trained_on = {sample.id for sample in sides["train"]}
     ceiling = partial(resize_ceiling, sides["train"], labels)
     planned = plan(recipe, [fact for fact in health.facts if fact.id in trained_on], labels, ceiling)
@@ -74,7 +74,8 @@ def _go(run: Run, recipe: Recipe, sides: Sides, labels: Labels, progress: Progre
     return run.train(ingredients, began)
 
 
-def _split(samples: Sequence[Sample], health: Health, recipe: Recipe) -> Sides:
+def split_of(samples: Sequence[Sample], health: Health, recipe: Recipe) -> Sides:
+    """The sides that a recipe gives the samples of a checked dataset."""
     settings = recipe.data
     return split(
         samples,

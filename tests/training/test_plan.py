@@ -28,6 +28,18 @@ def planned(recipe: Recipe = ON_CPU, data: list[Facts] = SQUARE, labels: Labels 
     return plan(recipe, data, labels, ceiling)
 
 
+@pytest.fixture(autouse=True)
+def no_weights_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("limner.training.plan.at_hand", lambda name: False)
+
+
+def test_a_pretrained_encoder_is_taken_where_its_weights_are_here_and_no_network_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("limner.training.plan.at_hand", lambda name: True)
+    assert planned().recipe.model.encoder == "tf_efficientnet_lite0"
+    named = planned(parse_recipe({"model": {"preset": "unet"}, "train": {"device": "cpu", "precision": "float32"}}))
+    assert (named.recipe.model.encoder, named.recipe.model.widths[-1]) == ("", 1024)
+
+
 def test_every_choice_has_a_reason() -> None:
     made = planned(Recipe())
     assert made.recipe.chosen() == made.reasons.keys()

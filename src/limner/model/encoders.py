@@ -45,6 +45,18 @@ class TimmEncoder(Encoder):
         return features
 
 
+def at_hand(name: str) -> bool:
+    """Whether timm and an encoder's weights are on this machine, so that nothing need be fetched."""
+    if find_spec("timm") is None:
+        return False
+    if _packaged(name):
+        return True
+    from huggingface_hub import try_to_load_from_cache
+
+    repository = getattr(_timm().get_pretrained_cfg(name), "hf_hub_id", None)
+    return isinstance(repository, str) and isinstance(try_to_load_from_cache(repository, "model.safetensors"), str)
+
+
 def normalisation(name: str, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation (0..1, by channel) that a pretrained encoder expects."""
     config = _timm().get_pretrained_cfg(name)

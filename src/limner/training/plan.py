@@ -14,6 +14,7 @@ from limner.data.health import Facts
 from limner.data.preprocess import views
 from limner.labels import Labels
 from limner.losses import LOSSES
+from limner.model.encoders import at_hand
 from limner.model.presets import ENCODER_DEFAULTS, PRESETS, build
 from limner.recipe import Geometry, Recipe
 from limner.training.loop import autocast, begin
@@ -24,6 +25,7 @@ LEAST_IMAGES = 16_000
 """Canvases shown in all, at least: shown fewer, a small size beats a large one (isic2018 in 12 minutes: 96 px 0.881 mean Dice, 128 px 0.848)."""
 MULTICLASS_FACTOR = 2
 """Several classes, thin or far away, are given more time than one lesion."""
+ENCODER = "tf_efficientnet_lite0"
 PASSING = 0.99
 """A size that cuts every network off below this Dice is too small."""
 SIDES = (64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 896, 1024)
@@ -64,9 +66,12 @@ def plan(recipe: Recipe, facts: Sequence[Facts], labels: Labels, ceiling: Ceilin
     on_cpu = recipe.train.device == "cpu"
     count = len(facts)
     choose("train.batch_size", min(16, max(2, count // 4)), f"{count} training images" + (", and a processor gains nothing from more" if on_cpu else ""))
-    own = not recipe.model.encoder and "model.preset" not in chosen
+    own = not any(key.startswith("model.") for key in chosen)
+    if own and at_hand(ENCODER):
+        choose("model.encoder", ENCODER, "pretrained, and its weights are here; in the same time it beats every network from scratch (docs/family.md)")
     for key, value in (ENCODER_DEFAULTS if recipe.model.encoder else PRESETS[recipe.model.preset]).items():
         choose(f"model.{key}", value, f"with the encoder {recipe.model.encoder}" if recipe.model.encoder else f"the preset {recipe.model.preset}")
+    own = not recipe.model.encoder and not any(key in chosen for key in ("model.preset", "model.widths"))
     if own and on_cpu:
         choose("model.widths", _scaled(recipe, 0.5), "half as wide, a quarter of the arithmetic, for a processor")
     budget, measured = float(CPU_PIXELS if on_cpu else GPU_PIXELS) * (1 if labels.binary else MULTICLASS_FACTOR), ""

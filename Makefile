@@ -25,7 +25,7 @@ demo: environment
 	@echo "The check:    $(DEMO)/check/index.html"
 	@echo "The model:    $(DEMO)/run/model.safetensors"
 	@echo "Its scores:   $(DEMO)/run/scores-test.json and scores-test.csv"
-	@echo "Its pictures: $(DEMO)/predictions/overview.png"
+	@echo "Its pictures: $(DEMO)/predictions/overview.jpg"
 
 test: environment
 	$(BIN)/ruff format --check .

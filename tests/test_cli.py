@@ -41,7 +41,7 @@ def test_the_whole_path_from_a_folder_to_masks(lesions: Path, tmp_path: Path) ->
         mask = read_mask(tmp_path / "p" / record["mask"])
         assert mask.values.shape == (32, 32)
         assert set(np.unique(mask.values)) <= {0, 255}
-    assert (tmp_path / "p" / "overview.png").exists()
+    assert (tmp_path / "p" / "overview.jpg").exists()
 
 
 def test_one_bad_file_does_not_stop_the_rest(lesions: Path, tmp_path: Path) -> None:

@@ -99,8 +99,40 @@ def test_a_class_file_names_the_void_value() -> None:
 
 
 def test_a_class_file_of_colours_names_them() -> None:
-    labels = detect_labels([MaskValues("m.png", {0x804080: 1.0}, "colour")], [(0x804080, "road"), (0, "void")])
-    assert (labels.names, labels.void_values) == (("road",), ((0, 0),))
+    labels = detect_labels([MaskValues("m.png", {0x804080: 1.0}, "colour")], [(0x804080, "road"), (0, "void"), (0xFF, "car")])
+    assert (labels.names, labels.void_values) == (("road", "car"), ((0, 0),))
+
+
+def test_colours_of_a_class_file_are_found_in_grey_and_palette_masks() -> None:
+    names = [(0xFFFFFF, "road"), (0, "background")]
+    assert detect_labels(masks({0, 255}), names).to_class_index(np.array([[0, 0xFFFFFF]], np.uint32)).tolist() == [[0, 1]]
+    palette = MaskValues("m.png", {0: 0.5, 1: 0.5}, "palette", {0: 0, 1: 0x800000})
+    assert detect_labels([palette], [(0, "background"), (0x800000, "lesion")]).binary
+
+
+def test_one_name_for_two_values_is_an_error() -> None:
+    with pytest.raises(LimnerError, match="pixel values 255"):
+        detect_labels(masks({0, 255}), [(0, "lesion")])
+
+
+def test_two_values_of_one_name_and_too_many_names_are_errors() -> None:
+    for names in ([(0, "a"), (1, "a")], [(value, f"c{value}") for value in range(252)]):
+        with pytest.raises(LimnerError, match="each of its own name"):
+            detect_labels(masks({0, 1}), names)
+
+
+@pytest.mark.parametrize("count", [20, 121])
+def test_objects_numbered_in_each_mask_are_no_classes(count: int) -> None:
+    numbered = [MaskValues(f"m{i}.png", {0: 0.7} | dict.fromkeys(range(1, count + 1 - i), 0.3 / (count - i))) for i in range(8)]
+    with pytest.raises(LimnerError, match="number objects one by one"):
+        detect_labels(numbered)
+
+
+@pytest.mark.parametrize("lossy", [True, False])
+def test_several_grey_levels_are_not_cut_into_two(lossy: bool) -> None:
+    levels = dict.fromkeys(range(25, 201, 25), 0.3 / 8) | {0: 0.7}
+    with pytest.raises(LimnerError):
+        detect_labels([MaskValues("m.png", levels, lossy=lossy)])
 
 
 def test_a_value_that_the_class_file_does_not_name_is_an_error() -> None:
@@ -138,6 +170,12 @@ def test_a_labels_file_settles_what_is_ambiguous(tmp_path: Path) -> None:
     assert labels.to_class_index(np.array([[0, 1, 200, 3]], np.uint8)).tolist() == [[0, 1, 1, VOID]]
 
 
+def test_the_background_of_a_labels_file_is_the_background_wherever_it_stands(tmp_path: Path) -> None:
+    (tmp_path / "labels.toml").write_text("# a comment on #ffffff\n[classes]\nlesion = 255\nBackground = 0\n", encoding="utf-8-sig")
+    labels = read_labels(tmp_path / "labels.toml")
+    assert (labels.binary, labels.names, labels.coloured) == (True, ("background", "lesion"), False)
+
+
 def test_a_labels_file_may_state_colours(tmp_path: Path) -> None:
     (tmp_path / "labels.toml").write_text('[classes]\nbackground = "#000000"\nroad = "#804080"\n')
     grey_and_colour = [MaskValues("a.png", {0: 1.0}), MaskValues("b.png", {0: 0.5, 0x804080: 0.5}, "colour")]
@@ -151,6 +189,10 @@ def test_a_labels_file_may_state_colours(tmp_path: Path) -> None:
         ("[classes]\na = 1", "states 1 classes"),
         ('[classes]\na = 1\nb = "0-5"', "gives the value"),
         ('[classes]\na = 1\nb = "9-5"', "backwards"),
+        ("[classes]\na = 1.5\nb = 2", "no pixel value"),
+        ("[classes]\na = true\nb = 2", "no pixel value"),
+        ("[classes]\na = -1\nb = 2", "no pixel value"),
+        ("[classes]\na = []\nb = 2", "has no value"),
         ("[classes]\na = 1\nb = 2\n[colours]\nc = 3", "holds colours"),
         ("[classes\n", "states no classes"),
     ],

@@ -1,8 +1,10 @@
 """The verbs: parse, call one function, print. torch is imported inside the verbs alone, so that --help answers at once."""
 
 import errno
+import io
 import json
 import signal
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,6 +44,9 @@ ModelFile = Annotated[Path, typer.Argument(help="the model.safetensors of a run"
 
 def main() -> None:
     """The entry point of the `limner` command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a file name may be no text at all
     app()
 
 
@@ -163,7 +168,7 @@ def predict(
         from limner.inference.predictor import Predictor
 
         written, failures = predict_folder(Predictor.load(model, device), images, out, model, _bar("predicting"))
-        console.print(f"{written} masks are in [bold]{escape(str(out))}[/]; look at {escape(str(out / 'overview.png'))}.")
+        console.print(f"{written} masks are in [bold]{escape(str(out))}[/]; look at {escape(str(out / 'overview.jpg'))}.")
         for failure in failures:
             complaints.print(f"[red]not predicted:[/] {escape(failure)}")
         if failures:
@@ -171,6 +176,8 @@ def predict(
 
 
 def _print_health(health: "Health", data: Path) -> None:
+    from limner.data.health_page import short
+
     if health.labels is not None:
         console.print(f"Mask values: {escape(health.labels.describe())}.")
     if not health.findings:
@@ -181,7 +188,7 @@ def _print_health(health: "Health", data: Path) -> None:
     for code, findings in health.by_code().items():
         colour = colours[findings[0].severity]
         for finding in findings[:FINDINGS_SHOWN]:
-            table.add_row(f"[{colour}]{finding.severity}[/]", code, escape(finding.message.replace(f"{data}/", "")))
+            table.add_row(f"[{colour}]{finding.severity}[/]", code, escape(short(finding, data)))
         if len(findings) > FINDINGS_SHOWN:
             table.add_row("", "", f"and {len(findings) - FINDINGS_SHOWN} more of {code}")
     console.print(table)
@@ -261,6 +268,8 @@ def _friendly() -> Iterator[None]:
     except OSError as error:
         if error.errno == errno.ENOSPC:
             _fail("the disk is full. What was written before is whole: free some space and run the command again; training goes on with --resume.")
+        if error.errno in {errno.EEXIST, errno.ENOTDIR, errno.EISDIR}:
+            _fail(f"{error.filename} is in the way: a folder is needed where a file is, or the other way round. Name another place.")
         if error.errno in {errno.EACCES, errno.EROFS, errno.EPERM}:
             _fail(f"{error.filename} may not be read or written ({error.strerror}). Choose another folder or mend its permissions.")
         raise

@@ -17,7 +17,8 @@ VOID = 255
 """The class index of pixels that are neither trained on nor scored."""
 
 VOID_NAMES = frozenset({"void", "unlabelled", "unlabeled", "ignore"})
-MAX_CLASSES = 64
+MAX_CLASSES, MAX_NAMED = 64, 250
+"""Classes that are guessed from values, and that a file may name."""
 PALETTE = (
     (0, 158, 115), (230, 159, 0), (86, 180, 233), (204, 121, 167), (0, 114, 178), (213, 94, 0), (240, 228, 66), (148, 103, 189),
 )  # fmt: skip
@@ -27,7 +28,7 @@ SMEARED_SHARE = 0.7
 """Of a mask's pixels, at least so many are near one of the two values; the rest is a smeared border."""
 
 STATE_IT = (
-    'State it in a labels.toml beside the images, for example:\n    void = 255\n    [classes]\n    background = 0\n    lesion = [1, "128-254"]\n'
+    'State it in a labels.toml at the top of the dataset, for example:\n    void = 255\n    [classes]\n    background = 0\n    lesion = [1, "128-254"]\n'
     '  A value is a number, a range "low-high" or a colour "#804080".'
 )
 
@@ -159,10 +160,14 @@ class Labels:
 def read_labels(path: Path) -> Labels:
     """The classes that a labels.toml states. Raises LimnerError for a file that cannot be read or says nothing usable."""
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
         classes = table.pop("classes")
         void = _ranges(table.pop("void", []))
-        values = tuple(_ranges(stated) for stated in classes.values())
+        named = _background_first([(_ranges(stated), name) for name, stated in classes.items()])
+        values = tuple(ranges for ranges, _ in named)
+        coloured = any(_is_colour(part) for stated in classes.values() for part in (stated if isinstance(stated, list) else [stated]))
+        if not all(values):
+            raise ValueError("a class has no value")
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError, ValueError, AttributeError, TypeError) as error:
         raise LimnerError(f"{path} states no classes ({type(error).__name__}: {error}). {STATE_IT}") from error
     if table:
@@ -172,8 +177,7 @@ def read_labels(path: Path) -> Labels:
     if twice or len(values) < 2 or len(values) > MAX_CLASSES:
         cause = f"gives the value {twice[0][0]} to two classes" if twice else f"states {len(values)} classes; 2 to {MAX_CLASSES} are possible"
         raise LimnerError(f"{path} {cause}. {STATE_IT}")
-    text = path.read_text(encoding="utf-8")
-    return Labels(tuple(classes), values, void, coloured='"#' in text or "'#" in text)
+    return Labels(tuple(name for _, name in named), values, void, coloured)
 
 
 def detect_labels(masks: Sequence[MaskValues], class_names: Sequence[tuple[int, str]] = (), stated: Labels | None = None) -> Labels:
@@ -183,7 +187,8 @@ def detect_labels(masks: Sequence[MaskValues], class_names: Sequence[tuple[int, 
     file, which settle what is otherwise guessed; `stated` is what a labels.toml says. Raises LimnerError where the coding is
     ambiguous or none.
     """
-    coloured = stated.coloured if stated else any(mask.kind == "colour" for mask in masks) or _palettes_differ(masks)
+    by_colour = any(value > 255 for value, _ in class_names)
+    coloured = stated.coloured if stated else by_colour or any(mask.kind == "colour" for mask in masks) or _palettes_differ(masks)
     if coloured:
         masks = [mask.as_colours() for mask in masks]
     seen = sorted({value for mask in masks for value in mask.share})
@@ -211,8 +216,8 @@ def _grey_labels(seen: list[int], masks: Sequence[MaskValues]) -> Labels:
         example = next(mask.file for mask in masks if mask.lossy)
         raise LimnerError(f"the masks were saved as JPEG (for instance {example}), which smears class numbers into each other. Export them again as PNG.")
     indices = [value for value in seen if value != VOID]
-    if len(seen) == 2 or indices[-1] >= MAX_CLASSES:
-        numbered = len(seen) > MAX_CLASSES and indices[: MAX_CLASSES // 2] == list(range(indices[0], indices[0] + MAX_CLASSES // 2))
+    if len(seen) == 2 or indices[-1] >= MAX_CLASSES or _numbered(masks):
+        numbered = _numbered(masks) or (len(seen) > MAX_CLASSES and indices[: MAX_CLASSES // 2] == list(range(indices[0], indices[0] + MAX_CLASSES // 2)))
         listed = ", ".join(map(str, seen[:12])) + " and more" * (len(seen) > 12)
         example = max(masks, key=lambda mask: len(mask.share)).file
         cause = (
@@ -230,14 +235,28 @@ def _grey_labels(seen: list[int], masks: Sequence[MaskValues]) -> Labels:
 
 
 def _smeared(seen: list[int], masks: Sequence[MaskValues]) -> bool:
-    """Whether these are two values smeared by JPEG or smoothing: in every mask most pixels lie near the ends, and too many values between for classes."""
+    """Whether these are two values smeared by JPEG or smoothing.
+
+    Then most pixels of every mask lie near the two ends, and what lies between is a border: far less than what lies near the upper end.
+    """
     lossy = any(mask.lossy for mask in masks)
     between = [value for value in seen if MAX_CLASSES <= value < VOID]
     if seen[-1] > 255 or seen[-1] - seen[0] < 64 or not (lossy or (len(seen) >= 8 and between)):
         return False
     margin = (seen[-1] - seen[0]) / 5
     low, high = seen[0] + margin, seen[-1] - margin
-    return all(sum(share for value, share in mask.share.items() if not low < value < high) >= SMEARED_SHARE for mask in masks)
+    if any(sum(share for value, share in mask.share.items() if not low < value < high) < SMEARED_SHARE for mask in masks):
+        return False
+    shares = [(value, share) for mask in masks for value, share in mask.share.items()]
+    return sum(share for value, share in shares if value >= high) >= 2 * sum(share for value, share in shares if low < value < high)
+
+
+def _numbered(masks: Sequence[MaskValues]) -> bool:
+    """Whether the values look like the numbers of single objects: in every mask from 1 on without a gap, and not always as many."""
+    marked = [sorted(value for value in mask.share if value != 0) for mask in masks]
+    marked = [values for values in marked if values]
+    lengths = {len(values) for values in marked}
+    return len(lengths) >= 3 and max(lengths) >= 6 and all(values == list(range(1, len(values) + 1)) for values in marked)
 
 
 def _refuse_mixed_binary(masks: Sequence[MaskValues]) -> None:
@@ -267,7 +286,7 @@ def _named_labels(seen: Sequence[int], class_names: Sequence[tuple[int, str]], c
     void = {value for value, name in class_names if name.lower() in VOID_NAMES}
     named = [(value, name) for value, name in class_names if value not in void]
     unnamed = sorted(set(seen) - void - {value for value, _ in named})
-    if unnamed == [VOID] and not coloured:
+    if unnamed == [VOID] and not coloured and len({value for value, _ in named} & set(seen)) > 1:
         void.add(VOID)
     elif unnamed:
         spelled = ", ".join(f"#{value:06x}" if coloured else str(value) for value in unnamed[:12])
@@ -275,8 +294,16 @@ def _named_labels(seen: Sequence[int], class_names: Sequence[tuple[int, str]], c
             f"the masks hold the pixel values {spelled}, which the class-name file does not name. "
             "Add a line for each (the value and the name), or the name 'void' for pixels to leave out."
         )
-    names = tuple("background" if value == 0 and name.lower() == "background" else name for value, name in named)
-    return Labels.of(names, [value for value, _ in named], sorted(void), coloured=coloured)
+    if len(named) < 2 or len(named) > MAX_NAMED or len({name for _, name in named}) < len(named):
+        raise LimnerError(f"the class-name file names {len(named)} classes. From 2 to {MAX_NAMED} are possible, each of its own name. {STATE_IT}")
+    named = _background_first(named)
+    return Labels.of([name for _, name in named], [value for value, _ in named], sorted(void), coloured=coloured)
+
+
+def _background_first(named: Sequence[tuple[Any, str]]) -> list[tuple[Any, str]]:
+    """Values and names with the background, whatever its case, at the head: what a binary set is known by."""
+    spelled = [(value, "background" if name.lower().strip("_") == "background" else name) for value, name in named]
+    return sorted(spelled, key=lambda pair: pair[1] != "background")
 
 
 def _palettes_differ(masks: Iterable[MaskValues]) -> bool:
@@ -285,7 +312,7 @@ def _palettes_differ(masks: Iterable[MaskValues]) -> bool:
     return any(colours.setdefault(index, colour) != colour for mask in masks for index, colour in mask.palette.items())
 
 
-def _ranges(stated: int | str | list[int | str]) -> tuple[Range, ...]:
+def _ranges(stated: Any) -> tuple[Range, ...]:
     """The ranges of a TOML value: a number, "low-high", "#rrggbb", or a list of these. Raises ValueError."""
     if isinstance(stated, list):
         return tuple(found for part in stated for found in _ranges(part))
@@ -295,4 +322,10 @@ def _ranges(stated: int | str | list[int | str]) -> tuple[Range, ...]:
         if numbers[0] > numbers[-1]:
             raise ValueError(f"the range {stated} runs backwards")
         return ((numbers[0], numbers[-1]),)
-    return ((int(stated), int(stated)),)
+    if type(stated) is not int or stated < 0:
+        raise ValueError(f"{stated!r} is no pixel value")
+    return ((stated, stated),)
+
+
+def _is_colour(stated: int | str) -> bool:
+    return isinstance(stated, str) and stated.strip().startswith("#")

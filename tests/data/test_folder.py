@@ -163,6 +163,122 @@ def test_coco_s_run_lengths_are_read_plain_and_packed(tmp_path: Path) -> None:
         assert (scan(root).samples[0].read_mask().values == drawn).all()
 
 
+def test_coco_s_parts_of_one_object_are_joined(tmp_path: Path) -> None:
+    left, right = [2, 2, 14, 2, 14, 12, 2, 12], [10, 2, 26, 2, 26, 12, 10, 12]
+    mask = scan(coco(tmp_path, [[left, right, left]], categories=[3])).samples[0].read_mask().values
+    assert mask.sum() == 24 * 10
+
+
+def test_coco_s_larger_object_lies_below_without_a_stated_area(tmp_path: Path) -> None:
+    root = coco(tmp_path, [[[9, 9, 11, 9, 11, 11, 9, 11]], [[2, 2, 18, 2, 18, 18, 2, 18]]], categories=[9, 3])
+    table = json.loads((root / "annotations.json").read_text())
+    for annotation in table["annotations"]:
+        del annotation["area"]
+    (root / "annotations.json").write_text(json.dumps(table))
+    assert scan(root).samples[0].read_mask().values[10, 10] == 2
+
+
+def test_categories_of_several_coco_files_are_known_by_name(tmp_path: Path) -> None:
+    square = [[2, 2, 18, 2, 18, 18, 2, 18]]
+    for side, ids in (("train", {"cat": 1, "dog": 2}), ("val", {"dog": 1, "cat": 2})):
+        root = coco(tmp_path / side, [square], categories=[ids["dog"]]) if (tmp_path / side).mkdir() is None else tmp_path
+        table = json.loads((root / "annotations.json").read_text())
+        table["categories"] = [{"id": id, "name": name} for name, id in ids.items()] + [{"id": 0, "name": "Background"}]
+        (root / "annotations.json").write_text(json.dumps(table))
+    dataset = scan(tmp_path)
+    assert [name for _, name in dataset.class_names] == ["background", "cat", "dog"]
+    assert [int(sample.read_mask().values.max()) for sample in dataset.samples] == [2, 2]
+    assert [sample.split for sample in dataset.samples] == ["train", "val"]
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"annotations": [{"id": 5, "image_id": 7, "category_id": 3, "bbox": [1, 2, 3, 4], "segmentation": []}]}, "only a box"),
+        ({"annotations": [{"id": 5, "image_id": 8, "category_id": 3, "segmentation": [[1, 1, 9, 1, 9, 9]]}]}, "images that it does not list"),
+        ({"annotations": [{"id": 5, "image_id": 7, "category_id": "3", "segmentation": [[1, 1, 9, 1, 9, 9]]}]}, "category '3', which it does not list"),
+        ({"images": [{"id": 7, "file_name": "a.png", "height": None, "width": 30}]}, "no usable height"),
+        ({"categories": [{"id": 3}]}, "no usable name"),
+        ({"categories": None}, "no list of categories"),
+    ],
+)
+def test_a_coco_file_that_would_lose_objects_is_refused(tmp_path: Path, change: dict[str, object], complaint: str) -> None:
+    root = coco(tmp_path, [[[2, 2, 18, 2, 18, 18, 2, 18]]], categories=[3])
+    table = json.loads((root / "annotations.json").read_text()) | change
+    (root / "annotations.json").write_text(json.dumps(table))
+    with pytest.raises(LimnerError, match=complaint):
+        scan(root)
+
+
+@pytest.mark.parametrize(
+    "segmentation",
+    [
+        {"size": [20, 30], "counts": "04"},
+        {"size": [20, 30], "counts": [3, 4]},
+        [[1e9, 1, 5, 1, 5, 5]],
+        [[float("inf"), 1, 5, 1, 5, 5]],
+        [[float("nan"), 1, 5, 1, 5, 5]],
+    ],
+)
+def test_a_shape_that_cannot_be_drawn_is_refused_and_crashes_nothing(tmp_path: Path, segmentation: object) -> None:
+    with pytest.raises(LimnerError, match=r"a\.png.*cannot be drawn"):
+        scan(coco(tmp_path, [segmentation], categories=[3])).samples[0].read_mask()
+
+
+def test_a_list_of_names_with_endings_and_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    for name in ("vid8_0000", "with space", "c"):
+        save(tmp_path / "JPEGImages" / f"{name}.jpg", np.zeros((16, 16, 3), np.uint8))
+        save(tmp_path / "SegmentationClass" / f"{name}.png")
+    lists = tmp_path / "ImageSets" / "Segmentation"
+    lists.mkdir(parents=True)
+    (lists / "train.txt").write_text("vid8_0000.jpg\r\nwith space\r\n", encoding="utf-8-sig")
+    (lists / "test.txt").write_text("JPEGImages/c", encoding="utf-8-sig")
+    assert sides(tmp_path) == [("c", "test"), ("vid8_0000", "train"), ("with space", "train")]
+    (lists / "val.txt").write_text("c\n")
+    with pytest.raises(LimnerError, match="another list"):
+        scan(tmp_path)
+
+
+def test_several_manifests_are_read_and_their_names_tell_the_split(tmp_path: Path) -> None:
+    for side in ("train", "test"):
+        save(tmp_path / f"{side}.png")
+        (tmp_path / f"{side}.csv").write_text(f"image;mask\n{side}.png;{side}.png\n")
+    (tmp_path / "patients.csv").write_bytes(b"name;age\nJos\xe9;3\n")
+    assert sides(tmp_path) == [("test", "test"), ("train", "train")]
+
+
+def test_linked_folders_are_followed_once(tmp_path: Path) -> None:
+    save(tmp_path / "elsewhere" / "a.png")
+    (tmp_path / "set" / "images").mkdir(parents=True)
+    (tmp_path / "set" / "masks").mkdir()
+    for kind in ("images", "masks"):
+        (tmp_path / "set" / kind / "part").symlink_to(tmp_path / "elsewhere" if kind == "images" else save_again(tmp_path))
+    (tmp_path / "set" / "images" / "loop").symlink_to(tmp_path / "set")
+    assert sides(tmp_path / "set") == [("part/a", None)]
+
+
+def save_again(tmp_path: Path) -> Path:
+    save(tmp_path / "other" / "a.png")
+    return tmp_path / "other"
+
+
+def test_hidden_folders_are_left_alone(tmp_path: Path) -> None:
+    for place in ("images/a.png", "masks/a.png", ".backup/images/b.png", ".backup/masks/b.png"):
+        save(tmp_path / place)
+    assert sides(tmp_path) == [("a", None)]
+
+
+@pytest.mark.parametrize("name", ["images/p0/1.png", "p0/1", "images/p0/1"])
+def test_groups_are_given_by_path(tmp_path: Path, name: str) -> None:
+    for place in ("images/p0/1.png", "masks/p0/1.png", "images/p1/1.png", "masks/p1/1.png"):
+        save(tmp_path / place)
+    (tmp_path / "groups.csv").write_text(f"image,group\n{name},Anna\n")
+    assert [sample.group for sample in scan(tmp_path).samples] == ["Anna", None]
+    (tmp_path / "groups.csv").write_text("image,group\n1.png,Anna\n")
+    with pytest.raises(LimnerError, match="several images bear"):
+        scan(tmp_path)
+
+
 def test_pascal_voc_s_lists_are_its_splits_and_255_is_void(tmp_path: Path) -> None:
     for name in ("a", "b", "without_mask"):
         save(tmp_path / "VOC2012" / "JPEGImages" / f"{name}.jpg", np.zeros((16, 16, 3), np.uint8))
@@ -209,6 +325,9 @@ def test_a_wrong_path_is_named(tmp_path: Path, name: str) -> None:
     [
         ("classes.txt", "0 Sky\n1 Road sign\n11: void\n", ((0, "Sky"), (1, "Road sign"), (11, "void"))),
         ("labels.txt", "sky\nroad\n", ((0, "sky"), (1, "road"))),
+        ("labels.txt", "__ignore__\n_background_\ncell\n", ((0, "_background_"), (1, "cell"))),
+        ("classes.txt", "\ufefflesion 1\nbackground 0\n", ((1, "lesion"), (0, "background"))),
+        ("classes.txt", "class 1\nclass 2\n", ((0, "class 1"), (1, "class 2"))),
         ("classes.txt", "# comment\n#804080 road\n#000000 void\n", ((0x804080, "road"), (0, "void"))),
         ("class_dict.csv", "name,r,g,b\nRoad,128,64,128\nVoid,0,0,0\n", ((0x804080, "Road"), (0, "Void"))),
         ("label_colors.txt", "128 64 128\t\tRoad\n0 0 0\t\tVoid\n", ((0x804080, "Road"), (0, "Void"))),

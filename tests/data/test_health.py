@@ -1,5 +1,8 @@
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -116,6 +119,26 @@ def test_the_page_of_a_set_that_cannot_be_read_is_written_as_well(pairs: Callabl
     for path in root.glob("images/*"):
         path.write_text("broken")
     dataset = scan(root)
-    text = write_health(tmp_path, dataset, check(dataset)).read_text()
+    text = write_health(tmp_path / "out", dataset, check(dataset)).read_text()
     assert "unreadable-image" in text
     assert not re.search(r"<img", text)
+
+
+def test_a_folder_that_holds_something_else_is_not_written_into(pairs: Callable[..., Path], tmp_path: Path) -> None:
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "index.html").write_text("mine")
+    dataset = scan(pairs({"a": disc(), "b": disc()}))
+    with pytest.raises(LimnerError, match="Nothing is overwritten"):
+        write_health(tmp_path / "site", dataset, check(dataset))
+    write_health(tmp_path / "new", dataset, check(dataset))
+    write_health(tmp_path / "new", dataset, check(dataset))
+    assert (tmp_path / "site" / "index.html").read_text() == "mine"
+
+
+def test_a_file_name_that_is_no_text_is_survived(pairs: Callable[..., Path], tmp_path: Path) -> None:
+    root = pairs({"a": disc(), "b": disc() * 0})
+    for kind in ("images", "masks"):
+        (root / kind / "b.png").rename(os.fsdecode(os.fsencode(root / kind) + b"/caf\xe9.png"))
+    done = subprocess.run([sys.executable, "-m", "limner", "check", str(root)], cwd=tmp_path, capture_output=True)
+    assert b"Traceback" not in done.stderr and b"empty-mask" in done.stdout
+    assert (tmp_path / "checks" / "set" / "index.html").exists()

@@ -2,6 +2,8 @@
 
 import json
 import re
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -90,6 +92,18 @@ def exif(orientation: int) -> Image.Exif:
     return data
 
 
+def short_png(name: str) -> Spoil:
+    """A PNG that is sound but for half of its rows, which were never written."""
+
+    def spoil(root: Path) -> None:
+        rows = bytes(3 * W + 1) * (H // 2)
+        chunks = [(b"IHDR", struct.pack(">IIBBBBB", W, H, 8, 2, 0, 0, 0)), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+        body = b"".join(struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks)
+        (root / name).write_bytes(b"\x89PNG\r\n\x1a\n" + body)
+
+    return spoil
+
+
 def both(*spoils: Spoil) -> Spoil:
     return lambda root: [spoil(root) for spoil in spoils]
 
@@ -161,6 +175,24 @@ CAUGHT: dict[str, tuple[Spoil, str, str, str, str]] = {
     "a TIFF without its last rows": (both(put("images/p03.tif", picture(3)), cut("images/p03.tif", 0.8)), "unreadable-image", "error", "p03.tif", "copy"),
     "a BMP without its last rows": (both(put("images/p03.bmp", picture(3)), cut("images/p03.bmp", 0.8)), "unreadable-image", "error", "p03.bmp", "copy"),
     "a photograph of a telephone": (write("images/p12.heic", b"\x00\x00\x00\x18ftypheic"), "foreign-format", "warning", "p12.heic", "export it"),
+    "a part of the set without masks": (
+        lambda r: ((r / "extra/images").mkdir(parents=True), put("extra/images/q.png", picture(70))(r)),
+        "unused-files",
+        "warning",
+        "q.png",
+        "missing its masks",
+    ),
+    "stacks of different length": (
+        both(
+            put("images/p03.tif", np.stack([picture(i)[..., 0] for i in (3, 80, 81)]), photometric="minisblack"),
+            put("masks/p03.tif", np.stack([mask(i) for i in (3, 4)]), photometric="minisblack"),
+        ),
+        "pages-differ",
+        "error",
+        "holds 2 images",
+        "Export both",
+    ),
+    "a PNG whose pixels end in the middle": (short_png("images/p03.png"), "unreadable-image", "error", "p03.png is damaged", "copy or export it again"),
     "a WebP cut": (both(put("images/p03.webp", picture(3)), cut("images/p03.webp", 0.8)), "unreadable-image", "error", "p03.webp", "copy"),
     "a GIF": (both(put("images/p03.gif", picture(3)), lambda r: (r / "images/p03.gif").rename(r / IMAGE)), "unreadable-image", "error", "GIF", "export"),
     "an animated WebP": (
@@ -228,7 +260,7 @@ CAUGHT: dict[str, tuple[Spoil, str, str, str, str]] = {
         "100",
         "labels.toml",
     ),
-    "a class file that names other values": (write("classes.txt", b"0 skin\n1 lesion\n"), "absent-class", "error", "class lesion", "Is its pixel value right?"),
+    "a class file that names other values": (write("classes.txt", b"0 skin\n1 lesion\n"), "mask-values", "error", "pixel values 255", "Add a line"),
     "a class file that leaves a value out": (
         both(write("classes.txt", b"0 skin\n1 lesion\n"), put(MASK, mask(3, 7))),
         "mask-values",
@@ -405,7 +437,9 @@ def test_annotations_that_cannot_be_drawn_are_named(tmp_path: Path) -> None:
         ({"classes.txt": "1 a\n1 b\n"}, r"classes\.txt gives a pixel value twice"),
         ({"groups.csv": "picture,patient\na,b\n"}, r"groups\.csv has no columns"),
         ({"labels.toml": "void = 3"}, r"labels\.toml states no classes"),
-        ({"annotations.json": '{"annotations": ['}, r"annotations\.json cannot be read as JSON"),
+        ({"annotations.json": '{"images": [], "annotations": null, "categories": []}'}, r"annotations\.json has no list of annotations"),
+        ({"groups.csv": "image,group\nnobody.png,Anna\n"}, r"groups\.csv, line 2: no image bears the name 'nobody\.png'"),
+        ({"groups.csv": "image,group\np01,Anna\np01.png,Bert\n"}, r"groups\.csv, line 3: p01\.png is in the groups Anna and Bert"),
     ],
 )
 def test_a_table_that_cannot_be_used_is_named(root: Path, files: dict[str, str], complaint: str) -> None:

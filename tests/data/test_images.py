@@ -84,6 +84,58 @@ def test_a_stack_is_read_page_by_page(tmp_path: Path) -> None:
         read_image(tmp_path / "x.tif", page=5)
 
 
+def test_a_stack_written_image_by_image_is_a_stack(tmp_path: Path) -> None:
+    with tifffile.TiffWriter(tmp_path / "x.tif") as file:
+        for value in range(5):
+            file.write(np.full((6, 9), value, np.uint8), contiguous=False)
+    assert page_count(tmp_path / "x.tif") == 5
+    assert (read_mask(tmp_path / "x.tif", page=3).values == 3).all()
+
+
+def test_images_of_several_sizes_in_one_file_are_refused(tmp_path: Path) -> None:
+    with tifffile.TiffWriter(tmp_path / "x.tif") as file:
+        for height in (6, 6, 8):
+            file.write(np.zeros((height, 9), np.uint8), contiguous=False)
+    with pytest.raises(LimnerError, match=r"x\.tif holds images of 2 sizes"):
+        read_image(tmp_path / "x.tif")
+
+
+def test_colours_of_a_ycbcr_tiff_are_those_that_a_viewer_shows(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8), (200, 0, 0)).convert("YCbCr").save(tmp_path / "x.tif")
+    assert np.abs(read_image(tmp_path / "x.tif")[0, 0].astype(int) - (200, 0, 0)).max() <= 3
+
+
+def interlaced(pixels: np.ndarray) -> bytes:
+    """An RGB PNG in Adam7's seven passes."""
+    passes = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+    rows = [b"\0" + row.tobytes() for x, y, across, down in passes for row in pixels[y::down, x::across] if row.size]
+    header = struct.pack(">IIBBBBB", pixels.shape[1], pixels.shape[0], 8, 2, 0, 0, 1)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"".join(rows))), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(struct.pack(">I", len(d)) + kind + d + struct.pack(">I", zlib.crc32(kind + d)) for kind, d in chunks)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (9, 5), (8, 17)])
+def test_an_interlaced_png_is_whole(tmp_path: Path, size: tuple[int, int]) -> None:
+    pixels = RNG.integers(0, 255, (*size, 3)).astype(np.uint8)
+    (tmp_path / "x.png").write_bytes(interlaced(pixels))
+    assert (read_image(tmp_path / "x.png") == pixels).all()
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "LA", "I;16"])
+def test_no_sound_png_is_taken_for_a_short_one(tmp_path: Path, mode: str) -> None:
+    for size in ((1, 1), (3, 2), (5, 9), (17, 8)):
+        image = Image.fromarray(RNG.integers(0, 60_000, size[::-1]).astype(np.uint16)) if mode == "I;16" else Image.new("RGB", size, (9, 99, 200)).convert(mode)
+        image.save(tmp_path / "x.png")
+        assert read_image(tmp_path / "x.png").shape == (size[1], size[0], 3)
+
+
+def test_a_transparent_mask_is_empty_whatever_its_hidden_colour(tmp_path: Path) -> None:
+    pixels = np.full((4, 4, 4), 255, np.uint8)
+    pixels[..., 3] = 0
+    Image.fromarray(pixels).save(tmp_path / "m.png")
+    assert (read_mask(tmp_path / "m.png").values == 0).all()
+
+
 @pytest.mark.parametrize("dtype", [np.uint16, np.int16, np.float32, np.float64, np.uint32])
 def test_deeper_pixels_are_spread_over_8_bits_in_their_order(tmp_path: Path, dtype: type) -> None:
     tifffile.imwrite(tmp_path / "x.tif", (DEEP / 2).astype(dtype), photometric="minisblack")

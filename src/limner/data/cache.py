@@ -50,7 +50,7 @@ class Standardised:
 def cache_home() -> Path:
     """Where standardised datasets are kept: $LIMNER_CACHE, else the user's cache folder."""
     base = os.environ.get("LIMNER_CACHE")
-    return Path(base) if base else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "limner"
+    return Path(base) if base else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "limner"
 
 
 def prepare(
@@ -78,7 +78,7 @@ def _open(folder: Path, count: int, size_px: tuple[int, int]) -> Standardised | 
         owners, checksums = np.load(folder / "owners.npy"), np.load(folder / "checksums.npy")
     except (OSError, ValueError, EOFError):
         return None
-    rows = len(owners)
+    rows = owners.size
     shapes = (rows, *size_px, 3), (rows, *size_px), (rows + 1,)
     if (images.shape, masks.shape, checksums.shape) != shapes or checksums[rows] != zlib.crc32(owners.tobytes()) or len(set(owners.tolist())) != count:
         return None

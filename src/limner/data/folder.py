@@ -6,14 +6,16 @@ them in the order of `LAYOUTS`; a new layout is a new function and a line there.
 
 import csv
 import json
+import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from limner.data.coco import annotated, class_names
 from limner.data.images import STACK_SUFFIXES, SUFFIXES, page_count
-from limner.data.samples import DrawnMask, Sample, Split
+from limner.data.samples import Sample, Split
 from limner.errors import LimnerError
 from limner.labels import Labels, read_labels
 
@@ -43,6 +45,10 @@ class Dataset:
     """Pairs of files in one folder that bear the same name but for the ending."""
     foreign: tuple[Path, ...] = ()
     """Pictures in formats that are not read."""
+    unused: tuple[Path, ...] = ()
+    """Images that are in no pair and in no other of these lists."""
+    uneven: tuple[tuple[Sample, int], ...] = ()
+    """Stacks whose mask has another number of images, and that number."""
 
 
 @dataclass(slots=True)
@@ -55,10 +61,22 @@ class _Found:
     images_without_mask: list[Path] = field(default_factory=list)
     masks_without_image: list[Path] = field(default_factory=list)
     ambiguous: list[tuple[Path, Path]] = field(default_factory=list)
+    set_aside: list[Path] = field(default_factory=list)
+    """Images that the layout is known to hold beside its pairs."""
 
-    def pair(self, images: Iterable[Path], masks: Iterable[Path], below: tuple[Path, Path], split: Split | None, prefix: str = "", ending: str = "") -> None:
-        """Pair files by what their paths below two folders have in common; `ending` is one that masks alone have."""
-        by_key, twice = _by_key(images, below[0])
+    def pair(
+        self,
+        images: Iterable[Path],
+        masks: Iterable[Path],
+        below: tuple[Path, Path],
+        split: Split | None,
+        prefix: str = "",
+        *,
+        ending: str = "",
+        channel: str = "",
+    ) -> None:
+        """Pair files by what their paths below two folders have in common; masks alone may have `ending`, images alone `channel`."""
+        by_key, twice = _by_key(images, below[0], channel)
         masks_by_key, masks_twice = _by_key(masks, below[1], ending)
         self.ambiguous += twice + masks_twice
         for key in sorted(by_key.keys() & masks_by_key.keys()):
@@ -84,19 +102,23 @@ def scan(root: Path | str, group_pattern: str = "") -> Dataset:
             f"{root} is in no layout that limner knows. Looked for:\n{looked}\n"
             f"Found there: {', '.join(sorted(p.name for p in root.iterdir())[:8]) or 'nothing'}."
         )
+    uneven = tuple((sample, pages) for sample in found.samples if (pages := _mask_pages(sample)) != _pages(sample.image))
     samples = sorted(_unstacked(found.samples), key=lambda sample: (sample.id, str(sample.image)))
-    samples = _grouped(samples, _groups(root), group_pattern)
-    stated = read_labels(root / "labels.toml") if (root / "labels.toml").is_file() else None
-    unpaired = tuple(sorted(found.images_without_mask)), tuple(sorted(found.masks_without_image))
+    samples = _grouped(samples, _groups(root, samples), group_pattern)
+    known = {path for s in samples for path in (s.image, s.mask) if isinstance(path, Path)} | {*found.images_without_mask, *found.masks_without_image}
+    known |= {path for pair in found.ambiguous for path in pair} | {*found.set_aside}
     return Dataset(
         root,
         found.layout,
         tuple(samples),
         found.class_names or _class_names(root),
-        stated,
-        *unpaired,
+        read_labels(root / "labels.toml") if (root / "labels.toml").is_file() else None,
+        tuple(sorted(found.images_without_mask)),
+        tuple(sorted(found.masks_without_image)),
         tuple(sorted(found.ambiguous)),
         tuple(_files(root, FOREIGN)),
+        tuple(path for path in image_files(root) if path not in known),
+        uneven,
     )
 
 
@@ -117,30 +139,39 @@ def split_of(parts: Iterable[str]) -> Split | None:
 
 
 def _files(folder: Path, suffixes: frozenset[str]) -> list[Path]:
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in suffixes and path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )
+    """Files with these endings, through links to folders too, each folder once; those that cannot be followed are missing files, and stay in."""
+    found: list[Path] = []
+    seen = {folder.resolve()}
+    for where, folders, names in os.walk(folder, followlinks=True):
+        real = {name: Path(where, name).resolve() for name in sorted(folders) if not name.startswith(".")}
+        folders[:] = [name for name, path in real.items() if path not in seen]
+        seen |= set(real.values())
+        found += [Path(where, name) for name in names if not name.startswith(".") and Path(name).suffix.lower() in suffixes]
+    return sorted(found)
+
+
+def _children(root: Path) -> set[Path]:
+    return {path for path in root.iterdir() if path.is_dir()}
 
 
 def _manifest(root: Path) -> _Found | None:
-    """CSV: a table with the columns image and mask (and split, group), its paths relative to it"""
-    for path in sorted(root.glob("*.csv")):
-        rows = _rows(path)
+    """CSV: one or more tables with the columns image and mask (and split, group), their paths relative to them"""
+    found = _Found("CSV manifest")
+    for path in sorted(path for path in root.iterdir() if path.suffix.lower() == ".csv"):
+        rows = _rows(path, strict=False)
         if not rows or not {"image", "mask"} <= rows[0].keys():
             continue
-        found = _Found(f"CSV manifest {path.name}")
+        found.layout += f" {path.name}"
+        of_file = split_of([path.stem])
         for number, row in enumerate(rows, start=2):
-            image, mask = root / row["image"], root / row["mask"]
             split = row.get("split", "").lower()
-            if (split and split not in SPLIT_NAMES) or not row["image"] or not row["mask"]:
-                cause = f"the split {split!r}" if split else "no image or no mask"
+            if (split and split not in SPLIT_NAMES) or not Path(row["image"]).name or not Path(row["mask"]).name:
+                cause = f"the split {split!r}" if split and split not in SPLIT_NAMES else "no image or no mask"
                 raise LimnerError(f"{path}, line {number}, gives {cause}. A line holds an image, its mask and, if any, train, val or test.")
             id = Path(row["image"]).with_suffix("").as_posix()
-            found.samples.append(Sample(id, image, mask, SPLIT_NAMES[split] if split else None, row.get("group") or None))
-        return found
-    return None
+            side = SPLIT_NAMES[split] if split else of_file
+            found.samples.append(Sample(id, root / row["image"], root / row["mask"], side, row.get("group") or None))
+    return found if found.samples else None
 
 
 def _nnunet(root: Path) -> _Found | None:
@@ -148,11 +179,7 @@ def _nnunet(root: Path) -> _Found | None:
     if not (root / "dataset.json").is_file() or not (root / "imagesTr").is_dir():
         return None
     found = _Found("nnU-Net raw")
-    labels: dict[str, Any] = _json(root / "dataset.json").get("labels", {})
-    try:
-        found.class_names = tuple(sorted((int(value), "void" if name == "ignore" else name) for name, value in labels.items()))
-    except (TypeError, ValueError):  # nnU-Net's first version has numbers as keys
-        found.class_names = tuple(sorted((int(value), str(name)) for value, name in labels.items()))
+    found.class_names = _nnunet_classes(root / "dataset.json")
     sides: tuple[tuple[str, Split | None], ...] = (("Tr", None), ("Ts", "test"))
     for ending, split in sides:
         images, masks = root / f"images{ending}", root / f"labels{ending}"
@@ -162,40 +189,43 @@ def _nnunet(root: Path) -> _Found | None:
         others = [path for path in files if re.search(r"_(?!0000)\d{4}$", path.stem)]
         if others:
             raise LimnerError(f"{others[0]} holds a further channel of its case. One file for each case is read: join the channels into one RGB image.")
-        found.pair(files, image_files(masks), (images, masks), split)
+        found.pair(files, image_files(masks), (images, masks), split, channel="_0000")
     if not any(sample.split for sample in found.samples):
         return found
     found.samples = [replace(sample, split=sample.split or "train") for sample in found.samples]
     return found
 
 
+def _nnunet_classes(path: Path) -> tuple[tuple[int, str], ...]:
+    """Values and names; nnU-Net's first version has numbers as keys. Raises LimnerError for regions, which overlap."""
+    labels = _json(path).get("labels")
+    if not isinstance(labels, dict) or any(isinstance(value, list) for value in labels.values()):
+        raise LimnerError(f"{path} gives no class names with one value each (labels is {labels!r}). Regions of several values are not read: list the classes.")
+    try:
+        pairs = [(int(value), str(name)) for name, value in labels.items()]
+    except (TypeError, ValueError):
+        pairs = [(int(value), str(name)) for value, name in labels.items() if str(value).isdigit()]
+    return tuple(sorted((value, "void" if name == "ignore" else name) for value, name in pairs))
+
+
 def _coco(root: Path) -> _Found | None:
     """COCO: a JSON of images, annotations and categories (at the top, in annotations/, or beside the images)"""
-    tables = [(path, _json(path)) for path in sorted(root.rglob("*.json")) if b'"annotations"' in path.read_bytes()]
-    tables = [(path, table) for path, table in tables if {"images", "annotations", "categories"} <= table.keys()]
+    tables = {
+        path: table for path in sorted(root.rglob("*.json")) if path.is_file() and {"images", "annotations", "categories"} <= (table := _json(path)).keys()
+    }
     if not tables:
         return None
-    found = _Found("COCO")
-    names = sorted({(int(category["id"]), str(category["name"])) for _, table in tables for category in table["categories"]})
-    index_of = {id: index for index, (id, _) in enumerate(names, start=1)}
-    found.class_names = ((0, "background"), *((index, name) for index, (_, name) in enumerate(names, start=1)))
-    files = {path.relative_to(root).as_posix(): path for path in image_files(root)}
+    found = _Found("COCO", class_names=class_names(tables))
     by_name: dict[str, list[Path]] = {}
-    for file in files.values():
+    for file in image_files(root):
         by_name.setdefault(file.name, []).append(file)
-    for path, table in tables:
+    for path, table in tables.items():
         split = split_of([path.stem, *path.relative_to(root).parts[:-1]]) if len(tables) > 1 else None
-        shapes: dict[int, list[tuple[float, int, Any]]] = {}
-        for annotation in table["annotations"]:
-            shape = (-float(annotation.get("area") or 0), index_of[annotation["category_id"]], annotation.get("segmentation") or [])
-            shapes.setdefault(annotation["image_id"], []).append(shape)
-        for image in table["images"]:
-            name = str(image["file_name"])
-            near = [file for file in by_name.get(Path(name).name, []) if split is None or split_of(file.relative_to(root).parts[:-1]) in {split, None}]
-            file = next((f for f in (path.parent / name, root / name) if f.is_file()), near[0] if len(near) == 1 else path.parent / name)
-            drawn = [[index, segmentation] for _, index, segmentation in sorted(shapes.get(image["id"], []), key=lambda shape: shape[0])]
-            mask = DrawnMask(path, name, (int(image["height"]), int(image["width"])), json.dumps(drawn))
-            found.samples.append(Sample((f"{split}/" if split else "") + Path(name).with_suffix("").as_posix(), file, mask, split))
+        for item in annotated(path, table, found.class_names):
+            named = [file for file in by_name.get(Path(item.name).name, []) if file.as_posix().endswith(f"/{item.name}")]
+            near = [file for file in named if split is None or split_of(file.relative_to(root).parts[:-1]) in {split, None}]
+            file = next((f for f in (path.parent / item.name, root / item.name) if f.is_file()), near[0] if len(near) == 1 else path.parent / item.name)
+            found.samples.append(Sample((f"{split}/" if split else "") + Path(item.name).with_suffix("").as_posix(), file, item.mask, split))
     return found
 
 
@@ -206,15 +236,24 @@ def _voc(root: Path) -> _Found | None:
     if base is None or images is None:
         return None
     found = _Found("Pascal VOC")
-    splits: dict[str, Split] = {}
+    sides: dict[str, Split] = {}
     for path in sorted((base / "ImageSets" / "Segmentation").glob("*.txt")):
         if path.stem in SPLIT_NAMES:
-            splits |= dict.fromkeys(path.read_text(encoding="utf-8").split(), SPLIT_NAMES[path.stem])
+            for name in _lines(path):
+                listed = Path(name.split()[0]).name if name.split()[0].endswith(tuple(SUFFIXES)) else Path(name).name
+                stem = Path(listed).stem if Path(listed).suffix.lower() in SUFFIXES else listed
+                if sides.setdefault(stem, SPLIT_NAMES[path.stem]) != SPLIT_NAMES[path.stem]:
+                    raise LimnerError(f"{path} lists {name}, which another list of that folder holds as well. Each image is in one split.")
     masks = image_files(base / "SegmentationClass")
     named = {path.stem for path in masks}
     found.pair([path for path in image_files(images) if path.stem in named], masks, (images, base / "SegmentationClass"), None)
-    if splits:
-        found.samples = [replace(sample, split=splits.get(sample.id)) for sample in found.samples]
+    found.set_aside = [path for path in image_files(images) if path.stem not in named]  # most of VOC's images have boxes alone
+    if sides:
+        unlisted = [sample for sample in found.samples if sample.id not in sides]
+        if len(unlisted) == len(found.samples) and found.samples:
+            raise LimnerError(f"the lists in {base / 'ImageSets' / 'Segmentation'} name no image that is there, such as {found.samples[0].id}. Mend the lists.")
+        found.samples = [replace(sample, split=sides[sample.id]) for sample in found.samples if sample.id in sides]
+        found.set_aside += [path for sample in unlisted for path in (sample.image, sample.mask) if isinstance(path, Path)]
     return found
 
 
@@ -246,6 +285,7 @@ def _isic(root: Path) -> _Found | None:
     found = _Found("ISIC")
     for split, images, truth in pairs:  # ISIC ships superpixels beside the photographs
         photographs = [path for path in image_files(images) if not path.stem.endswith("_superpixels")]
+        found.set_aside += [path for path in image_files(images) if path.stem.endswith("_superpixels")]
         found.pair(photographs, image_files(truth), (images, truth), split if len(pairs) > 1 else None)
     return found
 
@@ -253,7 +293,9 @@ def _isic(root: Path) -> _Found | None:
 def _beside(root: Path) -> _Found | None:
     """images/ beside masks/ with files of the same names (at any depth; train, val and test above or below)"""
     pairs = []
-    for images in sorted(path for path in [root, *root.rglob("*")] if path.is_dir() and path.name.lower() in IMAGE_FOLDERS and path != root):
+    for images in sorted({path.parents[up] for path in image_files(root) for up in range(len(path.relative_to(root).parts) - 1)} | _children(root)):
+        if images.name.lower() not in IMAGE_FOLDERS:
+            continue
         siblings = {path.name.lower(): path for path in images.parent.iterdir() if path.is_dir()}
         masks = next((siblings[name] for name in MASK_FOLDERS if name in siblings), None)
         pairs += [(images, masks)] if masks else []
@@ -287,23 +329,32 @@ def _by_key(files: Iterable[Path], below: Path, ending: str = "") -> tuple[dict[
     found: dict[str, Path] = {}
     twice = []
     for path in files:
-        key = re.sub(r"_0000$", "", mask_key(path.relative_to(below).with_suffix("").as_posix())).removesuffix(ending)
+        key = mask_key(path.relative_to(below).with_suffix("").as_posix()).removesuffix(ending)
         if key in found:
             twice.append((found[key], path))
         found.setdefault(key, path)
     return found, twice
 
 
+def _pages(path: Path) -> int:
+    """How many images a file holds; 1 where it cannot be read, which is a finding and not the end of the scan."""
+    try:
+        return page_count(path) if path.suffix.lower() in STACK_SUFFIXES else 1
+    except LimnerError:
+        return 1
+
+
+def _mask_pages(sample: Sample) -> int:
+    return _pages(sample.mask) if isinstance(sample.mask, Path) else 1
+
+
 def _unstacked(samples: Iterable[Sample]) -> Iterator[Sample]:
     """Each image of a stack as a sample of its own; the images of one stack are one group."""
     for sample in samples:
-        try:
-            pages = page_count(sample.image) if sample.image.suffix.lower() in STACK_SUFFIXES else 1
-        except LimnerError:  # a file that cannot be read is a finding, not the end of the scan
-            pages = 1
+        pages = _pages(sample.image)
         if pages == 1:
             yield sample
-        for page in range(pages if pages > 1 else 0):
+        for page in range(min(pages, _mask_pages(sample)) if pages > 1 else 0):
             yield replace(sample, id=f"{sample.id}#{page + 1}", group=sample.group or sample.id, page=page)
 
 
@@ -312,15 +363,14 @@ def _class_names(root: Path) -> tuple[tuple[int, str], ...]:
     path = next((root / name for name in CLASS_FILES if (root / name).is_file()), None)
     if path is None:
         return ()
-    try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise LimnerError(f"{path} cannot be read: {error}. Each line holds a pixel value and a class name.") from error
-    lines = [line for line in lines if line and not re.match(r"#(?![0-9a-fA-F]{6}\b)|name\s*,\s*r\s*,", line)]
+    lines = _lines(path)
+    lines = [line for line in lines if not re.match(r"#(?![0-9a-fA-F]{6}\b)|name\s*,\s*r\s*,", line) and line != "__ignore__"]
+    if all(re.fullmatch(r"[^\d,;#]+[\s:=]+\d+", line) for line in lines) and len({re.split(r"[\s:=]+", line)[0] for line in lines}) == len(lines):
+        lines = [" ".join(reversed(re.split(r"[\s:=]+(?=\d+$)", line))) for line in lines]  # the name first and then its value
     names = [_class_line(number, line) for number, line in enumerate(lines)]
     values = [value for value, _ in names]
     if len(set(values)) < len(values) or max(values, default=0) > 0xFFFFFF:
-        raise LimnerError(f"{path} gives a pixel value twice or one above 255. Each line holds a value from 0 to 255 and its class name.")
+        raise LimnerError(f"{path} gives a pixel value twice, or a colour above ffffff. Each line holds a value and its class name.")
     return tuple(names)
 
 
@@ -332,18 +382,35 @@ def _class_line(number: int, line: str) -> tuple[int, str]:
     if match := re.fullmatch(r"(.*\D)\s*,\s*(\d{1,3})\s*,\s*(\d{1,3})\s*,\s*(\d{1,3})", line):
         return int(match[2]) << 16 | int(match[3]) << 8 | int(match[4]), match[1].strip()
     if match := re.fullmatch(r"(\d+)[\s,:;=]+(.+)", line):
-        return (int(match[1]) if int(match[1]) <= 255 else 1 << 24), match[2].strip()
+        return int(match[1]), match[2].strip()
     return number, line
 
 
-def _groups(root: Path) -> dict[str, str]:
+def _groups(root: Path, samples: Sequence[Sample]) -> dict[str, str]:
+    """The group of each sample id that groups.csv names: by path, by id, or by a name that one file alone bears. Raises LimnerError where it does not fit."""
     path = root / "groups.csv"
     if not path.is_file():
         return {}
     rows = _rows(path)
     if rows and not {"image", "group"} <= rows[0].keys():
         raise LimnerError(f"{path} has no columns image and group. Each line holds an image's name and what it belongs to, such as a patient.")
-    return {key: row["group"] for row in rows if row["group"] for key in (Path(row["image"]).stem, Path(row["image"]).with_suffix("").as_posix())}
+    ids: dict[str, set[str]] = {}
+    for sample in samples:
+        spelled = sample.image.relative_to(root).as_posix() if sample.image.is_relative_to(root) else sample.image.as_posix()
+        stack = sample.id.partition("#")[0]
+        for name in {spelled, spelled.rpartition(".")[0], sample.id, stack, sample.image.name, sample.image.stem}:
+            ids.setdefault(name, set()).add(sample.id)
+    stacks = {sample.id: sample.image for sample in samples}
+    groups: dict[str, str] = {}
+    for number, row in enumerate(rows, start=2):
+        found = ids.get(row["image"], set())
+        if row["group"] and (not found or len({stacks[id] for id in found}) > 1):
+            cause = "no image bears" if not found else "several images bear"
+            raise LimnerError(f"{path}, line {number}: {cause} the name {row['image']!r}. Give its path in the dataset, such as {samples[0].id}.")
+        for id in found if row["group"] else ():
+            if groups.setdefault(id, row["group"]) != row["group"]:
+                raise LimnerError(f"{path}, line {number}: {row['image']} is in the groups {groups[id]} and {row['group']}. Each image is in one group.")
+    return groups
 
 
 def _grouped(samples: list[Sample], table: dict[str, str], pattern: str) -> list[Sample]:
@@ -355,20 +422,35 @@ def _grouped(samples: list[Sample], table: dict[str, str], pattern: str) -> list
     if pattern and samples and not any(matches.values()):
         raise LimnerError(f"data.group_pattern = {pattern!r} matches no name, such as {samples[0].id}. It must find the part that images of one group share.")
     by_name = {id: match[1] if match.re.groups else match[0] for id, match in matches.items() if match}
-    return [replace(s, group=table.get(s.id) or table.get(s.image.stem) or by_name.get(s.id) or s.group) for s in samples]
+    return [replace(s, group=table.get(s.id) or by_name.get(s.id) or s.group) for s in samples]
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
+def _rows(path: Path, *, strict: bool = True) -> list[dict[str, str]]:
+    """The lines of a table by its column names, separated by commas, semicolons or tabs. Raises LimnerError, or gives none where not strict."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            return [{str(key).strip().lower(): (value or "").strip() for key, value in row.items() if key} for row in csv.DictReader(file)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+            head = file.readline()
+            file.seek(0)
+            delimiter = max(",;\t", key=head.count)
+            return [{str(key).strip().lower(): (value or "").strip() for key, value in row.items() if key} for row in csv.DictReader(file, delimiter=delimiter)]
+    except (OSError, UnicodeDecodeError, csv.Error, AttributeError) as error:
+        if not strict:
+            return []
         raise LimnerError(f"{path} cannot be read: {error}. Give a table in UTF-8 with a line of column names.") from error
 
 
-def _json(path: Path) -> dict[str, Any]:
+def _lines(path: Path) -> list[str]:
+    """The lines of a text that hold anything. Raises LimnerError where it is no UTF-8."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise LimnerError(f"{path} cannot be read as JSON: {error}. Copy or export it again.") from error
+        return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise LimnerError(f"{path} cannot be read: {error}. Save it as UTF-8.") from error
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """What a JSON file holds; nothing where it is no JSON object, as files of other programs may be."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError):
+        return {}
     return content if isinstance(content, dict) else {}

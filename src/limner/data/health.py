@@ -55,6 +55,7 @@ class Facts:
     thumbnail: UInt8[ndarray, "64 64"]
     digest: bytes
     """SHA-256 of the decoded pixels."""
+    mask_digest: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +157,7 @@ def _inspect(sample: Sample) -> tuple[list[Finding], Facts | None]:
         message = f"has {specks} single pixels unlike all around them. Was it drawn by a threshold, or resized by interpolation? Smooth it."
         findings.append(_finding("specks", "warning", sample.mask, message, sample.id))
     digest = hashlib.sha256(str(survey.size_px).encode() + image.tobytes()).digest()
-    return findings, Facts(sample.id, survey.size_px, values, thumbnail(image), digest)
+    return findings, Facts(sample.id, survey.size_px, values, thumbnail(image), digest, hashlib.sha256(mask.values.tobytes()).digest())
 
 
 def _image_findings(sample: Sample, image: UInt8[ndarray, "h w 3"], survey: Survey) -> Iterator[Finding]:
@@ -218,6 +219,13 @@ def _unpaired(dataset: Dataset) -> Iterator[Finding]:
         yield _finding("missing-image", "error", path, "has no image. Add an image of the same name, or move the mask away.")
     for first, second in dataset.ambiguous:
         yield _finding("same-name", "error", second, f"stands beside {first.name}, and a pair is known by its name. Keep one of the two.")
+    if dataset.unused:
+        message = (
+            f"{len(dataset.unused)} image files are in no pair, such as {dataset.unused[0]}. Is a part of the set missing its masks, or of another layout?"
+        )
+        yield Finding("unused-files", "warning", str(dataset.unused[0]), message)
+    for sample, pages in dataset.uneven:
+        yield _finding("pages-differ", "error", sample.mask, f"holds {pages} images, and {sample.image} another number. Export both with the same.")
     for path in dataset.foreign:
         yield _finding("foreign-format", "warning", path, f"is in a format that is not read. Formats are {', '.join(FORMATS)}: export it as one of them.")
     for sample, following in zip(dataset.samples, dataset.samples[1:], strict=False):
@@ -266,7 +274,7 @@ def _copy_finding(one: Facts, other: Facts, samples: dict[str, Sample], pair: Pa
     if len(sides) == 2:
         severity = _leak_severity(sides)
         return _finding("leak", severity, second.image, f"({second.split}) {what} ({first.split}), {_CURES[severity]}", one.id, other.id)
-    if exact and one.mask.share != other.mask.share:
+    if exact and one.mask_digest != other.mask_digest:
         return _finding("copies-disagree", "warning", second.image, f"{what}, but their masks differ. Keep the better one.", one.id, other.id)
     if exact:
         return _finding(

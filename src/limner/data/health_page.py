@@ -36,10 +36,12 @@ class _Picture:
 
 def write_health(folder: Path, dataset: Dataset, health: Health) -> Path:
     """Write findings.json and index.html, in place of those of an earlier check; give the page's path."""
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / "findings.json").is_file()):
+        raise LimnerError(f"{folder} is in use and holds no earlier check. Nothing is overwritten: name another folder with --out.")
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in (("findings.json", json.dumps(record(dataset, health), indent=2) + "\n"), ("index.html", _page(dataset, health))):
         temporary = folder / f"{name}.part"
-        temporary.write_text(content, encoding="utf-8")
+        temporary.write_text(content, encoding="utf-8", errors="replace")  # a file name may be no text at all
         temporary.replace(folder / name)
     return folder / "index.html"
 
@@ -71,12 +73,13 @@ def _page(dataset: Dataset, health: Health) -> str:
         groups=[(code, findings, _found(pictures, shown[code])) for code, findings in groups.items()],
         gallery=_found(pictures, spread),
         shown=SHOWN,
-        short=lambda finding: _short(finding, dataset.root),
+        short=lambda finding: short(finding, dataset.root),
     )
 
 
-def _short(finding: Finding, root: Path) -> str:
-    return finding.message.replace(f"{root}/", "")
+def short(finding: Finding, root: Path) -> str:
+    """The message with paths from the dataset's folder on."""
+    return finding.message.removeprefix(f"{root}/").replace(f" {root}/", " ")
 
 
 def _found(pictures: dict[str, _Picture | None], ids: Iterable[str]) -> list[_Picture]:

@@ -6,6 +6,7 @@ and checked before a pixel is decoded.
 
 import io
 import logging
+import math
 import struct
 import zlib
 from collections.abc import Iterator
@@ -188,7 +189,7 @@ def _header(data: bytes, path: Path) -> _Header:
         height, width = struct.unpack(">4xII", data[12:24])[::-1] if len(data) >= 24 else (0, 0)
         header = _Header("PNG", height, width, _exif_orientation(PngImagePlugin.PngImageFile(io.BytesIO(data))) if b"eXIf" in data else 1)
     elif data[:4] in {b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"}:
-        header = _tiff_header(data)
+        header = _tiff_header(data, path)
     elif data.startswith(b"BM"):
         bmp = BmpImagePlugin.BmpImageFile(io.BytesIO(data))
         header = _Header("BMP", bmp.height, bmp.width)
@@ -255,8 +256,9 @@ def _decode_jpeg(data: bytes, header: _Header, at_least_px: tuple[int, int] | No
 
 
 def _check_png(data: bytes) -> None:
-    """Every chunk's checksum, which the decoder does not look at for pixels. Raises ValueError."""
+    """Every chunk's checksum, and how many bytes the pixels have: a decoder looks at neither. Raises ValueError."""
     at = 8
+    pixels = bytearray()
     while at < len(data):
         length, name = struct.unpack(">I4s", data[at : at + 8])
         end = at + 8 + length
@@ -264,10 +266,24 @@ def _check_png(data: bytes) -> None:
             raise ValueError(f"the file ends within its {name.decode('latin-1')} chunk")
         if zlib.crc32(memoryview(data)[at + 4 : end]) != struct.unpack(">I", data[end : end + 4])[0]:
             raise ValueError(f"the checksum of its {name.decode('latin-1')} chunk is wrong")
+        if name == b"IDAT":
+            pixels += memoryview(data)[at + 8 : end]
         if name == b"IEND":
+            needed = _png_bytes(data)
+            if len(zlib.decompressobj().decompress(pixels, needed)) < needed:
+                raise ValueError("its pixels end before the image does")
             return
         at = end + 4
     raise ValueError("the file ends before its end mark")
+
+
+def _png_bytes(data: bytes) -> int:
+    """How many bytes the unpacked pixels of a PNG must have, with a filter byte for each row (W3C PNG, section 9; Adam7 has seven passes)."""
+    width, height, bits, colour, _, _, interlaced = struct.unpack(">IIBBBBB", data[16:29])
+    depth = bits * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}.get(colour, 0)
+    passes = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)) if interlaced else ((0, 0, 1, 1),)
+    sizes = ((-(-(width - x) // across), -(-(height - y) // down)) for x, y, across, down in passes)
+    return sum(rows * (1 + -(-columns * depth // 8)) for columns, rows in sizes if rows > 0 and columns > 0)
 
 
 def _from_pillow(image: Image.Image, header: _Header, path: Path) -> _Decoded:
@@ -304,23 +320,34 @@ def _upright(pixels: Pixels, orientation: int) -> Shaped[ndarray, "h2 w2 *c"]:
     return np.ascontiguousarray(pixels)
 
 
-def _tiff_header(data: bytes) -> _Header:
+def _tiff_header(data: bytes, path: Path) -> _Header:
     with _tiff(data) as file:
-        page = file.pages.first
-        orientation = page.tags.valueof(ORIENTATION, 1)
-        series = file.series[0]
-        pages = len(series.pages) if len(series.pages) > 1 and page.shape == series.shape[-len(page.shape) :] else 1
-        return _Header("TIFF", page.imagelength, page.imagewidth, orientation if orientation in range(1, 9) else 1, pages)
+        pages = _tiff_pages(file, path)
+        orientation = pages[0].tags.valueof(ORIENTATION, 1)
+        return _Header("TIFF", pages[0].imagelength, pages[0].imagewidth, orientation if orientation in range(1, 9) else 1, len(pages))
+
+
+def _tiff_pages(file: Any, path: Path) -> list[Any]:
+    """The images of a TIFF, without smaller copies of them. Raises LimnerError where they differ in size, or one holds a volume."""
+    pages = [page for page in file.pages if not page.subfiletype & 1] or [file.pages.first]
+    sizes = {(page.imagelength, page.imagewidth) for page in pages}
+    if len(sizes) > 1:
+        raise LimnerError(f"{path} holds images of {len(sizes)} sizes. A stack has images of one size: export them one by one.")
+    if len(pages) == 1 and math.prod(file.series[0].shape) > math.prod(pages[0].shape):
+        raise LimnerError(f"{path} holds {file.series[0].shape} values in a single image. Export a stack of one image for each slice.")
+    return pages
 
 
 def _decode_tiff(data: bytes, path: Path, page: int, as_stored: bool) -> _Decoded:
     with _tiff(data) as file:
-        directory: Any = file.series[0].pages[page] if page else file.pages.first
+        directory = _tiff_pages(file, path)[page]
         for offset, count in zip(directory.dataoffsets, directory.databytecounts, strict=True):
             if count == 0 or offset + count > len(data):
                 raise ValueError("the file ends before its pixels do")
         photometric = directory.photometric.name
         pixels = directory.asarray()
+        if photometric == "YCBCR" and directory.compression.name not in {"JPEG", "OJPEG"}:
+            pixels = np.asarray(Image.fromarray(pixels, mode="YCbCr").convert("RGB"))
         if directory.planarconfig == 2 and pixels.ndim == 3:
             pixels = np.moveaxis(pixels, 0, -1)
         if photometric == "MINISWHITE" and not as_stored:
@@ -442,7 +469,7 @@ def _without_alpha(pixels: Shaped[ndarray, "h w c"], path: Path) -> Shaped[ndarr
     """The mask in a file with alpha: the colours, or the alpha where it alone varies; transparent pixels are 0."""
     colours, alpha = pixels[..., :-1], pixels[..., -1]
     if alpha.min() == alpha.max():
-        return colours
+        return colours if alpha.max() > 0 else np.zeros_like(colours)
     if (colours == colours[:1, :1]).all():
         return alpha
     solid = np.iinfo(alpha.dtype).max if alpha.dtype.kind == "u" else 1

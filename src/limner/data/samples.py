@@ -1,7 +1,7 @@
 """One image with its mask: where they lie, and how they are read. A mask is a file, or shapes that an annotation file holds."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -88,19 +88,54 @@ class Sample:
 
 
 def _draw(segmentation: Any, height: int, width: int) -> Bool[ndarray, "h w"]:
-    from pycocotools import mask as coco
-
+    """Run lengths, or polygons of one object: joined, but for one that lies within another, which is a hole. Raises ValueError."""
     if isinstance(segmentation, Mapping):
         if list(segmentation["size"]) != [height, width]:
             raise ValueError(f"its run lengths are of size {segmentation['size']}, not {[height, width]}")
         counts = segmentation["counts"]
-        run_lengths = coco.frPyObjects(dict(segmentation), height, width) if isinstance(counts, list) else {"size": [height, width], "counts": counts.encode()}
-        if isinstance(counts, list) and sum(counts) != height * width:
-            raise ValueError(f"its run lengths cover {sum(counts)} of {height * width} pixels")
-        return coco.decode(run_lengths).astype(bool)
-    drawn = np.zeros((height, width), bool)
-    for polygon in segmentation:
-        if len(polygon) < 6 or len(polygon) % 2:
+        runs = np.array(counts if isinstance(counts, list) else unpacked(counts), np.int64)
+        if (runs < 0).any() or runs.sum() != height * width:
+            raise ValueError(f"its run lengths cover {runs.sum()} of {height * width} pixels")
+        return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(width, height).T
+    from pycocotools import mask as coco
+
+    drawn, parts = np.zeros((height, width), bool), list[Bool[ndarray, "h w"]]()
+    for polygon in sorted(segmentation, key=area, reverse=True):
+        points = np.array(polygon, np.float64)
+        if points.ndim != 1 or len(points) < 6 or len(points) % 2:
             raise ValueError(f"a polygon has {len(polygon)} numbers, and needs pairs of three points or more")
-        drawn ^= coco.decode(coco.frPyObjects([list(polygon)], height, width))[..., 0].astype(bool)
+        if not np.isfinite(points).all() or np.abs(points).max() > 16 * max(height, width):
+            raise ValueError("a polygon lies far outside of its image")
+        part = coco.decode(coco.frPyObjects([points.tolist()], height, width))[..., 0].astype(bool)
+        if any((part == other).all() for other in parts):
+            continue
+        within = any((part <= other).all() for other in parts)
+        drawn = drawn ^ part if within else drawn | part
+        parts.append(part)
     return drawn
+
+
+def area(polygon: Sequence[int | float]) -> float:
+    """The area that a polygon of x, y, x, y, ... encloses, in px² (the shoelace formula); 0 where it is none."""
+    x, y = np.array(polygon[0::2], np.float64), np.array(polygon[1::2], np.float64)
+    usable = len(x) == len(y) and np.isfinite(x).all() and np.isfinite(y).all()
+    return float(abs(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1))) / 2) if usable else 0.0
+
+
+def unpacked(counts: str) -> list[int]:
+    """The run lengths of COCO's text: 5 bits a character, the sixth telling that more follow, from the third on as differences. Raises ValueError."""
+    runs: list[int] = []
+    value = shift = 0
+    for character in counts:
+        bits = ord(character) - 48
+        if not 0 <= bits < 64:
+            raise ValueError(f"its run lengths hold the character {character!r}")
+        value |= (bits & 31) << shift
+        shift += 5
+        if not bits & 32:
+            value -= (1 << shift) if bits & 16 else 0
+            runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+            value = shift = 0
+    if shift:
+        raise ValueError("its run lengths end within a number")
+    return runs

@@ -68,7 +68,9 @@ def plan(recipe: Recipe, facts: Sequence[Facts], labels: Labels, ceiling: Ceilin
     choose("train.batch_size", min(16, max(2, count // 4)), f"{count} training images" + (", and a processor gains nothing from more" if on_cpu else ""))
     own = not any(key.startswith("model.") for key in chosen)
     if own and at_hand(ENCODER):
-        choose("model.encoder", ENCODER, "pretrained, and its weights are here; in the same time it beats every network from scratch (docs/family.md)")
+        choose(
+            "model.encoder", ENCODER, "pretrained, and its weights are here; on photographs it beats networks from scratch in the same time (docs/family.md)"
+        )
     for key, value in (ENCODER_DEFAULTS if recipe.model.encoder else PRESETS[recipe.model.preset]).items():
         choose(f"model.{key}", value, f"with the encoder {recipe.model.encoder}" if recipe.model.encoder else f"the preset {recipe.model.preset}")
     own = not recipe.model.encoder and not any(key in chosen for key in ("model.preset", "model.widths"))

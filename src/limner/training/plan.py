@@ -66,8 +66,7 @@ def plan(recipe: Recipe, facts: Sequence[Facts], labels: Labels, ceiling: Ceilin
     on_cpu = recipe.train.device == "cpu"
     count = len(facts)
     choose("train.batch_size", min(16, max(2, count // 4)), f"{count} training images" + (", and a processor gains nothing from more" if on_cpu else ""))
-    own = not any(key.startswith("model.") for key in chosen)
-    if own and at_hand(ENCODER):
+    if not any(key.startswith("model.") for key in chosen) and at_hand(ENCODER):
         choose(
             "model.encoder", ENCODER, "pretrained, and its weights are here; on photographs it beats networks from scratch in the same time (docs/family.md)"
         )

@@ -32,9 +32,9 @@ def members(base: int) -> dict[str, dict[str, Any]]:
         widths = resolve(ModelSettings(preset=preset)).widths
         rows[preset] = {"model.preset": preset, "model.widths": [max(1, width * base // widths[0]) for width in widths]}
     for skip in ("add", "attention"):
-        rows[f"tutorial, skip {skip}"] = {**rows["tutorial"], "model.skip": skip}
+        rows[f"limner, skip {skip}"] = {**rows["limner"], "model.skip": skip}
     for loss in LOSSES:
-        rows[f"tutorial, {loss}"] = {**rows["tutorial"], "train.loss": loss}
+        rows[f"limner, {loss}"] = {**rows["limner"], "train.loss": loss}
     rows["tf_efficientnet_lite0"] = {"model.encoder": "tf_efficientnet_lite0"}
     rows["tf_efficientnet_lite0 from scratch"] = {"model.encoder": "tf_efficientnet_lite0", "model.encoder_weights": "none"}
     return rows

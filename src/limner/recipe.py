@@ -26,6 +26,7 @@ LossName = Literal[
     "boundary",
     "hausdorff",
 ]
+Tracker = Literal["tensorboard", "mlflow", "wandb"]
 Preset = Literal["tutorial", "tutorial-expanded", "unet", "resunet", "attention-unet", "unet++", "limner"]
 
 
@@ -36,9 +37,10 @@ class _Section(BaseModel):
 class DataSettings(_Section):
     size_px: Annotated[tuple[PositiveInt, PositiveInt], Field(description="height and width of what the network sees")] = (256, 256)
     geometry: Annotated[Geometry, Field(description="images are stretched to size_px, fitted into it, or cut into tiles of it at their own size")] = "resize"
-    channels: Annotated[Literal[1, 3], Field(description="what the network sees: 3 for colour, 1 for grey")] = 3
+    channels: Annotated[PositiveInt, Field(description="what the network sees: 3 for colour, 1 for grey, or as many as the images have")] = 3
     validation_fraction: Annotated[Fraction, Field(description="share kept for validation where the layout has no split")] = 0.1
     test_fraction: Annotated[Fraction, Field(description="share kept for the test where the layout has no split")] = 0.2
+    split_seed: Annotated[int, Field(ge=0, lt=2**31, description="of the split, where the layout has none")] = 0
     group_pattern: Annotated[str, Field(description="regular expression for the part of a name that images of one patient or film share")] = ""
     allow_leaks: Annotated[bool, Field(description="train although test images are copies of training images")] = False
 
@@ -50,12 +52,12 @@ class ModelSettings(_Section):
         64,
         128,
         256,
-        256,
+        512,
     )
     block: Annotated[Literal["plain", "residual"], Field(description="convolutions one after the other, or with a way past them (arXiv:1603.05027)")] = "plain"
     encoder_convolutions: Annotated[PositiveInt, Field(description="convolutions in each block on the way down")] = 2
-    decoder_convolutions: Annotated[PositiveInt, Field(description="convolutions in each block on the way up")] = 3
-    refine_convolutions: Annotated[int, Field(ge=0, description="convolutions in a last block at full resolution; 0 is none")] = 3
+    decoder_convolutions: Annotated[PositiveInt, Field(description="convolutions in each block on the way up")] = 2
+    refine_convolutions: Annotated[int, Field(ge=0, description="convolutions in a last block at full resolution; 0 is none")] = 0
     kernel: Annotated[Literal[1, 3, 5, 7], Field(description="side of the convolutions, in px")] = 3
     activation: Annotated[Literal["relu", "leaky-relu", "gelu", "silu"], Field(description="after each normalisation")] = "relu"
     norm: Annotated[Literal["batch", "instance", "group", "none"], Field(description="normalisation after each convolution")] = "batch"
@@ -88,7 +90,7 @@ class AugmentSettings(_Section):
 
 
 class TrainSettings(_Section):
-    seed: Annotated[int, Field(ge=0, lt=2**31, description="of weights, order, augmentation and split")] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**31, description="of weights, order and augmentation")] = 0
     device: Annotated[Literal["cpu", "cuda", "mps"], Field(description="where the network runs")] = "cpu"
     precision: Annotated[Literal["float32", "bfloat16"], Field(description="of the network's arithmetic; weights stay float32")] = "float32"
     epochs: Annotated[PositiveInt, Field(description="passes over the training images")] = 50
@@ -110,6 +112,10 @@ class TrainSettings(_Section):
     average: Annotated[Fraction, Field(description="decay of the weights' moving average, which is the model; 0 is off")] = 0.99
     clip: Annotated[Positive, Field(description="largest norm of the gradient")] = 1.0
     patience: Annotated[PositiveInt, Field(description="epochs without a better validation Dice until training stops")] = 20
+    validate_every: Annotated[PositiveInt, Field(description="epochs from one validation to the next")] = 1
+    checkpoint_seconds: Annotated[Positive, Field(description="from one checkpoint to the next within an epoch")] = 60.0
+    compile: Annotated[bool, Field(description="run the network through torch.compile")] = False
+    trackers: Annotated[tuple[Tracker, ...], Field(description="who else sees the events: tensorboard, mlflow, wandb")] = ()
 
 
 class Recipe(_Section):

@@ -143,14 +143,17 @@ def test_each_member_learns_four_images_by_heart(preset: str) -> None:
     truth = (images.mean(1) > 0.2).to(torch.uint8)
     depth = len(resolve(ModelSettings(preset=preset)).widths)
     network = build(ModelSettings(preset=preset, widths=tuple(8 * 2 ** min(level, 2) for level in range(depth))), 3, 1)
-    adam = torch.optim.Adam(network.parameters(), 3e-3)
-    for _ in range(200):
+    adam = torch.optim.Adam(network.parameters(), 2e-3)
+    overlap = 0.0
+    for _ in range(600):  # most need 100 to 200; without normalisation it depends on the processor's rounding
         drawn = network.supervised(images)
+        predicted = drawn[0].detach()[:, 0] > 0
+        overlap = float(2 * (predicted & (truth == 1)).sum() / (predicted.sum() + (truth == 1).sum()))
+        if overlap >= 0.99:
+            break
         adam.zero_grad()
         sum(LOSSES["dice+cross-entropy"](logits, truth) for logits in drawn).backward()
         adam.step()
-    predicted = network.train()(images)[:, 0] > 0
-    overlap = 2 * (predicted & (truth == 1)).sum() / (predicted.sum() + (truth == 1).sum())
     assert overlap >= 0.99
 
 

@@ -2,8 +2,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from limner.data.augment import augment, generator
+from limner.data.augment import _grain, draw, generator
+from limner.data.augment import augment as apply
 from limner.recipe import AugmentSettings
+
+
+def augment(images: torch.Tensor, masks: torch.Tensor, settings: AugmentSettings, source: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    return apply(images, masks, settings, draw(tuple(images.shape), settings, source))
+
 
 NOTHING = AugmentSettings(flip=0, upside_down=0, rotate_degrees=0, scale=0, shift=0, elastic=0, brightness=0, contrast=0, colour=0, blur=0, noise=0)
 
@@ -58,3 +64,20 @@ def test_a_turn_does_not_shear_a_wide_image() -> None:
     moved = augment(images, masks, NOTHING.model_copy(update={"rotate_degrees": 180.0}), generator(0, 0, 5))[1]
     inner = (x**2 + y**2 < 225).unsqueeze(0)  # further out, the mirror image comes in
     assert (moved == masks)[inner].float().mean() > 0.97
+
+
+def test_a_part_of_a_batch_is_augmented_as_in_the_whole() -> None:
+    images, masks = batch()
+    draws = draw((4, 3, 24, 32), AugmentSettings(), generator(0, 0, 0))
+    whole = apply(images, masks, AugmentSettings(), draws.part(slice(0, 4), images.device))
+    part = apply(images[1:3], masks[1:3], AugmentSettings(), draws.part(slice(1, 3), images.device))
+    for one, other in zip(whole, part, strict=True):
+        torch.testing.assert_close(one[1:3], other, atol=1e-6, rtol=0)
+
+
+def test_the_noise_is_even_and_without_pattern() -> None:
+    grain = _grain(torch.tensor([[3.0], [4.0]]), 128, 128)
+    assert abs(float(grain.mean())) < 0.02
+    assert abs(float(grain.std()) - 1) < 0.02
+    for other in (grain.roll(1, 3), grain.roll(1, 2), grain.flip(0)):
+        assert abs(float((grain * other).mean())) < 0.03

@@ -24,3 +24,20 @@ def test_an_epoch_can_be_entered_in_the_middle() -> None:
     whole, rest = list(batches.epoch(1)), list(batches.epoch(1, first_step=3))
     assert len(whole) == 5
     assert all(torch.equal(a, b) for pair, other in zip(whole[3:], rest, strict=True) for a, b in zip(pair, other, strict=True))
+
+
+@given(st.integers(1, 4))
+def test_the_parts_of_several_processes_are_the_batch(ranks: int) -> None:
+    rng = np.random.default_rng(0)
+    data = Standardised(rng.integers(0, 255, (24, 8, 8, 3)).astype(np.uint8), rng.integers(0, 2, (24, 8, 8)).astype(np.uint8), np.arange(24))
+    settings, device = AugmentSettings(), torch.device("cpu")
+    whole = next(Batches(data, 12, settings, 3, device).epoch(0))
+    parts = [next(Batches(data, 12, settings, 3, device, (rank, ranks)).epoch(0)) for rank in range(ranks)]
+    for position in range(2):
+        torch.testing.assert_close(torch.cat([part[position] for part in parts]), whole[position], atol=1e-6, rtol=0)
+
+
+def test_a_batch_knows_whose_images_it_holds() -> None:
+    data = Standardised(np.zeros((4, 8, 8, 3), np.uint8), np.zeros((4, 8, 8), np.uint8), np.array([0, 0, 1, 1]), ("a", "b"))
+    batches = Batches(data, 4, AugmentSettings(), 0, torch.device("cpu"))
+    assert sorted(batches.ids(0, 0)) == ["a", "a", "b", "b"]

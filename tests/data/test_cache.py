@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from conftest import disc
-from limner.data.cache import ABANDONED_S, cache_home, prepare
+from limner.data.cache import ABANDONED_S, MAKING, cache_home, prepare
 from limner.data.folder import scan
 from limner.data.images import read_image, resize
 from limner.errors import LimnerError
@@ -126,7 +126,7 @@ def test_a_kill_at_any_moment_leaves_no_half_cache(lesions: Path, moment_s: floa
 
 
 def test_what_a_killed_process_left_is_swept_a_day_later(lesions: Path) -> None:
-    left, fresh = cache_home() / "making-old", cache_home() / "making-new"
+    left, fresh = cache_home() / f"{MAKING}old", cache_home() / f"{MAKING}new"
     for folder in (left, fresh):
         folder.mkdir(parents=True)
     os.utime(left, (0, time.time() - ABANDONED_S - 60))

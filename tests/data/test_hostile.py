@@ -203,12 +203,12 @@ CAUGHT: dict[str, tuple[Spoil, str, str, str, str]] = {
         "export the frames",
     ),
     "values that are no numbers": (put("images/p03.tif", np.full((H, W), np.nan, np.float32)), "unreadable-image", "error", "p03.tif", "finite"),
-    "seven channels": (
-        put("images/p03.tif", np.zeros((H, W, 7), np.uint8), photometric="minisblack", planarconfig="contig"),
-        "unreadable-image",
+    "seven channels among colours": (
+        put("images/p03.tif", np.dstack([picture(3)] * 3)[..., :7], photometric="minisblack", planarconfig="contig"),
+        "channels-differ",
         "error",
-        "7 channels",
-        "export",
+        "has 7 channels, and most images have 3",
+        "Export it",
     ),
     "a folder in the place of a mask": (lambda r: ((r / MASK).unlink(), (r / MASK).mkdir()), "missing-mask", "error", "p03.png", "Add a mask"),
     "a mask of probabilities": (put("masks/p03.tif", mask(3) / np.float32(700)), "unreadable-mask", "error", "p03.tif", "classes' numbers"),

@@ -10,7 +10,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from limner.data.images import MAX_PIXELS, image_size, page_count, read_image, read_mask, resize
+from limner.data.images import MAX_PIXELS, as_colours, image_size, page_count, read_image, read_mask, resize
 from limner.errors import LimnerError
 
 RNG = np.random.default_rng(0)
@@ -311,10 +311,46 @@ def test_an_animation_is_refused(tmp_path: Path) -> None:
         read_image(tmp_path / "x.webp")
 
 
-def test_channels_that_are_no_colours_are_refused(tmp_path: Path) -> None:
-    tifffile.imwrite(tmp_path / "x.tif", RNG.integers(0, 255, (6, 9, 7)).astype(np.uint8), photometric="minisblack", planarconfig="contig")
-    with pytest.raises(LimnerError, match=r"x\.tif has 7 channels"):
-        read_image(tmp_path / "x.tif")
+@pytest.mark.parametrize("channels", [2, 4, 7])
+def test_channels_that_are_no_colours_are_read_as_they_are(tmp_path: Path, channels: int) -> None:
+    pixels = RNG.integers(0, 255, (6, 9, channels)).astype(np.uint8)
+    tifffile.imwrite(tmp_path / "x.tif", pixels, photometric="minisblack", planarconfig="contig")
+    np.testing.assert_array_equal(read_image(tmp_path / "x.tif"), pixels)
+
+
+@pytest.mark.parametrize("writer", ["imagej", "ome"])
+def test_the_channels_of_a_microscope_are_those_of_one_image(tmp_path: Path, writer: str) -> None:
+    planes = RNG.integers(0, 4000, (5, 6, 9)).astype(np.uint16)
+    planes[3] *= 10
+    for count in (3, 5):
+        tifffile.imwrite(tmp_path / "x.tif", planes[5 - count :], **{writer: True}, metadata={"axes": "CYX"})
+        image = read_image(tmp_path / "x.tif")
+        assert image.shape == (6, 9, count)
+        assert page_count(tmp_path / "x.tif") == 1
+        assert image.reshape(-1, count).max(0).tolist() == [255] * count  # each channel fills its range
+    with pytest.raises(LimnerError, match=r"x\.tif holds 5 planes that it calls channels"):
+        read_mask(tmp_path / "x.tif")
+
+
+def test_a_fourth_band_is_kept_and_a_solid_alpha_is_not(tmp_path: Path) -> None:
+    pixels = RNG.integers(0, 255, (6, 9, 4)).astype(np.uint8)
+    for solid, channels in ((False, 4), (True, 3)):
+        pixels[..., 3] = 255 if solid else pixels[..., 3]
+        tifffile.imwrite(tmp_path / "x.tif", pixels, photometric="rgb", extrasamples=["unspecified"])
+        assert read_image(tmp_path / "x.tif").shape == (6, 9, channels)
+
+
+def test_a_stack_of_channels_is_as_many_images(tmp_path: Path) -> None:
+    planes = RNG.integers(0, 255, (4, 2, 6, 9)).astype(np.uint8)
+    tifffile.imwrite(tmp_path / "x.tif", planes, imagej=True, metadata={"axes": "ZCYX"})
+    assert page_count(tmp_path / "x.tif") == 4
+    np.testing.assert_array_equal(read_image(tmp_path / "x.tif", page=2), planes[2].transpose(1, 2, 0))
+
+
+def test_many_channels_are_resized_alike_and_shown_as_colours() -> None:
+    pixels = RNG.integers(0, 255, (16, 24, 5)).astype(np.uint8)
+    np.testing.assert_array_equal(resize(pixels, (8, 12))[..., :3], resize(pixels[..., :3].copy(), (8, 12)))
+    assert as_colours(pixels[..., :2]).shape == as_colours(pixels).shape == (16, 24, 3)
 
 
 def test_numbers_that_are_none_are_refused(tmp_path: Path) -> None:

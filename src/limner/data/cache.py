@@ -12,7 +12,8 @@ import tempfile
 import time
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
@@ -30,18 +31,24 @@ from limner.recipe import Geometry
 REDUCED = 2
 """A JPEG may be decoded at a half, a quarter or an eighth as long as it stays this many times the working size (0.3 grey levels apart)."""
 VERIFIED_ROWS = 4096
+MAKING = ".limner-making-"
 ABANDONED_S = 24 * 3600.0
 
-Canvas = tuple[UInt8[ndarray, "h w 3"], UInt8[ndarray, "h w"]]
+Canvas = tuple[UInt8[ndarray, "h w c"], UInt8[ndarray, "h w"]]
 
 
 @dataclass(frozen=True, slots=True)
 class Standardised:
-    """The canvases of some samples and their masks, in their order; memory-mapped and read-only. `owners` counts from 0 and tells the sample of each."""
+    """The canvases of some samples and their masks, in their order; memory-mapped and read-only.
 
-    images: UInt8[ndarray, "n h w 3"]
+    `owners` counts from 0 and tells the sample of each, whose id is in `ids`; `key` is a hash of all that they are made from.
+    """
+
+    images: UInt8[ndarray, "n h w c"]
     masks: UInt8[ndarray, "n h w"]
     owners: Int64[ndarray, " n"]
+    ids: tuple[str, ...] = ()
+    key: str = ""
 
     def __len__(self) -> int:
         return len(self.images)
@@ -60,14 +67,15 @@ def prepare(
 
     What is there but damaged is made anew. Raises LimnerError where a file cannot be read or the disk is full.
     """
-    folder = cache_home() / _key(samples, labels, size_px, geometry)
+    key = _key(samples, labels, size_px, geometry)
+    folder = cache_home() / key
     found = _open(folder, len(samples), size_px)
     if found is None:
         _build(folder, samples, labels, size_px, geometry, progress)
         found = _open(folder, len(samples), size_px)
     if found is None:
         raise LimnerError(f"{folder} was written but does not read back the same. Is the disk sound? Set LIMNER_CACHE to a folder on another one.")
-    return found
+    return replace(found, ids=tuple(sample.id for sample in samples), key=key)
 
 
 def _open(folder: Path, count: int, size_px: tuple[int, int]) -> Standardised | None:
@@ -79,13 +87,18 @@ def _open(folder: Path, count: int, size_px: tuple[int, int]) -> Standardised | 
     except (OSError, ValueError, EOFError):
         return None
     rows = owners.size
-    shapes = (rows, *size_px, 3), (rows, *size_px), (rows + 1,)
-    if (images.shape, masks.shape, checksums.shape) != shapes or checksums[rows] != zlib.crc32(owners.tobytes()) or len(set(owners.tolist())) != count:
+    shapes = (rows, *size_px), (rows, *size_px), (rows + 1,)
+    if (
+        images.ndim != 4
+        or (images.shape[:3], masks.shape, checksums.shape) != shapes
+        or checksums[rows] != zlib.crc32(owners.tobytes())
+        or len(set(owners.tolist())) != count
+    ):
         return None
     return Standardised(images, masks, owners) if _sound(folder, images, masks, checksums) else None
 
 
-def _sound(folder: Path, images: UInt8[ndarray, "n h w 3"], masks: UInt8[ndarray, "n h w"], checksums: UInt32[ndarray, " n1"]) -> bool:
+def _sound(folder: Path, images: UInt8[ndarray, "n h w c"], masks: UInt8[ndarray, "n h w"], checksums: UInt32[ndarray, " n1"]) -> bool:
     """Whether rows spread over the arrays are those that were written; read from the files, since what is read of a map counts as memory."""
     with (folder / "images.npy").open("rb") as image_file, (folder / "masks.npy").open("rb") as mask_file:
         for row in range(0, len(masks), max(1, len(masks) // VERIFIED_ROWS)):
@@ -104,7 +117,7 @@ def _row(file: BinaryIO, array: ndarray, row: int) -> bytes:
 def _build(folder: Path, samples: Sequence[Sample], labels: Labels, size_px: tuple[int, int], geometry: Geometry, progress: Progress | None) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     _sweep(folder.parent)
-    temporary = Path(tempfile.mkdtemp(prefix="making-", dir=folder.parent))
+    temporary = Path(tempfile.mkdtemp(prefix=MAKING, dir=folder.parent))
     try:
         counts = in_order(lambda sample: len(views(sample.size_px(), size_px, geometry)), samples) if geometry == "tile" else [1] * len(samples)
         owners = np.repeat(np.arange(len(samples)), list(counts))
@@ -128,8 +141,10 @@ def _standardise(sample: Sample, labels: Labels, size_px: tuple[int, int], geome
 def _write(folder: Path, samples: Iterator[list[Canvas]], owners: Int64[ndarray, " n"], size_px: tuple[int, int]) -> None:
     """The arrays, row by row through files: a map's dirty pages would count as memory until they are written."""
     checksums = []
+    first = next(samples)
+    samples = chain([first], samples)
     with (folder / "images.npy").open("wb") as images, (folder / "masks.npy").open("wb") as masks:
-        for file, shape in ((images, (len(owners), *size_px, 3)), (masks, (len(owners), *size_px))):
+        for file, shape in ((images, (len(owners), *first[0][0].shape)), (masks, (len(owners), *size_px))):
             np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
         for canvases in samples:
             for image, mask in canvases:
@@ -145,7 +160,7 @@ def _write(folder: Path, samples: Iterator[list[Canvas]], owners: Int64[ndarray,
 
 def _sweep(home: Path) -> None:
     """Remove what a killed process left half made, a day later."""
-    for left in home.glob("making-*"):
+    for left in home.glob(f"{MAKING}*"):
         try:
             if time.time() - left.stat().st_mtime > ABANDONED_S:
                 shutil.rmtree(left, ignore_errors=True)

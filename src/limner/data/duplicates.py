@@ -13,6 +13,8 @@ from jaxtyping import Float, Float32, Int64, UInt8
 from numpy import ndarray
 from PIL import Image
 
+from limner.data.images import as_colours
+
 THUMBNAIL_PX = 64
 FLAT = 2.0
 """A thumbnail whose standard deviation is lower, in grey levels, shows nothing that could be recognised."""
@@ -40,9 +42,9 @@ class Pair:
     likeness: float
 
 
-def thumbnail(image: UInt8[ndarray, "h w 3"]) -> UInt8[ndarray, "64 64"]:
+def thumbnail(image: UInt8[ndarray, "h w c"]) -> UInt8[ndarray, "64 64"]:
     """What is left of an image to compare it by."""
-    grey = Image.fromarray(image).resize((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.BOX, reducing_gap=2.0).convert("L")
+    grey = Image.fromarray(as_colours(image)).resize((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.BOX, reducing_gap=2.0).convert("L")
     return np.asarray(grey)
 
 

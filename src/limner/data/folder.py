@@ -188,7 +188,9 @@ def _nnunet(root: Path) -> _Found | None:
         files = image_files(images)
         others = [path for path in files if re.search(r"_(?!0000)\d{4}$", path.stem)]
         if others:
-            raise LimnerError(f"{others[0]} holds a further channel of its case. One file for each case is read: join the channels into one RGB image.")
+            raise LimnerError(
+                f"{others[0]} holds a further channel of its case. One file for each case is read: join the channels into one image, such as a TIFF."
+            )
         found.pair(files, image_files(masks), (images, masks), split, channel="_0000")
     if not any(sample.split for sample in found.samples):
         return found

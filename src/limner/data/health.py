@@ -56,6 +56,8 @@ class Facts:
     digest: bytes
     """SHA-256 of the decoded pixels."""
     mask_digest: bytes = b""
+    channels: int = 3
+    """Of the image: 3 for colour and grey, else those of a microscope."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,10 +159,10 @@ def _inspect(sample: Sample) -> tuple[list[Finding], Facts | None]:
         message = f"has {specks} single pixels unlike all around them. Was it drawn by a threshold, or resized by interpolation? Smooth it."
         findings.append(_finding("specks", "warning", sample.mask, message, sample.id))
     digest = hashlib.sha256(str(survey.size_px).encode() + image.tobytes()).digest()
-    return findings, Facts(sample.id, survey.size_px, values, thumbnail(image), digest, hashlib.sha256(mask.values.tobytes()).digest())
+    return findings, Facts(sample.id, survey.size_px, values, thumbnail(image), digest, hashlib.sha256(mask.values.tobytes()).digest(), image.shape[2])
 
 
-def _image_findings(sample: Sample, image: UInt8[ndarray, "h w 3"], survey: Survey) -> Iterator[Finding]:
+def _image_findings(sample: Sample, image: UInt8[ndarray, "h w c"], survey: Survey) -> Iterator[Finding]:
     height, width = survey.size_px
     if min(survey.size_px) < TINY_PX:
         yield _finding("tiny-image", "warning", sample.image, f"is only {width}x{height} px. Is it a thumbnail?", sample.id)
@@ -242,6 +244,11 @@ def _set_findings(facts: Sequence[Facts], samples: dict[str, Sample]) -> Iterato
     if most > MIXED_AREA * least:
         message = f"the images are of very different sizes, from {samples[small].image} to {samples[large].image}. Are thumbnails or overviews among them?"
         yield Finding("mixed-sizes", "warning", "", message, (small, large))
+    commonest, _ = Counter(fact.channels for fact in facts).most_common(1)[0]
+    for fact in facts:
+        if fact.channels != commonest:
+            message = f"has {fact.channels} channels, and most images have {commonest}. Export it with the same, or move it away."
+            yield _finding("channels-differ", "error", samples[fact.id].image, message, fact.id)
     sides: dict[str, dict[str, str]] = defaultdict(dict)
     for sample in samples.values():
         if sample.group and sample.split:

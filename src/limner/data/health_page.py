@@ -19,6 +19,7 @@ from limner.data.parallel import in_order
 from limner.data.pictures import overlay, shrink
 from limner.data.samples import Sample
 from limner.errors import LimnerError
+from limner.files import write_whole
 from limner.labels import VOID, Labels
 
 SHOWN = 6
@@ -40,9 +41,7 @@ def write_health(folder: Path, dataset: Dataset, health: Health) -> Path:
         raise LimnerError(f"{folder} is in use and holds no earlier check. Nothing is overwritten: name another folder with --out.")
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in (("findings.json", json.dumps(record(dataset, health), indent=2) + "\n"), ("index.html", _page(dataset, health))):
-        temporary = folder / f"{name}.part"
-        temporary.write_text(content, encoding="utf-8", errors="replace")  # a file name may be no text at all
-        temporary.replace(folder / name)
+        write_whole(folder / name, content)
     return folder / "index.html"
 
 

@@ -22,6 +22,7 @@ from numpy import ndarray
 from PIL import BmpImagePlugin, Image, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
 from limner.errors import LimnerError
+from limner.files import write_whole
 from limner.labels import Kind
 
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WebP", "DICOM")
@@ -75,11 +76,14 @@ class _Header:
 
 @dataclass(frozen=True, slots=True)
 class _Decoded:
-    """Pixels upright, of any depth, with the colours of a palette; of four channels or two the last is alpha."""
+    """Pixels upright, of any depth, with the colours of a palette; `alpha` says that the last channel is how solid a pixel is."""
 
     pixels: Shaped[ndarray, "h w *c"]
     palette: UInt8[ndarray, "n 3"] | None = None
     window: tuple[float, float] | None = None
+    alpha: bool = False
+    planes: bool = False
+    """Its channels are planes of their own, each with a range of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,23 +96,24 @@ class Survey:
     largest: float
 
 
-def read_image(path: Path, *, page: int = 0, at_least_px: tuple[int, int] | None = None) -> UInt8[ndarray, "h w 3"]:
-    """An image as RGB, 0..255, turned upright by its EXIF orientation; alpha is dropped, deeper pixels are brought to 8 bits.
+def read_image(path: Path, *, page: int = 0, at_least_px: tuple[int, int] | None = None) -> UInt8[ndarray, "h w c"]:
+    """An image, 0..255, turned upright by its EXIF orientation; alpha is dropped, deeper pixels are brought to 8 bits.
 
+    Colour, palette and grey give RGB; a TIFF or DICOM of two channels, or of four and more, as of a microscope, gives as many.
     `page` counts from 0 in a file that holds several images. With `at_least_px` (height, width) a JPEG may be decoded at a
     half, a quarter or an eighth, as long as it is no smaller than that. Raises LimnerError for a file that cannot be decoded whole.
     """
     return survey_image(path, page=page, at_least_px=at_least_px)[0]
 
 
-def survey_image(path: Path, *, page: int = 0, at_least_px: tuple[int, int] | None = None) -> tuple[UInt8[ndarray, "h w 3"], Survey]:
+def survey_image(path: Path, *, page: int = 0, at_least_px: tuple[int, int] | None = None) -> tuple[UInt8[ndarray, "h w c"], Survey]:
     """What `read_image` gives, and what the file is like. Raises LimnerError as it does."""
     with _reading(path) as data:
         header = _header(data, path)
         decoded = _decode(data, header, path, page, at_least_px=at_least_px)
         pixels = decoded.pixels
         survey = Survey(header.size_px, header.orientation, 1 if pixels.dtype == np.bool_ else 8 * pixels.itemsize, float(pixels.max()))
-        return _as_rgb(decoded, path), survey
+        return _as_image(decoded, path), survey
 
 
 def read_mask(path: Path, *, page: int = 0) -> MaskPixels:
@@ -142,13 +147,13 @@ def page_count(path: Path) -> int:
 
 def write_png(path: Path, pixels: UInt8[ndarray, "h w *c"]) -> None:
     """Write a grey or RGB PNG through a temporary file, so that a torn one never bears the name."""
-    temporary = path.with_name(path.name + ".part")
-    Image.fromarray(pixels).save(temporary, format="PNG")
-    temporary.replace(path)
+    content = io.BytesIO()
+    Image.fromarray(pixels).save(content, format="PNG")
+    write_whole(path, content.getvalue())
 
 
 def write_jpeg(path: Path, pixels: UInt8[ndarray, "h w 3"]) -> None:
-    Image.fromarray(pixels).save(path, format="JPEG", quality=92)
+    write_whole(path, encode_jpeg(pixels, 92))
 
 
 def encode_jpeg(pixels: UInt8[ndarray, "h w 3"], quality: int = 85) -> bytes:
@@ -157,10 +162,18 @@ def encode_jpeg(pixels: UInt8[ndarray, "h w 3"], quality: int = 85) -> bytes:
 
 
 def resize(pixels: UInt8[ndarray, "h w *c"], size_px: tuple[int, int]) -> UInt8[ndarray, "h2 w2 *c"]:
-    """Bilinear with antialiasing, over channels together; `size_px` is height and width."""
+    """Bilinear with antialiasing; `size_px` is height and width."""
     if pixels.shape[:2] == size_px:
         return pixels
+    if pixels.ndim == 3 and pixels.shape[2] != 3:  # Pillow would take a fourth channel for alpha
+        return np.stack([resize(pixels[..., channel], size_px) for channel in range(pixels.shape[2])], axis=2)
     return np.asarray(Image.fromarray(pixels).resize(size_px[::-1], Image.Resampling.BILINEAR, reducing_gap=3.0))
+
+
+def as_colours(pixels: UInt8[ndarray, "h w c"]) -> UInt8[ndarray, "h w 3"]:
+    """An image of any number of channels as a person looks at it: the first three as red, green and blue."""
+    missing = max(0, 3 - pixels.shape[2])
+    return np.ascontiguousarray(pixels[..., :3] if not missing else np.pad(pixels, ((0, 0), (0, 0), (0, missing))))
 
 
 @contextmanager
@@ -235,7 +248,7 @@ def _decode(data: bytes, header: _Header, path: Path, page: int, *, at_least_px:
         if data[24] == 16 and data[25] in {2, 4, 6}:  # Pillow would cut these to 8 bits
             import imagecodecs
 
-            return _Decoded(_upright(imagecodecs.png_decode(data), header.orientation))
+            return _Decoded(_upright(imagecodecs.png_decode(data), header.orientation), alpha=data[25] in {4, 6})
     if header.format == "WebP" and struct.unpack("<I", data[4:8])[0] + 8 > len(data):
         raise ValueError(f"the file ends after {len(data)} bytes")
     plugin: Any = {"PNG": PngImagePlugin.PngImageFile, "BMP": BmpImagePlugin.BmpImageFile, "WebP": WebPImagePlugin.WebPImageFile}[header.format]
@@ -297,7 +310,7 @@ def _from_pillow(image: Image.Image, header: _Header, path: Path) -> _Decoded:
         palette[: len(colours) // 3] = np.array(colours, np.uint8).reshape(-1, 3)
     if image.mode == "PA":
         image, palette = image.convert("RGBA"), None
-    return _Decoded(_upright(np.asarray(image), header.orientation), palette)
+    return _Decoded(_upright(np.asarray(image), header.orientation), palette, alpha=image.mode in {"LA", "RGBA"})
 
 
 def _exif_orientation(image: Image.Image) -> int:
@@ -324,11 +337,12 @@ def _tiff_header(data: bytes, path: Path) -> _Header:
     with _tiff(data) as file:
         pages = _tiff_pages(file, path)
         orientation = pages[0].tags.valueof(ORIENTATION, 1)
-        return _Header("TIFF", pages[0].imagelength, pages[0].imagewidth, orientation if orientation in range(1, 9) else 1, len(pages))
+        images = len(pages) // _tiff_channels(file, len(pages))
+        return _Header("TIFF", pages[0].imagelength, pages[0].imagewidth, orientation if orientation in range(1, 9) else 1, images)
 
 
 def _tiff_pages(file: Any, path: Path) -> list[Any]:
-    """The images of a TIFF, without smaller copies of them. Raises LimnerError where they differ in size, or one holds a volume."""
+    """The pages of a TIFF, without smaller copies of them. Raises LimnerError where they differ in size, or one holds a volume."""
     pages = [page for page in file.pages if not page.subfiletype & 1] or [file.pages.first]
     sizes = {(page.imagelength, page.imagewidth) for page in pages}
     if len(sizes) > 1:
@@ -338,31 +352,51 @@ def _tiff_pages(file: Any, path: Path) -> list[Any]:
     return pages
 
 
+def _tiff_channels(file: Any, pages: int) -> int:
+    """How many pages are the channels of one image, as ImageJ and OME write those of a microscope; 1 where the file says nothing of the kind."""
+    series = file.series[0]
+    within = series.axes.endswith("CYX") and math.prod(series.shape[:-2]) == pages
+    return int(series.shape[-3]) if within else 1
+
+
 def _decode_tiff(data: bytes, path: Path, page: int, as_stored: bool) -> _Decoded:
     with _tiff(data) as file:
-        directory = _tiff_pages(file, path)[page]
-        for offset, count in zip(directory.dataoffsets, directory.databytecounts, strict=True):
-            if count == 0 or offset + count > len(data):
-                raise ValueError("the file ends before its pixels do")
-        photometric = directory.photometric.name
-        pixels = directory.asarray()
-        if photometric == "YCBCR" and directory.compression.name not in {"JPEG", "OJPEG"}:
-            pixels = np.asarray(Image.fromarray(pixels, mode="YCbCr").convert("RGB"))
-        if directory.planarconfig == 2 and pixels.ndim == 3:
-            pixels = np.moveaxis(pixels, 0, -1)
-        if photometric == "MINISWHITE" and not as_stored:
-            pixels = ~pixels if pixels.dtype == np.bool_ else np.iinfo(pixels.dtype).max - pixels
-        if photometric == "SEPARATED":
-            pixels = np.asarray(Image.fromarray(_unsigned_8(pixels[..., :4], path), mode="CMYK").convert("RGB"))
-        elif photometric not in {"MINISBLACK", "MINISWHITE", "RGB", "YCBCR", "PALETTE"}:
-            raise LimnerError(f"{path} has colours of the kind {photometric}. Grey, RGB, palette and CMYK are read: export it as RGB.")
-        if pixels.ndim == 3 and pixels.shape[2] in {2, 4} and not directory.extrasamples:
-            raise LimnerError(f"{path} has {pixels.shape[2]} channels without alpha. Grey and RGB images are read: export the channels to use.")
+        pages = _tiff_pages(file, path)
+        channels = _tiff_channels(file, len(pages))
+        directory = pages[page * channels]
+        decoded = [_tiff_page(one, data, path, as_stored) for one in pages[page * channels : (page + 1) * channels]]
+        pixels = decoded[0] if channels == 1 else np.stack(decoded, axis=2)
         palette = None
-        if photometric == "PALETTE":
+        if directory.photometric.name == "PALETTE":
             palette = (np.asarray(directory.colormap).T >> 8).astype(np.uint8)
+        extra = [int(kind) for kind in directory.extrasamples]
+        alpha = bool(extra) and directory.photometric.name != "SEPARATED" and (extra[-1] in {1, 2} or _is_one_value(pixels[..., -1]))
         orientation = directory.tags.valueof(ORIENTATION, 1)
-        return _Decoded(_upright(pixels, orientation if orientation in range(1, 9) else 1), palette)
+        return _Decoded(_upright(pixels, orientation if orientation in range(1, 9) else 1), palette, alpha=alpha, planes=channels > 1)
+
+
+def _is_one_value(channel: Shaped[ndarray, "h w"]) -> bool:
+    """Whether a channel of which nothing is said is that of an image that is solid everywhere."""
+    return bool((channel == channel[0, 0]).all()) and channel.dtype.kind == "u" and int(channel[0, 0]) == np.iinfo(channel.dtype).max
+
+
+def _tiff_page(directory: Any, data: bytes, path: Path, as_stored: bool) -> Shaped[ndarray, "h w *c"]:
+    for offset, count in zip(directory.dataoffsets, directory.databytecounts, strict=True):
+        if count == 0 or offset + count > len(data):
+            raise ValueError("the file ends before its pixels do")
+    photometric = directory.photometric.name
+    pixels: ndarray = directory.asarray()
+    if photometric == "YCBCR" and directory.compression.name not in {"JPEG", "OJPEG"}:
+        pixels = np.asarray(Image.fromarray(pixels, mode="YCbCr").convert("RGB"))
+    if directory.planarconfig == 2 and pixels.ndim == 3:
+        pixels = np.moveaxis(pixels, 0, -1)
+    if photometric == "MINISWHITE" and not as_stored:
+        pixels = ~pixels if pixels.dtype == np.bool_ else np.iinfo(pixels.dtype).max - pixels
+    if photometric == "SEPARATED":
+        return np.asarray(Image.fromarray(_unsigned_8(pixels[..., :4], path), mode="CMYK").convert("RGB"))
+    if photometric not in {"MINISBLACK", "MINISWHITE", "RGB", "YCBCR", "PALETTE"}:
+        raise LimnerError(f"{path} has colours of the kind {photometric}. Grey, RGB, palette and CMYK are read: export it as RGB.")
+    return pixels
 
 
 def _unsigned_8(pixels: Pixels, path: Path) -> UInt8[ndarray, "h w c"]:
@@ -415,27 +449,31 @@ def _decode_dicom(data: bytes, path: Path, page: int, as_stored: bool) -> _Decod
     return _Decoded(pixels, None, window)
 
 
-def _as_rgb(decoded: _Decoded, path: Path) -> UInt8[ndarray, "h w 3"]:
+def _as_image(decoded: _Decoded, path: Path) -> UInt8[ndarray, "h w c"]:
     pixels = decoded.pixels
     if decoded.palette is not None:
         return decoded.palette[pixels]
-    if pixels.ndim == 3 and pixels.shape[2] in {2, 4}:
+    if decoded.alpha:
         pixels = pixels[..., :-1]
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[..., 0]
-    if pixels.ndim == 3 and pixels.shape[2] != 3:
-        raise LimnerError(f"{path} has {pixels.shape[2]} channels. Grey and RGB images are read, with or without alpha: export the channels to use.")
     shallow = pixels.astype(np.uint8) * np.uint8(255) if pixels.dtype == np.bool_ else pixels
-    if shallow.dtype != np.uint8:
+    if shallow.dtype != np.uint8 and (shallow.ndim == 2 or (shallow.shape[2] == 3 and not decoded.planes)):
         shallow = _to_8_bits(shallow, path, decoded.window)
+    elif shallow.dtype != np.uint8:  # each channel of a microscope has a range of its own
+        shallow = np.stack([_to_8_bits(shallow[..., channel], path, decoded.window) for channel in range(shallow.shape[2])], axis=2)
     return np.ascontiguousarray(shallow if shallow.ndim == 3 else np.repeat(shallow[..., None], 3, axis=2))
 
 
 def _as_mask(decoded: _Decoded, path: Path, *, lossy: bool) -> MaskPixels:
     pixels = decoded.pixels
+    if decoded.planes:
+        raise LimnerError(
+            f"{path} holds {pixels.shape[2]} planes that it calls channels. A mask has one: export one value for each class, or a stack with the axes ZYX."
+        )
     if decoded.palette is not None:
         return MaskPixels(pixels, "palette", tuple(int(colour) for colour in decoded.palette.astype(np.uint32) @ _CHANNELS))
-    if pixels.ndim == 3 and pixels.shape[2] in {2, 4}:
+    if decoded.alpha:
         pixels = _without_alpha(pixels, path)
     if pixels.ndim == 3 and (pixels == pixels[..., :1]).all():
         pixels = pixels[..., 0]

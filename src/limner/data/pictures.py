@@ -7,6 +7,7 @@ from jaxtyping import Bool, UInt8
 from numpy import ndarray
 from PIL import Image
 
+from limner.data.images import as_colours
 from limner.labels import Labels
 
 CELL_PX = 224
@@ -36,11 +37,11 @@ def contact_sheet(pictures: Sequence[UInt8[ndarray, "h w 3"]]) -> UInt8[ndarray,
     return np.asarray(sheet)
 
 
-def shrink(image: UInt8[ndarray, "h w 3"], class_index: UInt8[ndarray, "h3 w3"]) -> tuple[UInt8[ndarray, "h2 w2 3"], UInt8[ndarray, "h2 w2"]]:
-    """Image and mask at the size of a cell, so that outlines stay one pixel wide in the sheet; a JPEG may have been read at a reduced scale."""
+def shrink(image: UInt8[ndarray, "h w c"], class_index: UInt8[ndarray, "h3 w3"]) -> tuple[UInt8[ndarray, "h2 w2 3"], UInt8[ndarray, "h2 w2"]]:
+    """Image, as colours, and mask at the size of a cell, so that outlines stay one pixel wide in the sheet; a JPEG may have been read at a reduced scale."""
     factor = (CELL_PX - 4) / max(image.shape[:2])
     size = max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor))
-    small = Image.fromarray(image).resize(size, Image.Resampling.BOX if factor < 1 else Image.Resampling.BILINEAR)
+    small = Image.fromarray(as_colours(image)).resize(size, Image.Resampling.BOX if factor < 1 else Image.Resampling.BILINEAR)
     return np.asarray(small), np.asarray(Image.fromarray(class_index).resize(size, Image.Resampling.NEAREST))
 
 

@@ -15,10 +15,11 @@ from numpy import ndarray
 from PIL import Image
 
 from limner.data.images import resize
+from limner.errors import LimnerError
 from limner.labels import VOID
 from limner.recipe import Geometry
 
-VERSION = 3
+VERSION = 4
 OVERLAP = 4
 """In use, neighbouring tiles share at least this fraction (one in so many) of their side, and fade into each other."""
 
@@ -62,7 +63,7 @@ def views(image_px: tuple[int, int], size_px: tuple[int, int], geometry: Geometr
 class Preprocessing:
     """How pixels become the network's input: laid onto canvases of `size_px` (height, width), then standardised by channel.
 
-    `mean` and `std` are in units of the range 0..1, for red, green and blue, or one of each where the network sees the mean of the three. They
+    `mean` and `std` are in units of the range 0..1, for each channel, or one of each where the network sees the mean of the channels. They
     are from the training images alone, or those that a pretrained encoder expects.
     """
 
@@ -71,19 +72,22 @@ class Preprocessing:
     std: tuple[float, ...]
     geometry: Geometry = "resize"
 
-    def views(self, image: UInt8[ndarray, "h w 3"]) -> list[View]:
+    def views(self, image: UInt8[ndarray, "h w c"]) -> list[View]:
         """The views through which the network sees an image in use."""
         return views((image.shape[0], image.shape[1]), self.size_px, self.geometry, overlap=True)
 
-    def array(self, image: UInt8[ndarray, "h w 3"], view: View) -> Float32[ndarray, "c h2 w2"]:
-        """The network's input of one view."""
-        pixels = lay(image, view, self.size_px).astype(np.float32) / 255  # (h2, w2, 3)
-        if len(self.mean) == 1:
+    def array(self, image: UInt8[ndarray, "h w c"], view: View) -> Float32[ndarray, "c2 h2 w2"]:
+        """The network's input of one view. Raises LimnerError for an image of other channels than those of the training."""
+        channels = len(self.mean)
+        if channels not in {1, image.shape[2]}:
+            raise LimnerError(f"the image has {image.shape[2]} channels, and this model was trained on {channels}. Give images as those of its training.")
+        pixels = lay(image, view, self.size_px).astype(np.float32) / 255  # (h2, w2, c)
+        if channels == 1:
             pixels = pixels.mean(2, keepdims=True)
         return np.ascontiguousarray(((pixels - np.array(self.mean, np.float32)) / np.array(self.std, np.float32)).transpose(2, 0, 1))
 
 
-def lay(image: UInt8[ndarray, "h w 3"], view: View, size_px: tuple[int, int]) -> UInt8[ndarray, "h2 w2 3"]:
+def lay(image: UInt8[ndarray, "h w c"], view: View, size_px: tuple[int, int]) -> UInt8[ndarray, "h2 w2 c"]:
     """A view of an image as a canvas; what the view does not fill repeats its edge."""
     part = resize(image if view.source is None else view.source.of(image), (view.target.height, view.target.width))
     return np.pad(part, (*_margins(view.target, size_px), (0, 0)), mode="edge") if part.shape[:2] != size_px else part
@@ -121,12 +125,12 @@ def join(canvases: Iterable[Float32[ndarray, "k h w"]], seen: Sequence[View], im
     return total / weights
 
 
-def measure(images_uint8: UInt8[ndarray, "n h w 3"], channels: int = 3) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation in units of 0..1, of each of three channels or of their mean, from at most 2,000 images spread over the set."""
+def measure(images_uint8: UInt8[ndarray, "n h w c"], channels: int = 3) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation in units of 0..1, of each channel or (`channels` 1) of their mean, from at most 2,000 images spread over the set."""
     sums, squares, count = np.zeros(channels), np.zeros(channels), 0
     for image in images_uint8[:: max(1, len(images_uint8) // 2000)]:
-        pixels = image.reshape(-1, 3).astype(np.float64) / 255
-        pixels = pixels if channels == 3 else pixels.mean(1, keepdims=True)
+        pixels = image.reshape(-1, image.shape[2]).astype(np.float64) / 255
+        pixels = pixels if channels > 1 else pixels.mean(1, keepdims=True)
         sums += pixels.sum(0)
         squares += (pixels**2).sum(0)
         count += len(pixels)

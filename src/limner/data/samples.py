@@ -61,8 +61,8 @@ class Sample:
     group: str | None = None
     page: int = 0
 
-    def read_image(self, at_least_px: tuple[int, int] | None = None) -> UInt8[ndarray, "h w 3"]:
-        """RGB, 0..255. Raises LimnerError as `images.read_image` does."""
+    def read_image(self, at_least_px: tuple[int, int] | None = None) -> UInt8[ndarray, "h w c"]:
+        """RGB or as many channels as the file has, 0..255. Raises LimnerError as `images.read_image` does."""
         return read_image(self.image, page=self.page, at_least_px=at_least_px)
 
     def read_mask(self) -> MaskPixels:

@@ -41,8 +41,8 @@ class Predictor:
         """A predictor that runs a bundle's network in torch."""
         return cls(TorchEngine(bundle, device), bundle.preprocessing, bundle.labels, bundle.threshold)
 
-    def predict(self, image: UInt8[ndarray, "h w 3"]) -> Prediction:
-        """Segment one RGB image, 0..255."""
+    def predict(self, image: UInt8[ndarray, "h w c"]) -> Prediction:
+        """Segment one image, 0..255: RGB, or of the channels that the model was trained on. Raises LimnerError where they differ."""
         seen = self._preprocessing.views(image)
         canvases = (to_probabilities(self._engine(self._preprocessing.array(image, view)[None])[0]) for view in seen)
         probabilities = join(canvases, seen, (image.shape[0], image.shape[1]))

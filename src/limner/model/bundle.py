@@ -5,7 +5,6 @@ The file is safetensors. safetensors does not notice a flipped bit, so a SHA-256
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from torch import Tensor
 
 from limner.data.preprocess import Preprocessing
 from limner.errors import LimnerError
+from limner.files import write_whole
 from limner.labels import Labels
 from limner.model.presets import build
 from limner.model.unet import UNet
@@ -78,7 +78,7 @@ class Bundle:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
-    """Write tensors and a JSON description: temporary file, fsync, rename, fsync of the folder.
+    """Write tensors and a JSON description, so that they survive a loss of power.
 
     Raises LimnerError where the disk does not take it; what stood at `path` is then untouched.
     """
@@ -86,19 +86,10 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str,
     text = json.dumps(about, sort_keys=True)
     # one key, since safetensors writes several in an order that changes from call to call
     content = save(contiguous, {"limner": json.dumps([_digest(contiguous, text), text])})
-    temporary = path.with_name(path.name + ".part")
     try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        os.fsync(folder)
-        os.close(folder)
+        write_whole(path, content, lasting=True)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise LimnerError(f"{path} could not be written ({error.strerror}); {len(content) / 1e6:.1f} MB are needed. Free some space and go on.") from error
+        raise LimnerError(f"{path} could not be written ({error.strerror}); {len(content) / 1e6:.3g} MB are needed. Free some space and go on.") from error
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -14,7 +14,18 @@ from PIL import Image
 from limner.cli import app
 from limner.data.images import read_mask
 
-TINY = ["--set", "data.size_px=[16,16]", "--set", "model.widths=[2,4,8]", "--set", "train.epochs=2", "--set", "train.batch_size=4"]
+TINY = [
+    "--set",
+    "data.size_px=[16,16]",
+    "--set",
+    "model.widths=[2,4,8]",
+    "--set",
+    "train.epochs=2",
+    "--set",
+    "train.batch_size=4",
+    "--set",
+    "train.compile=false",
+]
 ROOT = Path(__file__).parent.parent
 
 
@@ -113,7 +124,7 @@ def test_an_interrupted_run_says_how_it_goes_on_and_does(lesions: Path, tmp_path
         time.sleep(0.05)
     process.send_signal(number)
     out, err = process.communicate(timeout=20)
-    assert process.returncode == 130, err
+    assert process.returncode == (130 if number == signal.SIGINT else 0), err
     assert "Traceback" not in err
     assert "limner train --resume run" in out
     recipe = tmp_path / "run" / "recipe.toml"
@@ -126,7 +137,7 @@ def test_an_interrupted_run_says_how_it_goes_on_and_does(lesions: Path, tmp_path
     resumed.send_signal(signal.SIGINT)
     assert "Stopped; everything is saved" in resumed.communicate(timeout=20)[0]
     lines = [json.loads(line) for line in (tmp_path / "run" / "events.jsonl").read_text().splitlines()]
-    epochs = [line["epoch"] for line in lines]
+    epochs = [line["epoch"] for line in lines if line["event"] == "validation"]
     assert epochs == list(range(1, len(epochs) + 1))
 
 

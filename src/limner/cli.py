@@ -5,6 +5,7 @@ import io
 import json
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -99,26 +100,72 @@ def train(
     encoder: Annotated[str | None, typer.Option(help="a pretrained encoder by timm's name, such as resnet34 or tf_efficientnet_lite0")] = None,
     recipe: Annotated[Path | None, typer.Option(help="a recipe TOML, such as the recipe.toml of a run")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="override one key, such as train.epochs=40; may be repeated")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="train so many times, each with the next seed, and print mean and standard deviation")] = 1,
     out: Annotated[Path | None, typer.Option(help="the new run folder; runs/NAME by default")] = None,
     resume: Annotated[Path | None, typer.Option(help="go on with this run, from where it was stopped")] = None,
 ) -> None:
-    """Train a model: check, split, plan from the data and the machine, train, keep the best."""
-    with _friendly():
-        from limner.recipe import load_recipe
-        from limner.training import pipeline
-        from limner.training.run import Run
+    """Train a model: check, split, plan from the data and the machine, train, keep the best.
 
-        if resume is not None:
-            if data or minutes or encoder or recipe or settings or out:
-                raise LimnerError("--resume goes on with a run as it was begun. Give it alone, or begin a new run without it.")
-            run = Run.open(resume)
-            events = pipeline.resume(run, _bar)
-        elif data is None:
-            raise LimnerError("there is nothing to train on. Give a folder of images and masks, or --resume with a run.")
-        else:
+    Several GPUs: torchrun --nproc-per-node 4 -m limner train DATA. Ctrl-C and SIGTERM save and stop; --resume goes on, bit for bit.
+    """
+    began = time.monotonic()
+    with _friendly(), _signals() as asked:
+        from limner.recipe import load_recipe
+        from limner.training import distributed, pipeline
+        from limner.training.run import Run, new_folder
+
+        mine = distributed.ranks()
+        with distributed.joined(mine):
+            quiet, bar = (console, _bar) if mine.first else (Console(quiet=True), pipeline.silent)
+            if resume is not None:
+                if data or minutes or encoder or recipe or settings or out or seeds > 1:
+                    raise LimnerError("--resume goes on with a run as it was begun. Give it alone, or begin a new run without it.")
+                run = Run.open(resume)
+                _watch(run, pipeline.resume(run, bar, began=began, stop_asked=asked.stop, mine=mine), quiet, asked)
+                return
+            if data is None:
+                raise LimnerError("there is nothing to train on. Give a folder of images and masks, or --resume with a run.")
             overrides = (settings or []) + ([f"train.minutes={minutes}"] if minutes is not None else []) + ([f"model.encoder={encoder}"] if encoder else [])
-            run, events = pipeline.start(data, load_recipe(recipe, overrides), out, _print_plan, _bar)
-        _watch(run, events)
+            given = load_recipe(recipe, overrides)
+            base = (out or new_folder(Path("runs"), data)) if seeds > 1 else out
+            seed_folders = (
+                [base.with_name(f"{base.name}-seed{seed}") for seed in range(given.train.seed, given.train.seed + seeds)] if base and seeds > 1 else []
+            )
+            if taken := [str(folder) for folder in seed_folders if folder.exists()]:
+                raise LimnerError(f"{taken[0]} is there already. Nothing is overwritten: name another folder with --out.")
+            scores = []
+            for seed in range(given.train.seed, given.train.seed + seeds):
+                folder = base.with_name(f"{base.name}-seed{seed}") if base is not None and seeds > 1 else base
+                chosen = given.replace({"train.seed": seed}) if seeds > 1 else given
+                run, events = pipeline.start(data, chosen, folder, _print_plan, bar, began=began, stop_asked=asked.stop, mine=mine)
+                _watch(run, events, quiet, asked)
+                began = time.monotonic()
+                if mine.first:
+                    scores.append((run, float(run.read_json("state.json")["best_mean_dice"])))
+            if seeds > 1 and mine.first:
+                _print_seeds(scores)
+
+
+@app.command()
+def runs(
+    folder: Annotated[Path, typer.Argument(help="where the runs lie")] = Path("runs"),
+    as_json: Annotated[bool, typer.Option("--json", help="print them for a program")] = False,
+) -> None:
+    """List the runs of a folder: what each trained on, how far it is, and its scores."""
+    with _friendly():
+        from limner.training.listing import listed
+
+        found = listed(folder)
+        if as_json:
+            print(json.dumps(found, indent=2))
+            return
+        if not found:
+            console.print(f"There is no run in {escape(str(folder))}. Begin one with: limner train DATA")
+            return
+        table = Table("run", "state", "epoch", "validation Dice", "test Dice", "network", "images/s", "minutes", "begun", box=None, pad_edge=False)
+        for row in found:
+            table.add_row(*(escape("" if value is None else f"{value:.4f}" if "dice" in key else str(value)) for key, value in row.items()))
+        console.print(table)
 
 
 @app.command()
@@ -216,28 +263,67 @@ def _print_scores(scores: "Scores", split: str) -> None:
     console.print("Worst images: " + ", ".join(f"{escape(id)} ({value:.3f})" for id, value in scores.worst(5)))
 
 
-def _watch(run: "Run", events: "Iterator[Event]") -> None:
-    """Draw the run as it goes; Ctrl-C and SIGTERM stop it at the next step, with everything saved."""
-    from limner.training.display import draw
+class _Asked:
+    """Which signal asked for a stop, if any; until training begins there is nothing to save, and the process ends at once."""
 
-    stop = {"asked": False}
+    def __init__(self) -> None:
+        self.signal: int | None = None
+        self.training = False
 
-    def ask(_number: int, _frame: FrameType | None) -> None:
-        stop["asked"] = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    def stop(self) -> bool:
+        return self.signal is not None
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    def receive(self, number: int, _frame: FrameType | None) -> None:
+        if not self.training:
+            if number == signal.SIGTERM:
+                complaints.print("Stopped before training began; nothing is lost.")
+                raise SystemExit(0)
+            raise KeyboardInterrupt
+        self.signal = number
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a second Ctrl-C does not wait
+
+
+@contextmanager
+def _signals() -> Iterator[_Asked]:
+    """Ctrl-C and SIGTERM stop training at the next step, with everything saved."""
+    asked = _Asked()
+    before = {number: signal.signal(number, asked.receive) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        draw(events, console, lambda: stop["asked"])
+        yield asked
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _watch(run: "Run", events: "Iterator[Event]", shown: Console, asked: _Asked) -> None:
+    """Draw the run as it goes. Ends the process where a stop was asked for: with 0 after SIGTERM, as a scheduler expects, with 130 after Ctrl-C."""
+    from limner.training.display import draw
+
+    ended = draw(_begun(events, asked), shown)
+    asked.training = False
     folder = escape(str(run.folder))
-    if stop["asked"]:
-        events.close()  # type: ignore[attr-defined]
-        console.print(f"Stopped; everything is saved. Go on with: limner train --resume {folder}")
-        raise typer.Exit(130)
-    console.print(f"The best model is [bold]{folder}/model.safetensors[/]. Next: limner test {folder}/model.safetensors {escape(str(run.data))}")
+    if ended is not None and not ended.finished:
+        shown.print(f"Stopped; everything is saved. Go on with: limner train --resume {folder}")
+        raise typer.Exit(130 if asked.signal == signal.SIGINT else 0)
+    shown.print(f"The best model is [bold]{folder}/model.safetensors[/]. Next: limner test {folder}/model.safetensors {escape(str(run.data))}")
+
+
+def _begun(events: "Iterator[Event]", asked: _Asked) -> "Iterator[Event]":
+    """The events; from the first one on a signal lets the step end and saves. Before it nothing would be lost, and compiling may take long."""
+    for event in events:
+        asked.training = True
+        yield event
+
+
+def _print_seeds(scores: "list[tuple[Run, float]]") -> None:
+    from statistics import mean, stdev
+
+    table = Table("run", "validation Dice", box=None, pad_edge=False)
+    for run, score in scores:
+        table.add_row(escape(str(run.folder)), f"{score:.4f}")
+    console.print(table)
+    values = [score for _, score in scores]
+    console.print(f"Mean [bold]{mean(values):.4f}[/], standard deviation {stdev(values):.4f} over {len(values)} seeds.")
 
 
 def _bar(stage: str) -> Callable[[Iterable[Any], int], Iterable[Any]]:
@@ -272,7 +358,8 @@ def _friendly() -> Iterator[None]:
             _fail(f"{error.filename} is in the way: a folder is needed where a file is, or the other way round. Name another place.")
         if error.errno in {errno.EACCES, errno.EROFS, errno.EPERM}:
             _fail(f"{error.filename} may not be read or written ({error.strerror}). Choose another folder or mend its permissions.")
-        raise
+        where = f" ({error.filename})" if error.filename else ""
+        _fail(f"the system refused{where}: {error.strerror or error}. What was written before is whole; training goes on with --resume.")
     except RuntimeError as error:
         if type(error).__name__ == "OutOfMemoryError" or "not enough memory" in str(error) or "can't allocate memory" in str(error):
             _fail("there is not enough memory for this batch. Lower train.batch_size or data.size_px with --set.")

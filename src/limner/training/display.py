@@ -1,17 +1,19 @@
 """A run as a person watches it: a live bar on a terminal, plain lines elsewhere."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from limner.training.loop import Event, Step, Stopped, Validation
+from limner.training.loop import Event, Note, Skipped, Step, Stopped, Validating, Validation
 
 
-def draw(events: Iterator[Event], console: Console, stop_asked: Callable[[], bool]) -> None:
-    """Consume events and show them until they end or a stop is asked for."""
+def draw(events: Iterator[Event], console: Console) -> Stopped | None:
+    """Consume events and show them to their end; how training ended."""
     columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[detail]}"), TimeRemainingColumn()
+    ended = None
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
         task = bar.add_task("training", total=1.0, detail="")
         shown, images, loss, rate, since = 0, 0, "", 0.0, time.monotonic()
@@ -23,11 +25,18 @@ def draw(events: Iterator[Event], console: Console, stop_asked: Callable[[], boo
                     loss, rate = f"loss {float(event.loss):.3f}  ", images / (time.monotonic() - since)
                     images, since = 0, time.monotonic()
                 bar.update(task, completed=event.progress, description=f"epoch {event.epoch}", detail=f"{loss}{rate:.0f} images/s")
+            elif isinstance(event, Validating):
+                bar.update(task, detail=f"validating {event.done} of {event.count}")
+                images, since = 0, time.monotonic()
             elif isinstance(event, Validation):
                 lost = "" if event.loss is None else f"  loss {event.loss:.4f}"
                 best = "  [green]best[/]" if event.best else ""
                 console.print(f"epoch {event.epoch:3d}{lost}  validation Dice {event.mean_dice:.4f}{best}")
-            elif isinstance(event, Stopped):
+            elif isinstance(event, Skipped):
+                console.print(f"[yellow]epoch {event.epoch}, step {event.step}: the loss or its gradient was not finite, so the step was skipped[/]")
+            elif isinstance(event, Note):
+                console.print(f"[yellow]note:[/] {escape(event.text)}")
+            else:
+                ended = event
                 console.print(f"Training ended: {event.reason}; {shown:,} images were shown.")
-            if stop_asked():
-                return
+    return ended

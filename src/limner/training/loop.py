@@ -1,32 +1,27 @@
 """fit: the training loop, a generator of events."""
 
-import copy
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int64, UInt8
+from jaxtyping import Float, UInt8
 from numpy import ndarray
-from torch import Tensor, nn
+from torch import Tensor
 
-from limner.data.batches import Batches
+from limner.data.batches import Batches, Pixels
 from limner.data.cache import Standardised
 from limner.data.preprocess import Preprocessing
 from limner.errors import LimnerError
-from limner.inference.predictor import THRESHOLD, to_class_index, to_probabilities
 from limner.labels import Labels
-from limner.losses import LOSSES, class_weights
-from limner.metrics import confusion, dice
-from limner.model.unet import UNet
 from limner.recipe import Recipe, TrainSettings
-from limner.training.optim import learning_rate, optimiser
+from limner.training.distributed import ALONE, Ranks
+from limner.training.optim import learning_rate
+from limner.training.step import Flags, State, Stepper, loss_of, seed_dropout, standardiser
+from limner.training.validation import validate
 
-THRESHOLDS = np.arange(2, 39, dtype=np.float32) / 40
-"""Of the probability, for a binary set: from 0.05 to 0.95, 0.5 among them."""
+MAX_SKIPPED = 5
+"""Steps in a row that are not finite, after which training stops."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,237 +38,217 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Validating:
+    """So many of the validation canvases are done."""
+
+    done: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Validation:
-    """An epoch has ended and the averaged weights were scored at the working size."""
+    """The averaged weights were scored at the working size; `loss` is the mean since the last time, `drawn` the masks of the watched canvases by row."""
 
     epoch: int
     loss: float | None
     mean_dice: float
     best: bool
     seconds: float
+    drawn: dict[int, UInt8[ndarray, "h w"]]
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """The loss or gradient of a step was not finite, so it was not taken; the ids of its samples."""
+
+    epoch: int
+    step: int
+    ids: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something that a person should know, and that training goes on with."""
+
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """Training has ended by itself, and why."""
+    """Training has ended, and why; `finished` says that nothing is left to do."""
 
     reason: str
+    finished: bool = True
 
 
-Event = Step | Validation | Stopped
+Event = Step | Validating | Validation | Skipped | Note | Stopped
 
 
-@dataclass(slots=True)
-class State:
-    """All that changes while training; what a checkpoint holds."""
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What training looks at besides data and state: the time that is left (None is no limit), whether a stop is asked for, the other processes."""
 
-    network: UNet
-    average: UNet
-    optimiser: torch.optim.Optimizer
-    epoch: int = 0
-    step: int = 0
-    progress: float = 0.0
-    updates: int = 0
-    best_dice: float = -1.0
-    best_epoch: int = 0
-    best_threshold: float = 0.5
-    best_weights: dict[str, Tensor] = field(default_factory=dict)
-
-
-def begin(network: UNet, settings: TrainSettings) -> State:
-    """The state before the first step, on the device, channels last."""
-    network.to(settings.device).to(memory_format=torch.channels_last)
-    return State(network, copy.deepcopy(network).requires_grad_(False), optimiser(network, settings))
+    seconds_left: Callable[[], float] | None = None
+    stop_asked: Callable[[], bool] = lambda: False
+    ranks: Ranks = ALONE
 
 
 def fit(
-    state: State,
-    batches: Batches,
-    validation: Standardised,
-    preprocessing: Preprocessing,
-    labels: Labels,
-    recipe: Recipe,
-    seconds_left: Callable[[], float] | None = None,
+    state: State, batches: Batches, validation: Standardised, preprocessing: Preprocessing, labels: Labels, recipe: Recipe, outside: Outside
 ) -> Iterator[Event]:
-    """Train from `state` on until the schedule ends, patience runs out or time is up; the caller may stop between events.
+    """Train from `state` on until the schedule ends, patience runs out, time is up, or a stop is asked for.
 
-    `seconds_left` tells how much of the time budget remains; the schedule then follows the clock instead of the epochs.
+    With a time budget the schedule follows the clock instead of the epochs. Between events the state is whole, and can be saved.
+    Raises LimnerError where several steps in a row are not finite, or the device's memory does not hold a single image.
     """
     settings = recipe.train
-    standardise = _standardiser(preprocessing, settings.device)
-    loss = _loss(settings, batches, labels)
-    clock = None if seconds_left is None else _Clock(seconds_left, state.progress)
+    standardise = standardiser(preprocessing, settings.device)
+    stepper = Stepper(state, loss_of(settings, batches, labels), settings, outside.ranks, compiled=settings.compile)
+    pace = _Pace(state, settings, outside, len(validation) / outside.ranks.count)
+    watch, pixels = _Watch(state, batches), Pixels(validation, batches.device)
     while True:
-        if reason := _finished(state, settings, clock is not None):
+        if reason := _finished(state, settings, pace):
             yield Stopped(reason)
             return
-        losses = []
-        for images, masks in batches.epoch(state.epoch, state.step):
+        losses: list[Tensor] = []
+        for images, masks in batches.epoch(state.epoch, state.step) if state.step < len(batches) and not pace.over else ():
             rate = learning_rate(state.progress, settings)
             seed_dropout(settings.seed, state.epoch, state.step)
-            losses.append(_train_step(state, standardise(images), masks, loss, settings, rate))
+            while True:
+                try:
+                    loss, finite = stepper.take(standardise(images), masks, rate)
+                    break
+                except torch.OutOfMemoryError as error:
+                    yield _smaller(state, len(images), outside.ranks, error)
+                    stepper.prepare()
+            watch.flags.add(finite, (state.epoch, state.step))
+            losses.append(loss)
             state.step += 1
-            state.progress = clock.progress() if clock else (state.epoch + state.step / len(batches)) / settings.epochs
-            yield Step(state.epoch + 1, state.step, len(batches), state.progress, rate, len(images), losses[-1])
-            if clock and state.progress >= 1:
+            stop = pace.after_step(len(batches))
+            yield from watch.look()
+            yield Step(state.epoch + 1, state.step, len(batches), state.progress, rate, len(images), loss)
+            if stop:
+                yield Stopped("a stop was asked for", finished=False)
+                return
+            if pace.over:
                 break
-        state.epoch, state.step = state.epoch + 1, 0
-        validated = _validated(state, validation, standardise, labels, losses, settings)
-        if clock:
-            clock.reserve_seconds = 1.2 * validated.seconds
-        yield validated
+        yield from watch.look(wait=True)
+        state.step = len(batches)  # from here on a resumed run begins with the validation
+        if pace.validates():
+            began = time.perf_counter()
+            scoring = validate(state.average, validation, pixels, standardise, labels, settings, outside.ranks)
+            try:
+                while True:
+                    yield Validating(next(scoring), len(validation))
+                    if pace.stop_asked():
+                        yield Stopped("a stop was asked for", finished=False)
+                        return
+            except StopIteration as finished:
+                scored = finished.value
+            best = scored.mean_dice > state.best_dice
+            if best:
+                state.best_dice, state.best_epoch, state.best_threshold = scored.mean_dice, state.epoch + 1, scored.threshold
+                state.best_weights = {name: value.detach().clone() for name, value in state.average.state_dict().items()}
+            seconds = time.perf_counter() - began
+            finite_losses = torch.stack(losses)[torch.stack(losses).isfinite()] if losses else torch.zeros(0)
+            mean = float(finite_losses.mean()) if len(finite_losses) else None
+            state.epoch, state.step = state.epoch + 1, 0
+            began = time.perf_counter()
+            yield Validation(state.epoch, mean, scored.mean_dice, best, seconds, scored.drawn)
+            pace.validated(seconds, time.perf_counter() - began)
+        else:
+            state.epoch, state.step = state.epoch + 1, 0
 
 
-def _finished(state: State, settings: TrainSettings, by_clock: bool) -> str | None:
+def _finished(state: State, settings: TrainSettings, pace: "_Pace") -> str | None:
     """Why training ends before this epoch, if it does."""
-    if state.step == 0 and (state.progress >= 1 if by_clock else state.epoch >= settings.epochs):
-        return "the time is used" if by_clock else "the schedule is complete"
-    if state.step == 0 and state.epoch - state.best_epoch >= settings.patience:
+    if state.step > 0:
+        return None
+    if pace.over if pace.by_clock else state.epoch >= settings.epochs:
+        return "the time is used" if pace.by_clock else "the schedule is complete"
+    if state.epoch % settings.validate_every == 0 and state.epoch - state.best_epoch >= settings.patience:
         return f"no better validation Dice for {settings.patience} epochs"
     return None
 
 
-class _Clock:
-    """Progress through a schedule that follows a time budget instead of epochs."""
-
-    def __init__(self, seconds_left: Callable[[], float], progress: float) -> None:
-        self._seconds_left, self._reached, self.reserve_seconds = seconds_left, progress, 0.0
-        self._whole = max(seconds_left(), 1e-9) / max(1 - progress, 1e-9)
-
-    def progress(self) -> float:
-        left = max(self._seconds_left() - self.reserve_seconds, 0.0)
-        self._reached = min(max(1 - left / self._whole, self._reached), 1.0)
-        return self._reached
-
-
-def _loss(settings: TrainSettings, batches: Batches, labels: Labels) -> Callable[[Tensor, Tensor], Float[Tensor, ""]]:
-    """The recipe's loss, with the weights of the classes where it asks for them. Raises LimnerError where there are more or fewer than classes."""
-    weights = None
-    if settings.class_weights == "balanced":
-        weights = class_weights(batches.class_pixels(len(labels.names)).tolist())
-    elif settings.class_weights != "none":
-        weights = torch.tensor(settings.class_weights)
-        if len(weights) != len(labels.names):
-            raise LimnerError(f"train.class_weights has {len(weights)} numbers for {len(labels.names)} classes: {', '.join(labels.names)}. Give one for each.")
-    return partial(LOSSES[settings.loss], weights=None if weights is None else weights.to(settings.device), smoothing=settings.label_smoothing)
+def _smaller(state: State, images: int, mine: Ranks, error: torch.OutOfMemoryError) -> Note:
+    """Go through the batch in more parts. Raises LimnerError where it cannot be parted any more, or others work on their parts meanwhile."""
+    if mine.count > 1:
+        raise LimnerError("a device's memory does not hold its part of the batch. Lower train.batch_size with --set, or use more processes.") from error
+    if state.parts >= images:
+        raise LimnerError("the device's memory does not hold a single image of this size. Lower data.size_px or model.widths with --set.") from error
+    state.parts *= 2
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return Note(f"the device's memory does not hold a batch of {images}: it goes through in {state.parts} parts of {-(-images // state.parts)} from here on")
 
 
-def seed_dropout(seed: int, epoch: int, step: int) -> None:
-    """What a step draws on the device depends on its number alone, so that a resumed run draws the same."""
-    torch.manual_seed(int(np.random.SeedSequence([seed, epoch, step, 1]).generate_state(1, np.uint32)[0]))
+class _Watch:
+    """Counts the steps that were not finite, and ends training where there are several in a row."""
+
+    def __init__(self, state: State, batches: Batches) -> None:
+        self.flags, self._state, self._batches = Flags(), state, batches
+
+    def look(self, *, wait: bool = False) -> Iterator[Skipped]:
+        state = self._state
+        for finite, (epoch, step) in self.flags.known(wait=wait):
+            state.skipped_in_a_row = 0 if finite else state.skipped_in_a_row + 1
+            if finite:
+                continue
+            state.skipped += 1
+            skipped = Skipped(epoch + 1, step + 1, self._batches.ids(epoch, step))
+            yield skipped
+            if state.skipped_in_a_row >= MAX_SKIPPED:
+                raise LimnerError(
+                    f"the loss or its gradient was not finite in {MAX_SKIPPED} steps in a row, the last in epoch {skipped.epoch} with the images "
+                    f"{', '.join(skipped.ids[:8])}{' and others' if len(skipped.ids) > 8 else ''}. The best model so far is kept. "
+                    "Lower train.learning_rate, or set train.precision=float32."
+                )
 
 
-def _train_step(
-    state: State,
-    images: Float[Tensor, "b c h w"],
-    masks: UInt8[Tensor, "b h w"],
-    loss_of: Callable[[Tensor, Tensor], Float[Tensor, ""]],
-    settings: TrainSettings,
-    rate: float,
-) -> Float[Tensor, ""]:
-    state.network.train()
-    for group in state.optimiser.param_groups:
-        group["lr"] = rate * group["share"]
-    if state.network.encoder.pretrained:
-        frozen = state.progress < settings.frozen
-        state.network.encoder.requires_grad_(not frozen).train(not frozen)
-    with autocast(settings):
-        drawn = state.network.supervised(images)
-    shares = [2.0**-level for level in range(len(drawn))]  # the coarser, the less
-    loss = torch.stack([share * loss_of(logits.float(), masks) for share, logits in zip(shares, drawn, strict=True)]).sum() / sum(shares)
-    state.optimiser.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    nn.utils.clip_grad_norm_(state.network.parameters(), settings.clip)
-    state.optimiser.step()
-    state.updates += 1
-    _follow(state, settings.average)
-    return loss.detach()
+class _Pace:
+    """How far the schedule is: by epochs, or by a time budget, of which the last validation is part; and when to validate and stop."""
+
+    def __init__(self, state: State, settings: TrainSettings, outside: Outside, canvases: float) -> None:
+        self._state, self._settings, self._outside, self._canvases = state, settings, outside, canvases
+        self.by_clock = outside.seconds_left is not None
+        self.over = self.by_clock and state.progress >= 1
+        self._whole = max(outside.seconds_left(), 1e-9) / max(1 - state.progress, 1e-9) if outside.seconds_left else 0.0
+        self._reserve, self._measured = 0.0, False
+        self._began, self._steps = time.perf_counter(), 0
+
+    def after_step(self, steps: int) -> bool:
+        """Move the state's progress on; whether a stop is asked for."""
+        self._steps += 1
+        if not self._measured:  # a validation canvas takes less than a training canvas, which takes forward and backward
+            each = (time.perf_counter() - self._began) / self._steps / self._settings.batch_size
+            self._reserve = 0.5 * each * self._canvases
+        state, progress = self._state, (self._state.epoch + self._state.step / steps) / self._settings.epochs
+        if self._outside.seconds_left is not None:
+            left = max(self._outside.seconds_left() - self._reserve, 0.0)
+            progress = min(max(1 - left / self._whole, state.progress), 1.0)
+        state.progress, stop = self._outside.ranks.agreed(progress, self._outside.stop_asked())
+        self.over = self.by_clock and state.progress >= 1
+        return stop
+
+    def stop_asked(self) -> bool:
+        """Whether a stop is asked for, of any process."""
+        return self._outside.ranks.agreed(0.0, self._outside.stop_asked())[1]
+
+    def validates(self) -> bool:
+        """Whether the epoch that ended is one after which the network is scored; the last one always is."""
+        last = self.over or (not self.by_clock and self._state.epoch + 1 >= self._settings.epochs)
+        if self._outside.seconds_left is not None and not last:
+            left = self._outside.ranks.agreed(self._outside.seconds_left(), stop=False)[0]
+            if left < 2 * self._reserve:  # the last validation follows so soon that there is no time for two
+                return False
+        return last or (self._state.epoch + 1) % self._settings.validate_every == 0
+
+    def validated(self, seconds: float, saving: float) -> None:
+        """Keep time for the last validation, and for writing down what comes of it."""
+        self._reserve, self._measured = 1.2 * seconds + 1.5 * saving, True
 
 
-def autocast(settings: TrainSettings) -> AbstractContextManager[object]:
-    """bfloat16 arithmetic where the recipe says so."""
-    return torch.autocast(settings.device, torch.bfloat16) if settings.precision == "bfloat16" else nullcontext()
-
-
-@torch.no_grad()
-def _follow(state: State, decay: float) -> None:
-    """Move the averaged weights towards the network's, quickly at first."""
-    weight = 1 - min(decay, (1 + state.updates) / (10 + state.updates)) if decay else 1.0
-    torch._foreach_lerp_(list(state.average.parameters()), list(state.network.parameters()), weight)
-    for mean, value in zip(state.average.buffers(), state.network.buffers(), strict=True):
-        mean.lerp_(value, weight) if mean.is_floating_point() else mean.copy_(value)
-
-
-def _standardiser(preprocessing: Preprocessing, device: str) -> Callable[[Float[Tensor, "b 3 h w"]], Float[Tensor, "b c h w"]]:
-    """RGB in 0..1 as the network sees it: standardised, and grey where the preprocessing has one channel."""
-    mean = torch.tensor(preprocessing.mean, device=device).view(1, -1, 1, 1)
-    std = torch.tensor(preprocessing.std, device=device).view(1, -1, 1, 1)
-    grey = len(preprocessing.mean) == 1
-    return lambda images: (((images.mean(1, keepdim=True) if grey else images) - mean) / std).contiguous(memory_format=torch.channels_last)
-
-
-def _validated(
-    state: State,
-    validation: Standardised,
-    standardise: Callable[[Float[Tensor, "b c h w"]], Float[Tensor, "b c h w"]],
-    labels: Labels,
-    losses: list[Tensor],
-    settings: TrainSettings,
-) -> Validation:
-    began = time.perf_counter()
-    mean_dice, threshold = validate(state.average, validation, standardise, labels, settings)
-    train_loss = float(torch.stack(losses).mean()) if losses else None
-    if train_loss is not None and not np.isfinite(train_loss):
-        raise LimnerError(
-            f"the loss became {train_loss} in epoch {state.epoch}. The best model so far is kept. Lower train.learning_rate, or set train.precision=float32."
-        )
-    best = mean_dice > state.best_dice
-    if best:
-        state.best_dice, state.best_epoch, state.best_threshold = mean_dice, state.epoch, threshold
-        state.best_weights = {name: value.detach().clone() for name, value in state.average.state_dict().items()}
-    return Validation(state.epoch, train_loss, mean_dice, best, time.perf_counter() - began)
-
-
-def validate(
-    network: nn.Module,
-    data: Standardised,
-    standardise: Callable[[Float[Tensor, "b c h w"]], Float[Tensor, "b c h w"]],
-    labels: Labels,
-    settings: TrainSettings,
-) -> tuple[float, float]:
-    """Mean Dice over images on their canvases, of the scored classes that are in the image or its prediction; and the best threshold.
-
-    The Dice is that of the threshold 0.5; for several classes there is no threshold, and 0.5 is given.
-    """
-    network.eval()
-    counts: dict[int, ndarray] = {}
-    for first in range(0, len(data), settings.batch_size):
-        images = torch.tensor(data.images[first : first + settings.batch_size]).to(settings.device).permute(0, 3, 1, 2).float() / 255
-        with torch.no_grad(), autocast(settings):
-            logits = network(standardise(images)).float().cpu().numpy()
-        rows = slice(first, first + settings.batch_size)
-        for one, truth, owner in zip(logits, data.masks[rows], data.owners[rows].tolist(), strict=True):
-            probabilities = to_probabilities(one)
-            found = counts_by_threshold(probabilities[0], np.asarray(truth)) if labels.binary else _counts(probabilities, np.asarray(truth), labels)
-            counts[owner] = counts.get(owner, 0) + found
-    table = np.stack(list(counts.values()))  # (images, thresholds, 3) or (images, classes, 3)
-    if labels.binary:
-        means = dice(table, empty=1.0).mean(0)
-        best = np.flatnonzero(means >= means.max() - 1e-4)
-        nearest = best[np.abs(THRESHOLDS[best] - THRESHOLD).argmin()]
-        return float(means[np.searchsorted(THRESHOLDS, THRESHOLD)]), float(THRESHOLDS[nearest])
-    per_class = dice(table, empty=float("nan"))[:, list(labels.scored)]
-    scored = per_class[~np.isnan(per_class).all(1)]
-    return float(np.nanmean(scored, axis=1).mean()) if len(scored) else 0.0, THRESHOLD
-
-
-def _counts(probabilities: Float32[ndarray, "k h w"], truth: UInt8[ndarray, "h w"], labels: Labels) -> Int64[ndarray, "k 3"]:
-    return confusion(to_class_index(probabilities), truth, len(labels.names))
-
-
-def counts_by_threshold(probability: Float32[ndarray, "h w"], truth: UInt8[ndarray, "h w"]) -> Int64[ndarray, "t 3"]:
-    """True positives, false positives and false negatives of the foreground at each of `THRESHOLDS`, in one pass over the pixels."""
-    passed = np.searchsorted(THRESHOLDS, probability, side="right")  # how many thresholds each pixel reaches
-    marked, other = (np.bincount(passed[truth == value], minlength=len(THRESHOLDS) + 1) for value in (1, 0))
-    hit, false = (counts[::-1].cumsum()[::-1][1:] for counts in (marked, other))
-    return np.stack([hit, false, marked.sum() - hit], axis=1)
+def without_pictures(event: Validation) -> Validation:
+    """The event without what is drawn, as a log keeps it."""
+    return replace(event, drawn={})

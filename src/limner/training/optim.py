@@ -21,7 +21,7 @@ def optimiser(network: UNet, settings: TrainSettings) -> torch.optim.Optimizer:
         groups.append({"params": [p for p in ordered if p.ndim > 1], "weight_decay": decay, "share": share})
         groups.append({"params": [p for p in ordered if p.ndim <= 1], "weight_decay": 0.0, "share": share})
     kind = torch.optim.AdamW if settings.optimiser == "adamw" else torch.optim.Adam
-    return kind([group for group in groups if group["params"]], lr=settings.learning_rate, fused=settings.device != "mps")
+    return kind([group for group in groups if group["params"]], lr=settings.learning_rate, fused=True)
 
 
 def learning_rate(progress: float, settings: TrainSettings) -> float:

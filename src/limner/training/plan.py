@@ -2,22 +2,27 @@
 
 import bisect
 import math
+import os
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from limner.data.health import Facts
 from limner.data.preprocess import views
+from limner.errors import LimnerError
 from limner.labels import Labels
 from limner.losses import LOSSES
 from limner.model.encoders import at_hand
 from limner.model.presets import ENCODER_DEFAULTS, PRESETS, build
 from limner.recipe import Geometry, Recipe
-from limner.training.loop import autocast, begin
+from limner.training.distributed import ALONE
+from limner.training.machine import best_device, best_precision, require_device
+from limner.training.step import Stepper, begin
+from limner.training.trackers import at_hand as tracker_at_hand
 
 CPU_PIXELS, GPU_PIXELS = 24_000 * 96**2, 120_000 * 256**2
 """Pixels shown to the network in all, where no time is given: about 12 minutes on two cores."""
@@ -25,6 +30,11 @@ LEAST_IMAGES = 16_000
 """Canvases shown in all, at least: shown fewer, a small size beats a large one (isic2018 in 12 minutes: 96 px 0.881 mean Dice, 128 px 0.848)."""
 MULTICLASS_FACTOR = 2
 """Several classes, thin or far away, are given more time than one lesion."""
+COMPILE_S, COMPILE_SHARE = 1.0, 0.05
+"""About what compiling takes for each convolution; and of the time in all, what a look at whether it pays may take."""
+VALIDATION_COST, VALIDATION_SHARE = 1 / 3, 0.1
+"""Of the time of a training canvas, what a validation canvas takes (no backward pass); and of the time in all, what validation may take."""
+UNENDING = 1_000_000
 ENCODER = "tf_efficientnet_lite0"
 PASSING = 0.99
 """A size that cuts every network off below this Dice is too small."""
@@ -48,8 +58,12 @@ class Plan:
     reasons: dict[str, str]
 
 
-def plan(recipe: Recipe, facts: Sequence[Facts], labels: Labels, ceiling: Ceiling) -> Plan:
-    """Choose what the recipe leaves open, from the facts of the training samples. What the user set is kept, and the reason says so."""
+def plan(recipe: Recipe, facts: Sequence[Facts], labels: Labels, ceiling: Ceiling, *, validated: float = 0.0, processes: int = 1) -> Plan:
+    """Choose what the recipe leaves open, from the facts of the training samples. What the user set is kept, and the reason says so.
+
+    `validated` is how many samples are validated on for each that is trained on; `processes` share each batch.
+    Raises LimnerError where that contradicts the data.
+    """
     chosen = recipe.chosen()
     reasons = dict.fromkeys(chosen, "set by you")
 
@@ -59,17 +73,31 @@ def plan(recipe: Recipe, facts: Sequence[Facts], labels: Labels, ceiling: Ceilin
             recipe = recipe.replace({key: value})
             reasons[key] = reason
 
-    device, why = _device()
+    (held,) = {fact.channels for fact in facts}
+    if held != 3:
+        choose("data.channels", held, "the images have so many")
+    if recipe.data.channels not in {1, held}:
+        raise LimnerError(f"data.channels is {recipe.data.channels}, and the images have {held}. Leave the key out, or set it to 1 for their mean.")
+    device, why = best_device()
     choose("train.device", device, why)
-    precision, why = _precision(recipe.train.device)
+    require_device(recipe.train.device)
+    precision, why = best_precision(recipe.train.device)
     choose("train.precision", precision, why)
     on_cpu = recipe.train.device == "cpu"
     count = len(facts)
-    choose("train.batch_size", min(16, max(2, count // 4)), f"{count} training images" + (", and a processor gains nothing from more" if on_cpu else ""))
+    batch = max(processes, min(16, max(2, count // 4)) // processes * processes)
+    shared = f", in parts for {processes} processes" if processes > 1 else ", and a processor gains nothing from more" if on_cpu else ""
+    choose("train.batch_size", batch, f"{count} training images{shared}")
+    if recipe.train.batch_size % processes:
+        raise LimnerError(f"train.batch_size is {recipe.train.batch_size}, which {processes} processes cannot share. Make it a multiple of {processes}.")
+    if "train.trackers" not in chosen and tracker_at_hand("tensorboard"):
+        choose("train.trackers", ("tensorboard",), "it is installed: tensorboard --logdir runs shows the runs")
     if not any(key.startswith("model.") for key in chosen) and at_hand(ENCODER):
         choose(
             "model.encoder", ENCODER, "pretrained, and its weights are here; on photographs it beats networks from scratch in the same time (docs/family.md)"
         )
+    if not any(key.startswith("model.") for key in reasons):
+        choose("model.preset", "limner", "of the networks from scratch the best for the time, where no pretrained encoder is here (docs/family.md)")
     for key, value in (ENCODER_DEFAULTS if recipe.model.encoder else PRESETS[recipe.model.preset]).items():
         choose(f"model.{key}", value, f"with the encoder {recipe.model.encoder}" if recipe.model.encoder else f"the preset {recipe.model.preset}")
     own = not recipe.model.encoder and not any(key in chosen for key in ("model.preset", "model.widths"))
@@ -94,7 +122,12 @@ def plan(recipe: Recipe, facts: Sequence[Facts], labels: Labels, ceiling: Ceilin
         epochs = min(max(math.ceil(shown / canvases), 20), 300)
         what = f"{count} images" if canvases == count else f"{canvases} tiles of {count} images"
         choose("train.epochs", epochs, f"{what}, shown about {epochs * canvases:,} times in all")
-    choose("train.patience", max(10, recipe.train.epochs // 2), "half of the schedule, so that the decay is seldom cut")
+    every = max(1, math.ceil(validated * VALIDATION_COST / VALIDATION_SHARE))
+    choose("train.validate_every", every, f"validation takes less than {VALIDATION_SHARE:.0%} of the time" if every > 1 else "after each epoch")
+    if recipe.train.minutes is not None:
+        choose("train.patience", UNENDING, "the time that is given is used")
+    else:
+        choose("train.patience", max(10, recipe.train.epochs // 2), "half of the schedule, so that the decay is seldom cut")
     if not labels.binary:
         choose("train.class_weights", "balanced", "several classes: the rare and the thin count too")
         choose("augment.rotate_degrees", 15.0, "several classes: up and down may matter")
@@ -177,57 +210,61 @@ def _scaled(recipe: Recipe, factor: float) -> tuple[int, ...]:
     return tuple(max(1, round(width * factor)) for width in recipe.model.widths)
 
 
-def _device() -> tuple[str, str]:
-    if torch.cuda.is_available():
-        return "cuda", torch.cuda.get_device_name()
-    if torch.backends.mps.is_available():
-        return "mps", "an Apple GPU is there"
-    return "cpu", f"no GPU; {torch.get_num_threads()} threads"
-
-
-def _precision(device: str) -> tuple[str, str]:
-    if device == "cuda":
-        supported = torch.cuda.is_bf16_supported(including_emulation=False)
-        return ("bfloat16", "the GPU computes it natively") if supported else ("float32", "this GPU has no bfloat16")
-    if device == "mps":
-        return "float32", "bfloat16 is not used on Apple GPUs"
-    flags = _processor_flags()
-    fast = flags & {"avx512_bf16", "amx_bf16"}
-    if fast:
-        return "bfloat16", f"the processor has {sorted(fast)[0]}"
-    return "float32", "the processor has neither avx512_bf16 nor amx_bf16; emulated bfloat16 is slower"
-
-
-def _processor_flags() -> set[str]:
-    """What the processor can do, as Linux names it; empty where it does not say."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return set()
-    return set(next((line.split(":", 1)[1] for line in lines if line.startswith("flags")), "").split())
-
-
 def _pixels_in(recipe: Recipe, minutes: float, on_cpu: bool) -> tuple[float, str]:
     """How many pixels a training step can look at in the time, from a measurement, and that measurement in words."""
     size_px = recipe.data.size_px if "data.size_px" in recipe.chosen() else ((96, 96) if on_cpu else (256, 256))
-    rate = _measure_rate(recipe.replace({"data.size_px": size_px}))
+    _, seconds = _measure_step(recipe.replace({"data.size_px": size_px}))
+    rate = recipe.train.batch_size / seconds
     return 0.85 * minutes * 60 * rate * math.prod(size_px), f"{rate:.0f} images/s of {_spell(size_px)} measured, {minutes:g} minutes given"
 
 
-def _measure_rate(recipe: Recipe) -> float:
-    """Images per second of a training step on random pixels: the best of three after one to warm up."""
+def compiled_where_it_pays(planned: Plan, canvases: int) -> Plan:
+    """The plan with train.compile chosen by measurement: where compiling and the steps after it take less time than the steps alone.
+
+    `canvases` are those of an epoch. Where training is short, nothing is measured, since compiling alone takes a second for each convolution.
+    """
+    recipe = planned.recipe
+    if "train.compile" in recipe.chosen():
+        return planned
+
+    def chosen(value: bool, reason: str) -> Plan:
+        return Plan(recipe.replace({"train.compile": value}), {**planned.reasons, "train.compile": reason})
+
+    if recipe.train.device == "cpu" and not any(map(shutil.which, ("c++", "g++", "clang++", os.environ.get("CXX", "c++")))):
+        return chosen(False, "a compiler of C++ is not installed")
+    steps = recipe.train.epochs * max(1, canvases // recipe.train.batch_size)
+    _, plain = _measure_step(recipe)
+    whole = recipe.train.minutes * 60 if recipe.train.minutes else steps * plain
+    network = build(recipe.model, recipe.data.channels, 1)
+    expected = COMPILE_S * sum(isinstance(layer, torch.nn.Conv2d) for layer in network.modules())
+    if expected > COMPILE_SHARE * whole:
+        return chosen(False, f"training takes about {whole / 60:.1f} minutes, and compiling alone would take about {expected:.0f} s")
+    try:
+        first, fast = _measure_step(recipe, compiled=True)
+    except Exception as error:  # noqa: BLE001  # a compiler may fail in any way, and training does not depend on it
+        return chosen(False, f"compiling failed ({type(error).__name__})")
+    gained = whole * (1 - fast / plain)
+    said = f"measured: a step takes {fast * 1000:.0f} ms compiled and {plain * 1000:.0f} ms not; compiling took {first:.0f} s"
+    return chosen(gained > 2 * first, said)
+
+
+def _measure_step(recipe: Recipe, *, compiled: bool = False) -> tuple[float, float]:
+    """Seconds of the first training step and of a later one, the best of three, on empty images."""
     settings = recipe.train
     state = begin(build(recipe.model, recipe.data.channels, 1), settings)
     shape = settings.batch_size, recipe.data.channels, *recipe.data.size_px
     images = torch.zeros(shape, device=settings.device).contiguous(memory_format=torch.channels_last)
     masks = torch.zeros((shape[0], *recipe.data.size_px), dtype=torch.uint8, device=settings.device)
-    seconds = []
-    for _ in range(4):
+    stepper = Stepper(state, LOSSES[settings.loss], settings, ALONE, compiled=compiled)
+    seconds: list[float] = []
+    while len(seconds) < 4:
         began = time.perf_counter()
-        with autocast(settings):
-            logits = state.network(images)
-        loss = LOSSES[settings.loss](logits.float(), masks)
-        loss.backward()  # type: ignore[no-untyped-call]
-        float(loss.detach())
+        try:
+            float(stepper.take(images, masks, settings.learning_rate)[0])
+        except torch.OutOfMemoryError:  # training will go through the batch in parts, and say so
+            if state.parts >= len(images):
+                raise
+            state.parts *= 2
+            continue
         seconds.append(time.perf_counter() - began)
-    return settings.batch_size / min(seconds[1:])
+    return seconds[0], min(seconds[1:])

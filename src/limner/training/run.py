@@ -1,30 +1,40 @@
-"""The run folder: recipe, receipt, events, checkpoint and model; begin and resume."""
+"""The run folder: recipe, receipt, events, checkpoints and model; begin and resume."""
 
 import hashlib
 import json
-import os
-import platform
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from jaxtyping import UInt8
+from numpy import ndarray
 
 from limner.data.batches import Batches
 from limner.data.cache import Standardised
+from limner.data.images import as_colours, write_jpeg
+from limner.data.pictures import contact_sheet, overlay
 from limner.data.preprocess import Preprocessing
 from limner.errors import LimnerError
+from limner.files import write_whole
 from limner.labels import Labels
-from limner.model.bundle import Bundle, read_tensors, write_tensors
+from limner.model.bundle import Bundle
 from limner.model.encoders import TimmEncoder, load_pretrained
 from limner.model.presets import build
 from limner.recipe import Recipe, dump_recipe, load_recipe
-from limner.training.loop import Event, State, Step, Stopped, Validation, begin, fit
+from limner.training.checkpoint import Checkpoints, restore
+from limner.training.curve import draw_curve
+from limner.training.distributed import Ranks, synchronise_norms
+from limner.training.loop import Event, Note, Outside, Step, Stopped, Validating, Validation, fit, without_pictures
+from limner.training.machine import identity, processor_name, require_device
+from limner.training.step import State, begin
+from limner.training.trackers import Tracker, trackers
 
-CHECKPOINT_SECONDS = 60.0
+VALIDATE = 10**9
+"""As the step of an epoch: past its last one, so that its validation is next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +55,31 @@ class Run:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.model = folder / "model.safetensors"
-        self.checkpoint = folder / "last" / "checkpoint.safetensors"
+        self.checkpoints = Checkpoints(folder / "last")
 
     @classmethod
-    def create(cls, folder: Path, recipe: Recipe, reasons: Mapping[str, str], data: Path, split: Mapping[str, Sequence[str]]) -> "Run":
+    def create(cls, folder: Path, recipe: Recipe, reasons: Mapping[str, str], data: Path, labels: Labels, split: Mapping[str, Sequence[str]]) -> "Run":
         """A new run folder with its recipe. Raises LimnerError where the folder is in use or cannot be made."""
         run = cls(folder)
         try:
-            run.checkpoint.parent.mkdir(parents=True)
-            (folder / "recipe.toml").write_text(dump_recipe(recipe, reasons), encoding="utf-8")
-            run._write_json("split.json", split)
-            run._write_json("receipt.json", {"data": str(data.resolve()), "recipe_sha256": _sha256(recipe), **_machine()})
+            (folder / "last").mkdir(parents=True)
+            write_whole(folder / "recipe.toml", dump_recipe(recipe, reasons), lasting=True)
+            run.write_json("split.json", split)
+            run.write_json("labels.json", asdict(labels))
+            run.write_json(
+                "receipt.json",
+                {
+                    "data": str(data.resolve()),
+                    "recipe_sha256": sha256(recipe.model_dump()),
+                    "split_sha256": sha256(split),
+                    "seed": recipe.train.seed,
+                    "began": time.time(),
+                    "processor": processor_name(),
+                    **identity(recipe.train.device),
+                    "exact": True,
+                    "sittings": [],
+                },
+            )
         except FileExistsError as error:
             raise LimnerError(f"{folder} is there already. Nothing is overwritten: name another folder with --out, or go on with --resume {folder}.") from error
         except OSError as error:
@@ -76,83 +100,207 @@ class Run:
     @property
     def split(self) -> dict[str, list[str]]:
         """The ids of each side, settled when the run began."""
-        return json.loads((self.folder / "split.json").read_text(encoding="utf-8"))
+        return self.read_json("split.json")
+
+    @property
+    def labels(self) -> Labels:
+        """The classes, settled when the run began."""
+        return Labels.from_record(self.read_json("labels.json"))
+
+    @property
+    def receipt(self) -> dict[str, Any]:
+        """What the run is made of and where it ran."""
+        return self.read_json("receipt.json")
 
     @property
     def data(self) -> Path:
         """The dataset that the run was begun with."""
-        return Path(json.loads((self.folder / "receipt.json").read_text(encoding="utf-8"))["data"])
+        return Path(self.receipt["data"])
 
-    def train(self, ingredients: Ingredients, began: float) -> Iterator[Event]:
-        """Train, or go on from the checkpoint; every event is logged, and the best model so far is always in the folder.
+    def train(self, ingredients: Ingredients, began: float, stop_asked: Callable[[], bool], mine: Ranks) -> Iterator[Event]:
+        """Train, or go on from the newest whole checkpoint; every event is logged, and the best model so far is always in the folder.
 
-        `began` is the moment of the monotonic clock from which a time budget counts. Closing the generator saves.
-        Raises LimnerError where the checkpoint is damaged or belongs to another recipe.
+        `began` is the moment of the monotonic clock from which a time budget counts. Closing the generator saves. Of several processes the first
+        one writes. Raises LimnerError where every checkpoint is damaged, the recipe is not that of the beginning, or another process trains this run.
         """
         recipe = ingredients.recipe
-        torch.manual_seed(recipe.train.seed)
-        network = build(recipe.model, recipe.data.channels, ingredients.labels.logits)
-        if isinstance(network.encoder, TimmEncoder) and not self.checkpoint.exists():
-            load_pretrained(network.encoder, recipe.model.encoder, recipe.model.encoder_weights, recipe.data.channels)
-        state = begin(network, recipe.train)
-        if self.checkpoint.exists():
-            self._restore(state, recipe)
-        batches = Batches(ingredients.train, recipe.train.batch_size, recipe.augment, recipe.train.seed, torch.device(recipe.train.device))
-        minutes = recipe.train.minutes
-        seconds_left = SecondsLeft(minutes * 60 * (1 - state.progress), began) if minutes else None
-        events = fit(state, batches, ingredients.validation, ingredients.preprocessing, ingredients.labels, recipe, seconds_left)
-        saved = time.monotonic()
-        with (self.folder / "events.jsonl").open("a", encoding="utf-8") as log:
+        require_device(recipe.train.device)
+        if recipe.train.batch_size % mine.count:
+            raise LimnerError(f"a batch of {recipe.train.batch_size} cannot be shared by {mine.count} processes. Take a number of them that divides it.")
+        if sha256(recipe.model_dump()) != self.receipt["recipe_sha256"]:
+            raise LimnerError(f"{self.folder} was begun with another recipe than {self.folder / 'recipe.toml'} holds. Put the recipe back as it was.")
+        with self._locked() if mine.first else nullcontext():
+            torch.manual_seed(recipe.train.seed)
+            network = build(recipe.model, recipe.data.channels, ingredients.labels.logits)
+            loaded = self.checkpoints.load()
+            if isinstance(network.encoder, TimmEncoder) and loaded is None:
+                load_pretrained(network.encoder, recipe.model.encoder, recipe.model.encoder_weights, recipe.data.channels)
+            synchronise_norms(network, mine)
+            state, notes = begin(network, recipe.train), list[Note]()
+            made_by = {**identity(recipe.train.device), "processes": mine.count, "training data": ingredients.train.key}
+            made_by |= {"validation data": ingredients.validation.key}
+            if loaded is not None:
+                restore(state, loaded)
+                notes = [Note(f"{damage} The checkpoint before it is taken.") for damage in loaded.damaged]
+                notes += self._differences(loaded.about["identity"], made_by, mine)
+                notes += self._lost_best(state, mine)
+            device = torch.device("cuda", torch.cuda.current_device()) if recipe.train.device == "cuda" else torch.device(recipe.train.device)
+            batches = Batches(ingredients.train, recipe.train.batch_size, recipe.augment, recipe.train.seed, device, (mine.rank, mine.count))
+            minutes = recipe.train.minutes
+            outside = Outside(SecondsLeft(minutes * 60 * (1 - state.progress), began) if minutes else None, stop_asked, mine)
+            events = fit(state, batches, ingredients.validation, ingredients.preprocessing, ingredients.labels, recipe, outside)
+            if not mine.first:
+                yield from events
+                return
+            with _Desk(self, state, ingredients, made_by) as desk:
+                for note in notes:
+                    desk.log(note)
+                    yield note
+                try:
+                    for event in events:
+                        yield from desk.see(event)
+                        yield event
+                except GeneratorExit:  # at a yield the state is whole, as it need not be in the middle of a step
+                    desk.save()
+                    raise
+
+    def _differences(self, then: Mapping[str, Any], now: Mapping[str, Any], mine: Ranks) -> list[Note]:
+        """A note, and a mark in the receipt, where the machine or the data are not those that the run began with."""
+        changed = [f"{key} was {then.get(key)} and is {now.get(key)}" for key in sorted({*then, *now}) if then.get(key) != now.get(key)]
+        if not changed:
+            return []
+        if mine.first:
+            self.write_json("receipt.json", {**self.receipt, "exact": False, "not_exact_because": changed})
+        return [Note(f"this is not the same run bit for bit any more: {'; '.join(changed)}. receipt.json says so.")]
+
+    def _lost_best(self, state: State, mine: Ranks) -> list[Note]:
+        """A note where the best model is gone or damaged; a validation at once, or that of this epoch, then replaces it."""
+        if state.best_epoch == 0:
+            return []
+        try:
+            Bundle.load(self.model)
+        except LimnerError as error:
+            state.best_dice = -1.0
+            if state.step == 0:
+                state.epoch, state.step = state.epoch - 1, VALIDATE
+            if mine.first:
+                self.write_json("receipt.json", {**self.receipt, "exact": False, "not_exact_because": [str(error)]})
+            return [Note(f"{error} The next validation writes it anew.")]
+        return []
+
+    def in_use(self) -> bool:
+        """Whether a process trains this run now."""
+        try:
+            with self._locked():
+                return False
+        except LimnerError:
+            return True
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Keep other processes out while this one trains."""
+        try:
+            import fcntl
+        except ImportError:  # Windows has none
+            yield
+            return
+        with (self.folder / "lock").open("w") as lock:
             try:
-                for event in events:
-                    if not isinstance(event, Step):
-                        log.write(json.dumps({"event": type(event).__name__.lower(), "time": time.time(), **_fields(event)}) + "\n")
-                        log.flush()
-                    if isinstance(event, Validation) and event.best:
-                        self._save_best(state, ingredients)
-                    if not isinstance(event, Step) or time.monotonic() - saved > CHECKPOINT_SECONDS:
-                        self._save(state, recipe)
-                        saved = time.monotonic()
-                    yield event
-            except GeneratorExit:  # at a yield the state is whole, as it need not be in the middle of a step
-                self._save(state, recipe)
-                raise
-        self._write_json("state.json", {"finished": True, "best_epoch": state.best_epoch, "best_mean_dice": state.best_dice})
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise LimnerError(f"another process is training {self.folder}. Wait for it, or stop it first.") from error
+            yield
 
-    def _save_best(self, state: State, ingredients: Ingredients) -> None:
-        scores = {"validation_mean_dice": state.best_dice}
-        made_of = ingredients.recipe, ingredients.labels, ingredients.preprocessing, state.best_weights
-        Bundle(*made_of, scores, ingredients.split, state.best_threshold).save(self.model)
+    def read_json(self, name: str) -> Any:
+        return json.loads((self.folder / name).read_text(encoding="utf-8"))
 
-    def _save(self, state: State, recipe: Recipe) -> None:
-        tensors: dict[str, Tensor] = {f"network.{name}": value for name, value in state.network.state_dict().items()}
-        tensors |= {f"average.{name}": value for name, value in state.average.state_dict().items()}
-        for index, moments in state.optimiser.state_dict()["state"].items():
-            tensors |= {f"optimiser.{index}.{name}": value for name, value in moments.items()}
-        position = {name: getattr(state, name) for name in ("epoch", "step", "progress", "updates", "best_dice", "best_epoch", "best_threshold")}
-        write_tensors(self.checkpoint, tensors, {"position": position, "recipe_sha256": _sha256(recipe)})
+    def write_json(self, name: str, content: Mapping[str, Any]) -> None:
+        write_whole(self.folder / name, json.dumps(content, indent=2) + "\n", lasting=True)
 
-    def _restore(self, state: State, recipe: Recipe) -> None:
-        tensors, about = read_tensors(self.checkpoint)
-        if about["recipe_sha256"] != _sha256(recipe):
-            raise LimnerError(f"{self.checkpoint} was written under another recipe than {self.folder / 'recipe.toml'}. Put the recipe back as it was.")
-        state.network.load_state_dict(_part(tensors, "network."))
-        state.average.load_state_dict(_part(tensors, "average."))
-        moments: dict[int, dict[str, Tensor]] = {}
-        for name, value in _part(tensors, "optimiser.").items():
-            index, _, key = name.partition(".")
-            moments.setdefault(int(index), {})[key] = value
-        state.optimiser.load_state_dict({"state": moments, "param_groups": state.optimiser.state_dict()["param_groups"]})
-        for parameter, moment in state.optimiser.state.items():  # fused Adam reads memory as it lies, so it must lie as the weights do
-            for name in ("exp_avg", "exp_avg_sq"):
-                moment[name] = torch.empty_like(parameter).copy_(moment[name])
-        for name, value in about["position"].items():
-            setattr(state, name, value)
 
-    def _write_json(self, name: str, content: Mapping[str, Any]) -> None:
-        temporary = self.folder / (name + ".part")
-        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        os.replace(temporary, self.folder / name)
+class _Desk:
+    """Where the first process writes down what happens: the log, the checkpoints, the best model, pictures and receipt."""
+
+    def __init__(self, run: Run, state: State, ingredients: Ingredients, made_by: Mapping[str, Any]) -> None:
+        self._run, self._state, self._ingredients, self._made_by = run, state, ingredients, made_by
+        self._trackers: list[Tracker] = trackers(ingredients.recipe, run.folder)
+        path = run.folder / "events.jsonl"
+        torn = path.is_file() and not path.read_bytes().endswith(b"\n") and path.stat().st_size > 0  # a kill or a full disk cut the last line off
+        self._log = path.open("a", encoding="utf-8")
+        self._log.write("\n" * torn)
+        self._before = run.receipt["sittings"]
+        self._began, self._saved, self._images = time.time(), time.monotonic(), 0
+        run.write_json("receipt.json", {**run.receipt, "data_sha256": sha256([ingredients.train.key, ingredients.validation.key])})
+
+    def __enter__(self) -> "_Desk":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._log.close()
+        self._tell(lambda tracker: tracker.close())
+
+    def see(self, event: Event) -> list[Note]:
+        """Write what an event asks for, and say what a person should know of that."""
+        if isinstance(event, Step):
+            self._images += event.images
+            if time.monotonic() - self._saved > self._ingredients.recipe.train.checkpoint_seconds:
+                self.save()
+            return []
+        if isinstance(event, Validating):
+            return []
+        notes = self.log(event)
+        if isinstance(event, Validation):
+            if event.best:
+                self._save_best()
+            draw_curve(self._run.folder)
+            picture = self._picture(event)
+            write_jpeg(self._run.folder / "validation.jpg", picture)
+            notes += self._tell(lambda tracker: tracker.picture(event.epoch, picture))
+        if isinstance(event, (Validation, Stopped)):
+            self.save()
+        if isinstance(event, Stopped) and event.finished:
+            self._run.write_json("state.json", {"finished": True, "best_epoch": self._state.best_epoch, "best_mean_dice": self._state.best_dice})
+        return notes
+
+    def log(self, event: Event) -> list[Note]:
+        fields = asdict(without_pictures(event) if isinstance(event, Validation) else event)
+        fields.pop("drawn", None)
+        self._log.write(json.dumps({"event": type(event).__name__.lower(), "time": time.time(), **fields}) + "\n")
+        self._log.flush()
+        return self._tell(lambda tracker: tracker.see(event))
+
+    def _tell(self, call: Callable[[Tracker], None]) -> list[Note]:
+        """Tell every tracker; one that fails is left out from then on, since training does not depend on it."""
+        notes = []
+        for tracker in list(self._trackers):
+            try:
+                call(tracker)
+            except Exception as error:  # noqa: BLE001  # what serves elsewhere may fail in any way
+                self._trackers.remove(tracker)
+                notes.append(Note(f"{type(tracker).__name__} failed ({error}) and is told nothing any more; training goes on."))
+        return notes
+
+    def save(self) -> None:
+        """A checkpoint, and in the receipt what this sitting has done."""
+        self._run.checkpoints.save(self._state, {"identity": self._made_by})
+        self._saved, seconds = time.monotonic(), time.time() - self._began
+        sitting = {
+            "began": self._began,
+            "seconds": round(seconds, 1),
+            "images": self._images,
+            "images_per_second": round(self._images / max(seconds, 1e-9), 1),
+        }
+        self._run.write_json("receipt.json", {**self._run.receipt, "sittings": [*self._before, sitting], "skipped_steps": self._state.skipped})
+
+    def _save_best(self) -> None:
+        made = self._ingredients
+        scores = {"validation_mean_dice": self._state.best_dice}
+        weights, threshold = self._state.best_weights, self._state.best_threshold
+        Bundle(made.recipe, made.labels, made.preprocessing, weights, scores, made.split, threshold).save(self._run.model)
+
+    def _picture(self, event: Validation) -> UInt8[ndarray, "h w 3"]:
+        data = self._ingredients.validation
+        return contact_sheet([overlay(as_colours(data.images[row]), mask, self._ingredients.labels) for row, mask in sorted(event.drawn.items())])
 
 
 class SecondsLeft:
@@ -172,23 +320,6 @@ def new_folder(parent: Path, data: Path) -> Path:
     return next(folder for folder in numbered if not folder.exists())
 
 
-def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-
-
-def _fields(event: Validation | Stopped) -> dict[str, Any]:
-    return {name: getattr(event, name) for name in event.__slots__}
-
-
-def _sha256(recipe: Recipe) -> str:
-    return hashlib.sha256(json.dumps(recipe.model_dump(), sort_keys=True).encode()).hexdigest()
-
-
-def _machine() -> dict[str, Any]:
-    return {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "machine": platform.machine(),
-        "threads": torch.get_num_threads(),
-        "began": time.time(),
-    }
+def sha256(content: Any) -> str:
+    """The hash of what JSON can hold."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,154 @@
+"""Several processes on this machine, as torchrun starts them, over gloo."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from limner.data.sample_set import write_sample_set
+from limner.model.bundle import Bundle
+
+SETS = ("data.size_px=[16,16]", "model.widths=[2,4,8]", "train.epochs=3", "train.batch_size=4", "train.device=cpu", "train.precision=float32")
+TORCHRUN = (
+    sys.executable,
+    "-m",
+    "torch.distributed.run",
+    "--nproc-per-node",
+    "2",
+    "--master-port",
+    "0",
+    "--rdzv-backend",
+    "c10d",
+    "--rdzv-endpoint",
+    "localhost:0",
+)
+
+
+GRADIENT = """
+import sys
+
+import torch
+from safetensors.torch import save_file
+
+from limner.losses import LOSSES
+from limner.model.presets import build
+from limner.recipe import ModelSettings, TrainSettings
+from limner.training.distributed import joined, ranks, synchronise_norms
+from limner.training.step import Stepper, begin
+
+mine, settings = ranks(), TrainSettings(clip=1e9)
+torch.manual_seed(0)
+with joined(mine):
+    network = build(ModelSettings(widths=(4, 8, 16), deep_supervision=True), 3, 3)
+    images, masks = torch.randn(4, 3, 20, 28), torch.randint(0, 3, (4, 20, 28), dtype=torch.uint8)
+    masks[:2, :10] = 255  # more void pixels in one part than in the other
+    synchronise_norms(network, mine)
+    state = begin(network, settings)
+    part = slice(mine.rank * 4 // mine.count, (mine.rank + 1) * 4 // mine.count)
+    Stepper(state, LOSSES["dice+cross-entropy"], settings, mine).take(images[part], masks[part], 1e-3)
+    gradients = {name: parameter.grad.contiguous() for name, parameter in state.network.named_parameters()}
+    running = {name: value for name, value in state.network.named_buffers() if value.is_floating_point()}
+    save_file({**gradients, **running}, f"{sys.argv[1]}-{mine.rank}")
+"""
+
+
+def command(data: Path, out: Path, *sets: str, processes: int) -> list[str]:
+    settings = [f"--set={value}" for value in (*SETS, *sets)]
+    start = TORCHRUN if processes > 1 else (sys.executable,)
+    return [*start, "-m", "limner", "train", str(data), *settings, "--out", str(out)]
+
+
+def validations(folder: Path) -> list[dict[str, float]]:
+    events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
+    return [event for event in events if event["event"] == "validation"]
+
+
+@pytest.mark.parametrize(
+    "sets",
+    [
+        (),
+        ("train.loss=lovasz", "model.deep_supervision=true", "model.norm=group"),
+        ("model.encoder=tf_efficientnet_lite0", "model.widths=[2,4,6,8,10]", "train.frozen=0.4", "train.epochs=2"),
+    ],
+)
+def test_two_processes_train_as_one(lesions: Path, tmp_path: Path, sets: tuple[str, ...]) -> None:
+    for processes in (1, 2):
+        done = subprocess.run(command(lesions, tmp_path / str(processes), *sets, processes=processes), capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    alone, both = validations(tmp_path / "1"), validations(tmp_path / "2")
+    assert len(alone) == len(both) > 1
+    for one, other in zip(alone, both, strict=True):
+        assert other["loss"] == pytest.approx(one["loss"], abs=2e-4)
+        assert other["mean_dice"] == pytest.approx(one["mean_dice"], abs=2e-2)
+    assert both[0]["loss"] == pytest.approx(alone[0]["loss"], abs=2e-5)
+    weights = [Bundle.load(tmp_path / name / "model.safetensors").weights for name in ("1", "2")]
+    assert weights[0].keys() == weights[1].keys()
+
+
+def test_two_processes_have_the_gradient_of_one(tmp_path: Path) -> None:
+    script = tmp_path / "gradient.py"
+    script.write_text(GRADIENT)
+    for start in ((sys.executable,), TORCHRUN):
+        done = subprocess.run([*start, str(script), str(tmp_path / str(len(start)))], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    alone, both = (load_file(tmp_path / f"{len(start)}-0") for start in ((sys.executable,), TORCHRUN))
+    other = load_file(tmp_path / f"{len(TORCHRUN)}-1")
+    for name, gradient in alone.items():
+        torch.testing.assert_close(both[name], gradient, atol=1e-6, rtol=1e-3)
+        assert torch.equal(both[name], other[name]), "the processes differ"
+
+
+def test_validation_images_that_cannot_be_shared_evenly_are_scored_all_the_same(tmp_path: Path) -> None:
+    write_sample_set(tmp_path / "set", count=32, size_px=32, seed=1)  # five of them to validate on, in two batches and one
+    for processes in (1, 2):
+        arguments = command(tmp_path / "set", tmp_path / str(processes), "train.batch_size=2", "train.epochs=2", processes=processes)
+        done = subprocess.run(arguments, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    for one, other in zip(validations(tmp_path / "1"), validations(tmp_path / "2"), strict=True):
+        assert other["mean_dice"] == pytest.approx(one["mean_dice"], abs=2e-2)
+
+
+def test_two_processes_are_stopped_and_resumed_together(lesions: Path, tmp_path: Path) -> None:
+    whole = subprocess.run(command(lesions, tmp_path / "whole", "train.epochs=60", "train.patience=99", processes=2), capture_output=True, text=True)
+    assert whole.returncode == 0, whole.stderr
+    with subprocess.Popen(command(lesions, tmp_path / "run", "train.epochs=60", "train.patience=99", processes=2), stderr=subprocess.PIPE) as process:
+        wait_for(process, tmp_path / "run" / "events.jsonl")
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+    again = subprocess.run([*TORCHRUN, "-m", "limner", "train", "--resume", str(tmp_path / "run")], capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    one, other = (Bundle.load(tmp_path / name / "model.safetensors").weights for name in ("whole", "run"))
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+def test_a_process_that_is_lost_ends_all_with_one_message(lesions: Path, tmp_path: Path) -> None:
+    with subprocess.Popen(
+        command(lesions, tmp_path / "run", "train.epochs=5000", "train.patience=9999", processes=2), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        wait_for(process, tmp_path / "run" / "events.jsonl")
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        os.kill(int(children[1]), signal.SIGKILL)
+        said = process.communicate(timeout=60)[1]
+    assert process.returncode != 0
+    assert re.findall("error: .*", said.replace("\n", " ")) != [] and said.count("error: ") == 1
+    assert "another process of this training ended" in said.replace("\n", " ")
+    assert "limner/training" not in said, "a traceback through our own code"
+
+
+def test_a_mistake_is_said_once(lesions: Path, tmp_path: Path) -> None:
+    done = subprocess.run(command(lesions, tmp_path / "run", "train.batch_size=3", processes=2), capture_output=True, text=True)
+    assert done.returncode != 0
+    assert done.stderr.count("which 2 processes cannot share") == 1
+
+
+def wait_for(process: subprocess.Popen[str] | subprocess.Popen[bytes], path: Path) -> None:
+    while process.poll() is None and not (path.is_file() and path.read_text().count("validation") > 2):
+        time.sleep(0.05)

@@ -1,0 +1,276 @@
+"""What a run survives: values that are not finite, memory that does not suffice, damage, another machine, signals, kills."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from test_run import TINY, hashes
+
+from limner.errors import LimnerError
+from limner.model.unet import UNet
+from limner.training import checkpoint, loop, step
+from limner.training.loop import Note, Skipped, Step, Stopped, Validation
+from limner.training.pipeline import resume, silent, start, train
+from limner.training.run import Run
+
+
+def stopped_after(steps: int, data: Path, folder: Path, recipe: object = TINY) -> Run:
+    run, events = start(data, recipe, folder, lambda plan: None, silent)
+    seen = 0
+    while seen < steps:
+        seen += isinstance(next(events), Step)
+    events.close()
+    return run
+
+
+def weights_of(run: Run) -> dict[str, torch.Tensor]:
+    loaded = run.checkpoints.load()
+    assert loaded is not None
+    return dict(loaded.tensors)
+
+
+def poison(monkeypatch: pytest.MonkeyPatch, when: set[int], module: type[torch.nn.Module] = UNet) -> None:
+    """Let some of the steps' logits be no numbers: a fault of the hardware, or of arithmetic, that no test can wait for."""
+    calls, whole = iter(range(10**6)), module.supervised
+
+    def supervised(self: UNet, images: torch.Tensor) -> list[torch.Tensor]:
+        factor = float("nan") if next(calls) in when else 1.0
+        return [logits * factor for logits in whole(self, images)]
+
+    monkeypatch.setattr(module, "supervised", supervised)
+
+
+def test_a_step_that_is_not_finite_leaves_the_weights_as_they_were(lesions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, events = start(lesions, TINY.replace({"train.epochs": 1}), tmp_path / "run", lambda plan: None, silent)
+    before = {}
+    poison(monkeypatch, {1})
+    seen = []
+    for event in events:
+        seen.append(event)
+        if isinstance(event, Step):
+            run.checkpoints.save(*_state_of(events))
+            now = weights_of(run)
+            if event.step == 2:
+                changed = [name for name in now if name.startswith(("network.", "optimiser.")) and not torch.equal(now[name], before[name])]
+                assert changed == []
+                assert all(value.isfinite().all() for value in now.values())
+            before = now
+    (skipped,) = [event for event in seen if isinstance(event, Skipped)]
+    assert (skipped.step, len(skipped.ids)) == (2, 4)
+    assert json.loads((run.folder / "receipt.json").read_text())["skipped_steps"] == 1
+
+
+def _state_of(events: object) -> tuple[object, dict[str, object]]:
+    frame = events.gi_frame
+    return frame.f_locals["state"], frame.f_locals["made_by"]
+
+
+def test_several_in_a_row_stop_the_run_and_name_the_images(lesions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    poison(monkeypatch, set(range(6, 100)))
+    with pytest.raises(LimnerError, match=r"not finite in 5 steps in a row.*ISIC_.*The best model so far is kept"):
+        train(lesions, TINY.replace({"train.epochs": 9}), tmp_path / "run")
+    assert Run.open(tmp_path / "run").model.is_file()
+
+
+def test_a_batch_that_does_not_fit_goes_through_in_parts(lesions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = UNet.supervised
+
+    def supervised(self: UNet, images: torch.Tensor) -> list[torch.Tensor]:
+        if len(images) > 1:
+            raise torch.OutOfMemoryError("of two images")
+        return whole(self, images)
+
+    monkeypatch.setattr(UNet, "supervised", supervised)
+    _, events = start(lesions, TINY, tmp_path / "run", lambda plan: None, silent)
+    seen = list(events)
+    assert [event.text for event in seen if isinstance(event, Note)] == [
+        f"the device's memory does not hold a batch of 4: it goes through in {parts} parts of {4 // parts} from here on" for parts in (2, 4)
+    ]
+    assert isinstance(seen[-1], Stopped)
+
+
+def test_a_batch_that_does_not_fit_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = UNet.supervised
+
+    def supervised(self: UNet, images: torch.Tensor) -> list[torch.Tensor]:
+        whole(self, images)  # running statistics move
+        raise torch.OutOfMemoryError("behind the network")
+
+    monkeypatch.setattr(UNet, "supervised", supervised)
+    state = step.begin(step_network(TINY), TINY.train)
+    before = {name: value.clone() for name, value in state.network.state_dict().items()}
+    stepper = step.Stepper(state, step.LOSSES["dice"], TINY.train, step.Ranks())
+    with pytest.raises(torch.OutOfMemoryError):
+        stepper.take(torch.randn(4, 3, 16, 16), torch.zeros(4, 16, 16, dtype=torch.uint8), 1e-3)
+    assert all(torch.equal(value, before[name]) for name, value in state.network.state_dict().items())
+
+
+def test_parts_of_a_batch_give_the_gradient_of_the_whole() -> None:
+    torch.manual_seed(0)
+    images, masks = torch.randn(4, 3, 16, 16), torch.randint(0, 2, (4, 16, 16), dtype=torch.uint8)
+    settings = TINY.replace({"model.norm": "none"})
+    moved = []
+    for parts in (1, 2, 4):
+        torch.manual_seed(1)
+        state = step.begin(step_network(settings), settings.train)
+        state.parts = parts
+        stepper = step.Stepper(state, step.LOSSES["dice+cross-entropy"], settings.train, step.Ranks())
+        stepper.take(images, masks, 1e-3)
+        moved.append(torch.cat([parameter.grad.flatten() for parameter in state.network.parameters()]))
+    for other in moved[1:]:
+        torch.testing.assert_close(other, moved[0], atol=1e-5, rtol=1e-3)
+
+
+def step_network(recipe: object) -> UNet:
+    from limner.model.presets import build
+
+    return build(recipe.model, 3, 1)
+
+
+def test_two_checkpoints_are_kept_and_a_damaged_one_is_named_and_the_one_before_it_taken(lesions: Path, tmp_path: Path) -> None:
+    whole = train(lesions, TINY, tmp_path / "whole")
+    run = stopped_after(6, lesions, tmp_path / "run")
+    older, newer = run.checkpoints.paths()
+    newer.write_bytes(newer.read_bytes()[:-100])
+    notes = [event.text for event in resume(run, silent) if isinstance(event, Note)]
+    assert len(notes) == 1 and str(newer) in notes[0] and "The checkpoint before it is taken" in notes[0]
+    assert older != newer
+    assert newer.with_suffix(".damaged").is_file()
+    assert len(run.checkpoints.paths()) == 2
+    assert hashes(run) == hashes(whole)
+
+
+def test_a_run_whose_checkpoints_are_all_damaged_is_refused_by_name(lesions: Path, tmp_path: Path) -> None:
+    run = stopped_after(6, lesions, tmp_path / "run")
+    for path in run.checkpoints.paths():
+        path.write_bytes(b"nothing")
+    with pytest.raises(LimnerError, match="every checkpoint of the run is damaged"):
+        list(resume(run, silent))
+
+
+def test_a_lost_best_model_is_written_anew(lesions: Path, tmp_path: Path) -> None:
+    run = stopped_after(6, lesions, tmp_path / "run")
+    run.model.unlink()
+    notes = [event.text for event in resume(run, silent) if isinstance(event, Note)]
+    assert len(notes) == 1 and "The next validation writes it anew" in notes[0]
+    assert run.model.is_file()
+    assert run.receipt["exact"] is False
+
+
+def test_a_finished_run_that_lost_its_model_gets_it_again(lesions: Path, tmp_path: Path) -> None:
+    run = train(lesions, TINY, tmp_path / "run")
+    run.model.unlink()
+    seen = list(resume(run, silent))
+    assert not any(isinstance(event, Step) for event in seen)
+    assert run.model.is_file() and run.read_json("state.json")["best_mean_dice"] >= 0
+
+
+def test_a_device_that_is_not_there_is_named(lesions: Path, tmp_path: Path) -> None:
+    missing = "mps" if torch.cuda.is_available() else "cuda"
+    with pytest.raises(LimnerError, match=f"there is no device {missing} here"):
+        train(lesions, TINY.replace({"train.device": missing}), tmp_path / "run")
+
+
+def test_a_run_that_is_seldom_validated_has_a_model_all_the_same(lesions: Path, tmp_path: Path) -> None:
+    run = train(lesions, TINY.replace({"train.epochs": 9, "train.validate_every": 4, "train.patience": 2}), tmp_path / "run")
+    assert run.model.is_file()
+
+
+def test_another_machine_is_said_and_marks_the_run(lesions: Path, tmp_path: Path) -> None:
+    run = stopped_after(2, lesions, tmp_path / "run")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(threads + 1)
+    try:
+        notes = [event.text for event in resume(run, silent) if isinstance(event, Note)]
+    finally:
+        torch.set_num_threads(threads)
+    assert len(notes) == 1 and f"threads was {threads} and is {threads + 1}" in notes[0]
+    assert run.receipt["exact"] is False and run.receipt["not_exact_because"]
+
+
+def test_a_run_in_use_is_refused(lesions: Path, tmp_path: Path) -> None:
+    run, events = start(lesions, TINY, tmp_path / "run", lambda plan: None, silent)
+    next(events)
+    assert run.in_use()
+    with pytest.raises(LimnerError, match="another process is training"):
+        list(resume(Run.open(run.folder), silent))
+    events.close()
+    assert not run.in_use()
+
+
+def test_a_stop_within_a_validation_is_gone_on_from(lesions: Path, tmp_path: Path) -> None:
+    whole = train(lesions, TINY, tmp_path / "whole")
+    asked = iter([False] * 4 + [True] * 100)  # 4 steps an epoch, then the look during the validation
+    run, events = start(lesions, TINY, tmp_path / "run", lambda plan: None, silent, stop_asked=lambda: next(asked))
+    seen = list(events)
+    assert isinstance(seen[-1], Stopped) and not seen[-1].finished
+    assert not any(isinstance(event, Validation) for event in seen)
+    list(resume(Run.open(run.folder), silent))
+    assert hashes(run) == hashes(whole)
+
+
+def test_one_bit_is_noticed_in_every_file(lesions: Path, tmp_path: Path) -> None:
+    from limner.model.bundle import read_tensors
+
+    run = stopped_after(6, lesions, tmp_path / "run")
+    chance = random.Random(0)
+    for path in (run.model, run.checkpoints.paths()[-1]):
+        content = path.read_bytes()
+        for _ in range(500):
+            bit = chance.randrange(8 * len(content))
+            flipped = bytearray(content)
+            flipped[bit // 8] ^= 1 << bit % 8
+            path.write_bytes(flipped)
+            with pytest.raises(LimnerError, match=path.name):
+                read_tensors(path)
+        for _ in range(100):
+            path.write_bytes(content[: chance.randrange(len(content))])
+            with pytest.raises(LimnerError, match=path.name):
+                read_tensors(path)
+
+
+def test_sigterm_saves_and_ends_with_0_and_ctrl_c_with_130(lesions: Path, tmp_path: Path) -> None:
+    sets = [f"--set={key}" for key in ("data.size_px=[16,16]", "model.widths=[2,4,8]", "train.epochs=2000", "train.batch_size=4", "train.patience=9999")]
+    for number, code in ((signal.SIGTERM, 0), (signal.SIGINT, 130)):
+        folder = tmp_path / f"run{code}"
+        command = [sys.executable, "-m", "limner", "train", str(lesions), *sets, "--out", str(folder)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+            log = folder / "events.jsonl"
+            while process.poll() is None and not (log.is_file() and log.read_text()):
+                time.sleep(0.05)
+            asked = time.monotonic()
+            process.send_signal(number)
+            said = process.communicate(timeout=60)[0]
+        assert process.returncode == code, said
+        assert time.monotonic() - asked < 10
+        assert f"Go on with: limner train --resume {folder}" in said.replace("\n", "")
+        assert Run.open(folder).checkpoints.load() is not None
+
+
+def test_kills_at_any_moment_change_nothing() -> None:
+    """The storm of benchmarks/kills.py, a few kills of it."""
+    storm = Path(__file__).parent.parent.parent / "benchmarks" / "kills.py"
+    done = subprocess.run([sys.executable, str(storm), "--kills", "4"], capture_output=True, text=True, env=os.environ)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "4 of 4 kills: the same weights" in done.stdout
+
+
+def test_a_disk_that_fails_leaves_what_was_there() -> None:
+    """The storm of benchmarks/faults.py, each twelfth write call of it."""
+    storm = Path(__file__).parent.parent.parent / "benchmarks" / "faults.py"
+    done = subprocess.run([sys.executable, str(storm), "--step", "12"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "8 of 8 failures: status not 0, one line, every checkpoint there whole" in done.stdout
+
+
+def test_the_numbers_of_a_state_are_all_in_a_checkpoint() -> None:
+    tensors = {"network", "average", "optimiser", "best_weights"}
+    assert set(step.State.__slots__) == {*step.POSITION, *tensors}
+    assert checkpoint.KEPT == 2 and loop.MAX_SKIPPED == 5

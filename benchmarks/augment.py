@@ -9,7 +9,7 @@ from collections.abc import Callable
 import kornia.augmentation as K
 import torch
 
-from limner.data.augment import augment, generator
+from limner.data.augment import augment, draw, generator
 from limner.recipe import AugmentSettings
 
 BATCH, SIZE, ROUNDS = 16, 96, 15
@@ -31,7 +31,9 @@ def main() -> None:
     )
     seconds = {"limner": float("inf"), "kornia": float("inf")}
     for step in range(ROUNDS):
-        seconds["limner"] = min(seconds["limner"], timed(lambda step=step: augment(images, masks, settings, generator(0, 0, step))))
+        seconds["limner"] = min(
+            seconds["limner"], timed(lambda step=step: augment(images, masks, settings, draw(tuple(images.shape), settings, generator(0, 0, step))))
+        )
         seconds["kornia"] = min(seconds["kornia"], timed(lambda: peer(images, masks.unsqueeze(1).float())))
     for name, best in seconds.items():
         print(f"{name}: {BATCH / best:.0f} images/s")

@@ -77,7 +77,7 @@ def monai(train: Pairs, validation: Pairs, size: int, batch: int, weights: str =
         T.RandFlipd(keys, 0.5, 1),
         T.RandAffined(
             keys,
-            1.0,
+            prob=1.0,
             rotate_range=np.pi,
             scale_range=0.25,
             translate_range=0.1 * size,

@@ -1,5 +1,6 @@
 """What several tests need: a cache of their own and tiny real datasets."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from PIL import Image
 
 from limner.data.sample_set import write_sample_set
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny networks wait for threads longer than they compute, on a busy machine by far
 settings.register_profile("limner", deadline=None, derandomize=True, database=None)  # shared machines stall; the same examples every time
 settings.load_profile("limner")
 

@@ -162,9 +162,10 @@ def runs(
         if not found:
             console.print(f"There is no run in {escape(str(folder))}. Begin one with: limner train DATA")
             return
-        table = Table("run", "state", "epoch", "validation Dice", "test Dice", "network", "images/s", "minutes", "begun", box=None, pad_edge=False)
+        table = Table("run", "state", "epoch", "val Dice", "test Dice", "network", "images/s", "minutes", box=None, pad_edge=False)
         for row in found:
-            table.add_row(*(escape("" if value is None else f"{value:.4f}" if "dice" in key else str(value)) for key, value in row.items()))
+            shown = {key: "" if value is None else f"{value:.4f}" if "dice" in key else str(value) for key, value in row.items() if key != "begun"}
+            table.add_row(*(escape(text) for text in {**shown, "state": shown["state"].partition(":")[0]}.values()))
         console.print(table)
 
 

@@ -15,8 +15,8 @@ from numpy import ndarray
 
 from limner.data.batches import Batches
 from limner.data.cache import Standardised
-from limner.data.images import as_colours, write_jpeg
-from limner.data.pictures import contact_sheet, overlay
+from limner.data.images import write_jpeg
+from limner.data.pictures import contact_sheet, overlay, shrink
 from limner.data.preprocess import Preprocessing
 from limner.errors import LimnerError
 from limner.files import write_whole
@@ -300,7 +300,7 @@ class _Desk:
 
     def _picture(self, event: Validation) -> UInt8[ndarray, "h w 3"]:
         data = self._ingredients.validation
-        return contact_sheet([overlay(as_colours(data.images[row]), mask, self._ingredients.labels) for row, mask in sorted(event.drawn.items())])
+        return contact_sheet([overlay(*shrink(data.images[row], mask), self._ingredients.labels) for row, mask in sorted(event.drawn.items())])
 
 
 class SecondsLeft:

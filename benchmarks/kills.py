@@ -1,4 +1,5 @@
-"""A storm of SIGKILLs: a run that is killed at random moments and resumed each time must end with the weights of one that never was.
+"""A storm of SIGKILLs: a run that is killed at random moments, half of them while it saves, and resumed each time must end with the weights of one that
+never was.
 
 python benchmarks/kills.py [--kills 50] [--seed 0]
 """
@@ -18,7 +19,15 @@ from limner.data.sample_set import write_sample_set
 
 KILLS_A_RUN = 5
 PRECISIONS = ("float32", "bfloat16")
-SETTINGS = ("data.size_px=[32,32]", "model.widths=[4,8,16]", "model.dropout=0.1", "train.epochs=12", "train.batch_size=8", "train.checkpoint_seconds=0.05")
+SETTINGS = (
+    "data.size_px=[32,32]",
+    "model.widths=[4,8,16]",
+    "model.dropout=0.1",
+    "train.epochs=40",
+    "train.patience=99",
+    "train.batch_size=8",
+    "train.checkpoint_seconds=0.001",
+)
 
 
 def main() -> None:
@@ -43,7 +52,10 @@ def main() -> None:
             precision, folder = PRECISIONS[number % 2], work / f"run-{number}"
             process, hits = begin(work, folder.name, precision), 0
             for _ in range(min(KILLS_A_RUN, given.kills - killed)):
-                time.sleep(chance.uniform(0, 1.2 * seconds[precision]))
+                if chance.random() < 0.5:
+                    time.sleep(chance.uniform(0, 1.2 * seconds[precision]))
+                else:
+                    wait_for_a_save(process, folder)
                 if process.poll() is not None:
                     break
                 process.send_signal(signal.SIGKILL)
@@ -57,6 +69,12 @@ def main() -> None:
             print(f"run {number}, {precision}: {hits} kills, {'the same weights' if equal else 'OTHER WEIGHTS'}; {killed} kills so far", flush=True)
         print(f"{same} of {killed} kills: the same weights; {torn} of them in the middle of a save")
         sys.exit(same != killed)
+
+
+def wait_for_a_save(process: subprocess.Popen[bytes], folder: Path) -> None:
+    """Until a file is being written, or the process has ended."""
+    while process.poll() is None and not any(folder.glob("last/*.part")):
+        pass
 
 
 def begin(work: Path, name: str, precision: str, *, again: bool = False) -> subprocess.Popen[bytes]:

@@ -63,7 +63,7 @@ def split(data: Path, target: Path) -> Path:
 
 def limner(name: str, work: Path, lists: Path, given: argparse.Namespace, began: float) -> list[tuple[float, float]]:
     """The command, and when its log had which validation Dice."""
-    from limner.training.curve import validations
+    from limner.training.history import validations
 
     data = work / "data"
     if not data.exists():

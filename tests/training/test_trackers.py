@@ -9,7 +9,7 @@ from test_run import TINY
 
 from limner.errors import LimnerError
 from limner.training import trackers
-from limner.training.curve import draw_curve, validations
+from limner.training.history import draw_curve, validations
 from limner.training.listing import listed
 from limner.training.pipeline import silent, start, train
 

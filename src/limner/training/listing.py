@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from limner.errors import LimnerError
-from limner.training.curve import events, validations
+from limner.training.history import events, validations
 from limner.training.run import Run
 
 COLUMNS = ("run", "state", "epoch", "validation_dice", "test_dice", "network", "images_per_second", "minutes", "begun")

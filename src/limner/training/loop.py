@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, UInt8
@@ -150,8 +150,9 @@ def fit(
                 state.best_dice, state.best_epoch, state.best_threshold = scored.mean_dice, state.epoch + 1, scored.threshold
                 state.best_weights = {name: value.detach().clone() for name, value in state.average.state_dict().items()}
             seconds = time.perf_counter() - began
-            finite_losses = torch.stack(losses)[torch.stack(losses).isfinite()] if losses else torch.zeros(0)
-            mean = float(finite_losses.mean()) if len(finite_losses) else None
+            finite = torch.stack(losses).cpu() if losses else torch.zeros(0)
+            finite = finite[finite.isfinite()]
+            mean = float(finite.mean()) if len(finite) else None
             state.epoch, state.step = state.epoch + 1, 0
             began = time.perf_counter()
             yield Validation(state.epoch, mean, scored.mean_dice, best, seconds, scored.drawn)
@@ -247,8 +248,3 @@ class _Pace:
     def validated(self, seconds: float, saving: float) -> None:
         """Keep time for the last validation, and for writing down what comes of it."""
         self._reserve, self._measured = 1.2 * seconds + 1.5 * saving, True
-
-
-def without_pictures(event: Validation) -> Validation:
-    """The event without what is drawn, as a log keeps it."""
-    return replace(event, drawn={})

@@ -26,9 +26,9 @@ from limner.model.encoders import TimmEncoder, load_pretrained
 from limner.model.presets import build
 from limner.recipe import Recipe, dump_recipe, load_recipe
 from limner.training.checkpoint import Checkpoints, restore
-from limner.training.curve import draw_curve
 from limner.training.distributed import Ranks, synchronise_norms
-from limner.training.loop import Event, Note, Outside, Step, Stopped, Validating, Validation, fit, without_pictures
+from limner.training.history import draw_curve
+from limner.training.loop import Event, Note, Outside, Step, Stopped, Validating, Validation, fit
 from limner.training.machine import identity, processor_name, require_device
 from limner.training.step import State, begin
 from limner.training.trackers import Tracker, trackers
@@ -263,8 +263,7 @@ class _Desk:
         return notes
 
     def log(self, event: Event) -> list[Note]:
-        fields = asdict(without_pictures(event) if isinstance(event, Validation) else event)
-        fields.pop("drawn", None)
+        fields = {name: getattr(event, name) for name in event.__slots__ if name != "drawn"}
         self._log.write(json.dumps({"event": type(event).__name__.lower(), "time": time.time(), **fields}) + "\n")
         self._log.flush()
         return self._tell(lambda tracker: tracker.see(event))

@@ -1,4 +1,4 @@
-"""A run as a person looks at it afterwards: its validations, and the learning curve as a picture."""
+"""What a run has logged: its events, its validations, and the learning curve as a picture."""
 
 import json
 from collections.abc import Sequence

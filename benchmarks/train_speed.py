@@ -3,10 +3,13 @@
 Of each a step alone (the batch is there already) and whole epochs (files, augmentation and all), in processes of their own, several rounds in turn, the
 best of each. Beside them what the machine can do at all: the same network's bare forward and backward pass, a large matrix product, a large copy.
 
+nnU-Net's trainer stands among them where it is installed (see nnunet.py).
+
 pip install segmentation-models-pytorch monai && python benchmarks/train_speed.py DATA [--size 128] [--rounds 2] [--images 480]
 """
 
 import argparse
+import importlib.util
 import json
 import platform
 import resource
@@ -16,6 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import nnunet
 import torch
 from peers import PEERS, WIDTHS, Pairs, train_step
 
@@ -34,7 +38,7 @@ def main() -> None:
     if given.one:
         print(json.dumps(measure(given.one, given.data, given.size, given.images)))
         return
-    names = ["limner", "limner, compiled", "limner, float32", *PEERS, "bare passes"]
+    names = ["limner", "limner, compiled", "limner, float32", *PEERS, *["nnU-Net"] * bool(importlib.util.find_spec("nnunetv2")), "bare passes"]
     best: dict[str, dict[str, float]] = {}
     for _ in range(given.rounds):
         for name in names:
@@ -144,8 +148,10 @@ def peer(name: str, data: Path, size: int, images: int, device: str) -> dict[str
     """Two epochs of another loop after one to warm up."""
     from limner.data.folder import scan
 
-    pairs = [(sample.image, sample.mask) for sample in scan(data).samples][:images]
-    made = PEERS[name](pairs, pairs[:BATCH], size, BATCH)  # type: ignore[arg-type]
+    pairs = [(sample.image, sample.mask) for sample in scan(data).samples if sample.mask][:images]
+    if name == "nnU-Net":
+        return nnunet.measure(pairs, WIDTHS, size, BATCH)
+    made = PEERS[name](pairs, pairs[:BATCH], size, BATCH)
     made.network.to(device).train()
     optimiser = torch.optim.AdamW(made.network.parameters(), 1e-3)
     batch, masks = torch.rand(BATCH, 3, size, size), torch.zeros(BATCH, 1, size, size)

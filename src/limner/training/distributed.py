@@ -89,6 +89,7 @@ def joined(mine: Ranks) -> Iterator[None]:
     dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=PATIENCE)
     try:
         yield
+        dist.barrier()  # who leaves while another still receives would take its connection from it
     except RuntimeError as error:
         if any(word in str(error) for word in ("Connection closed by peer", "Connection reset by peer", "NCCL", "gloo")):
             raise LimnerError("another process of this training ended; the first message above says why.") from error

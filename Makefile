@@ -24,7 +24,7 @@ demo: environment
 	@echo
 	@echo "The check:    $(DEMO)/check/index.html"
 	@echo "The model:    $(DEMO)/run/model.safetensors"
-	@echo "Its scores:   $(DEMO)/run/scores-test.json and scores-test.csv"
+	@echo "Its scores:   $(DEMO)/run/report/index.html"
 	@echo "Its pictures: $(DEMO)/predictions/overview.jpg"
 
 test: environment

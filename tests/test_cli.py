@@ -43,16 +43,34 @@ def test_the_whole_path_from_a_folder_to_masks(lesions: Path, tmp_path: Path) ->
     model = tmp_path / "runs" / "set" / "model.safetensors"
     tested = limner("test", model, lesions, cwd=tmp_path)
     assert "4 images of test" in tested.stdout and "Worst images" in tested.stdout
-    assert 0 <= json.loads((model.parent / "scores-test.json").read_text())["mean_dice"] <= 1
+    assert 0 <= json.loads((model.parent / "report" / "report.json").read_text())["scores"]["dice"]["mean"] <= 1
     predicted = limner("predict", model, lesions / "ISIC2018_Task1-2_Test_Input", "-o", tmp_path / "p", cwd=tmp_path)
     assert predicted.returncode == 0, predicted.stderr
     records = json.loads((tmp_path / "p" / "predictions.json").read_text())["predictions"]
     assert len(records) == 4
+    assert [record["predicted_dice"] for record in records] == sorted(record["predicted_dice"] for record in records)
     for record in records:
+        with Image.open(tmp_path / "p" / record["uncertainty"]) as doubt:
+            assert (doubt.mode, doubt.size) == ("L", (32, 32))
         mask = read_mask(tmp_path / "p" / record["mask"])
         assert mask.values.shape == (32, 32)
         assert set(np.unique(mask.values)) <= {0, 255}
     assert (tmp_path / "p" / "overview.jpg").exists()
+
+
+def test_several_models_predict_and_submit_as_one(lesions: Path, tmp_path: Path) -> None:
+    for seed in (0, 1):
+        limner("train", lesions, *TINY, "--set", f"train.seed={seed}", "--out", f"run{seed}", cwd=tmp_path)
+    models, images = ["run0/model.safetensors", "run1/model.safetensors"], lesions / "ISIC2018_Task1-2_Test_Input"
+    done = limner("predict", *models, images, "-o", "both", "--tta", "flips", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    about = json.loads((tmp_path / "both" / "predictions.json").read_text())
+    assert len(about["models"]) == 2 and len(about["predictions"]) == 4
+    assert limner("submit", *models, images, "-o", "both.zip", cwd=tmp_path).returncode == 0
+    again = limner("submit", *models, images, "-o", "both.zip", cwd=tmp_path)
+    assert again.returncode == 1 and "Nothing is overwritten" in again.stderr
+    unknown = limner("predict", *models, images, "-o", "other", "--tta", "sideways", cwd=tmp_path)
+    assert unknown.returncode == 1 and "Choose one of none, flips, turns, scales" in unknown.stderr
 
 
 def test_one_bad_file_does_not_stop_the_rest(lesions: Path, tmp_path: Path) -> None:
@@ -93,6 +111,10 @@ def test_check_exits_with_1_on_errors_and_prints_json(lesions: Path, pairs, tmp_
         (["train", "nowhere", "--minutes", "-1"], "train.minutes"),
         (["test", "none.safetensors", "nowhere"], "model.safetensors of a run"),
         (["predict", "none.safetensors", "nowhere"], "model.safetensors of a run"),
+        (["predict", "nowhere"], "must be a model"),
+        (["test", "nowhere"], "must be one model"),
+        (["test", "a", "b", "c", "nowhere"], "or several with --ensemble"),
+        (["submit", "nowhere"], "must be a model"),
         (["sample", ".", "--count", "2"], "not empty"),
     ],
 )

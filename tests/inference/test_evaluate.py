@@ -1,25 +1,44 @@
-import csv
-import json
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from limner.errors import LimnerError
-from limner.inference.evaluate import Scores
+from limner.inference.evaluate import ImageScore, Scores, as_json, compare
+from limner.inference.probabilities import BINS
 from limner.labels import Labels
+
+BINARY = Labels.of(("background", "foreground"), (0, 255))
+THREE = Labels.of(("x", "y", "z"), (0, 1, 2))
+
+
+def image(id: str, counts: list[list[int]], labels: Labels = BINARY) -> ImageScore:
+    outlines = np.zeros((len(labels.scored), 3))
+    return ImageScore(id, np.array(counts), outlines, 0.5, 0.2, 0.1, 0.4, np.zeros((2, BINS, 3)))
 
 
 def scores() -> Scores:
-    counts = np.array([[[90, 0, 0], [10, 0, 0]], [[80, 10, 0], [10, 0, 10]], [[95, 5, 0], [0, 0, 5]]])
-    return Scores(("a", "b", "c"), counts, Labels.of(("background", "foreground"), (0, 255)))
+    foregrounds = {"a": [10, 0, 0, 90], "b": [10, 0, 10, 80], "c": [0, 0, 5, 95]}
+    return Scores.of([image(id, [[0, 0, 0, 0], counts]) for id, counts in foregrounds.items()], BINARY)
 
 
 def test_the_mean_is_over_images_and_the_pooled_score_over_pixels() -> None:
     summary = scores().summary()
-    assert summary["mean_dice"] == pytest.approx((1 + 2 / 3 + 0) / 3)
-    assert summary["mean_thresholded_jaccard"] == pytest.approx(1 / 3)
-    assert summary["pooled_dice"] == pytest.approx(40 / 55)
+    assert summary["dice"].mean == pytest.approx((1 + 2 / 3 + 0) / 3)
+    assert summary["thresholded_jaccard"].mean == pytest.approx(1 / 3)
+    assert summary["dice"].pooled == pytest.approx(40 / 55)
+    assert summary["thresholded_jaccard"].pooled is None
+
+
+def test_every_mean_has_an_interval_around_it() -> None:
+    for name, one in scores().summary().items():
+        assert one.interval[0] <= one.mean <= one.interval[1], name
+        if one.pooled is not None and one.pooled_interval is not None:
+            assert one.pooled_interval[0] <= one.pooled <= one.pooled_interval[1], name
+
+
+def test_the_threshold_of_the_jaccard_can_be_set() -> None:
+    assert replace(scores(), jaccard_threshold=0.5).summary()["thresholded_jaccard"].mean == pytest.approx(0.5)
 
 
 def test_the_worst_images_come_first() -> None:
@@ -27,18 +46,41 @@ def test_the_worst_images_come_first() -> None:
 
 
 def test_a_class_that_an_image_lacks_is_left_out_of_its_mean() -> None:
-    counts = np.array([[[10, 0, 0], [0, 0, 0], [5, 5, 0]]])
-    (dice,) = Scores(("a",), counts, Labels.of(("x", "y", "z"), (0, 1, 2))).dice_per_image()
-    assert dice == pytest.approx((1 + 2 / 3) / 2)
+    one = Scores.of([image("a", [[10, 0, 0, 10], [0, 0, 0, 20], [5, 5, 0, 10]], THREE)], THREE)
+    assert one.per_image()["dice"][0] == pytest.approx((1 + 2 / 3) / 2)
+
+
+def test_an_image_without_any_class_has_no_score() -> None:
+    labels = Labels.of(("background", "y", "z"), (0, 1, 2))
+    both = Scores.of(
+        [image("a", [[20, 0, 0, 0], [0, 0, 0, 20], [0, 0, 0, 20]], labels), image("b", [[10, 0, 0, 10], [10, 0, 0, 10], [0, 0, 0, 20]], labels)], labels
+    )
+    assert np.isnan(both.per_image()["dice"][0])
+    assert both.summary()["dice"].mean == 1
+    assert both.in_order() == [1]
 
 
 def test_no_sample_is_an_error() -> None:
     with pytest.raises(LimnerError, match="no sample to score"):
-        Scores.of([], Labels.of(("background", "foreground"), (0, 255)))
+        Scores.of([], BINARY)
 
 
-def test_the_written_scores_are_those_shown(tmp_path: Path) -> None:
-    table, headline = scores().write(tmp_path, "test")
-    rows = list(csv.DictReader(table.read_text().splitlines()))
-    assert [float(row["dice"]) for row in rows] == scores().dice_per_image().tolist()
-    assert json.loads(headline.read_text())["mean_dice"] == scores().summary()["mean_dice"]
+def test_two_models_are_compared_image_by_image() -> None:
+    first = scores()
+    better = Scores.of([first.images[0], image("b", [[0, 0, 0, 0], [15, 0, 5, 80]]), image("c", [[0, 0, 0, 0], [0, 0, 5, 95]])], BINARY)
+    dice = compare(first, better)[0]
+    assert (dice.name, dice.won, dice.lost, dice.same) == ("dice", 1, 0, 2)
+    assert dice.difference == pytest.approx((30 / 35 - 20 / 30) / 3)
+    assert dice.interval[0] == 0 <= dice.difference <= dice.interval[1]
+    assert compare(better, first)[0].difference == pytest.approx(-dice.difference)
+
+
+def test_models_scored_on_other_images_are_not_compared() -> None:
+    with pytest.raises(LimnerError, match="not scored on the same images"):
+        compare(scores(), Scores.of([image("z", [[0, 0, 0, 0], [1, 0, 0, 0]])], BINARY))
+
+
+def test_the_headline_is_there_for_a_program() -> None:
+    headline = as_json(scores())
+    assert headline["dice"]["mean"] == scores().summary()["dice"].mean
+    assert "pooled" not in headline["thresholded_jaccard"]

@@ -3,11 +3,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from limner.data.postprocess import Postprocessing
 from limner.data.preprocess import Preprocessing
-from limner.inference.predictor import Predictor, to_class_index, to_probabilities
+from limner.inference.predictor import Network, Predictor
+from limner.inference.probabilities import to_class_index, to_probabilities
+from limner.inference.variants import VARIANTS, Variant
 from limner.labels import Labels
+from limner.model.bundle import Choices
 
 PREPROCESSING = Preprocessing((16, 16), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+BINARY = Labels.of(("background", "foreground"), (0, 255))
+ALL = [variant for variants in VARIANTS.values() for variant in variants]
 
 
 def brightness(images: np.ndarray) -> np.ndarray:
@@ -15,19 +21,32 @@ def brightness(images: np.ndarray) -> np.ndarray:
     return images.mean(1, keepdims=True) * 10
 
 
+def predictor(choices: Choices | None = None, preprocessing: Preprocessing = PREPROCESSING) -> Predictor:
+    return Predictor([Network(brightness, preprocessing)], BINARY, choices)
+
+
+def square() -> np.ndarray:
+    image = np.zeros((32, 48, 3), np.uint8)
+    image[8:24, 12:36] = 255
+    return image
+
+
 @given(st.integers(1, 60), st.integers(1, 60))
 def test_the_mask_has_the_image_s_size(h: int, w: int) -> None:
-    prediction = Predictor(brightness, PREPROCESSING, Labels.of(("background", "foreground"), (0, 255))).predict(np.zeros((h, w, 3), np.uint8))
-    assert prediction.class_index.shape == (h, w)
+    prediction = predictor().predict(np.zeros((h, w, 3), np.uint8))
+    assert prediction.class_index.shape == prediction.uncertainty.shape == (h, w)
     assert not prediction.class_index.any()
 
 
 def test_what_is_bright_is_found_where_it_is() -> None:
-    image = np.zeros((32, 48, 3), np.uint8)
-    image[8:24, 12:36] = 255
-    prediction = Predictor(brightness, PREPROCESSING, Labels.of(("background", "foreground"), (0, 255))).predict(image)
-    assert (prediction.class_index == (image[..., 0] > 0)).mean() > 0.93
-    assert 0 < prediction.mean_entropy < 0.2
+    prediction = predictor().predict(square())
+    assert (prediction.class_index == (square()[..., 0] > 0)).mean() > 0.93
+    assert 0 < prediction.uncertainty.mean() < 0.2
+
+
+def test_uncertainty_is_highest_where_the_mask_ends() -> None:
+    uncertainty = predictor().predict(square()).uncertainty
+    assert uncertainty[16, 9:15].max() > 0.5 > 0.1 > uncertainty[16, 24]
 
 
 def test_the_most_probable_class_is_taken() -> None:
@@ -38,7 +57,62 @@ def test_the_most_probable_class_is_taken() -> None:
     assert to_class_index(probabilities).tolist() == [[2, 0], [0, 1]]
 
 
-def test_an_undecided_engine_has_entropy_one() -> None:
-    labels = Labels.of(("a", "b", "c"), (0, 1, 2))
-    prediction = Predictor(lambda images: np.zeros((1, 3, 16, 16), np.float32), PREPROCESSING, labels).predict(np.zeros((16, 16, 3), np.uint8))
-    assert prediction.mean_entropy == pytest.approx(1, abs=1e-5)
+def test_an_undecided_engine_is_uncertain_everywhere() -> None:
+    undecided = Network(lambda images: np.zeros((len(images), 3, 16, 16), np.float32), PREPROCESSING)
+    prediction = Predictor([undecided], Labels.of(("a", "b", "c"), (0, 1, 2))).predict(np.zeros((16, 16, 3), np.uint8))
+    assert prediction.uncertainty.mean() == pytest.approx(1, abs=1e-5)
+
+
+def test_a_model_without_confidence_predicts_no_quality() -> None:
+    prediction = predictor().predict(square())
+    assert prediction.predicted_dice is prediction.unusualness is None
+    assert not prediction.unusual
+
+
+@pytest.mark.parametrize("variant", [variant for variant in ALL if variant.scale == 1])
+@given(st.integers(1, 9), st.integers(1, 9))
+def test_a_variant_comes_back_as_it_was(variant: Variant, h: int, w: int) -> None:
+    canvas = np.random.default_rng(0).random((2, h, w)).astype(np.float32)
+    np.testing.assert_array_equal(variant.back(variant.of(canvas), (h, w)), canvas)
+
+
+@pytest.mark.parametrize("variant", [variant for variant in ALL if variant.scale != 1])
+def test_a_scaled_variant_comes_back_in_its_size_and_place(variant: Variant) -> None:
+    canvas = np.zeros((1, 96, 128), np.float32)
+    canvas[:, 20:60, 80:120] = 1
+    seen = variant.of(canvas)
+    assert seen.shape != canvas.shape and not any(side % 32 for side in seen.shape[1:])
+    assert np.abs(variant.back(seen, (96, 128)) - canvas).mean() < 0.02
+
+
+@pytest.mark.parametrize("name", ["flips", "turns"])
+@pytest.mark.parametrize("size_px", [(16, 16), (16, 24)])
+def test_an_engine_that_looks_at_each_pixel_alone_gains_nothing_from_variants(name: str, size_px: tuple[int, int]) -> None:
+    preprocessing = Preprocessing(size_px, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    once = predictor(preprocessing=preprocessing).predict(square()).probabilities
+    np.testing.assert_allclose(predictor(Choices(tta=name), preprocessing).predict(square()).probabilities, once, atol=1e-6)
+
+
+def test_variants_are_averaged() -> None:
+    left = Network(lambda images: np.where(np.arange(16) < 8, 8.0, -8.0).astype(np.float32) * np.ones((len(images), 1, 16, 1), np.float32), PREPROCESSING)
+    blank = np.zeros((16, 16, 3), np.uint8)
+    assert Predictor([left], BINARY).predict(blank).class_index[0].tolist() == [1] * 8 + [0] * 8
+    flipped = Predictor([left], BINARY, Choices(tta="flips")).predict(blank)
+    np.testing.assert_allclose(flipped.probabilities, 0.5, atol=1e-3)
+
+
+def test_an_ensemble_takes_the_mean() -> None:
+    dark = Network(lambda images: -brightness(images), PREPROCESSING)
+    both = Predictor([Network(brightness, PREPROCESSING), dark], BINARY).predict(square())
+    np.testing.assert_allclose(both.probabilities, 0.5, atol=1e-3)
+
+
+def test_what_was_chosen_is_done() -> None:
+    image = square()
+    image[0:2, 0:2] = 255
+    image[14:18, 22:26] = 0
+    plain = predictor().predict(image).class_index
+    chosen = predictor(Choices(postprocessing=Postprocessing(largest=True, holes=True))).predict(image).class_index
+    assert plain[0, 0] == 1 and plain[16, 24] == 0
+    assert chosen[0, 0] == 0 and chosen[16, 24] == 1
+    assert predictor(Choices(threshold=0.9999)).predict(image).class_index.sum() < plain.sum()

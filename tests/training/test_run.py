@@ -13,8 +13,10 @@ from conftest import disc
 from limner.data.images import read_image
 from limner.errors import LimnerError
 from limner.inference.predictor import Predictor
+from limner.model.bundle import Bundle
 from limner.recipe import parse_recipe
-from limner.training.loop import Step, Stopped, Validation
+from limner.training.history import validations
+from limner.training.loop import Choosing, Step, Stopped, Validation
 from limner.training.pipeline import resume, silent, start, train
 from limner.training.run import Run, new_folder
 
@@ -48,16 +50,28 @@ def test_a_run_that_was_stopped_and_resumed_is_the_run_that_was_not(lesions: Pat
     for _ in resume(Run.open(run.folder), silent):
         pass
     assert hashes(run) == hashes(whole)
+    assert [event["loss"] for event in validations(run.folder)] == [event["loss"] for event in validations(whole.folder)]
+
+
+def test_a_run_that_is_stopped_while_it_chooses_chooses_when_it_is_resumed(lesions: Path, tmp_path: Path) -> None:
+    whole = train(lesions, TINY, tmp_path / "whole")
+    run, events = start(lesions, TINY, tmp_path / "stopped", lambda plan: None, silent)
+    while not isinstance(next(events), Choosing):
+        pass
+    events.close()
+    assert not Bundle.load(run.model).confidence
+    assert [type(event) for event in resume(Run.open(run.folder), silent)][-1] is Stopped
+    assert hashes(run) == hashes(whole)
 
 
 def test_training_lowers_the_loss_and_logs_its_events(lesions: Path, tmp_path: Path) -> None:
     run = train(lesions, TINY.replace({"train.epochs": 12}), tmp_path / "run")
     events = [json.loads(line) for line in (run.folder / "events.jsonl").read_text().splitlines()]
-    validations = [event for event in events if event["event"] == "validation"]
-    assert len(validations) == 12
-    assert validations[-1]["loss"] < validations[0]["loss"]
+    scored = validations(run.folder)
+    assert len(scored) == 12
+    assert scored[-1]["loss"] < scored[0]["loss"]
     assert events[-1]["event"] == "stopped"
-    assert json.loads((run.folder / "state.json").read_text())["best_mean_dice"] == max(event["mean_dice"] for event in validations)
+    assert json.loads((run.folder / "state.json").read_text())["best_mean_dice"] == max(event["mean_dice"] for event in scored)
 
 
 def test_a_finished_run_that_is_resumed_stays_as_it_is(lesions: Path, tmp_path: Path) -> None:
@@ -120,7 +134,6 @@ def test_classes_beyond_two_are_trained_with_void(pairs, tmp_path: Path) -> None
     rng = np.random.default_rng(0)
     masks = {f"i{n}": np.kron(rng.choice([0, 1, 2, 255], (4, 4)), np.ones((4, 4))).astype(np.uint8) for n in range(12)}
     run = train(pairs(masks), TINY, tmp_path / "run")
-    from limner.model.bundle import Bundle
 
     assert Bundle.load(run.model).labels.void_values == ((255, 255),)
 
@@ -196,7 +209,6 @@ def test_class_weights_must_be_as_many_as_classes(lesions: Path, tmp_path: Path)
 def test_a_frozen_encoder_stays_as_it_came_and_its_normalisation_is_the_model_s(lesions: Path, tmp_path: Path, frozen: float) -> None:
     import torch
 
-    from limner.model.bundle import Bundle
     from limner.model.encoders import TimmEncoder, load_pretrained
 
     name = "tf_efficientnet_lite0"
@@ -209,10 +221,16 @@ def test_a_frozen_encoder_stays_as_it_came_and_its_normalisation_is_the_model_s(
     assert bundle.preprocessing.mean == (0.5, 0.5, 0.5)
 
 
-def test_the_threshold_is_chosen_and_kept(lesions: Path, tmp_path: Path) -> None:
-    from limner.model.bundle import Bundle
+def test_what_validation_chose_is_kept_and_logged(lesions: Path, tmp_path: Path) -> None:
+    from limner.inference.confidence import Confidence
 
-    assert 0.05 <= Bundle.load(train(lesions, TINY, tmp_path / "run").model).threshold <= 0.95
+    run = train(lesions, TINY, tmp_path / "run")
+    bundle = Bundle.load(run.model)
+    assert 0.05 <= bundle.choices.threshold <= 0.95
+    assert Confidence.of(bundle.confidence)
+    assert bundle.receipt["data_sha256"] == run.receipt["data_sha256"]
+    logged = [event["name"] for event in map(json.loads, (run.folder / "events.jsonl").read_text().splitlines()) if event["event"] == "chosen"]
+    assert logged == ["threshold", "augmentation flips", "augmentation turns", "augmentation scales", "specks", "holes", "largest"]
 
 
 def test_images_of_five_channels_are_trained_on_and_others_refused(pairs: Callable[..., Path], tmp_path: Path) -> None:

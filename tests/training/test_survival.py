@@ -267,10 +267,10 @@ def test_a_disk_that_fails_leaves_what_was_there() -> None:
     storm = Path(__file__).parent.parent.parent / "benchmarks" / "faults.py"
     done = subprocess.run([sys.executable, str(storm), "--step", "12"], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "8 of 8 failures: status not 0, one line, every checkpoint there whole" in done.stdout
+    assert "10 of 10 failures: status not 0, one line, every checkpoint there whole" in done.stdout
 
 
 def test_the_numbers_of_a_state_are_all_in_a_checkpoint() -> None:
-    tensors = {"network", "average", "optimiser", "best_weights"}
+    tensors = {"network", "average", "optimiser", "lost", "best_weights"}
     assert set(step.State.__slots__) == {*step.POSITION, *tensors}
     assert checkpoint.KEPT == 2 and loop.MAX_SKIPPED == 5

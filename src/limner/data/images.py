@@ -147,9 +147,14 @@ def page_count(path: Path) -> int:
 
 def write_png(path: Path, pixels: UInt8[ndarray, "h w *c"]) -> None:
     """Write a grey or RGB PNG through a temporary file, so that a torn one never bears the name."""
+    write_whole(path, encode_png(pixels))
+
+
+def encode_png(pixels: UInt8[ndarray, "h w *c"]) -> bytes:
+    """A grey or RGB PNG."""
     content = io.BytesIO()
     Image.fromarray(pixels).save(content, format="PNG")
-    write_whole(path, content.getvalue())
+    return content.getvalue()
 
 
 def write_jpeg(path: Path, pixels: UInt8[ndarray, "h w 3"]) -> None:

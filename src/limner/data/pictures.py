@@ -8,10 +8,12 @@ from numpy import ndarray
 from PIL import Image
 
 from limner.data.images import as_colours
-from limner.labels import Labels
+from limner.labels import VOID, Labels
 
 CELL_PX = 224
 COLUMNS = 6
+FALSE, MISSED, CONFUSED = (230, 159, 0), (86, 180, 233), (204, 121, 167)
+"""The colours of errors, which people tell apart whatever their sight (doi:10.1038/nmeth.1618)."""
 
 
 def overlay(image: UInt8[ndarray, "h w 3"], class_index: UInt8[ndarray, "h w"], labels: Labels) -> UInt8[ndarray, "h w 3"]:
@@ -23,6 +25,16 @@ def overlay(image: UInt8[ndarray, "h w 3"], class_index: UInt8[ndarray, "h w"], 
         picture[inside] = 0.75 * picture[inside] + 0.25 * colour
         picture[_outline(inside)] = colour
     return picture.astype(np.uint8)
+
+
+def errors(image: UInt8[ndarray, "h w 3"], prediction: UInt8[ndarray, "h w"], truth: UInt8[ndarray, "h w"], labels: Labels) -> UInt8[ndarray, "h w 3"]:
+    """The image in grey, with what was drawn but is not there, what is there but was not drawn, and what was taken for another class; void is dark."""
+    grey = image.astype(np.float32).mean(2, keepdims=True).repeat(3, axis=2)
+    drawn, there = np.isin(prediction, labels.scored), np.isin(truth, labels.scored)
+    for wrong, colour in ((drawn & ~there, FALSE), (there & ~drawn, MISSED), (drawn & there & (prediction != truth), CONFUSED)):
+        grey[wrong & (truth != VOID)] = colour
+    grey[truth == VOID] *= 0.3
+    return grey.astype(np.uint8)
 
 
 def contact_sheet(pictures: Sequence[UInt8[ndarray, "h w 3"]]) -> UInt8[ndarray, "h2 w2 3"]:
@@ -37,9 +49,11 @@ def contact_sheet(pictures: Sequence[UInt8[ndarray, "h w 3"]]) -> UInt8[ndarray,
     return np.asarray(sheet)
 
 
-def shrink(image: UInt8[ndarray, "h w c"], class_index: UInt8[ndarray, "h3 w3"]) -> tuple[UInt8[ndarray, "h2 w2 3"], UInt8[ndarray, "h2 w2"]]:
-    """Image, as colours, and mask at the size of a cell, so that outlines stay one pixel wide in the sheet; a JPEG may have been read at a reduced scale."""
-    factor = (CELL_PX - 4) / max(image.shape[:2])
+def shrink(
+    image: UInt8[ndarray, "h w c"], class_index: UInt8[ndarray, "h3 w3"], side_px: int = CELL_PX - 4
+) -> tuple[UInt8[ndarray, "h2 w2 3"], UInt8[ndarray, "h2 w2"]]:
+    """Image, as colours, and mask with a longer side of a cell's, so that outlines stay one pixel wide; a JPEG may have been read at a reduced scale."""
+    factor = side_px / max(image.shape[:2])
     size = max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor))
     small = Image.fromarray(as_colours(image)).resize(size, Image.Resampling.BOX if factor < 1 else Image.Resampling.BILINEAR)
     return np.asarray(small), np.asarray(Image.fromarray(class_index).resize(size, Image.Resampling.NEAREST))

@@ -76,13 +76,17 @@ class Preprocessing:
         """The views through which the network sees an image in use."""
         return views((image.shape[0], image.shape[1]), self.size_px, self.geometry, overlap=True)
 
-    def array(self, image: UInt8[ndarray, "h w c"], view: View) -> Float32[ndarray, "c2 h2 w2"]:
-        """The network's input of one view. Raises LimnerError for an image of other channels than those of the training."""
+    def canvas(self, image: UInt8[ndarray, "h w c"], view: View) -> UInt8[ndarray, "h2 w2 c"]:
+        """What the network is shown of an image through a view. Raises LimnerError for an image of other channels than those of the training."""
         channels = len(self.mean)
         if channels not in {1, image.shape[2]}:
             raise LimnerError(f"the image has {image.shape[2]} channels, and this model was trained on {channels}. Give images as those of its training.")
-        pixels = lay(image, view, self.size_px).astype(np.float32) / 255  # (h2, w2, c)
-        if channels == 1:
+        return lay(image, view, self.size_px)
+
+    def standardised(self, canvas: UInt8[ndarray, "h w c"]) -> Float32[ndarray, "c2 h w"]:
+        """A canvas as the network's input."""
+        pixels = canvas.astype(np.float32) / 255  # (h, w, c)
+        if len(self.mean) == 1:
             pixels = pixels.mean(2, keepdims=True)
         return np.ascontiguousarray(((pixels - np.array(self.mean, np.float32)) / np.array(self.std, np.float32)).transpose(2, 0, 1))
 

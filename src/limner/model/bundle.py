@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from limner.data.postprocess import Postprocessing
 from limner.data.preprocess import Preprocessing
 from limner.errors import LimnerError
 from limner.files import write_whole
@@ -23,7 +24,20 @@ from limner.model.presets import build
 from limner.model.unet import UNet
 from limner.recipe import Recipe, parse_recipe
 
-FORMAT = 3
+FORMAT = 4
+THRESHOLD = 0.5
+"""Of the foreground's probability, where none was chosen on validation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What validation chose of the way from probabilities to a mask; as it stands here, nothing was found to help."""
+
+    threshold: float = THRESHOLD
+    """Of the foreground's probability in a binary set."""
+    tta: str = "none"
+    """The augmentation at test time, a name of `inference.variants`."""
+    postprocessing: Postprocessing = field(default_factory=Postprocessing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +51,11 @@ class Bundle:
     scores: Mapping[str, float] = field(default_factory=dict)
     split: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """The ids of the samples that it was trained, validated and may be tested on; see `splits.record_of`."""
-    threshold: float = 0.5
-    """Of the foreground's probability in a binary set, chosen on validation."""
+    choices: Choices = field(default_factory=Choices)
+    confidence: Mapping[str, Any] = field(default_factory=dict)
+    """What `inference.confidence` fitted on validation, and read back; empty of a model whose training did not come to its end."""
+    receipt: Mapping[str, Any] = field(default_factory=dict)
+    """Hashes of data, split and recipe, versions and machine of its training."""
 
     def network(self) -> UNet:
         """The network with these weights, ready to predict."""
@@ -55,7 +72,9 @@ class Bundle:
             "preprocessing": asdict(self.preprocessing),
             "scores": dict(self.scores),
             "split": {name: list(ids) for name, ids in self.split.items()},
-            "threshold": self.threshold,
+            "choices": asdict(self.choices),
+            "confidence": dict(self.confidence),
+            "receipt": dict(self.receipt),
         }
         write_tensors(path, self.weights, about)
 
@@ -73,7 +92,9 @@ class Bundle:
             weights,
             about["scores"],
             about["split"],
-            about["threshold"],
+            Choices(**{**about["choices"], "postprocessing": Postprocessing(**about["choices"]["postprocessing"])}),
+            about["confidence"],
+            about["receipt"],
         )
 
 

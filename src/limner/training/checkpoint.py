@@ -74,12 +74,13 @@ def restore(state: State, loaded: Loaded) -> None:
     for parameter, moment in state.optimiser.state.items():  # fused Adam reads memory as it lies, so it must lie as the weights do
         for name in ("exp_avg", "exp_avg_sq"):
             moment[name] = torch.empty_like(parameter).copy_(moment[name])
+    state.lost.copy_(loaded.tensors["lost"])
     for name in POSITION:
         setattr(state, name, loaded.about["position"][name])
 
 
 def _tensors(state: State) -> dict[str, Tensor]:
-    tensors: dict[str, Tensor] = {f"network.{name}": value for name, value in state.network.state_dict().items()}
+    tensors: dict[str, Tensor] = {"lost": state.lost, **{f"network.{name}": value for name, value in state.network.state_dict().items()}}
     tensors |= {f"average.{name}": value for name, value in state.average.state_dict().items()}
     for index, moments in state.optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{index}.{name}": value for name, value in moments.items()}

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from limner.training.loop import Event, Note, Skipped, Step, Stopped, Validating, Validation
+from limner.training.loop import Choosing, Chosen, Event, Note, Skipped, Step, Stopped, Validating, Validation
 
 
 def draw(events: Iterator[Event], console: Console) -> Stopped | None:
@@ -28,6 +28,11 @@ def draw(events: Iterator[Event], console: Console) -> Stopped | None:
             elif isinstance(event, Validating):
                 bar.update(task, detail=f"validating {event.done} of {event.count}")
                 images, since = 0, time.monotonic()
+            elif isinstance(event, Choosing):
+                bar.update(task, completed=1.0, detail=f"choosing how the model is used: {event.done} of {event.count} looks at validation images")
+            elif isinstance(event, Chosen):
+                taken = "[green]taken[/]" if event.taken else "left out"
+                console.print(f"{event.name}: {event.gain:+.4f} mean Dice on validation ({event.low:+.4f} to {event.high:+.4f}), {taken}")
             elif isinstance(event, Validation):
                 lost = "" if event.loss is None else f"  loss {event.loss:.4f}"
                 best = "  [green]best[/]" if event.best else ""

@@ -29,13 +29,13 @@ def listed(folder: Path) -> list[dict[str, Any]]:
 def _row(run: Run) -> dict[str, Any]:
     receipt, model, rows = run.receipt, run.recipe.model, validations(run.folder)
     sittings = receipt["sittings"]
-    tested = run.folder / "scores-test.json"
+    tested = run.folder / "report" / "report.json"
     return {
         "run": run.folder.name,
         "state": _state(run),
         "epoch": f"{rows[-1]['epoch'] if rows else 0} of {run.recipe.train.epochs}",
         "validation_dice": max((row["mean_dice"] for row in rows), default=None),
-        "test_dice": json.loads(tested.read_text(encoding="utf-8"))["mean_dice"] if tested.is_file() else None,
+        "test_dice": json.loads(tested.read_text(encoding="utf-8"))["scores"]["dice"]["mean"] if tested.is_file() else None,
         "network": model.encoder or model.preset,
         "images_per_second": sittings[-1]["images_per_second"] if sittings else None,
         "minutes": round(sum(sitting["seconds"] for sitting in sittings) / 60, 1),

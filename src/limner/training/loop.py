@@ -81,7 +81,27 @@ class Stopped:
     finished: bool = True
 
 
-Event = Step | Validating | Validation | Skipped | Note | Stopped
+@dataclass(frozen=True, slots=True)
+class Choosing:
+    """Training is over, and so many looks at validation images are done of those from which the model's use is chosen."""
+
+    done: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What one choice brings on validation: mean Dice without it, the gain with its 95 % interval, and whether it was taken."""
+
+    name: str
+    before: float
+    gain: float
+    low: float
+    high: float
+    taken: bool
+
+
+Event = Step | Validating | Validation | Skipped | Note | Choosing | Chosen | Stopped
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +130,6 @@ def fit(
         if reason := _finished(state, settings, pace):
             yield Stopped(reason)
             return
-        losses: list[Tensor] = []
         for images, masks in batches.epoch(state.epoch, state.step) if state.step < len(batches) and not pace.over else ():
             rate = learning_rate(state.progress, settings)
             seed_dropout(settings.seed, state.epoch, state.step)
@@ -122,7 +141,6 @@ def fit(
                     yield _smaller(state, len(images), outside.ranks, error)
                     stepper.prepare()
             watch.flags.add(finite, (state.epoch, state.step))
-            losses.append(loss)
             state.step += 1
             stop = pace.after_step(len(batches))
             yield from watch.look()
@@ -147,15 +165,14 @@ def fit(
                 scored = finished.value
             best = scored.mean_dice > state.best_dice
             if best:
-                state.best_dice, state.best_epoch, state.best_threshold = scored.mean_dice, state.epoch + 1, scored.threshold
+                state.best_dice, state.best_epoch = scored.mean_dice, state.epoch + 1
                 state.best_weights = {name: value.detach().clone() for name, value in state.average.state_dict().items()}
             seconds = time.perf_counter() - began
-            finite = torch.stack(losses).cpu() if losses else torch.zeros(0)
-            finite = finite[finite.isfinite()]
-            mean = float(finite.mean()) if len(finite) else None
+            total, count = state.lost.tolist()
+            state.lost.zero_()
             state.epoch, state.step = state.epoch + 1, 0
             began = time.perf_counter()
-            yield Validation(state.epoch, mean, scored.mean_dice, best, seconds, scored.drawn)
+            yield Validation(state.epoch, total / count if count else None, scored.mean_dice, best, seconds, scored.drawn)
             pace.validated(seconds, time.perf_counter() - began)
         else:
             state.epoch, state.step = state.epoch + 1, 0

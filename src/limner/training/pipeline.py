@@ -99,7 +99,7 @@ def _ingredients(run: Run, progress: Progress) -> Ingredients:
     validation = prepare(sides["val"], labels, size_px, geometry, progress("preparing validation"))
     encoder, channels = recipe.model.encoder, recipe.data.channels
     mean, std = normalisation(encoder, channels) if encoder else measure(train.images, channels)
-    return Ingredients(recipe, labels, Preprocessing(size_px, mean, std, geometry), train, validation, record_of(sides))
+    return Ingredients(recipe, labels, Preprocessing(size_px, mean, std, geometry), train, validation, record_of(sides), sides["val"])
 
 
 def split_of(samples: Sequence[Sample], health: Health, recipe: Recipe) -> Sides:

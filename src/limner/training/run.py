@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -18,8 +19,10 @@ from limner.data.cache import Standardised
 from limner.data.images import write_jpeg
 from limner.data.pictures import contact_sheet, overlay, shrink
 from limner.data.preprocess import Preprocessing
+from limner.data.samples import Sample
 from limner.errors import LimnerError
 from limner.files import write_whole
+from limner.inference.choosing import choose
 from limner.labels import Labels
 from limner.model.bundle import Bundle
 from limner.model.encoders import TimmEncoder, load_pretrained
@@ -28,11 +31,15 @@ from limner.recipe import Recipe, dump_recipe, load_recipe
 from limner.training.checkpoint import Checkpoints, restore
 from limner.training.distributed import Ranks, synchronise_norms
 from limner.training.history import draw_curve
-from limner.training.loop import Event, Note, Outside, Step, Stopped, Validating, Validation, fit
+from limner.training.loop import Choosing, Chosen, Event, Note, Outside, Step, Stopped, Validating, Validation, fit
 from limner.training.machine import identity, processor_name, require_device
 from limner.training.step import State, begin
 from limner.training.trackers import Tracker, trackers
 
+CHOOSING = 0.05
+"""The share of a time budget that is kept for choosing how the model is used."""
+IN_MODEL = ("data_sha256", "split_sha256", "recipe_sha256", "seed", "torch", "python", "limner", "processor", "device", "threads")
+"""What of the receipt stands in the model too: all that is the same when the same run is made again."""
 VALIDATE = 10**9
 """As the step of an epoch: past its last one, so that its validation is next."""
 
@@ -47,6 +54,7 @@ class Ingredients:
     train: Standardised
     validation: Standardised
     split: Mapping[str, Sequence[str]]
+    validation_samples: Sequence[Sample]
 
 
 class Run:
@@ -147,7 +155,7 @@ class Run:
             device = torch.device("cuda", torch.cuda.current_device()) if recipe.train.device == "cuda" else torch.device(recipe.train.device)
             batches = Batches(ingredients.train, recipe.train.batch_size, recipe.augment, recipe.train.seed, device, (mine.rank, mine.count))
             minutes = recipe.train.minutes
-            outside = Outside(SecondsLeft(minutes * 60 * (1 - state.progress), began) if minutes else None, stop_asked, mine)
+            outside = Outside(SecondsLeft(minutes * 60 * (1 - CHOOSING) * (1 - state.progress), began) if minutes else None, stop_asked, mine)
             events = fit(state, batches, ingredients.validation, ingredients.preprocessing, ingredients.labels, recipe, outside)
             if not mine.first:
                 yield from events
@@ -158,6 +166,10 @@ class Run:
                     yield note
                 try:
                     for event in events:
+                        if isinstance(event, Stopped) and event.finished:
+                            yield from desk.choose(stop_asked)
+                            if stop_asked():
+                                event = Stopped("a stop was asked for", finished=False)
                         yield from desk.see(event)
                         yield event
                 except GeneratorExit:  # at a yield the state is whole, as it need not be in the middle of a step
@@ -246,7 +258,7 @@ class _Desk:
             if time.monotonic() - self._saved > self._ingredients.recipe.train.checkpoint_seconds:
                 self.save()
             return []
-        if isinstance(event, Validating):
+        if isinstance(event, (Validating, Choosing)):
             return []
         notes = self.log(event)
         if isinstance(event, Validation):
@@ -291,15 +303,51 @@ class _Desk:
         }
         self._run.write_json("receipt.json", {**self._run.receipt, "sittings": [*self._before, sitting], "skipped_steps": self._state.skipped})
 
+    def choose(self, stop_asked: Callable[[], bool]) -> Iterator[Event]:
+        """Let validation choose how the best model is used, and save it so; where a stop is asked for, leave it as it is."""
+        bundle, made, minutes = Bundle.load(self._run.model), self._ingredients, self._ingredients.recipe.train.minutes
+        if bundle.confidence:  # chosen before this sitting
+            return
+        left = SecondsLeft(minutes * 60 * CHOOSING, time.monotonic()) if minutes else lambda: math.inf
+        choosing = choose(bundle, made.validation_samples, made.train.images, made.recipe.train.device, seconds_left=left)
+        try:
+            while not stop_asked():
+                yield Choosing(*next(choosing))
+        except StopIteration as finished:
+            bundle, gains = finished.value
+            bundle.save(self._run.model)
+            for gain in gains:
+                chosen = Chosen(gain.name, gain.before, gain.gain, gain.low, gain.high, gain.taken)
+                self.log(chosen)
+                yield chosen
+
     def _save_best(self) -> None:
-        made = self._ingredients
+        made, receipt = self._ingredients, self._run.receipt
         scores = {"validation_mean_dice": self._state.best_dice}
-        weights, threshold = self._state.best_weights, self._state.best_threshold
-        Bundle(made.recipe, made.labels, made.preprocessing, weights, scores, made.split, threshold).save(self._run.model)
+        known = {name: receipt[name] for name in IN_MODEL if name in receipt}
+        bundle = Bundle(made.recipe, made.labels, made.preprocessing, self._state.best_weights, scores, made.split, receipt=known)
+        bundle.save(self._run.model)
 
     def _picture(self, event: Validation) -> UInt8[ndarray, "h w 3"]:
         data = self._ingredients.validation
         return contact_sheet([overlay(*shrink(data.images[row], mask), self._ingredients.labels) for row, mask in sorted(event.drawn.items())])
+
+
+def count_scoring(model: Path, split: str) -> int | None:
+    """Write into the receipt of a model's run that a split was scored once more; how often that was so far, or None where it lies in no run."""
+    run = Run(model.parent)
+    if not (run.folder / "receipt.json").is_file():
+        return None
+    receipt = run.receipt
+    scored = {**receipt.get("scored", {}), split: receipt.get("scored", {}).get(split, 0) + 1}
+    run.write_json("receipt.json", {**receipt, "scored": scored})
+    return scored[split]
+
+
+def curve_of(model: Path) -> str:
+    """The learning curve of a model's run as SVG; nothing where there is none."""
+    curve = model.parent / "curve.svg"
+    return curve.read_text(encoding="utf-8") if curve.is_file() else ""
 
 
 class SecondsLeft:

@@ -33,6 +33,8 @@ class State:
     network: UNet
     average: UNet
     optimiser: torch.optim.Optimizer
+    lost: Float[Tensor, "2"]
+    """The sum of the finite losses since the last validation, and how many they are."""
     epoch: int = 0
     step: int = 0
     progress: float = 0.0
@@ -43,11 +45,10 @@ class State:
     """A batch goes through the network in so many parts, where the memory does not hold it whole."""
     best_dice: float = -1.0
     best_epoch: int = 0
-    best_threshold: float = 0.5
     best_weights: dict[str, Tensor] = field(default_factory=dict)
 
 
-POSITION = ("epoch", "step", "progress", "updates", "skipped", "skipped_in_a_row", "parts", "best_dice", "best_epoch", "best_threshold")
+POSITION = ("epoch", "step", "progress", "updates", "skipped", "skipped_in_a_row", "parts", "best_dice", "best_epoch")
 """The numbers of a state."""
 
 
@@ -56,7 +57,7 @@ def begin(network: UNet, settings: TrainSettings) -> State:
     network.to(settings.device).to(memory_format=torch.channels_last)
     if settings.device == "cpu" and settings.precision == "bfloat16":
         _spare_depthwise(network)
-    return State(network, copy.deepcopy(network).requires_grad_(False), optimiser(network, settings))
+    return State(network, copy.deepcopy(network).requires_grad_(False), optimiser(network, settings), torch.zeros(2, device=settings.device))
 
 
 class Stepper:
@@ -91,6 +92,8 @@ class Stepper:
             raise
         _put_back(state.network, before, finite)
         state.updates += 1
+        known = loss.isfinite()
+        state.lost += torch.stack([torch.where(known, loss, 0.0), known])
         _follow(state, settings.average)
         return loss, finite
 

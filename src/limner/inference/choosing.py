@@ -1,0 +1,201 @@
+"""What validation chooses, once training has ended: threshold, augmentation at test time, post-processing, and what the model knows of itself.
+
+Each is taken only where it helps by more than chance has it: the paired 95 % interval of the gain in mean Dice lies above 0. Test images are
+never looked at.
+"""
+
+import math
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+
+import numpy as np
+from jaxtyping import Float32, Float64, Int64, UInt8
+from numpy import ndarray
+
+from limner.data.postprocess import Postprocessing
+from limner.data.samples import Sample
+from limner.inference.confidence import Confidence, describe, features, fit_calibration, fit_familiarity, fit_quality
+from limner.inference.engines import TorchEngine
+from limner.inference.predictor import Network, ask
+from limner.inference.probabilities import Calibration, to_class_index
+from limner.inference.variants import VARIANTS
+from limner.labels import VOID, Labels
+from limner.metrics import confusion, dice, helps, mean_interval, mean_over_classes
+from limner.model.bundle import THRESHOLD, Bundle, Choices
+
+THRESHOLDS = np.arange(2, 39, dtype=np.float32) / 40
+"""Of the probability, for a binary set: from 0.05 to 0.95, 0.5 among them."""
+TIE = 1e-4
+"""Thresholds whose Dice differs by less are as good as each other, and the one nearest to 0.5 is taken."""
+WORTH = 0.002
+"""A smaller gain in Dice is not worth so many passes of the network for each image."""
+FEWEST, MOST = 12, 1000
+"""Validation images that are looked at: the fewest whatever the time, and the most."""
+FAMILIAR = 500
+"""Training images that tell what is usual."""
+PIXELS = 2000
+"""Of each image, for the calibration."""
+SURVEY = 0.6
+"""The share of the time for the first of two looks at each image, which takes the most passes."""
+WAYS = tuple(Postprocessing(*on) for on in product((False, True), repeat=3))
+ALL = tuple(dict.fromkeys(variant for variants in VARIANTS.values() for variant in variants))
+
+
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """What one choice brings on validation: mean Dice without it, the gain with its 95 % interval, and whether it was taken."""
+
+    name: str
+    before: float
+    gain: float
+    low: float
+    high: float
+    taken: bool
+
+
+def choose(
+    bundle: Bundle,
+    samples: Sequence[Sample],
+    training: UInt8[ndarray, "n h w c"],
+    device: str = "cpu",
+    seconds_left: Callable[[], float] = lambda: math.inf,
+) -> Generator[tuple[int, int], None, tuple[Bundle, list[Gain]]]:
+    """The bundle with its choices and its confidence, fitted on validation samples; `training` are canvases of the training images.
+
+    Gives how many looks of how many are done. Where the time is short, fewer of the samples are looked at, spread over the set.
+    """
+    network, labels = Network(TorchEngine(bundle, device), bundle.preprocessing), bundle.labels
+    spread, given = _spread(samples), seconds_left()
+    tallies: list[_Tally] = []
+    for sample in spread:
+        if len(tallies) >= FEWEST and seconds_left() < given * (1 - SURVEY):
+            break
+        tallies.append(_survey(network, sample, labels))
+        yield len(tallies), 2 * len(spread)
+    if not tallies:
+        return bundle, []
+    choices, gains = _choose_way(tallies, labels)
+    pixels = np.concatenate([tally.pixels[choices.tta] for tally in tallies], axis=1)
+    calibration = fit_calibration(pixels, np.concatenate([tally.truth for tally in tallies]))
+    looked = spread[: len(tallies)]
+    marks: list[_Mark] = []
+    for sample in looked:
+        marks.append(_mark(network, sample, labels, choices, calibration))
+        yield len(looked) + len(marks), 2 * len(looked)
+    postprocessing, more = _choose_postprocessing([mark.dice for mark in marks])
+    quality = fit_quality(np.stack([mark.features for mark in marks]), np.array([mark.dice[postprocessing] for mark in marks]))
+    familiarity = fit_familiarity(training[:: max(1, len(training) // FAMILIAR)], [mark.look for mark in marks])
+    confidence = Confidence(calibration, quality, familiarity)
+    return replace(bundle, choices=replace(choices, postprocessing=postprocessing), confidence=confidence.record()), gains + more
+
+
+@dataclass(frozen=True, slots=True)
+class _Tally:
+    """Of one image and every augmentation at test time: mean Dice at each threshold (one column where there are several classes), and some pixels."""
+
+    dice: dict[str, Float64[ndarray, " t"]]
+    pixels: dict[str, Float32[ndarray, "k p"]]
+    truth: UInt8[ndarray, " p"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """Of one image: the mean Dice after each post-processing, and what tells of its quality and its kind."""
+
+    dice: dict[Postprocessing, float]
+    features: Float64[ndarray, " f"]
+    look: Float64[ndarray, " d"]
+
+
+def _survey(network: Network, sample: Sample, labels: Labels) -> _Tally:
+    image, truth = sample.read_image(), sample.class_index(labels)
+    answer = ask(network, image, ALL)
+    some = np.flatnonzero(truth.ravel() != VOID)
+    some = some[:: max(1, len(some) // PIXELS)]
+    scores, pixels = {}, {}
+    for name, variants in VARIANTS.items():
+        probabilities = answer.probabilities([ALL.index(variant) for variant in variants])
+        scores[name] = _dice_by_threshold(probabilities, truth, labels)
+        pixels[name] = probabilities.reshape(len(probabilities), -1)[:, some]
+    return _Tally(scores, pixels, truth.ravel()[some])
+
+
+def _mark(network: Network, sample: Sample, labels: Labels, choices: Choices, calibration: Calibration) -> _Mark:
+    image, truth = sample.read_image(), sample.class_index(labels)
+    answer = ask(network, image, VARIANTS[choices.tta])
+    drawn = to_class_index(answer.probabilities(), choices.threshold)
+    scores = {way: _mean_dice(confusion(way(drawn, labels), truth, len(labels.names)), labels) for way in WAYS}
+    return _Mark(scores, features(answer.canvases(), calibration, choices.threshold, labels), describe(answer.shown))
+
+
+def _choose_way(tallies: Sequence[_Tally], labels: Labels) -> tuple[Choices, list[Gain]]:
+    """Threshold and augmentation. First the threshold without augmentation, then whether one of them is worth its passes, with a threshold of its own."""
+    table = {name: np.stack([tally.dice[name] for tally in tallies]) for name in VARIANTS}  # each (n, t)
+    default = int(np.searchsorted(THRESHOLDS, THRESHOLD)) if labels.binary else 0
+
+    def best(name: str) -> int:
+        means = np.nanmean(table[name], axis=0) if not np.isnan(table[name]).all() else np.zeros(1)
+        near = np.flatnonzero(means >= means.max() - TIE)
+        found = int(near[np.abs(near - default).argmin()])
+        return found if helps(table[name][:, found], table[name][:, default]) else default
+
+    at = {name: best(name) for name in VARIANTS}
+    gains = [_gain("threshold", table["none"][:, default], table["none"][:, best("none")], at["none"] != default)] if labels.binary else []
+    chosen, scores = "none", table["none"][:, at["none"]]
+    for name in VARIANTS:
+        tried = table[name][:, at[name]]
+        taken = name != "none" and helps(tried, scores) and bool(np.nanmean(tried) - np.nanmean(scores) >= WORTH)
+        if name != "none":
+            gains.append(_gain(f"augmentation {name}", scores, tried, taken))
+        if taken:
+            chosen, scores = name, tried
+    return Choices(float(THRESHOLDS[at[chosen]]) if labels.binary else THRESHOLD, chosen), gains
+
+
+def _choose_postprocessing(scores: Sequence[dict[Postprocessing, float]]) -> tuple[Postprocessing, list[Gain]]:
+    """One after the other, each on top of those that were taken."""
+    chosen, gains = Postprocessing(), []
+    for name in ("specks", "holes", "largest"):
+        tried = replace(chosen, **{name: True})
+        before, after = (np.array([score[way] for score in scores]) for way in (chosen, tried))
+        taken = helps(after, before)
+        gains.append(_gain(name, before, after, taken))
+        chosen = tried if taken else chosen
+    return chosen, gains
+
+
+def _gain(name: str, before: Float64[ndarray, " n"], after: Float64[ndarray, " n"], taken: bool) -> Gain:
+    known = ~np.isnan(before) & ~np.isnan(after)
+    low, high = mean_interval((after - before)[known][:, None])[0] if known.any() else (0.0, 0.0)
+    return Gain(
+        name, float(before[known].mean()) if known.any() else 0.0, float((after - before)[known].mean()) if known.any() else 0.0, float(low), float(high), taken
+    )
+
+
+def _dice_by_threshold(probabilities: Float32[ndarray, "k h w"], truth: UInt8[ndarray, "h w"], labels: Labels) -> Float64[ndarray, " t"]:
+    if not labels.binary:
+        return np.array([_mean_dice(confusion(to_class_index(probabilities), truth, len(labels.names)), labels)])
+    return dice(by_threshold(probabilities[0], truth))
+
+
+def by_threshold(probability: Float32[ndarray, "h w"], truth: UInt8[ndarray, "h w"]) -> Int64[ndarray, "t 4"]:
+    """The counts of the foreground at each of `THRESHOLDS`; void pixels are left out."""
+    valid = truth != VOID
+    passed = np.searchsorted(THRESHOLDS, probability[valid], side="right")  # how many thresholds each pixel reaches
+    counts = np.bincount(truth[valid] * (len(THRESHOLDS) + 1) + passed, minlength=2 * (len(THRESHOLDS) + 1)).reshape(2, -1)
+    reached = counts[:, ::-1].cumsum(1)[:, ::-1]  # pixels that reach at least so many
+    false, hit = reached[0, 1:], reached[1, 1:]
+    return np.stack([hit, false, reached[1, 0] - hit, reached[0, 0] - false], axis=1)
+
+
+def _mean_dice(counts: Int64[ndarray, "k 4"], labels: Labels) -> float:
+    per_class = dice(counts, empty=1.0 if labels.binary else float("nan"))[list(labels.scored)]
+    return float(mean_over_classes(per_class[None])[0])
+
+
+def _spread(samples: Sequence[Sample]) -> list[Sample]:
+    """At most `MOST` of them, in an order whose every beginning is spread over the set."""
+    count = min(len(samples), MOST)
+    even = [samples[int(i)] for i in np.linspace(0, len(samples) - 1, count).round()]
+    return [even[i] for i in sorted(range(count), key=lambda i: int(f"{i:032b}"[::-1], 2))]

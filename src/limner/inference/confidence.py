@@ -1,0 +1,234 @@
+"""Does a model know when it is wrong: calibrated probabilities, one predicted Dice for each mask, and how unlike the training an image is.
+
+All of it is fitted on validation images alone, and lies in the bundle as numbers.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float32, Float64, UInt8
+from numpy import ndarray
+from scipy import ndimage, optimize, stats
+
+from limner.data.postprocess import parts_and_holes
+from limner.inference.probabilities import TINY, Calibration, entropy, every_class, to_class_index
+from limner.labels import Labels
+from limner.metrics import JACCARD_THRESHOLD
+
+
+class Canvas(NamedTuple):
+    """What a network was shown on one canvas, and the probabilities that it drew there, the mean over variants."""
+
+    pixels: UInt8[ndarray, "h w c"]
+    probabilities: Float32[ndarray, "k h w"]
+
+
+RIM_PX = 6
+"""How wide a rim on both sides of an outline is looked at."""
+FEWEST = 20
+"""Validation images from which the quality is fitted; of fewer, the expected Dice stands as it is."""
+REVIEWED = 0.2
+"""The share of images, those with the lowest predicted Dice, that a person is thought to look at."""
+FAR = 4.0
+"""Standard deviations beyond which a feature says no more: nothing was fitted out there."""
+LOOK_PX = 128
+"""About the side at which an image is described; of larger ones pixels are left out."""
+RIDGES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+USUAL = 0.99
+"""Of images count as usual; what lies `MARGIN` times as far out as they do is flagged."""
+MARGIN = 1.5
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """A ridge regression of an image's Dice on its features."""
+
+    centre: tuple[float, ...]
+    scale: tuple[float, ...]
+    weights: tuple[float, ...]
+    intercept: float
+
+    def __call__(self, found: Float64[ndarray, " f"]) -> float:
+        places = np.clip((found - self.centre) / np.array(self.scale), -FAR, FAR)
+        value = self.intercept + float(places @ np.array(self.weights))
+        return min(max(value, 0.0), 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Familiarity:
+    """What the training images look like: mean and spread of their descriptions, and how far from them is unusual."""
+
+    centre: tuple[float, ...]
+    whitening: tuple[tuple[float, ...], ...]
+    limit: float
+
+    def __call__(self, look: Float64[ndarray, " d"]) -> float:
+        """The Mahalanobis distance in units of the limit."""
+        return float(np.linalg.norm(np.array(self.whitening) @ (look - self.centre))) / self.limit
+
+
+@dataclass(frozen=True, slots=True)
+class Confidence:
+    """What a model knows of itself."""
+
+    calibration: Calibration
+    quality: Quality | None
+    familiarity: Familiarity
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> "Confidence | None":
+        """From a bundle's record; None where nothing was fitted."""
+        if not record:
+            return None
+        fitted, known = record["quality"], record["familiarity"]
+        quality = Quality(tuple(fitted["centre"]), tuple(fitted["scale"]), tuple(fitted["weights"]), fitted["intercept"]) if fitted else None
+        return cls(Calibration(**record["calibration"]), quality, Familiarity(tuple(known["centre"]), tuple(map(tuple, known["whitening"])), known["limit"]))
+
+    def record(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def predicted_dice(self, seen: Sequence[Canvas], threshold: float, labels: Labels) -> float:
+        """The Dice that the mask of an image is expected to reach, in 0..1."""
+        found = features(seen, self.calibration, threshold, labels)
+        return self.quality(found) if self.quality else float(np.clip(found[0], 0, 1))
+
+    def unusualness(self, seen: Sequence[Canvas]) -> float:
+        """How unlike the training images an image is; above 1 it is flagged."""
+        return self.familiarity(describe([canvas.pixels for canvas in seen]))
+
+
+def features(seen: Sequence[Canvas], calibration: Calibration, threshold: float, labels: Labels) -> Float64[ndarray, " f"]:
+    """What the probabilities of one image tell of its mask's Dice before any truth is seen; the mean over the scored classes that it has.
+
+    The first is the Dice that the mask is expected to have under the calibrated probabilities, each pixel for itself.
+    """
+    drawn = [(canvas.pixels, to_class_index(canvas.probabilities, threshold), calibration(canvas.probabilities)) for canvas in seen]
+    present = [index for index in labels.scored if any((taken == index).any() for _, taken, _ in drawn)]
+    return np.mean([_of_class([_measured(*one, index) for one in drawn]) for index in present or labels.scored], axis=0)
+
+
+def _of_class(canvases: Sequence[Float64[ndarray, " s"]]) -> Float64[ndarray, " f"]:
+    """The features of one class from the sums of its canvases."""
+    whole, area, soft, hit, doubt, doubt_inside, edge, at_border, parts, sure, perhaps, slope, inner, outer, inner_px, outer_px, spread = np.sum(
+        canvases, axis=0
+    )
+    half = 0.5  # a pixel's half, so that an empty mask of no doubt is expected to be right
+    contrast = abs(inner / max(inner_px, 1) - outer / max(outer_px, 1)) / (spread / len(canvases) + 0.01)
+    return np.array(
+        [
+            (2 * hit + half) / (area + soft + half),
+            np.log((doubt + 1) / np.sqrt(area + 1)),
+            np.log((area + 1) / whole),
+            doubt_inside / (area + 1),
+            np.log((edge + 1) / np.sqrt(area + 1)),
+            at_border / (edge + 1),
+            np.log(parts + 1),
+            (sure + half) / (perhaps + half),
+            np.log(slope / (edge + 1) + 0.001),
+            contrast,
+        ]
+    )
+
+
+def _measured(pixels: UInt8[ndarray, "h w c"], taken: UInt8[ndarray, "h w"], probabilities: Float32[ndarray, "k h w"], index: int) -> Float64[ndarray, " s"]:
+    """Sums over one canvas: pixels, probabilities and their entropy, how steep they are at the outline, and what is within and without it."""
+    inside, plane, doubt, grey = taken == index, every_class(probabilities)[index], entropy(probabilities), pixels.mean(2) / 255
+    edge = inside & ~ndimage.binary_erosion(inside)
+    border = edge.sum() - edge[RIM_PX:-RIM_PX, RIM_PX:-RIM_PX].sum()
+    inner, outer = inside & ~ndimage.binary_erosion(inside, iterations=RIM_PX), ndimage.binary_dilation(inside, iterations=RIM_PX) & ~inside
+    slope = np.hypot(*np.gradient(plane))[edge].sum() if min(plane.shape) > 1 else 0.0
+    counts = inside.size, inside.sum(), plane.sum(), plane[inside].sum(), doubt.sum(), doubt[inside].sum(), edge.sum(), border, parts_and_holes(inside)[0]
+    rims = grey[inner].sum(), grey[outer].sum(), inner.sum(), outer.sum(), grey.std()
+    return np.array([*counts, (plane >= 0.75).sum(), (plane >= 0.25).sum(), slope, *rims], np.float64)
+
+
+def describe(shown: Sequence[UInt8[ndarray, "h w c"]]) -> Float64[ndarray, " d"]:
+    """What an image looks like: of each channel the mean, spread and tails, and how much it changes from pixel to pixel at three scales."""
+    return np.mean([_described(canvas[:: _stride(canvas), :: _stride(canvas)] / 255) for canvas in shown], axis=0)
+
+
+def _stride(canvas: UInt8[ndarray, "h w c"]) -> int:
+    return max(1, min(canvas.shape[:2]) // LOOK_PX)
+
+
+def _described(pixels: Float64[ndarray, "h w c"]) -> Float64[ndarray, " d"]:
+    flat = pixels.reshape(-1, pixels.shape[2])
+    found = [flat.mean(0), np.log(flat.std(0) + 0.01), *np.quantile(flat, (0.05, 0.5, 0.95), axis=0)]
+    grey = pixels.mean(2)
+    for _ in range(3):
+        rough = (np.abs(np.diff(grey, axis=0)).mean() if grey.shape[0] > 1 else 0.0) + (np.abs(np.diff(grey, axis=1)).mean() if grey.shape[1] > 1 else 0.0)
+        found.append(np.array([math.log(rough + 0.001)]))
+        height, width = grey.shape[0] // 2 * 2, grey.shape[1] // 2 * 2
+        grey = grey[:height, :width].reshape(height // 2, 2, width // 2, 2).mean((1, 3)) if height and width else grey
+    return np.concatenate(found)
+
+
+def fit_calibration(probabilities: Float32[ndarray, "k p"], truth: UInt8[ndarray, " p"]) -> Calibration:
+    """The one under which pixels of known class are most probable."""
+    right, binary = np.arange(len(truth)), len(probabilities) == 1
+
+    def of(found: Float64[ndarray, " v"]) -> Calibration:
+        return Calibration(math.exp(min(max(float(found[0]), -2.0), 2.0)), float(found[1]) if binary else 0.0)
+
+    def surprise(found: Float64[ndarray, " v"]) -> float:
+        said = every_class(of(found)(probabilities))[truth, right]
+        return float(-np.log(np.maximum(said, TINY)).mean())
+
+    return of(optimize.minimize(surprise, np.zeros(1 + binary), method="Nelder-Mead").x)
+
+
+def fit_quality(found: Float64[ndarray, "n f"], dice: Float64[ndarray, " n"]) -> Quality | None:
+    """Ridge regression, its strength by leaving one out; None where there are too few images."""
+    found, dice = found[~np.isnan(dice)], dice[~np.isnan(dice)]
+    if len(dice) < FEWEST:
+        return None
+    centre, scale = found.mean(0), found.std(0) + 1e-6
+    x, y = (found - centre) / scale, dice - dice.mean()
+
+    def solved(ridge: float) -> tuple[Float64[ndarray, " f"], float]:
+        inverse = np.linalg.inv(x.T @ x + ridge * len(y) * np.eye(x.shape[1]))
+        weights = inverse @ x.T @ y
+        leverage = np.einsum("nf,fg,ng->n", x, inverse, x) + 1 / len(y)
+        return weights, float((((y - x @ weights) / (1 - leverage)) ** 2).mean())
+
+    weights, _ = min((solved(ridge) for ridge in RIDGES), key=lambda pair: pair[1])
+    return Quality(tuple(centre.tolist()), tuple(scale.tolist()), tuple(weights.tolist()), float(dice.mean()))
+
+
+def fit_familiarity(training: UInt8[ndarray, "n h w c"], usual: Sequence[Float64[ndarray, " d"]]) -> Familiarity:
+    """From canvases of training images, and descriptions of validation images, which set the limit."""
+    looks = np.stack([describe([canvas]) for canvas in training])
+    centre = looks.mean(0)
+    covariance = np.cov(looks, rowvar=False) if len(looks) > 1 else np.eye(looks.shape[1])
+    values, vectors = np.linalg.eigh(covariance)
+    whitening = vectors.T / np.sqrt(np.maximum(values, 1e-3 * values.max() + 1e-6))[:, None]
+    distances = np.linalg.norm((np.concatenate([looks, np.stack(usual)]) - centre) @ whitening.T, axis=1)
+    limit = MARGIN * float(np.quantile(distances, USUAL))
+    return Familiarity(tuple(centre.tolist()), tuple(map(tuple, whitening.tolist())), max(limit, 1e-6))
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """How predicted and true Dice agree on images that nothing was fitted on."""
+
+    spearman: float
+    mean_absolute_error: float
+    below: int
+    """Images whose Jaccard is below 0.65."""
+    found: int
+    """Those of them among the fifth of the images with the lowest predicted Dice."""
+
+
+def trust(dice: Float64[ndarray, " n"], jaccard: Float64[ndarray, " n"], predicted: Sequence[float | None]) -> Trust | None:
+    """None where nothing was predicted, or where there are too few images for a rank to mean anything."""
+    known = np.array([value is not None for value in predicted]) & ~np.isnan(dice)
+    if known.sum() < 3:
+        return None
+    said, true = np.array([value for value, one in zip(predicted, known, strict=True) if one], float), dice[known]
+    poor = jaccard[known] < JACCARD_THRESHOLD
+    lowest = np.argsort(said, kind="stable")[: round(REVIEWED * len(said))]
+    alike = float(stats.spearmanr(said, true).statistic) if len(set(said)) > 1 and len(set(true)) > 1 else float("nan")
+    return Trust(alike, float(np.abs(said - true).mean()), int(poor.sum()), int(poor[lowest].sum()))

@@ -1,0 +1,255 @@
+"""The report of a test: scores.csv, report.json, and a page that a person looks at, in one file that needs no network."""
+
+import base64
+import csv
+import io
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+from numpy import ndarray
+
+from limner.data.images import encode_jpeg
+from limner.data.pictures import errors, overlay, shrink
+from limner.data.samples import Sample
+from limner.errors import LimnerError
+from limner.files import write_whole
+from limner.inference.charts import histogram, reliability_curve, scatter
+from limner.inference.confidence import Trust, trust
+from limner.inference.evaluate import Comparison, ImageScore, Scores, as_json
+from limner.inference.predictor import Predictor
+from limner.inference.probabilities import calibration_error
+from limner.inference.slices import slices
+from limner.model.bundle import Bundle
+
+SHOWN = 6
+"""Images of each group in the gallery."""
+SIDE_PX = 380
+LIMITS = (
+    "It was trained on images like those of its training set and tested on those named here. On images of another kind, device or site its scores are "
+    "unknown; images that are flagged as unusual deserve a look. It is no medical device."
+)
+LICENCE = "The weights are made from the training images, and may be used as their licence allows: that of ISIC 2018's images excludes commercial use."
+RECEIPT = ("data_sha256", "split_sha256", "recipe_sha256", "seed", "torch", "limner")
+NAMES = {
+    "dice": "Dice",
+    "jaccard": "Jaccard",
+    "thresholded_jaccard": "Jaccard, 0 below {threshold:g}",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+    "precision": "precision",
+    "accuracy": "accuracy",
+    "hausdorff_95_px": "95 % Hausdorff distance, px",
+    "surface_distance_px": "average surface distance, px",
+    "surface_dice": "surface Dice at {tolerance:g} px",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Test:
+    """What was tested: a model or several together, on which images, and how."""
+
+    name: str
+    split: str
+    scores: Scores
+    samples: Sequence[Sample]
+    predictor: Predictor
+    bundles: Sequence[Bundle]
+    command: str
+    tolerance_px: float
+    times_scored: int | None = None
+    """How often this split was scored with this model, this time included; None where nobody counts."""
+    columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    curve_svg: str = ""
+
+    @property
+    def trust(self) -> Trust | None:
+        """How far the predicted Dice can be trusted on these images."""
+        return trust(self.scores.per_image()["dice"], self.scores.per_image()["jaccard"], [image.predicted_dice for image in self.scores.images])
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """One image as the gallery shows it; the pictures are JPEGs in base64."""
+
+    id: str
+    dice: float
+    predicted_dice: float | None
+    unusual: bool
+    pictures: Mapping[str, str]
+
+
+def write_report(folder: Path, test: Test, progress: Callable[[Iterable[Any], int], Iterable[Any]]) -> Path:
+    """Write scores.csv, report.json and index.html, in place of those of an earlier test; give the page's path.
+
+    Raises LimnerError where the folder holds anything else.
+    """
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / "report.json").is_file()):
+        raise LimnerError(f"{folder} is in use and holds no earlier report. Nothing is overwritten: name another folder with --out.")
+    page = _page(test, progress)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in (("scores.csv", _table(test.scores)), ("report.json", json.dumps(record(test), indent=2) + "\n"), ("index.html", page)):
+        write_whole(folder / name, content)
+    return folder / "index.html"
+
+
+def write_comparison(folder: Path, models: Sequence[Path], found: Sequence[Scores], compared: Sequence[Comparison]) -> Path:
+    """Write comparison.json and comparison.csv, a row for each image, in place of those of an earlier one; give the folder.
+
+    Raises LimnerError where the folder holds anything else.
+    """
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / "comparison.json").is_file()):
+        raise LimnerError(f"{folder} is in use and holds no earlier comparison. Nothing is overwritten: name another folder with --out.")
+    folder.mkdir(parents=True, exist_ok=True)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["id", "first_dice", "second_dice", "difference"])
+    first, second = (scores.per_image()["dice"].tolist() for scores in found)
+    writer.writerows([id, one, other, other - one] for id, one, other in zip(found[0].ids, first, second, strict=True))
+    about = {"first": str(models[0]), "second": str(models[1]), "images": len(first), "scores": [asdict(one) for one in compared]}
+    write_whole(folder / "comparison.csv", text.getvalue())
+    write_whole(folder / "comparison.json", json.dumps(_finite(about), indent=2) + "\n")
+    return folder
+
+
+def record(test: Test) -> dict[str, Any]:
+    """The report as a program reads it."""
+    before, after = test.scores.calibration()
+    found = test.trust
+    return _finite(
+        {
+            "model": test.name,
+            "split": test.split,
+            "images": len(test.scores.images),
+            "times_scored": test.times_scored,
+            "command": test.command,
+            "scores": as_json(test.scores),
+            "classes": test.scores.per_class(),
+            "slices": {
+                title: [{"slice": one.name, "images": one.images, "mean_dice": one.mean_dice, "interval": one.interval} for one in rows]
+                for title, rows in slices(test.scores, test.columns).items()
+            },
+            "calibration_error": {"before": calibration_error(before), "after": calibration_error(after)},
+            "predicted_dice": found and {name: getattr(found, name) for name in found.__slots__},
+            "unusual": [image.id for image in test.scores.images if (image.unusualness or 0) > 1],
+            "card": [dict(_card(bundle)) for bundle in test.bundles],
+        }
+    )
+
+
+def _table(scores: Scores) -> str:
+    """A row for each image."""
+    rows = scores.per_image()
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["id", *rows, "predicted_dice", "unusualness", "mask_share", "brightness"])
+    for i, image in enumerate(scores.images):
+        about = (image.predicted_dice, image.unusualness, image.truth_share, image.brightness)
+        writer.writerow([image.id, *(float(values[i]) for values in rows.values()), *("" if value is None else value for value in about)])
+    return text.getvalue()
+
+
+def _page(test: Test, progress: Callable[[Iterable[Any], int], Iterable[Any]]) -> str:
+    from jinja2 import Environment, StrictUndefined
+    from markupsafe import Markup
+
+    template = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True).from_string(
+        resources.files("limner.inference").joinpath("report.html").read_text(encoding="utf-8")
+    )
+    scores, order = test.scores, test.scores.in_order()
+    middle = max(0, (len(order) - SHOWN) // 2)
+    groups = {"worst": order[:SHOWN], "median": order[middle : middle + SHOWN], "best": order[::-1][:SHOWN]}
+    wanted = list(dict.fromkeys(i for rows in groups.values() for i in rows))
+    by_id = {sample.id: sample for sample in test.samples}
+    cases = {
+        i: _case(test.predictor, by_id[scores.images[i].id], scores.images[i], float(scores.per_image()["dice"][i])) for i in progress(wanted, len(wanted))
+    }
+    before, after = scores.calibration()
+    dice = scores.per_image()["dice"]
+    known = np.array([image.predicted_dice is not None for image in scores.images]) & ~np.isnan(dice)
+    predicted = np.array([image.predicted_dice or 0.0 for image in scores.images])
+    summary = scores.summary()
+    return template.render(
+        test=test,
+        headline=summary["dice"],
+        rows=[(_name(name, test), statistic) for name, statistic in summary.items()],
+        per_class=scores.per_class(),
+        histogram=Markup(histogram(dice[~np.isnan(dice)], "Dice")) if (~np.isnan(dice)).any() else "",
+        groups={title: [cases[i] for i in rows] for title, rows in groups.items()},
+        legend=[
+            (name, "#{:02x}{:02x}{:02x}".format(*scores.labels.colour(index)))
+            for index, name in enumerate(scores.labels.names)
+            if index in scores.labels.scored
+        ],
+        slices=slices(scores, test.columns),
+        calibration=Markup(reliability_curve(before, after)),
+        errors=(calibration_error(before), calibration_error(after)),
+        trust=test.trust,
+        scatter=Markup(scatter(predicted[known], dice[known], "predicted Dice", "true Dice")) if known.any() else "",
+        unusual=[image for image in scores.images if (image.unusualness or 0) > 1],
+        curve=Markup(test.curve_svg),
+        cards=[_card(bundle) for bundle in test.bundles],
+        spelled=_spelled,
+    )
+
+
+def _case(predictor: Predictor, sample: Sample, scored: ImageScore, dice: float) -> _Case:
+    image, truth = sample.read_image(), sample.class_index(predictor.labels)
+    drawn = predictor.predict(image).class_index
+    small, small_truth = shrink(image, truth, SIDE_PX)
+    small_drawn = shrink(image, drawn, SIDE_PX)[1]
+    labels = predictor.labels
+    pictures = {
+        "image": small,
+        "truth": overlay(small, small_truth, labels),
+        "prediction": overlay(small, small_drawn, labels),
+        "errors": errors(small, small_drawn, small_truth, labels),
+    }
+    return _Case(sample.id, dice, scored.predicted_dice, (scored.unusualness or 0) > 1, {name: _jpeg(pixels) for name, pixels in pictures.items()})
+
+
+def _card(bundle: Bundle) -> list[tuple[str, str]]:
+    """What a person should know of a model before using it."""
+    recipe, receipt, sides = bundle.recipe, bundle.receipt, bundle.split
+    model, choices = recipe.model, bundle.choices
+    post = [name for name in ("largest", "holes", "specks") if getattr(choices.postprocessing, name)]
+    height, width = bundle.preprocessing.size_px
+    return [
+        ("classes", ", ".join(bundle.labels.names)),
+        ("network", f"{model.encoder or model.preset}, widths {', '.join(map(str, model.widths))}"),
+        ("input", f"{width}x{height} px, {recipe.data.channels} channels, {bundle.preprocessing.geometry}"),
+        ("standardised by", f"mean {_spelled(bundle.preprocessing.mean)}, standard deviation {_spelled(bundle.preprocessing.std)} in units of 0..1"),
+        ("loss", recipe.train.loss),
+        ("images", ", ".join(f"{name} {len(ids)}" for name, ids in sides.items())),
+        ("chosen on validation", f"threshold {choices.threshold:.3g}, test-time augmentation {choices.tta}, post-processing {', '.join(post) or 'none'}"),
+        *((name.replace("_", " "), str(receipt[name])) for name in RECEIPT if name in receipt),
+        ("limits", LIMITS),
+        ("licence", LICENCE + (f" The encoder's weights came from {model.encoder}, whose licence holds as well." if model.encoder else "")),
+    ]
+
+
+def _name(name: str, test: Test) -> str:
+    return NAMES[name].format(threshold=test.scores.jaccard_threshold, tolerance=test.tolerance_px)
+
+
+def _spelled(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:.3f}" for value in values)
+
+
+def _finite(content: Any) -> Any:
+    """JSON has no number that is not finite: null stands for it."""
+    if isinstance(content, dict):
+        return {key: _finite(value) for key, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [_finite(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
+
+
+def _jpeg(pixels: UInt8[ndarray, "h w 3"]) -> str:
+    return base64.b64encode(encode_jpeg(pixels, quality=80)).decode("ascii")

@@ -1,0 +1,154 @@
+import csv
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from browser import chromium
+from limner.boundary import NAMES as OUTLINES
+from limner.metrics import RATIOS
+
+PHONE, DESKTOP = {"width": 375, "height": 800}, {"width": 1280, "height": 900}
+SETS = ("data.size_px=[32,32]", "model.widths=[4,8,16]", "train.epochs=12", "train.batch_size=4", "train.device=cpu", "train.precision=float32")
+
+
+@pytest.fixture(scope="module")
+def run(lesions: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of the sample set, tested once."""
+    folder = tmp_path_factory.mktemp("report") / "lesions"
+    limner("train", str(lesions), "--out", str(folder), *(f"--set={value}" for value in SETS))
+    table = folder.parent / "about.csv"
+    names = sorted((lesions / "ISIC2018_Task1-2_Test_Input").glob("*.jpg"))
+    table.write_text("image,site\n" + "\n".join(f"{path.stem},{'back' if i % 2 else 'face'}" for i, path in enumerate(names)))
+    limner("test", str(folder / "model.safetensors"), str(lesions), "--metadata", str(table))
+    return folder
+
+
+def limner(*arguments: str) -> str:
+    done = subprocess.run([sys.executable, "-m", "limner", *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as started:
+        yield started
+
+
+def opened(browser: Browser, path: Path, scheme: str = "light", size: dict[str, int] | None = None) -> tuple[Page, list[str], list[str]]:
+    """The page, what it complained of, and what it asked the network for."""
+    page = browser.new_page(color_scheme=scheme, viewport=size or DESKTOP)  # type: ignore[arg-type]
+    complaints: list[str] = []
+    requests: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda request: requests.append(request.url) if not request.url.startswith(("file:", "data:")) else None)
+    page.goto(path.as_uri())
+    return page, complaints, requests
+
+
+def test_the_report_opens_offline_and_shows_what_was_scored(browser: Browser, run: Path) -> None:
+    page, complaints, requests = opened(browser, run / "report" / "index.html")
+    found = json.loads((run / "report" / "report.json").read_text())
+    assert not complaints and not requests
+    assert f"{found['scores']['dice']['mean']:.3f}" in page.locator(".headline").inner_text()
+    for heading in ("Scores", "Worst, median, best", "Slices", "Calibration and confidence", "Training", "Model card", "Reproduce"):
+        assert page.get_by_role("heading", name=heading, exact=True).is_visible(), heading
+    assert page.locator("text=face").first.is_visible()
+    assert "for the first time" in page.inner_text("main")
+    for link in page.locator("nav a").all():
+        assert page.locator(link.get_attribute("href") or "").count() == 1
+
+
+def test_every_picture_is_there_with_a_name(browser: Browser, run: Path) -> None:
+    page, *_ = opened(browser, run / "report" / "index.html")
+    for picture in page.locator("img").all():
+        picture.scroll_into_view_if_needed()
+        assert picture.evaluate("async image => { await image.decode(); return image.naturalWidth }") >= 300
+        assert picture.get_attribute("alt")
+    assert page.locator("article").count() >= 4
+    assert page.locator("article").first.locator("img").count() == 4
+    assert page.locator("svg.chart").count() >= 2
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [PHONE, DESKTOP])
+def test_the_report_fits_the_window_and_can_be_read(browser: Browser, run: Path, scheme: str, size: dict[str, int]) -> None:
+    page, *_ = opened(browser, run / "report" / "index.html", scheme, size)
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    for selector in ("h1", "main p", ".faint", "td", "a", "svg.chart text", "figcaption"):
+        assert page.evaluate(CONTRAST, selector) >= 4.5, f"{selector} is too pale"
+
+
+CONTRAST = """selector => {
+  const canvas = Object.assign(document.createElement('canvas'), {width: 1, height: 1}).getContext('2d', {willReadFrequently: true});
+  const light = (colour, under) => {
+    canvas.fillStyle = under; canvas.fillRect(0, 0, 1, 1); canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1);
+    const [r, g, b] = [...canvas.getImageData(0, 0, 1, 1).data].map(v => (v / 255) <= .03928 ? v / 255 / 12.92 : ((v / 255 + .055) / 1.055) ** 2.4);
+    return .2126 * r + .7152 * g + .0722 * b;
+  };
+  const element = document.querySelector(selector), style = getComputedStyle(element), paper = getComputedStyle(document.body).backgroundColor;
+  const [a, b] = [light(element instanceof SVGElement ? style.fill : style.color, paper), light(paper, paper)].sort((x, y) => y - x);
+  return (a + .05) / (b + .05);
+}"""
+
+
+def test_the_table_has_a_row_for_each_image_and_every_score(run: Path, lesions: Path) -> None:
+    rows = list(csv.DictReader((run / "report" / "scores.csv").read_text().splitlines()))
+    assert len(rows) == len(list((lesions / "ISIC2018_Task1-2_Test_Input").glob("*.jpg")))
+    found = json.loads((run / "report" / "report.json").read_text())
+    for name in (*RATIOS, "thresholded_jaccard", *OUTLINES):
+        assert found["scores"][name]["mean"] == pytest.approx(sum(float(row[name]) for row in rows) / len(rows)), name
+        assert len(found["scores"][name]["interval"]) == 2
+
+
+def test_how_often_a_split_was_scored_is_counted_and_said(run: Path, lesions: Path, browser: Browser) -> None:
+    said = limner("test", str(run / "model.safetensors"), str(lesions))
+    assert json.loads((run / "receipt.json").read_text())["scored"] == {"test": 2}
+    assert "was scored 2 times" in said.replace("\n", " ")
+    page, *_ = opened(browser, run / "report" / "index.html")
+    assert "2 times" in page.inner_text("main")
+    limner("test", str(run / "model.safetensors"), str(lesions), "--split", "val")
+    assert json.loads((run / "receipt.json").read_text())["scored"] == {"test": 2, "val": 1}
+    assert (run / "report-val" / "index.html").is_file()
+
+
+def test_a_name_cannot_become_markup(run: Path, lesions: Path, browser: Browser, tmp_path: Path) -> None:
+    table = tmp_path / "about.csv"
+    names = sorted((lesions / "ISIC2018_Task1-2_Test_Input").glob("*.jpg"))
+    table.write_text("image,<b id=x>site\n" + "\n".join(f"{path.stem},{'<script>alert(1)</script>' if i % 2 else '<i>'}" for i, path in enumerate(names)))
+    limner("test", str(run / "model.safetensors"), str(lesions), "--metadata", str(table), "--out", str(tmp_path / "report"))
+    page, complaints, _ = opened(browser, tmp_path / "report" / "index.html")
+    assert not complaints
+    assert page.locator("#x, script, main i:not([style])").count() == 0
+
+
+def test_a_folder_in_use_is_left_alone(run: Path, lesions: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    done = subprocess.run(
+        [sys.executable, "-m", "limner", "test", str(run / "model.safetensors"), str(lesions), "--out", str(tmp_path)], capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert "holds no earlier report" in done.stderr.replace("\n", " ")
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["notes.txt"]
+
+
+def test_two_models_are_compared(run: Path, lesions: Path, tmp_path: Path) -> None:
+    model = str(run / "model.safetensors")
+    said = limner("test", model, model, str(lesions), "--out", str(tmp_path / "comparison"))
+    assert "difference" in said and "won" in said
+    about = json.loads((tmp_path / "comparison" / "comparison.json").read_text())
+    assert about["scores"][0]["difference"] == 0 and about["scores"][0]["same"] == about["images"]
+    assert len((tmp_path / "comparison" / "comparison.csv").read_text().splitlines()) == about["images"] + 1
+
+
+def test_an_ensemble_is_scored_as_one(run: Path, lesions: Path, tmp_path: Path) -> None:
+    model = str(run / "model.safetensors")
+    limner("test", model, model, str(lesions), "--ensemble", "--out", str(tmp_path / "both"))
+    alone, both = (json.loads((folder / "report.json").read_text())["scores"]["dice"]["mean"] for folder in (run / "report", tmp_path / "both"))
+    assert both == pytest.approx(alone)

@@ -1,0 +1,72 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from limner.data.samples import Sample
+from limner.errors import LimnerError
+from limner.inference.evaluate import ImageScore, Scores
+from limner.inference.probabilities import BINS
+from limner.inference.slices import read_columns, slices
+from limner.labels import Labels
+
+SAMPLES = [Sample(f"ISIC_{i:07}", Path(f"images/ISIC_{i:07}.jpg"), Path("m.png")) for i in range(12)]
+
+
+def scores() -> Scores:
+    """Twelve images, of which the later ones have larger masks and are drawn better."""
+    rows = [np.array([[0, 0, 0, 0], [i + 1, 12 - i, 0, 100]]) for i in range(12)]
+    labels = Labels.of(("background", "foreground"), (0, 255))
+    images = [ImageScore(SAMPLES[i].id, row, np.zeros((1, 3)), None, None, i / 12, 0.5, np.zeros((2, BINS, 3))) for i, row in enumerate(rows)]
+    return Scores.of(images, labels)
+
+
+def table(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "about.csv"
+    path.write_text(text)
+    return path
+
+
+def test_larger_masks_are_a_slice_of_their_own() -> None:
+    quarters = slices(scores())["share of the image that the mask covers"]
+    assert [one.images for one in quarters] == [3, 3, 3, 3]
+    assert [one.mean_dice for one in quarters] == sorted(one.mean_dice for one in quarters)
+    assert all(one.interval[0] <= one.mean_dice <= one.interval[1] for one in quarters)
+
+
+def test_what_is_alike_in_all_images_is_no_slice() -> None:
+    assert "brightness of the image" not in slices(scores())
+
+
+def test_columns_of_texts_and_numbers_slice_the_scores(tmp_path: Path) -> None:
+    rows = "\n".join(f"ISIC_{i:07}.jpg,{'back' if i % 3 else 'face'},{20 + i * 2.5}" for i in range(11))
+    columns = read_columns(table(tmp_path, f"image,site,age\n{rows}\n"), SAMPLES)
+    assert columns["site"][11] == "", "the last image is not in the table"
+    found = slices(scores(), columns)
+    assert {one.name: one.images for one in found["site"]} == {"back": 7, "face": 4, "not stated": 1}
+    assert sum(one.images for one in found["age"]) >= 11
+
+
+def test_many_numbers_are_cut_into_quarters_and_many_texts_left_out() -> None:
+    found = slices(scores(), {"age": [str(20 + 3.5 * i) for i in range(11)] + [""], "name": [f"n{i}" for i in range(12)] + []})
+    assert [one.images for one in found["age"]][:2] == [1, 1], "eleven values are as many slices"
+    many = slices(scores(), {"age": [str(i) for i in range(6)] * 2})
+    assert len(many["age"]) == 6
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("site,age\na,1\n", "One of them must name the image"),
+        ("", "has the columns none"),
+        ("image,site\nother,a\n", "is about none of these images"),
+    ],
+)
+def test_a_table_that_does_not_fit_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(LimnerError, match=message):
+        read_columns(table(tmp_path, text), SAMPLES)
+
+
+def test_a_table_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(LimnerError, match="cannot be read"):
+        read_columns(tmp_path / "none.csv", SAMPLES)

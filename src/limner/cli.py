@@ -191,7 +191,7 @@ def test(
         from limner.data.folder import scan
         from limner.inference.evaluate import Scores, compare, score_each
         from limner.inference.predictor import Predictor
-        from limner.inference.report import Test, write_comparison, write_report
+        from limner.inference.report import COMPARISON, REPORT, Test, require_free, write_comparison, write_report
         from limner.inference.slices import read_columns
         from limner.model.bundle import Bundle
         from limner.training.run import count_scoring, curve_of
@@ -204,6 +204,9 @@ def test(
         as_one = ensemble or len(bundles) == 1
         predictors = [Predictor.of(*bundles, device=device, tta=tta)] if as_one else [Predictor.of(bundle, device=device, tta=tta) for bundle in bundles]
         columns = read_columns(metadata, chosen) if metadata else {}
+        named = ("report" if split == "test" else f"report-{split}") if as_one else f"comparison-{split}"
+        target = out or models[0 if as_one else 1].parent / named
+        require_free(target, REPORT if as_one else COMPARISON)
         found = []
         for predictor in predictors:
             rows = list(_bar("scoring")(score_each(predictor, chosen, tolerance), len(chosen)))
@@ -212,15 +215,14 @@ def test(
         if not as_one:
             compared = compare(*found)
             _print_comparison(compared, models, len(chosen), split)
-            target = write_comparison(out or models[1].parent / f"comparison-{split}", models, found, compared)
-            console.print(f"Written: {escape(str(target))}")
+            console.print(f"Written: {escape(str(write_comparison(target, models, found, compared)))}")
             return
         _print_scores(found[0], split)
         name = " and ".join(model.resolve().parent.name for model in models)
         command = shlex.join(["limner", *sys.argv[1:]])
         often = max((count for count in times if count), default=None)
         report = Test(name, split, found[0], chosen, predictors[0], bundles, command, tolerance, often, columns, curve_of(models[0]))
-        page = write_report(out or models[0].parent / ("report" if split == "test" else f"report-{split}"), report, _bar("drawing"))
+        page = write_report(target, report, _bar("drawing"))
         if often and often > 1 and split == "test":
             complaints.print(f"note: this split was scored {often} times with this model. What was decided by looking at earlier scores makes them too high.")
         console.print(f"Look at [bold]{escape(str(page))}[/]; scores.csv and report.json beside it hold the same for a program.")

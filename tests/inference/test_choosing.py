@@ -124,10 +124,20 @@ def test_the_same_images_choose_the_same(pairs: Pairs) -> None:
 def test_where_time_is_short_fewer_images_are_looked_at(pairs: Pairs, monkeypatch: pytest.MonkeyPatch) -> None:
     looked: list[str] = []
     real = choosing._survey
-    monkeypatch.setattr(choosing, "_survey", lambda network, sample, labels: (looked.append(sample.id), real(network, sample, labels))[1])
+    monkeypatch.setattr(choosing, "_survey", lambda network, sample, *others: (looked.append(sample.id), real(network, sample, *others))[1])
     clock = iter([100.0, *[0.0] * 100])
     finished(list(scan(pairs(discs())).samples), seconds_left=lambda: next(clock))
     assert len(set(looked)) == choosing.FEWEST
+
+
+def test_where_time_is_shorter_fewer_are_looked_at_with_every_augmentation(pairs: Pairs, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    real = choosing._survey
+    monkeypatch.setattr(choosing, "_survey", lambda network, sample, labels, names: (asked.append(len(names)), real(network, sample, labels, names))[1])
+    clock = iter([100.0, *[60.0] * 100])
+    made, gains = finished(list(scan(pairs(discs())).samples), seconds_left=lambda: next(clock))
+    assert asked == [len(choosing.VARIANTS)] * choosing.FEWEST + [1] * (24 - choosing.FEWEST)
+    assert made.confidence and "augmentation turns" in gains
 
 
 def test_no_validation_image_leaves_the_bundle_as_it_was() -> None:

@@ -134,7 +134,7 @@ def test_a_folder_in_use_is_left_alone(run: Path, lesions: Path, tmp_path: Path)
         [sys.executable, "-m", "limner", "test", str(run / "model.safetensors"), str(lesions), "--out", str(tmp_path)], capture_output=True, text=True
     )
     assert done.returncode == 1
-    assert "holds no earlier report" in done.stderr.replace("\n", " ")
+    assert "holds no earlier report.json" in done.stderr.replace("\n", " ")
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["notes.txt"]
 
 

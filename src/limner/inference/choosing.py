@@ -36,10 +36,9 @@ FAMILIAR = 500
 """Training images that tell what is usual."""
 PIXELS = 2000
 """Of each image, for the calibration."""
-SURVEY = 0.6
-"""The share of the time for the first of two looks at each image, which takes the most passes."""
+AUGMENTED, SURVEY = 0.3, 0.55
+"""Shares of the time: when no more images are looked at with every augmentation, and when the first of two looks at each ends."""
 WAYS = tuple(Postprocessing(*on) for on in product((False, True), repeat=3))
-ALL = tuple(dict.fromkeys(variant for variants in VARIANTS.values() for variant in variants))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +68,18 @@ def choose(
     spread, given = _spread(samples), seconds_left()
     tallies: list[_Tally] = []
     for sample in spread:
-        if len(tallies) >= FEWEST and seconds_left() < given * (1 - SURVEY):
+        left = seconds_left()
+        if len(tallies) >= FEWEST and left < given * (1 - SURVEY):
             break
-        tallies.append(_survey(network, sample, labels))
+        every = len(tallies) < FEWEST or left >= given * (1 - AUGMENTED)
+        tallies.append(_survey(network, sample, labels, list(VARIANTS) if every else ["none"]))
         yield len(tallies), 2 * len(spread)
     if not tallies:
         return bundle, []
     choices, gains = _choose_way(tallies, labels)
-    pixels = np.concatenate([tally.pixels[choices.tta] for tally in tallies], axis=1)
-    calibration = fit_calibration(pixels, np.concatenate([tally.truth for tally in tallies]))
+    known = [tally for tally in tallies if choices.tta in tally.pixels]
+    pixels, truth = np.concatenate([tally.pixels[choices.tta] for tally in known], axis=1), np.concatenate([tally.truth for tally in known])
+    calibration = fit_calibration(pixels, truth)
     looked = spread[: len(tallies)]
     marks: list[_Mark] = []
     for sample in looked:
@@ -92,7 +94,7 @@ def choose(
 
 @dataclass(frozen=True, slots=True)
 class _Tally:
-    """Of one image and every augmentation at test time: mean Dice at each threshold (one column where there are several classes), and some pixels."""
+    """Of one image and some or all augmentations at test time: mean Dice at each threshold (one column where there are several classes), and some pixels."""
 
     dice: dict[str, Float64[ndarray, " t"]]
     pixels: dict[str, Float32[ndarray, "k p"]]
@@ -108,14 +110,15 @@ class _Mark:
     look: Float64[ndarray, " d"]
 
 
-def _survey(network: Network, sample: Sample, labels: Labels) -> _Tally:
+def _survey(network: Network, sample: Sample, labels: Labels, names: Sequence[str]) -> _Tally:
     image, truth = sample.read_image(), sample.class_index(labels)
-    answer = ask(network, image, ALL)
+    asked = list(dict.fromkeys(variant for name in names for variant in VARIANTS[name]))
+    answer = ask(network, image, asked)
     some = np.flatnonzero(truth.ravel() != VOID)
     some = some[:: max(1, len(some) // PIXELS)]
     scores, pixels = {}, {}
-    for name, variants in VARIANTS.items():
-        probabilities = answer.probabilities([ALL.index(variant) for variant in variants])
+    for name in names:
+        probabilities = answer.probabilities([asked.index(variant) for variant in VARIANTS[name]])
         scores[name] = _dice_by_threshold(probabilities, truth, labels)
         pixels[name] = probabilities.reshape(len(probabilities), -1)[:, some]
     return _Tally(scores, pixels, truth.ravel()[some])
@@ -131,26 +134,27 @@ def _mark(network: Network, sample: Sample, labels: Labels, choices: Choices, ca
 
 def _choose_way(tallies: Sequence[_Tally], labels: Labels) -> tuple[Choices, list[Gain]]:
     """Threshold and augmentation. First the threshold without augmentation, then whether one of them is worth its passes, with a threshold of its own."""
-    table = {name: np.stack([tally.dice[name] for tally in tallies]) for name in VARIANTS}  # each (n, t)
     default = int(np.searchsorted(THRESHOLDS, THRESHOLD)) if labels.binary else 0
 
-    def best(name: str) -> int:
-        means = np.nanmean(table[name], axis=0) if not np.isnan(table[name]).all() else np.zeros(1)
+    def best(table: Float64[ndarray, "n t"]) -> int:
+        means = np.nanmean(table, axis=0) if not np.isnan(table).all() else np.zeros(1)
         near = np.flatnonzero(means >= means.max() - TIE)
         found = int(near[np.abs(near - default).argmin()])
-        return found if helps(table[name][:, found], table[name][:, default]) else default
+        return found if helps(table[:, found], table[:, default]) else default
 
-    at = {name: best(name) for name in VARIANTS}
-    gains = [_gain("threshold", table["none"][:, default], table["none"][:, best("none")], at["none"] != default)] if labels.binary else []
-    chosen, scores = "none", table["none"][:, at["none"]]
-    for name in VARIANTS:
-        tried = table[name][:, at[name]]
-        taken = name != "none" and helps(tried, scores) and bool(np.nanmean(tried) - np.nanmean(scores) >= WORTH)
-        if name != "none":
-            gains.append(_gain(f"augmentation {name}", scores, tried, taken))
+    plain = np.stack([tally.dice["none"] for tally in tallies])  # (n, t)
+    at = best(plain)
+    gains = [_gain("threshold", plain[:, default], plain[:, at], at != default)] if labels.binary else []
+    chosen, augmented = "none", [tally for tally in tallies if len(tally.dice) == len(VARIANTS)]
+    scores = np.stack([tally.dice["none"][at] for tally in augmented])
+    for name in list(VARIANTS)[1:]:
+        table = np.stack([tally.dice[name] for tally in augmented])
+        tried = table[:, best(table)]
+        taken = helps(tried, scores) and bool(np.nanmean(tried) - np.nanmean(scores) >= WORTH)
+        gains.append(_gain(f"augmentation {name}", scores, tried, taken))
         if taken:
-            chosen, scores = name, tried
-    return Choices(float(THRESHOLDS[at[chosen]]) if labels.binary else THRESHOLD, chosen), gains
+            chosen, scores, at = name, tried, best(table)
+    return Choices(float(THRESHOLDS[at]) if labels.binary else THRESHOLD, chosen), gains
 
 
 def _choose_postprocessing(scores: Sequence[dict[Postprocessing, float]]) -> tuple[Postprocessing, list[Gain]]:

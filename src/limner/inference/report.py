@@ -26,8 +26,10 @@ from limner.inference.evaluate import Comparison, ImageScore, Scores, as_json
 from limner.inference.predictor import Predictor
 from limner.inference.probabilities import calibration_error
 from limner.inference.slices import slices
+from limner.metrics import RESAMPLES
 from limner.model.bundle import Bundle
 
+REPORT, COMPARISON = "report.json", "comparison.json"
 SHOWN = 6
 """Images of each group in the gallery."""
 SIDE_PX = 380
@@ -85,16 +87,21 @@ class _Case:
     pictures: Mapping[str, str]
 
 
+def require_free(folder: Path, mark: str) -> None:
+    """Raises LimnerError where a folder holds anything but an earlier one of what is written, which is known by a file's name."""
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / mark).is_file()):
+        raise LimnerError(f"{folder} is in use and holds no earlier {mark}. Nothing is overwritten: name another folder with --out.")
+
+
 def write_report(folder: Path, test: Test, progress: Callable[[Iterable[Any], int], Iterable[Any]]) -> Path:
     """Write scores.csv, report.json and index.html, in place of those of an earlier test; give the page's path.
 
     Raises LimnerError where the folder holds anything else.
     """
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / "report.json").is_file()):
-        raise LimnerError(f"{folder} is in use and holds no earlier report. Nothing is overwritten: name another folder with --out.")
+    require_free(folder, REPORT)
     page = _page(test, progress)
     folder.mkdir(parents=True, exist_ok=True)
-    for name, content in (("scores.csv", _table(test.scores)), ("report.json", json.dumps(record(test), indent=2) + "\n"), ("index.html", page)):
+    for name, content in (("scores.csv", _table(test.scores)), (REPORT, json.dumps(record(test), indent=2) + "\n"), ("index.html", page)):
         write_whole(folder / name, content)
     return folder / "index.html"
 
@@ -104,8 +111,7 @@ def write_comparison(folder: Path, models: Sequence[Path], found: Sequence[Score
 
     Raises LimnerError where the folder holds anything else.
     """
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / "comparison.json").is_file()):
-        raise LimnerError(f"{folder} is in use and holds no earlier comparison. Nothing is overwritten: name another folder with --out.")
+    require_free(folder, COMPARISON)
     folder.mkdir(parents=True, exist_ok=True)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -114,7 +120,7 @@ def write_comparison(folder: Path, models: Sequence[Path], found: Sequence[Score
     writer.writerows([id, one, other, other - one] for id, one, other in zip(found[0].ids, first, second, strict=True))
     about = {"first": str(models[0]), "second": str(models[1]), "images": len(first), "scores": [asdict(one) for one in compared]}
     write_whole(folder / "comparison.csv", text.getvalue())
-    write_whole(folder / "comparison.json", json.dumps(_finite(about), indent=2) + "\n")
+    write_whole(folder / COMPARISON, json.dumps(_finite(about), indent=2) + "\n")
     return folder
 
 
@@ -195,7 +201,7 @@ def _page(test: Test, progress: Callable[[Iterable[Any], int], Iterable[Any]]) -
         unusual=[image for image in scores.images if (image.unusualness or 0) > 1],
         curve=Markup(test.curve_svg),
         cards=[_card(bundle) for bundle in test.bundles],
-        spelled=_spelled,
+        resamples=RESAMPLES,
     )
 
 

@@ -310,12 +310,19 @@ class _Desk:
             return
         left = SecondsLeft(minutes * 60 * CHOOSING, time.monotonic()) if minutes else lambda: math.inf
         choosing = choose(bundle, made.validation_samples, made.train.images, made.recipe.train.device, seconds_left=left)
+        looked = 0
         try:
             while not stop_asked():
-                yield Choosing(*next(choosing))
+                event = Choosing(*next(choosing))
+                looked = event.count // 2
+                yield event
         except StopIteration as finished:
             bundle, gains = finished.value
             bundle.save(self._run.model)
+            if looked < len(made.validation_samples):
+                note = Note(f"the time allowed a look at {looked} of {len(made.validation_samples)} validation images, from which the following is chosen")
+                self.log(note)
+                yield note
             for gain in gains:
                 chosen = Chosen(gain.name, gain.before, gain.gain, gain.low, gain.high, gain.taken)
                 self.log(chosen)

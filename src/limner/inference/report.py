@@ -28,6 +28,7 @@ from limner.inference.probabilities import calibration_error
 from limner.inference.slices import slices
 from limner.metrics import RESAMPLES
 from limner.model.bundle import Bundle
+from limner.recipe import dump_recipe
 
 REPORT, COMPARISON = "report.json", "comparison.json"
 SHOWN = 6
@@ -200,7 +201,7 @@ def _page(test: Test, progress: Callable[[Iterable[Any], int], Iterable[Any]]) -
         scatter=Markup(scatter(predicted[known], dice[known], "predicted Dice", "true Dice")) if known.any() else "",
         unusual=[image for image in scores.images if (image.unusualness or 0) > 1],
         curve=Markup(test.curve_svg),
-        cards=[_card(bundle) for bundle in test.bundles],
+        cards=[(_card(bundle), dump_recipe(bundle.recipe, {})) for bundle in test.bundles],
         resamples=RESAMPLES,
     )
 

@@ -140,6 +140,16 @@ def test_where_time_is_shorter_fewer_are_looked_at_with_every_augmentation(pairs
     assert made.confidence and "augmentation turns" in gains
 
 
+def test_of_large_images_fewer_are_looked_at(pairs: Pairs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choosing, "ENOUGH", 5)
+    monkeypatch.setattr(choosing, "MOST_PIXELS", 16 * 16 * 9)
+    samples = list(scan(pairs(discs())).samples)
+    assert len(choosing._spread(samples)) == 9
+    monkeypatch.setattr(choosing, "MOST_PIXELS", 16 * 16)
+    few = [sample.id for sample in choosing._spread(samples)]
+    assert len(few) == 5 and {"00", "23"} <= set(few)
+
+
 def test_no_validation_image_leaves_the_bundle_as_it_was() -> None:
     made, gains = finished([])
     assert made.confidence == {} and gains == {}

@@ -30,8 +30,10 @@ TIE = 1e-4
 """Thresholds whose Dice differs by less are as good as each other, and the one nearest to 0.5 is taken."""
 WORTH = 0.002
 """A smaller gain in Dice is not worth so many passes of the network for each image."""
-FEWEST, MOST = 12, 1000
-"""Validation images that are looked at: the fewest whatever the time, and the most."""
+FEWEST, ENOUGH, MOST = 12, 24, 1000
+"""Validation images that are looked at: the fewest whatever the time, the fewest of large ones, and the most."""
+MOST_PIXELS = 150e6
+"""Of large images fewer are looked at, so that they have about so many pixels in all; 25 of 6 megapixels take some three minutes on two cores."""
 FAMILIAR = 500
 """Training images that tell what is usual."""
 PIXELS = 2000
@@ -199,7 +201,10 @@ def _mean_dice(counts: Int64[ndarray, "k 4"], labels: Labels) -> float:
 
 
 def _spread(samples: Sequence[Sample]) -> list[Sample]:
-    """At most `MOST` of them, in an order whose every beginning is spread over the set."""
-    count = min(len(samples), MOST)
+    """Some of them, in an order whose every beginning is spread over the set."""
+    if not samples:
+        return []
+    pixels = float(np.median([math.prod(sample.size_px()) for sample in samples[:: max(1, len(samples) // ENOUGH)]]))
+    count = min(len(samples), MOST, max(ENOUGH, int(MOST_PIXELS / pixels)))
     even = [samples[int(i)] for i in np.linspace(0, len(samples) - 1, count).round()]
     return [even[i] for i in sorted(range(count), key=lambda i: int(f"{i:032b}"[::-1], 2))]

@@ -14,7 +14,8 @@ from limner.data.splits import recorded
 from limner.inference.evaluate import Scores, compare, evaluate
 from limner.inference.predictor import Predictor
 from limner.inference.variants import VARIANTS
-from limner.model.bundle import Bundle, Choices
+from limner.model.bundle import Bundle
+from limner.model.description import Choices
 
 
 def main() -> None:

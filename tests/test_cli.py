@@ -56,6 +56,16 @@ def test_the_whole_path_from_a_folder_to_masks(lesions: Path, tmp_path: Path) ->
         assert mask.values.shape == (32, 32)
         assert set(np.unique(mask.values)) <= {0, 255}
     assert (tmp_path / "p" / "overview.jpg").exists()
+    exported = limner("export", model, cwd=tmp_path)
+    assert "draws the same masks: 0 of" in exported.stdout, exported.stderr
+    assert limner("predict", model.with_suffix(".onnx"), lesions / "ISIC2018_Task1-2_Test_Input", "-o", tmp_path / "o", cwd=tmp_path).returncode == 0
+    for record in records:
+        assert (tmp_path / "p" / record["mask"]).read_bytes() == (tmp_path / "o" / record["mask"]).read_bytes()
+    again = limner("test", model.with_suffix(".onnx"), lesions, "--out", tmp_path / "r", cwd=tmp_path)
+    assert [line for line in again.stdout.splitlines() if "dice" in line] == [line for line in tested.stdout.splitlines() if "dice" in line]
+    smaller = limner("export", model, "--precision", "bfloat16", "--data", lesions, cwd=tmp_path)
+    assert "mean Dice" in smaller.stdout and model.with_name("model-bfloat16.xml").exists(), smaller.stderr
+    assert "give the folder of images and masks with --data" in limner("export", model, "--precision", "int8", cwd=tmp_path).stderr
 
 
 def test_several_models_predict_and_submit_as_one(lesions: Path, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from limner.data.health import Health
     from limner.data.samples import Sample
     from limner.inference.evaluate import Comparison, Scores
-    from limner.model.bundle import Bundle
+    from limner.model.description import Description
     from limner.training.loop import Event
     from limner.training.plan import Plan
     from limner.training.run import Run
@@ -39,6 +39,8 @@ app = typer.Typer(
 console = Console(highlight=False)
 complaints = Console(stderr=True, highlight=False)
 
+PROOF, MEASURED = 100, 200
+"""Images that an export looks at: for the proof, and to measure another precision."""
 FINDINGS_SHOWN = 3
 """Of each code on the terminal; the page and findings.json hold them all."""
 
@@ -189,20 +191,21 @@ def test(
     """Score a model on a split at the masks' own size, with 95 % intervals, and write a report; of two models, compare them image by image."""
     with _friendly():
         from limner.data.folder import scan
+        from limner.inference.engines import open_model
         from limner.inference.evaluate import Scores, compare, score_each
         from limner.inference.predictor import Predictor
         from limner.inference.report import COMPARISON, REPORT, Test, require_free, write_comparison, write_report
         from limner.inference.slices import read_columns
-        from limner.model.bundle import Bundle
         from limner.training.run import count_scoring, curve_of
 
         *models, data = paths
         if not models or (len(models) > 2 and not ensemble):
             raise LimnerError("there must be one model, two to compare, or several with --ensemble, and after them the folder of images and masks.")
-        bundles, dataset = [Bundle.load(model) for model in models], scan(data)
-        chosen = _samples_of(split, bundles, dataset.samples, data)
-        as_one = ensemble or len(bundles) == 1
-        predictors = [Predictor.of(*bundles, device=device, tta=tta)] if as_one else [Predictor.of(bundle, device=device, tta=tta) for bundle in bundles]
+        opened, dataset = [open_model(model, device) for model in models], scan(data)
+        descriptions = [model.description for model in opened]
+        chosen = _samples_of(split, descriptions, dataset.samples, data)
+        as_one = ensemble or len(opened) == 1
+        predictors = [Predictor.of(*opened, tta=tta)] if as_one else [Predictor.of(model, tta=tta) for model in opened]
         columns = read_columns(metadata, chosen) if metadata else {}
         named = ("report" if split == "test" else f"report-{split}") if as_one else f"comparison-{split}"
         target = out or models[0 if as_one else 1].parent / named
@@ -221,7 +224,7 @@ def test(
         name = " and ".join(model.resolve().parent.name for model in models)
         command = shlex.join(["limner", *sys.argv[1:]])
         often = max((count for count in times if count), default=None)
-        report = Test(name, split, found[0], chosen, predictors[0], bundles, command, tolerance, often, columns, curve_of(models[0]))
+        report = Test(name, split, found[0], chosen, predictors[0], descriptions, command, tolerance, often, columns, curve_of(models[0]))
         page = write_report(target, report, _bar("drawing"))
         if often and often > 1 and split == "test":
             complaints.print(f"note: this split was scored {often} times with this model. What was decided by looking at earlier scores makes them too high.")
@@ -256,6 +259,43 @@ def predict(
 
 
 @app.command()
+def export(
+    model: Annotated[Path, typer.Argument(help="the model.safetensors of a run", show_default=False)],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="a new .onnx (ONNX Runtime) or .xml (OpenVINO); beside the model by default")] = None,
+    precision: Annotated[str, typer.Option(help="float32, or, measured on --data: float16 (.onnx), bfloat16 (.xml) or int8")] = "float32",
+    data: Annotated[Path | None, typer.Option(help="the folder of images and masks: other precisions are measured on its test split")] = None,
+    images: Annotated[Path | None, typer.Option(help="a folder of images for the proof that both draw the same masks; drawn ones by default")] = None,
+) -> None:
+    """Write a portable model for use without torch; refused unless it draws the same masks as the original."""
+    with _friendly():
+        from limner.data.folder import image_files, scan
+        from limner.data.images import read_image
+        from limner.inference.export import export as write
+        from limner.inference.export import export_smaller
+        from limner.model.bundle import Bundle
+
+        target = out or model.with_name("model.onnx" if precision == "float32" else f"model-{precision}.{'xml' if precision == 'bfloat16' else 'onnx'}")
+        if precision == "float32":
+            parity = write(model, target, [read_image(path) for path in image_files(images)[:PROOF]] if images else ())
+            console.print(
+                f"[bold]{escape(str(target))}[/] draws the same masks: {parity.changed} of {parity.pixels:,} pixels of {parity.images} images differ, "
+                f"probabilities by {parity.difference:.1g} at most."
+            )
+            return
+        if data is None:
+            raise LimnerError(f"--precision {precision} changes masks: give the folder of images and masks with --data, so that it can be measured how much.")
+        from limner.data.splits import recorded
+
+        sides = recorded(scan(data).samples, Bundle.load(model).split)
+        change = export_smaller(model, target, precision, sides["train"], (sides["test"] or sides["val"])[:MEASURED])
+        ends = f"{change.interval[0]:+.4f} to {change.interval[1]:+.4f}"
+        console.print(
+            f"[bold]{escape(str(target))}[/]: mean Dice {change.before:.4f} in float32, changed by [bold]{change.difference:+.4f}[/] (95 % {ends}) "
+            f"on {change.images} images; {change.changed:.2%} of the mask pixels differ; {change.speed:.2f} times the speed of float32 on this machine."
+        )
+
+
+@app.command()
 def submit(
     paths: Annotated[list[Path], typer.Argument(metavar="MODEL... IMAGES", help="a model or several, then the challenge's images", show_default=False)],
     out: Annotated[Path, typer.Option("--out", "-o", help="a new zip")] = Path("submission.zip"),
@@ -277,11 +317,11 @@ def submit(
             complaints.print(f"note: {len(empty)} masks were empty, and hold the most probable pixels instead: {_some(empty)}")
 
 
-def _samples_of(split: str, bundles: "Sequence[Bundle]", samples: "Sequence[Sample]", data: Path) -> "list[Sample]":
+def _samples_of(split: str, models: "Sequence[Description]", samples: "Sequence[Sample]", data: Path) -> "list[Sample]":
     """The samples of a split as the models know it. Raises LimnerError where there are none, or where one model was trained on another's."""
     from limner.data.splits import recorded
 
-    sides, *others = (recorded(samples, bundle.split) for bundle in bundles)
+    sides, *others = (recorded(samples, model.split) for model in models)
     if split not in {"all", *sides}:
         raise LimnerError(f"--split {split} is no split. Choose {', '.join(sides)} or all.")
     if split != "new" and sides["new"]:

@@ -1,10 +1,15 @@
-"""Files that are whole or not there: what stood at a path stays until what replaces it is complete."""
+"""Files that are whole or not there: what stood at a path stays until what replaces it is complete; and a seal that a flipped bit breaks."""
 
 import errno
+import hashlib
 import os
+import re
 from pathlib import Path
 
 PART = ".part"
+UNSEALED = b"limner-sha256:" + b"0" * 64
+"""What a file holds once, where its seal will stand."""
+_SEAL = re.compile(rb"limner-sha256:([0-9a-f]{64})")
 
 
 def write_whole(path: Path, content: bytes | str, *, lasting: bool = False) -> None:
@@ -26,6 +31,21 @@ def write_whole(path: Path, content: bytes | str, *, lasting: bool = False) -> N
     except OSError:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def seal(content: bytes, beside: bytes = b"") -> bytes:
+    """The content with its SHA-256, and that of what lies `beside` it, in the place of `UNSEALED`."""
+    assert content.count(UNSEALED) == 1
+    return content.replace(UNSEALED, UNSEALED[:14] + hashlib.sha256(content + beside).hexdigest().encode())
+
+
+def unsealed(content: bytes, beside: bytes = b"") -> tuple[bool, int]:
+    """Whether a content is as it was sealed, and where its seal ends; nothing of it is parsed."""
+    seals = list(_SEAL.finditer(content))
+    if len(seals) != 1:
+        return False, 0
+    start, end = seals[0].span()
+    return hashlib.sha256(content[:start] + UNSEALED + content[end:] + beside).hexdigest().encode() == seals[0][1], end
 
 
 def _sync_folder(folder: Path) -> None:

@@ -12,7 +12,7 @@ from jaxtyping import Float64, Int64, Num, UInt8
 from numpy import ndarray
 from numpy.typing import ArrayLike
 
-from limner.labels import VOID
+from limner.labels import VOID, Labels
 
 JACCARD_THRESHOLD = 0.65
 """Below it ISIC 2018 counts a Jaccard as 0 (arXiv:1902.03368)."""
@@ -89,6 +89,12 @@ def mean_over_classes(values: Float64[ndarray, "n k"]) -> Float64[ndarray, " n"]
     """Of each image the mean over the classes that have a score; not a number where none has."""
     present = ~np.isnan(values)
     return np.where(present.any(1), np.where(present, values, 0).sum(1) / np.maximum(present.sum(1), 1), np.nan)
+
+
+def image_dice(class_index: UInt8[ndarray, "h w"], truth: UInt8[ndarray, "h w"], labels: Labels) -> float:
+    """The Dice of one mask, the mean over the scored classes that it or the truth has; not a number where there is none."""
+    per_class = dice(confusion(class_index, truth, len(labels.names)), empty=1.0 if labels.binary else float("nan"))[list(labels.scored)]
+    return float(mean_over_classes(per_class[None])[0])
 
 
 def mean_interval(values: Float64[ndarray, "n m"]) -> Float64[ndarray, "m 2"]:

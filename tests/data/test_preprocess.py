@@ -1,11 +1,13 @@
 from itertools import pairwise
+from unittest import mock
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from limner.data.preprocess import Preprocessing, grow_probabilities, join, lay, lay_mask, measure, shrink_mask, views
+from limner.data import preprocess
+from limner.data.preprocess import Preprocessing, grown, lay, lay_mask, measure, shrink_mask, views
 from limner.labels import VOID
 
 
@@ -32,9 +34,19 @@ def test_standardised_training_images_have_mean_0_and_deviation_1() -> None:
 
 def test_grown_probabilities_stay_between_the_given_ones() -> None:
     probabilities = np.random.default_rng(0).random((2, 6, 4)).astype(np.float32)
-    grown = grow_probabilities(probabilities, (31, 17))
-    assert grown.shape == (2, 31, 17)
-    assert probabilities.min() - 1e-6 <= grown.min() <= grown.max() <= probabilities.max() + 1e-6
+    (whole,) = grown(probabilities, (31, 17))
+    assert whole.shape == (2, 31, 17)
+    assert probabilities.min() - 1e-6 <= whole.min() <= whole.max() <= probabilities.max() + 1e-6
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 90), st.integers(1, 90), st.integers(1, 50))
+def test_bands_of_probabilities_are_those_of_the_whole(h: int, w: int, height: int, width: int, rows: int) -> None:
+    probabilities = np.random.default_rng(0).random((2, h, w)).astype(np.float32)
+    (whole,) = grown(probabilities, (height, width))
+    with mock.patch.object(preprocess, "BAND_PIXELS", rows * width):
+        bands = list(grown(probabilities, (height, width)))
+    assert len(bands) == -(-height // rows)
+    np.testing.assert_allclose(np.concatenate(bands, axis=1), whole, atol=1e-5)
 
 
 SIZES = st.tuples(st.integers(1, 60), st.integers(1, 60))
@@ -47,14 +59,6 @@ def test_tiles_count_each_pixel_of_a_mask_once(image_px: tuple[int, int], tile_p
     canvases = np.stack([lay_mask(mask, view, tile_px, 3) for view in views(image_px, tile_px, "tile")])
     assert (canvases != VOID).sum() == mask.size
     assert np.bincount(canvases[canvases != VOID], minlength=3).tolist() == np.bincount(mask.ravel(), minlength=3).tolist()
-
-
-@given(SIZES, TILES, st.booleans())
-def test_what_tiles_show_is_joined_to_the_whole(image_px: tuple[int, int], tile_px: tuple[int, int], overlap: bool) -> None:
-    image = np.random.default_rng(0).integers(0, 255, (*image_px, 3)).astype(np.uint8)
-    seen = views(image_px, tile_px, "tile", overlap=overlap)
-    whole = join((lay(image, view, tile_px).transpose(2, 0, 1).astype(np.float32) for view in seen), seen, image_px)
-    np.testing.assert_allclose(whole, image.transpose(2, 0, 1), rtol=1e-5, atol=1e-3)
 
 
 @given(st.integers(20, 300), st.integers(8, 64))
@@ -71,4 +75,3 @@ def test_a_letterbox_keeps_the_shape_and_its_border_is_void(image_px: tuple[int,
     canvas = lay_mask(np.zeros(image_px, np.uint8), view, size_px, 2)
     assert (canvas == VOID).sum() == canvas.size - view.target.height * view.target.width
     assert lay(np.zeros((*image_px, 3), np.uint8), view, size_px).shape == (*size_px, 3)
-    assert join([np.zeros((2, *size_px), np.float32)], [view], image_px).shape == (2, *image_px)

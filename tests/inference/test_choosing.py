@@ -15,6 +15,7 @@ from limner.data.samples import Sample
 from limner.inference import choosing
 from limner.inference.choosing import THRESHOLDS, Gain, by_threshold, choose
 from limner.inference.confidence import Confidence
+from limner.inference.engines import Model, Sight
 from limner.labels import VOID, Labels
 from limner.metrics import confusion
 from limner.model.bundle import Bundle
@@ -38,14 +39,14 @@ def test_pixels_are_counted_at_every_threshold(seed: int) -> None:
 def bundle() -> Bundle:
     recipe = Recipe().replace({"data.size_px": (16, 16), "model.widths": (2, 4)})
     torch.manual_seed(0)
-    return Bundle(recipe, BINARY, PREPROCESSING, build(recipe.model, 3, 1).state_dict())
+    return Bundle(recipe=recipe, labels=BINARY, preprocessing=PREPROCESSING, weights=build(recipe.model, 3, 1).state_dict())
 
 
 def chosen(
     monkeypatch: pytest.MonkeyPatch, pairs: Pairs, engine: Callable[[np.ndarray], np.ndarray], masks: dict[str, np.ndarray]
 ) -> tuple[Bundle, dict[str, Gain]]:
     """What is chosen for an engine of a few lines in place of the network."""
-    monkeypatch.setattr(choosing, "TorchEngine", lambda bundle, device: engine)
+    monkeypatch.setattr(choosing, "in_torch", lambda bundle, device: Model(bundle, engine, Sight()))
     samples = scan(pairs(masks)).samples
     return finished(samples)
 

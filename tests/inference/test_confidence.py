@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from limner.inference.confidence import Canvas, Confidence, describe, features, fit_calibration, fit_familiarity, fit_quality, trust
+from limner.inference.confidence import Canvas, Confidence, describe, features, fit_calibration, fit_familiarity, fit_quality, impression, trust
 from limner.inference.probabilities import Calibration, calibration_error, reliability, to_class_index
 from limner.labels import VOID, Labels
 
@@ -75,7 +75,7 @@ def true_dice(canvas: Canvas, truth: np.ndarray) -> float:
 
 def test_the_predicted_dice_follows_the_true_one_on_images_that_nothing_was_fitted_on() -> None:
     made = [lesion(sureness, seed) for seed, sureness in enumerate(np.random.default_rng(1).random(160))]
-    found = np.stack([features([canvas], Calibration(), 0.5, BINARY) for canvas, _ in made])
+    found = np.stack([features([impression(canvas, Calibration(), 0.5, BINARY)]) for canvas, _ in made])
     dice = np.array([true_dice(*one) for one in made])
     quality = fit_quality(found[:80], dice[:80])
     assert quality
@@ -88,7 +88,7 @@ def test_too_few_images_fit_no_quality() -> None:
 
 
 def test_a_sure_mask_is_expected_to_be_better() -> None:
-    sure, unsure = (features([lesion(sureness)[0]], Calibration(), 0.5, BINARY)[0] for sureness in (0.95, 0.05))
+    sure, unsure = (features([impression(lesion(sureness)[0], Calibration(), 0.5, BINARY)])[0] for sureness in (0.95, 0.05))
     assert 0 < unsure < sure <= 1
 
 
@@ -96,8 +96,8 @@ def test_a_sure_mask_is_expected_to_be_better() -> None:
 def test_any_map_has_finite_features(value: float) -> None:
     for size in (1, 2, 16):
         canvas = Canvas(np.zeros((size, size, 3), np.uint8), np.full((1, size, size), value, np.float32))
-        assert np.isfinite(features([canvas], Calibration(2.0, 1.0), 0.5, BINARY)).all()
-        assert np.isfinite(describe([canvas.pixels])).all()
+        assert np.isfinite(features([impression(canvas, Calibration(2.0, 1.0), 0.5, BINARY)])).all()
+        assert np.isfinite(describe(canvas.pixels)).all()
 
 
 def lit(count: int, seed: int) -> np.ndarray:
@@ -108,17 +108,17 @@ def lit(count: int, seed: int) -> np.ndarray:
 
 
 def test_images_of_another_kind_are_unusual() -> None:
-    known = fit_familiarity(lit(200, 1), [describe([canvas]) for canvas in lit(60, 1000)])
-    assert np.mean([known(describe([canvas])) > 1 for canvas in lit(100, 5000)]) < 0.03
+    known = fit_familiarity(lit(200, 1), [describe(canvas) for canvas in lit(60, 1000)])
+    assert np.mean([known(describe(canvas)) > 1 for canvas in lit(100, 5000)]) < 0.03
     noise = np.random.default_rng(0).integers(0, 256, (48, 48, 3))
     for stranger in (noise, np.zeros((48, 48, 3)), 255 - lit(1, 1)[0], np.full((48, 48, 3), 255)):
-        assert known(describe([stranger.astype(np.uint8)])) > 1
+        assert known(describe(stranger.astype(np.uint8))) > 1
 
 
 def test_confidence_comes_back_from_its_record() -> None:
     rng = np.random.default_rng(0)
     shots = lit(30, 0)
-    one = Confidence(Calibration(1.5, 0.2), fit_quality(rng.random((40, 4)), rng.random(40)), fit_familiarity(shots, [describe([canvas]) for canvas in shots]))
+    one = Confidence(Calibration(1.5, 0.2), fit_quality(rng.random((40, 4)), rng.random(40)), fit_familiarity(shots, [describe(canvas) for canvas in shots]))
     assert Confidence.of(json.loads(json.dumps(one.record()))) == one
     assert Confidence.of({}) is None
 

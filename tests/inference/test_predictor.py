@@ -9,7 +9,7 @@ from limner.inference.predictor import Network, Predictor
 from limner.inference.probabilities import to_class_index, to_probabilities
 from limner.inference.variants import VARIANTS, Variant
 from limner.labels import Labels
-from limner.model.bundle import Choices
+from limner.model.description import Choices
 
 PREPROCESSING = Preprocessing((16, 16), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 BINARY = Labels.of(("background", "foreground"), (0, 255))

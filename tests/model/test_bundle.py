@@ -17,12 +17,12 @@ def bundle() -> Bundle:
     recipe = parse_recipe({"model": {"widths": [2, 4]}, "data": {"size_px": [8, 12]}})
     weights = build(recipe.model, 3, 1).state_dict()
     return Bundle(
-        recipe,
-        Labels.of(("background", "foreground"), (0, 255)),
-        Preprocessing((8, 12), (0.1, 0.2, 0.3), (1.0, 2.0, 3.0)),
-        weights,
-        {"validation_mean_dice": 0.5},
-        {"train": ["a"], "val": ["b"], "test": []},
+        recipe=recipe,
+        labels=Labels.of(("background", "foreground"), (0, 255)),
+        preprocessing=Preprocessing((8, 12), (0.1, 0.2, 0.3), (1.0, 2.0, 3.0)),
+        weights=weights,
+        scores={"validation_mean_dice": 0.5},
+        split={"train": ["a"], "val": ["b"], "test": []},
     )
 
 

@@ -7,7 +7,7 @@ from jaxtyping import Float32, Float64, UInt8
 from numpy import ndarray
 
 from limner.data.parallel import Progress, in_order, watched
-from limner.data.preprocess import join, lay_mask, views
+from limner.data.preprocess import grown, lay_mask, views
 from limner.data.samples import Sample
 from limner.labels import Labels
 from limner.metrics import confusion, dice
@@ -37,8 +37,9 @@ def _there_and_back(sample: Sample, labels: Labels, size_px: tuple[int, int], ge
     (view,) = views(image_px, size_px, geometry)
     classes = len(labels.names)
     marked = (1,) if labels.binary else tuple(range(classes))
-    grown = join([_marks(lay_mask(truth, view, size_px, classes), marked)], [view], image_px)
-    prediction = grown[0] >= 0.5 if labels.binary else grown.argmax(0)
+    marks = view.target.of_planes(_marks(lay_mask(truth, view, size_px, classes), marked))
+    back = np.concatenate(list(grown(marks, image_px)), axis=1)
+    prediction = back[0] >= 0.5 if labels.binary else back.argmax(0)
     counts = confusion(prediction.astype(np.uint8), truth, classes)
     return np.where(counts[:, [0, 2]].sum(1) > 0, dice(counts), np.nan)
 

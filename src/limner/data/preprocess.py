@@ -1,11 +1,11 @@
-"""One image to the network's arrays, and its probabilities back: the one preprocessing, of training and use alike.
+"""One image to the network's arrays: the one preprocessing, of training and use alike.
 
 An image is seen through views, each of which lays a part of it onto a canvas of the working size. `resize` and `letterbox` have one
 view, of the whole image; `tile` has as many, at the image's own size, as cover it.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -20,6 +20,8 @@ from limner.labels import VOID
 from limner.recipe import Geometry
 
 VERSION = 4
+BAND_PIXELS = 16 * 1024 * 1024
+"""Of probabilities that are brought to the image's size at once."""
 OVERLAP = 4
 """In use, neighbouring tiles share at least this fraction (one in so many) of their side, and fade into each other."""
 
@@ -32,9 +34,17 @@ class Box(NamedTuple):
     height: int
     width: int
 
+    @classmethod
+    def between(cls, top: int, left: int, bottom: int, right: int) -> "Box":
+        return cls(top, left, bottom - top, right - left)
+
     def of(self, pixels: ndarray) -> ndarray:
-        """The part of an array whose last axes but channels are height and width."""
+        """The part of an array whose first axes are height and width."""
         return pixels[self.top : self.top + self.height, self.left : self.left + self.width]
+
+    def of_planes(self, planes: ndarray) -> ndarray:
+        """The part of an array whose last axes are height and width."""
+        return planes[..., self.top : self.top + self.height, self.left : self.left + self.width]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +86,13 @@ class Preprocessing:
         """The views through which the network sees an image in use."""
         return views((image.shape[0], image.shape[1]), self.size_px, self.geometry, overlap=True)
 
+    def check_channels(self, channels: int) -> None:
+        """Raises LimnerError for an image of other channels than those of the training."""
+        if len(self.mean) not in {1, channels}:
+            raise LimnerError(f"the image has {channels} channels, and this model was trained on {len(self.mean)}. Give images as those of its training.")
+
     def canvas(self, image: UInt8[ndarray, "h w c"], view: View) -> UInt8[ndarray, "h2 w2 c"]:
-        """What the network is shown of an image through a view. Raises LimnerError for an image of other channels than those of the training."""
-        channels = len(self.mean)
-        if channels not in {1, image.shape[2]}:
-            raise LimnerError(f"the image has {image.shape[2]} channels, and this model was trained on {channels}. Give images as those of its training.")
+        """What the network is shown of an image through a view."""
         return lay(image, view, self.size_px)
 
     def standardised(self, canvas: UInt8[ndarray, "h w c"]) -> Float32[ndarray, "c2 h w"]:
@@ -108,27 +120,6 @@ def lay_mask(class_index: UInt8[ndarray, "h w"], view: View, size_px: tuple[int,
     return canvas
 
 
-def join(canvases: Iterable[Float32[ndarray, "k h w"]], seen: Sequence[View], image_px: tuple[int, int]) -> Float32[ndarray, "k h2 w2"]:
-    """Probabilities at the image's own size, from those of its views in their order; where tiles overlap, they fade into each other."""
-    if seen[0].source is None:
-        target = seen[0].target
-        (canvas,) = canvases
-        return grow_probabilities(canvas[:, target.top : target.top + target.height, target.left : target.left + target.width], image_px)
-    total: ndarray = np.zeros(0, np.float32)
-    weights = np.zeros(image_px, np.float32)
-    for canvas, view in zip(canvases, seen, strict=True):
-        assert view.source is not None
-        if not total.size:
-            total = np.zeros((len(canvas), *image_px), np.float32)
-        top, left, height, width = view.source
-        weight = _fade(height)[:, None] * _fade(width)
-        target = view.target
-        part = canvas[:, target.top : target.top + height, target.left : target.left + width]
-        total[:, top : top + height, left : left + width] += part * weight
-        weights[top : top + height, left : left + width] += weight
-    return total / weights
-
-
 def measure(images_uint8: UInt8[ndarray, "n h w c"], channels: int = 3) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation in units of 0..1, of each channel or (`channels` 1) of their mean, from at most 2,000 images spread over the set."""
     sums, squares, count = np.zeros(channels), np.zeros(channels), 0
@@ -152,11 +143,16 @@ def shrink_mask(class_index: UInt8[ndarray, "h w"], size_px: tuple[int, int], cl
     return np.array(present, np.uint8)[np.argmax(shares, axis=0)]
 
 
-def grow_probabilities(probabilities: Float32[ndarray, "k h w"], size_px: tuple[int, int]) -> Float32[ndarray, "k h2 w2"]:
-    """Probabilities at the image's own size, by bilinear interpolation."""
-    if probabilities.shape[1:] == size_px:
-        return probabilities
-    return np.stack([np.asarray(Image.fromarray(channel).resize(size_px[::-1], Image.Resampling.BILINEAR)) for channel in probabilities])
+def grown(planes: Float32[ndarray, "k h w"], size_px: tuple[int, int]) -> Iterator[Float32[ndarray, "k h2 w2"]]:
+    """Probabilities at the image's own size, by bilinear interpolation, in bands from its top to its bottom."""
+    (height, width), rows = size_px, max(1, BAND_PIXELS // size_px[1])
+    for top in range(0, height, rows):
+        bottom = min(top + rows, height)
+        if planes.shape[1:] == size_px:
+            yield planes[:, top:bottom]
+            continue
+        box = (0, top * planes.shape[1] / height, planes.shape[2], bottom * planes.shape[1] / height)
+        yield np.stack([np.asarray(Image.fromarray(plane).resize((width, bottom - top), Image.Resampling.BILINEAR, box=box)) for plane in planes])
 
 
 def _cuts(length: int, tile: int, overlap: int) -> list[tuple[int, int]]:
@@ -181,7 +177,7 @@ def _margins(target: Box, size_px: tuple[int, int]) -> tuple[tuple[int, int], tu
     return (target.top, size_px[0] - target.top - target.height), (target.left, size_px[1] - target.left - target.width)
 
 
-def _fade(length: int) -> Float32[ndarray, " n"]:
+def fade(length: int) -> Float32[ndarray, " n"]:
     """Weights that fall evenly from the middle to the ends and stay above 0."""
     position = np.arange(length, dtype=np.float32)
     return np.minimum(position + 1, length - position) / np.float32(length)

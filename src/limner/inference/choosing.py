@@ -15,14 +15,15 @@ from numpy import ndarray
 
 from limner.data.postprocess import Postprocessing
 from limner.data.samples import Sample
-from limner.inference.confidence import Confidence, describe, features, fit_calibration, fit_familiarity, fit_quality
-from limner.inference.engines import TorchEngine
+from limner.inference.confidence import Confidence, features, fit_calibration, fit_familiarity, fit_quality, impression
+from limner.inference.engines import in_torch
 from limner.inference.predictor import Network, ask
 from limner.inference.probabilities import Calibration, to_class_index
 from limner.inference.variants import VARIANTS
 from limner.labels import VOID, Labels
-from limner.metrics import confusion, dice, helps, mean_interval, mean_over_classes
-from limner.model.bundle import THRESHOLD, Bundle, Choices
+from limner.metrics import dice, helps, image_dice, mean_interval
+from limner.model.bundle import Bundle
+from limner.model.description import THRESHOLD, Choices
 
 THRESHOLDS = np.arange(2, 39, dtype=np.float32) / 40
 """Of the probability, for a binary set: from 0.05 to 0.95, 0.5 among them."""
@@ -66,7 +67,7 @@ def choose(
 
     Gives how many looks of how many are done. Where the time is short, fewer of the samples are looked at, spread over the set.
     """
-    network, labels = Network(TorchEngine(bundle, device), bundle.preprocessing), bundle.labels
+    network, labels = Network.of(in_torch(bundle, device)), bundle.labels
     spread, given = _spread(samples), seconds_left()
     tallies: list[_Tally] = []
     for sample in spread:
@@ -130,8 +131,9 @@ def _mark(network: Network, sample: Sample, labels: Labels, choices: Choices, ca
     image, truth = sample.read_image(), sample.class_index(labels)
     answer = ask(network, image, VARIANTS[choices.tta])
     drawn = to_class_index(answer.probabilities(), choices.threshold)
-    scores = {way: _mean_dice(confusion(way(drawn, labels), truth, len(labels.names)), labels) for way in WAYS}
-    return _Mark(scores, features(answer.canvases(), calibration, choices.threshold, labels), describe(answer.shown))
+    scores = {way: image_dice(way(drawn, labels), truth, labels) for way in WAYS}
+    seen = [impression(canvas, calibration, choices.threshold, labels) for canvas in answer.canvases()]
+    return _Mark(scores, features(seen), np.mean([one.look for one in seen], axis=0))
 
 
 def _choose_way(tallies: Sequence[_Tally], labels: Labels) -> tuple[Choices, list[Gain]]:
@@ -181,7 +183,7 @@ def _gain(name: str, before: Float64[ndarray, " n"], after: Float64[ndarray, " n
 
 def _dice_by_threshold(probabilities: Float32[ndarray, "k h w"], truth: UInt8[ndarray, "h w"], labels: Labels) -> Float64[ndarray, " t"]:
     if not labels.binary:
-        return np.array([_mean_dice(confusion(to_class_index(probabilities), truth, len(labels.names)), labels)])
+        return np.array([image_dice(to_class_index(probabilities), truth, labels)])
     return dice(by_threshold(probabilities[0], truth))
 
 
@@ -193,11 +195,6 @@ def by_threshold(probability: Float32[ndarray, "h w"], truth: UInt8[ndarray, "h 
     reached = counts[:, ::-1].cumsum(1)[:, ::-1]  # pixels that reach at least so many
     false, hit = reached[0, 1:], reached[1, 1:]
     return np.stack([hit, false, reached[1, 0] - hit, reached[0, 0] - false], axis=1)
-
-
-def _mean_dice(counts: Int64[ndarray, "k 4"], labels: Labels) -> float:
-    per_class = dice(counts, empty=1.0 if labels.binary else float("nan"))[list(labels.scored)]
-    return float(mean_over_classes(per_class[None])[0])
 
 
 def _spread(samples: Sequence[Sample]) -> list[Sample]:

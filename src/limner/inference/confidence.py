@@ -26,6 +26,15 @@ class Canvas(NamedTuple):
     probabilities: Float32[ndarray, "k h w"]
 
 
+class Impression(NamedTuple):
+    """What is kept of a canvas: sums over its pixels for each scored class, and what it looks like."""
+
+    sums: Float64[ndarray, "k s"]
+    look: Float64[ndarray, " d"]
+
+
+AREA = 1
+"""Which of the sums is the area of a class."""
 RIM_PX = 6
 """How wide a rim on both sides of an outline is looked at."""
 FEWEST = 20
@@ -89,24 +98,30 @@ class Confidence:
     def record(self) -> dict[str, Any]:
         return asdict(self)
 
-    def predicted_dice(self, seen: Sequence[Canvas], threshold: float, labels: Labels) -> float:
-        """The Dice that the mask of an image is expected to reach, in 0..1."""
-        found = features(seen, self.calibration, threshold, labels)
+    def predicted_dice(self, seen: Sequence[Impression]) -> float:
+        """The Dice that the mask of an image is expected to reach, in 0..1, from the impressions of its canvases."""
+        found = features(seen)
         return self.quality(found) if self.quality else float(np.clip(found[0], 0, 1))
 
-    def unusualness(self, seen: Sequence[Canvas]) -> float:
+    def unusualness(self, seen: Sequence[Impression]) -> float:
         """How unlike the training images an image is; above 1 it is flagged."""
-        return self.familiarity(describe([canvas.pixels for canvas in seen]))
+        return self.familiarity(np.mean([one.look for one in seen], axis=0))
 
 
-def features(seen: Sequence[Canvas], calibration: Calibration, threshold: float, labels: Labels) -> Float64[ndarray, " f"]:
+def impression(canvas: Canvas, calibration: Calibration, threshold: float, labels: Labels) -> Impression:
+    """What is kept of a canvas once it was looked at."""
+    taken, probabilities = to_class_index(canvas.probabilities, threshold), calibration(canvas.probabilities)
+    return Impression(np.stack([_measured(canvas.pixels, taken, probabilities, index) for index in labels.scored]), describe(canvas.pixels))
+
+
+def features(seen: Sequence[Impression]) -> Float64[ndarray, " f"]:
     """What the probabilities of one image tell of its mask's Dice before any truth is seen; the mean over the scored classes that it has.
 
     The first is the Dice that the mask is expected to have under the calibrated probabilities, each pixel for itself.
     """
-    drawn = [(canvas.pixels, to_class_index(canvas.probabilities, threshold), calibration(canvas.probabilities)) for canvas in seen]
-    present = [index for index in labels.scored if any((taken == index).any() for _, taken, _ in drawn)]
-    return np.mean([_of_class([_measured(*one, index) for one in drawn]) for index in present or labels.scored], axis=0)
+    every = np.stack([one.sums for one in seen])  # (canvases, classes, sums)
+    present = every[:, :, AREA].sum(0) > 0
+    return np.mean([_of_class(list(every[:, row])) for row in np.flatnonzero(present if present.any() else ~present)], axis=0)
 
 
 def _of_class(canvases: Sequence[Float64[ndarray, " s"]]) -> Float64[ndarray, " f"]:
@@ -144,9 +159,9 @@ def _measured(pixels: UInt8[ndarray, "h w c"], taken: UInt8[ndarray, "h w"], pro
     return np.array([*counts, (plane >= 0.75).sum(), (plane >= 0.25).sum(), slope, *rims], np.float64)
 
 
-def describe(shown: Sequence[UInt8[ndarray, "h w c"]]) -> Float64[ndarray, " d"]:
-    """What an image looks like: of each channel the mean, spread and tails, and how much it changes from pixel to pixel at three scales."""
-    return np.mean([_described(canvas[:: _stride(canvas), :: _stride(canvas)] / 255) for canvas in shown], axis=0)
+def describe(canvas: UInt8[ndarray, "h w c"]) -> Float64[ndarray, " d"]:
+    """What a canvas looks like: of each channel the mean, spread and tails, and how much it changes from pixel to pixel at three scales."""
+    return _described(canvas[:: _stride(canvas), :: _stride(canvas)] / 255)
 
 
 def _stride(canvas: UInt8[ndarray, "h w c"]) -> int:
@@ -199,7 +214,7 @@ def fit_quality(found: Float64[ndarray, "n f"], dice: Float64[ndarray, " n"]) ->
 
 def fit_familiarity(training: UInt8[ndarray, "n h w c"], usual: Sequence[Float64[ndarray, " d"]]) -> Familiarity:
     """From canvases of training images, and descriptions of validation images, which set the limit."""
-    looks = np.stack([describe([canvas]) for canvas in training])
+    looks = np.stack([describe(canvas) for canvas in training])
     centre = looks.mean(0)
     covariance = np.cov(looks, rowvar=False) if len(looks) > 1 else np.eye(looks.shape[1])
     values, vectors = np.linalg.eigh(covariance)

@@ -1,19 +1,49 @@
-"""What runs the network: array in, logits out; imported only when chosen."""
+"""What runs a network: array in, logits out. torch, ONNX Runtime and OpenVINO are each imported only when a model file asks for them."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jaxtyping import Float32
 from numpy import ndarray
 
-from limner.model.bundle import Bundle
+from limner.errors import LimnerError
+from limner.files import unsealed
+from limner.model.description import Description, read
+
+if TYPE_CHECKING:
+    from limner.model.bundle import Bundle
 
 Engine = Callable[[Float32[ndarray, "b c h w"]], Float32[ndarray, "b k h w"]]
+OPENVINO_HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
+"""What OpenVINO must be told, since of itself it computes in bfloat16 where it can."""
+
+FORBIDDEN = "location"
+"""The key under which an ONNX file names another that holds its weights; nothing else in a file of ours bears it."""
+
+
+class Sight(NamedTuple):
+    """How a network looks at an image: the stride that its sides are padded to, and how far it sees beyond a cut (None: all of the image)."""
+
+    stride: int = 1
+    margin_px: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model file opened in its engine."""
+
+    description: Description
+    engine: Engine
+    sight: Sight
 
 
 class TorchEngine:
     """The network itself, in float32, channels last."""
 
-    def __init__(self, bundle: Bundle, device: str = "cpu") -> None:
+    def __init__(self, bundle: "Bundle", device: str = "cpu") -> None:
         import torch
 
         self._device = torch.device(device)
@@ -26,3 +56,95 @@ class TorchEngine:
             batch = torch.from_numpy(images).to(device=self._device, memory_format=torch.channels_last)
             logits: ndarray = self._network(batch).float().cpu().numpy()
         return logits
+
+
+class OnnxEngine:
+    """An exported network in ONNX Runtime; calls from several threads run side by side. `threads` 0 takes all cores for one call."""
+
+    def __init__(self, content: bytes, device: str = "cpu", threads: int = 0) -> None:
+        import onnxruntime
+
+        providers = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+        if providers.get(device) not in onnxruntime.get_available_providers():
+            raise LimnerError(f"this ONNX Runtime does not run on {device!r}. Take cpu, or pip install onnxruntime-gpu for cuda.")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3
+        self._session = onnxruntime.InferenceSession(content, options, providers=[providers[device]])
+
+    def __call__(self, images: Float32[ndarray, "b c h w"]) -> Float32[ndarray, "b k h w"]:
+        logits: ndarray = self._session.run(None, {"images": images})[0]
+        return logits
+
+
+class OpenVinoEngine:
+    """An exported network in OpenVINO, at the precision that it was exported for."""
+
+    def __init__(self, structure: bytes, weights: bytes, precision: str, threads: int = 0) -> None:
+        import openvino
+
+        core = openvino.Core()
+        hints: dict[str, Any] = {"INFERENCE_PRECISION_HINT": OPENVINO_HINTS[precision], "INFERENCE_NUM_THREADS": threads}
+        self._compiled = core.compile_model(core.read_model(structure, weights), "CPU", hints)
+
+    def __call__(self, images: Float32[ndarray, "b c h w"]) -> Float32[ndarray, "b k h w"]:
+        logits: ndarray = self._compiled.create_infer_request().infer([images])[0]
+        return logits
+
+
+def in_torch(bundle: "Bundle", device: str = "cpu") -> Model:
+    """A bundle's network in torch; its sight is looked for where tiles need it."""
+    engine = TorchEngine(bundle, device)
+    if bundle.preprocessing.geometry != "tile":
+        return Model(bundle, engine, Sight())
+    from limner.model.reach import reach
+
+    network = bundle.network()
+    return Model(bundle, engine, Sight(network.stride, reach(network, bundle.recipe.data.channels)))
+
+
+def open_model(path: Path | str, device: str = "cpu", threads: int = 0) -> Model:
+    """A model file in the engine that its ending names: .safetensors (torch), .onnx (ONNX Runtime) or .xml (OpenVINO).
+
+    Raises LimnerError where it is missing, damaged or not of limner's making, and where its engine is not installed.
+    """
+    path = Path(path)
+    if path.suffix not in {".onnx", ".xml"}:
+        from limner.model.bundle import Bundle
+
+        return in_torch(Bundle.load(path), device)
+    content, weights, about = read_export(path)
+    try:
+        if path.suffix == ".xml":
+            if device != "cpu":
+                raise LimnerError(f"{path} runs on the processor. Leave --device {device}, or take the .onnx or the .safetensors.")
+            engine: Engine = OpenVinoEngine(content, weights, about["precision"], threads)
+        else:
+            engine = OnnxEngine(content, device, threads)
+    except ImportError as error:
+        raise LimnerError(f"{path} needs {error.name}, which is not installed: pip install 'limner[export]'.") from error
+    return Model(read(about["model"], path), engine, Sight(*about["sight"]))
+
+
+def read_export(path: Path) -> tuple[bytes, bytes, Mapping[str, Any]]:
+    """What an exported file holds, what lies beside it, and what it says of itself; no engine is asked.
+
+    Raises LimnerError where it is missing, damaged, not of limner's making, or would have other files read.
+    """
+    try:
+        content = path.read_bytes()
+        weights = path.with_suffix(".bin").read_bytes() if path.suffix == ".xml" else b""
+    except FileNotFoundError as error:
+        raise LimnerError(f"{error.filename} is not there. Make it with: limner export RUN/model.safetensors --out {path}") from error
+    whole, end = unsealed(content, weights)
+    if not whole:
+        raise LimnerError(f"{path} is damaged, or was not exported by limner: its content does not match its SHA-256. Export the model again.")
+    if FORBIDDEN.encode() in content and path.suffix == ".onnx":
+        raise LimnerError(f"{path} keeps weights in other files, which are not read. Export the model again.")
+    text = content[end:].decode("utf-8", errors="replace")
+    if path.suffix == ".xml":
+        from xml.sax.saxutils import unescape
+
+        text = unescape(text, {"&quot;": '"'})
+    about: dict[str, Any] = json.JSONDecoder().raw_decode(text)[0]
+    return content, weights, about

@@ -1,23 +1,31 @@
 """Image in, mask and confidence out at the original size; the one inference path."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 from numpy import ndarray
 
 from limner.data.postprocess import Postprocessing
-from limner.data.preprocess import Preprocessing, View, join
+from limner.data.preprocess import Preprocessing
+from limner.data.regions import Picture, Whole
 from limner.errors import LimnerError
-from limner.inference.confidence import Canvas, Confidence
-from limner.inference.engines import Engine, TorchEngine
-from limner.inference.probabilities import Calibration, entropy, to_class_index, to_probabilities
+from limner.inference.confidence import Canvas, Confidence, Impression, impression
+from limner.inference.engines import Engine, Model, Sight, in_torch, open_model
+from limner.inference.probabilities import Calibration, entropy, to_class_index
+from limner.inference.tiling import Piece, in_rows, join, pieces
 from limner.inference.variants import VARIANTS, Variant
 from limner.labels import Labels
-from limner.model.bundle import Bundle, Choices
+from limner.model.description import Choices
+
+if TYPE_CHECKING:
+    from limner.model.bundle import Bundle
+
+BAND_ROWS = 512
+"""In which the probabilities of several models are brought together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +55,11 @@ class Network(NamedTuple):
     engine: Engine
     preprocessing: Preprocessing
     confidence: Confidence | None = None
+    sight: Sight = Sight()
+
+    @classmethod
+    def of(cls, model: Model) -> "Network":
+        return cls(model.engine, model.description.preprocessing, Confidence.of(model.description.confidence), model.sight)
 
 
 class Predictor:
@@ -57,83 +70,84 @@ class Predictor:
 
     @classmethod
     def load(cls, *paths: Path | str, device: str = "cpu", tta: str | None = None) -> "Predictor":
-        """A predictor from model files; several are an ensemble. Raises LimnerError as `Bundle.load` does, and where the models differ in their classes."""
-        return cls.of(*(Bundle.load(path) for path in paths), device=device, tta=tta)
+        """A predictor from model files, exported ones too; several are an ensemble.
+
+        Raises LimnerError as `open_model` does, and where the models differ in their classes.
+        """
+        return cls.of(*(open_model(path, device) for path in paths), tta=tta)
 
     @classmethod
-    def of(cls, *bundles: Bundle, device: str = "cpu", tta: str | None = None) -> "Predictor":
-        """A predictor that runs bundles' networks in torch; `tta` names another augmentation at test time than validation chose.
+    def of(cls, *models: "Model | Bundle", device: str = "cpu", tta: str | None = None) -> "Predictor":
+        """A predictor of opened models, or of bundles, whose networks run in torch; `tta` names another augmentation than validation chose.
 
         An ensemble takes the mean of the thresholds, and a post-processing that all its models chose.
         """
         if tta is not None and tta not in VARIANTS:
             raise LimnerError(f"--tta {tta} is not known. Choose one of {', '.join(VARIANTS)}.")
-        first = bundles[0]
-        for other in bundles[1:]:
-            if other.labels.names != first.labels.names:
-                raise LimnerError(
-                    f"the models differ in their classes: {', '.join(first.labels.names)} and {', '.join(other.labels.names)}. An ensemble needs the same."
-                )
-        choices = _together([bundle.choices for bundle in bundles])
-        networks = [Network(TorchEngine(bundle, device), bundle.preprocessing, Confidence.of(bundle.confidence)) for bundle in bundles]
-        return cls(networks, first.labels, replace(choices, tta=tta) if tta else choices)
+        opened = [model if isinstance(model, Model) else in_torch(model, device) for model in models]
+        first, *others = (model.description.labels for model in opened)
+        for other in others:
+            if other.names != first.names:
+                raise LimnerError(f"the models differ in their classes: {', '.join(first.names)} and {', '.join(other.names)}. An ensemble needs the same.")
+        choices = _together([model.description.choices for model in opened])
+        return cls([Network.of(model) for model in opened], first, replace(choices, tta=tta) if tta else choices)
 
     def predict(self, image: UInt8[ndarray, "h w c"]) -> Prediction:
         """Segment one image, 0..255: RGB, or of the channels that the model was trained on. Raises LimnerError where they differ."""
-        choices = self.choices
-        answers = [ask(network, image, VARIANTS[choices.tta]) for network in self._networks]
-        probabilities = np.mean([answer.probabilities() for answer in answers], axis=0) if len(answers) > 1 else answers[0].probabilities()
-        class_index = choices.postprocessing(to_class_index(probabilities, choices.threshold), self.labels)
-        known = [(network.confidence, answer) for network, answer in zip(self._networks, answers, strict=True) if network.confidence]
-        said = [confidence.calibration for confidence, _ in known] or [Calibration()]
-        calibration = Calibration(float(np.mean([one.temperature for one in said])), float(np.mean([one.shift for one in said])))
-        expected = [confidence.predicted_dice(answer.canvases(), choices.threshold, self.labels) for confidence, answer in known]
-        return Prediction(
-            class_index,
-            probabilities,
-            entropy(calibration(probabilities)),
-            float(np.mean(expected)) if known else None,
-            max(confidence.unusualness(answer.canvases()) for confidence, answer in known) if known else None,
-            calibration,
-        )
+        impressions: list[list[Impression]] = [[] for _ in self._networks]
+        bands = list(self._bands(Whole(image), impressions))
+        probabilities = bands[0] if len(bands) == 1 else np.concatenate(bands, axis=1)
+        class_index = self.choices.postprocessing(to_class_index(probabilities, self.choices.threshold), self.labels)
+        calibration = self.calibration
+        return Prediction(class_index, probabilities, entropy(calibration(probabilities)), *self._judge(impressions), calibration)
+
+    @property
+    def calibration(self) -> Calibration:
+        """What makes the probabilities true: the mean over the models."""
+        said = [network.confidence.calibration for network in self._networks if network.confidence] or [Calibration()]
+        return Calibration(float(np.mean([one.temperature for one in said])), float(np.mean([one.shift for one in said])))
+
+    def _bands(self, picture: Picture, impressions: Sequence[list[Impression]]) -> Iterator[Float32[ndarray, "k h w"]]:
+        """Probabilities from the image's top to its bottom, the mean over the models; what each saw is added to its impressions."""
+        streams = [join(self._watched(network, picture, kept), picture.size_px) for network, kept in zip(self._networks, impressions, strict=True)]
+        if len(streams) == 1:
+            yield from streams[0]
+            return
+        for bands in zip(*(in_rows(stream, BAND_ROWS) for stream in streams), strict=True):
+            yield np.mean(bands, axis=0)
+
+    def _watched(self, network: Network, picture: Picture, kept: list[Impression]) -> Iterator[Piece]:
+        for piece in pieces(picture, network.engine, network.preprocessing, network.sight, VARIANTS[self.choices.tta]):
+            if network.confidence:
+                kept.append(impression(piece.canvas(), network.confidence.calibration, self.choices.threshold, self.labels))
+            yield piece
+
+    def _judge(self, impressions: Sequence[Sequence[Impression]]) -> tuple[float | None, float | None]:
+        """The predicted Dice, the mean over the models that say one, and how unusual the image is."""
+        known = [(network.confidence, seen) for network, seen in zip(self._networks, impressions, strict=True) if network.confidence]
+        if not known:
+            return None, None
+        return float(np.mean([one.predicted_dice(seen) for one, seen in known])), max(one.unusualness(seen) for one, seen in known)
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What one network was shown of an image, and its probabilities on each canvas by variant."""
+    """What one network made of an image, in pieces and by variant."""
 
     image_px: tuple[int, int]
-    seen: Sequence[View]
-    shown: Sequence[UInt8[ndarray, "h2 w2 c"]]
-    drawn: Sequence[Float32[ndarray, "v k h2 w2"]]
+    pieces: Sequence[Piece]
 
     def canvases(self) -> list[Canvas]:
-        """What it was shown, beside the mean over the variants."""
-        return [Canvas(pixels, drawn.mean(0)) for pixels, drawn in zip(self.shown, self.drawn, strict=True)]
+        return [piece.canvas() for piece in self.pieces]
 
     def probabilities(self, rows: Sequence[int] | None = None) -> Float32[ndarray, "k h w"]:
         """At the image's size, the mean over the variants, or over some of them."""
-        return join([canvas.mean(0) if rows is None else canvas[list(rows)].mean(0) for canvas in self.drawn], self.seen, self.image_px)
+        return np.concatenate(list(join(self.pieces, self.image_px, rows)), axis=1)
 
 
 def ask(network: Network, image: UInt8[ndarray, "h w c"], variants: Sequence[Variant]) -> Answer:
-    """Show a network an image through all its views and their variants."""
-    preprocessing = network.preprocessing
-    seen = preprocessing.views(image)
-    shown = [preprocessing.canvas(image, view) for view in seen]
-    drawn = [_draw(network.engine, preprocessing.standardised(canvas), variants) for canvas in shown]
-    return Answer((image.shape[0], image.shape[1]), seen, shown, drawn)
-
-
-def _draw(engine: Engine, array: Float32[ndarray, "c h w"], variants: Sequence[Variant]) -> Float32[ndarray, "v k h w"]:
-    """The probabilities of each variant of a canvas, back where they belong; variants of one shape go through the network together."""
-    shown = [variant.of(array) for variant in variants]
-    drawn = dict[int, Float32[ndarray, "k h w"]]()
-    for shape in {one.shape for one in shown}:
-        rows = [row for row, one in enumerate(shown) if one.shape == shape]
-        for row, logits in zip(rows, engine(np.stack([shown[row] for row in rows])), strict=True):
-            drawn[row] = variants[row].back(to_probabilities(logits), (array.shape[1], array.shape[2]))
-    return np.stack([drawn[row] for row in range(len(shown))])
+    """Show a network an image and keep what it drew of each variant."""
+    return Answer((image.shape[0], image.shape[1]), list(pieces(Whole(image), network.engine, network.preprocessing, network.sight, variants)))
 
 
 def _together(choices: Sequence[Choices]) -> Choices:

@@ -7,7 +7,7 @@ from jaxtyping import Float32, Float64, UInt8
 from numpy import ndarray
 
 from limner.labels import VOID
-from limner.model.bundle import THRESHOLD
+from limner.model.description import THRESHOLD
 
 BINS = 15
 TINY = 1e-6

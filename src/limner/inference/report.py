@@ -27,7 +27,7 @@ from limner.inference.predictor import Predictor
 from limner.inference.probabilities import calibration_error
 from limner.inference.slices import slices
 from limner.metrics import RESAMPLES
-from limner.model.bundle import Bundle
+from limner.model.description import Description
 from limner.recipe import dump_recipe
 
 REPORT, COMPARISON = "report.json", "comparison.json"
@@ -63,7 +63,7 @@ class Test:
     scores: Scores
     samples: Sequence[Sample]
     predictor: Predictor
-    bundles: Sequence[Bundle]
+    models: Sequence[Description]
     command: str
     tolerance_px: float
     times_scored: int | None = None
@@ -145,7 +145,7 @@ def record(test: Test) -> dict[str, Any]:
             "calibration_error": {"before": calibration_error(before), "after": calibration_error(after)},
             "predicted_dice": found and {name: getattr(found, name) for name in found.__slots__},
             "unusual": [image.id for image in test.scores.images if (image.unusualness or 0) > 1],
-            "card": [dict(_card(bundle)) for bundle in test.bundles],
+            "card": [dict(_card(model)) for model in test.models],
         }
     )
 
@@ -201,7 +201,7 @@ def _page(test: Test, progress: Callable[[Iterable[Any], int], Iterable[Any]]) -
         scatter=Markup(scatter(predicted[known], dice[known], "predicted Dice", "true Dice")) if known.any() else "",
         unusual=[image for image in scores.images if (image.unusualness or 0) > 1],
         curve=Markup(test.curve_svg),
-        cards=[(_card(bundle), dump_recipe(bundle.recipe, {})) for bundle in test.bundles],
+        cards=[(_card(model), dump_recipe(model.recipe, {})) for model in test.models],
         resamples=RESAMPLES,
     )
 
@@ -221,23 +221,23 @@ def _case(predictor: Predictor, sample: Sample, scored: ImageScore, dice: float)
     return _Case(sample.id, dice, scored.predicted_dice, (scored.unusualness or 0) > 1, {name: _jpeg(pixels) for name, pixels in pictures.items()})
 
 
-def _card(bundle: Bundle) -> list[tuple[str, str]]:
+def _card(model: Description) -> list[tuple[str, str]]:
     """What a person should know of a model before using it."""
-    recipe, receipt, sides = bundle.recipe, bundle.receipt, bundle.split
-    model, choices = recipe.model, bundle.choices
+    recipe, receipt, sides = model.recipe, model.receipt, model.split
+    network, choices = recipe.model, model.choices
     post = [name for name in ("largest", "holes", "specks") if getattr(choices.postprocessing, name)]
-    height, width = bundle.preprocessing.size_px
+    height, width = model.preprocessing.size_px
     return [
-        ("classes", ", ".join(bundle.labels.names)),
-        ("network", f"{model.encoder or model.preset}, widths {', '.join(map(str, model.widths))}"),
-        ("input", f"{width}x{height} px, {recipe.data.channels} channels, {bundle.preprocessing.geometry}"),
-        ("standardised by", f"mean {_spelled(bundle.preprocessing.mean)}, standard deviation {_spelled(bundle.preprocessing.std)} in units of 0..1"),
+        ("classes", ", ".join(model.labels.names)),
+        ("network", f"{network.encoder or network.preset}, widths {', '.join(map(str, network.widths))}"),
+        ("input", f"{width}x{height} px, {recipe.data.channels} channels, {model.preprocessing.geometry}"),
+        ("standardised by", f"mean {_spelled(model.preprocessing.mean)}, standard deviation {_spelled(model.preprocessing.std)} in units of 0..1"),
         ("loss", recipe.train.loss),
         ("images", ", ".join(f"{name} {len(ids)}" for name, ids in sides.items())),
         ("chosen on validation", f"threshold {choices.threshold:.3g}, test-time augmentation {choices.tta}, post-processing {', '.join(post) or 'none'}"),
         *((name.replace("_", " "), str(receipt[name])) for name in RECEIPT if name in receipt),
         ("limits", LIMITS),
-        ("licence", LICENCE + (f" The encoder's weights came from {model.encoder}, whose licence holds as well." if model.encoder else "")),
+        ("licence", LICENCE + (f" The encoder's weights came from {network.encoder}, whose licence holds as well." if network.encoder else "")),
     ]
 
 

@@ -5,8 +5,8 @@ The file is safetensors. safetensors does not notice a flipped bit, so a SHA-256
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,47 +15,18 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from limner.data.postprocess import Postprocessing
-from limner.data.preprocess import Preprocessing
 from limner.errors import LimnerError
 from limner.files import write_whole
-from limner.labels import Labels
+from limner.model.description import Description, read
 from limner.model.presets import build
 from limner.model.unet import UNet
-from limner.recipe import Recipe, parse_recipe
-
-FORMAT = 4
-THRESHOLD = 0.5
-"""Of the foreground's probability, where none was chosen on validation."""
 
 
-@dataclass(frozen=True, slots=True)
-class Choices:
-    """What validation chose of the way from probabilities to a mask; as it stands here, nothing was found to help."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bundle(Description):
+    """Weights and their description."""
 
-    threshold: float = THRESHOLD
-    """Of the foreground's probability in a binary set."""
-    tta: str = "none"
-    """The augmentation at test time, a name of `inference.variants`."""
-    postprocessing: Postprocessing = field(default_factory=Postprocessing)
-
-
-@dataclass(frozen=True, slots=True)
-class Bundle:
-    """All that is needed to use a model, and what it is known to reach."""
-
-    recipe: Recipe
-    labels: Labels
-    preprocessing: Preprocessing
     weights: Mapping[str, Tensor]
-    scores: Mapping[str, float] = field(default_factory=dict)
-    split: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """The ids of the samples that it was trained, validated and may be tested on; see `splits.record_of`."""
-    choices: Choices = field(default_factory=Choices)
-    confidence: Mapping[str, Any] = field(default_factory=dict)
-    """What `inference.confidence` fitted on validation, and read back; empty of a model whose training did not come to its end."""
-    receipt: Mapping[str, Any] = field(default_factory=dict)
-    """Hashes of data, split and recipe, versions and machine of its training."""
 
     def network(self) -> UNet:
         """The network with these weights, ready to predict."""
@@ -65,37 +36,13 @@ class Bundle:
 
     def save(self, path: Path) -> None:
         """Write the bundle atomically."""
-        about = {
-            "format": FORMAT,
-            "recipe": self.recipe.model_dump(),
-            "labels": asdict(self.labels),
-            "preprocessing": asdict(self.preprocessing),
-            "scores": dict(self.scores),
-            "split": {name: list(ids) for name, ids in self.split.items()},
-            "choices": asdict(self.choices),
-            "confidence": dict(self.confidence),
-            "receipt": dict(self.receipt),
-        }
-        write_tensors(path, self.weights, about)
+        write_tensors(path, self.weights, self.record())
 
     @classmethod
     def load(cls, path: Path | str) -> "Bundle":
         """Read a bundle. Raises LimnerError for a file that is missing, damaged or no model of limner's."""
-        weights, about = read_tensors(Path(path))
-        if about.get("format") != FORMAT:
-            raise LimnerError(f"{path} has the format {about.get('format')}. This limner reads format {FORMAT}: use the version that wrote it.")
-        labels, prepared = about["labels"], about["preprocessing"]
-        return cls(
-            parse_recipe(about["recipe"]),
-            Labels.from_record(labels),
-            Preprocessing(tuple(prepared["size_px"]), tuple(prepared["mean"]), tuple(prepared["std"]), prepared["geometry"]),
-            weights,
-            about["scores"],
-            about["split"],
-            Choices(**{**about["choices"], "postprocessing": Postprocessing(**about["choices"]["postprocessing"])}),
-            about["confidence"],
-            about["receipt"],
-        )
+        weights, record = read_tensors(Path(path))
+        return cls(weights=weights, **read(record, Path(path)).described())
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:

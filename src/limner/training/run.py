@@ -332,7 +332,15 @@ class _Desk:
         made, receipt = self._ingredients, self._run.receipt
         scores = {"validation_mean_dice": self._state.best_dice}
         known = {name: receipt[name] for name in IN_MODEL if name in receipt}
-        bundle = Bundle(made.recipe, made.labels, made.preprocessing, self._state.best_weights, scores, made.split, receipt=known)
+        bundle = Bundle(
+            recipe=made.recipe,
+            labels=made.labels,
+            preprocessing=made.preprocessing,
+            weights=self._state.best_weights,
+            scores=scores,
+            split=made.split,
+            receipt=known,
+        )
         bundle.save(self._run.model)
 
     def _picture(self, event: Validation) -> UInt8[ndarray, "h w 3"]:

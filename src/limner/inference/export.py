@@ -1,0 +1,321 @@
+"""Portable models, and the proof that they draw the same masks: a file is written only where they do."""
+
+import json
+import logging
+import tempfile
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Float32, UInt8
+from numpy import ndarray
+from torch import Tensor, nn
+
+from limner.data.sample_set import draw
+from limner.data.samples import Sample
+from limner.errors import LimnerError
+from limner.files import UNSEALED, seal, write_whole
+from limner.inference.engines import FORBIDDEN, Engine, Model, OnnxEngine, OpenVinoEngine, Sight, in_torch
+from limner.inference.predictor import Predictor
+from limner.inference.probabilities import to_probabilities
+from limner.metrics import image_dice, mean_interval
+from limner.model.bundle import Bundle
+from limner.model.reach import reach
+from limner.model.unet import UNet
+
+OPSET = 17
+CALIBRATED = 64
+"""Training images from which int8 takes its ranges, and on which the speed is measured."""
+MOST_CHANGED = 1e-5
+"""Of the mask pixels may differ."""
+LARGEST_DIFFERENCE = 1e-4
+"""Between two probabilities."""
+SIZES_PX = ((1, 1), (7, 3), (31, 64), (97, 131), (256, 256), (255, 257), (300, 170), (129, 513))
+"""Of the images that the proof looks at, where none are given: odd ones, since those go wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """How far two engines of one network differ."""
+
+    images: int
+    pixels: int
+    changed: int
+    """Mask pixels."""
+    difference: float
+    """The largest of a probability."""
+
+    @property
+    def holds(self) -> bool:
+        return self.changed <= MOST_CHANGED * self.pixels and self.difference <= LARGEST_DIFFERENCE
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What another precision costs and gains, on images of known masks."""
+
+    images: int
+    before: float
+    """Mean Dice of the original."""
+    difference: float
+    interval: tuple[float, float]
+    """Of the difference, 95 %, image by image."""
+    changed: float
+    """Share of the mask pixels."""
+    speed: float
+    """Canvases a second, as a multiple of the same file in float32."""
+
+
+def export(source: Path, out: Path, images: Sequence[UInt8[ndarray, "_ _ c"]] = ()) -> Parity:
+    """Write a model as ONNX (`out` ends in .onnx) or for OpenVINO (.xml, with a .bin beside it), in float32.
+
+    It is refused unless it draws the same masks as the original, over `images` or, where none are given, synthetic ones of odd sizes. Raises
+    LimnerError then, for a file that is there, an ending that is unknown, and where the packages are missing.
+    """
+    _require_free(out)
+    bundle = Bundle.load(source)
+    made = _made(bundle, _traced(bundle), "float32", openvino=out.suffix == ".xml")
+    parity = compare(in_torch(bundle), made.model, images or synthetic(bundle.recipe.data.channels))
+    if not parity.holds:
+        raise LimnerError(
+            f"the export is refused, for it does not draw the same masks: {parity.changed} of {parity.pixels:,} pixels differ (at most "
+            f"{MOST_CHANGED:g} of them may), probabilities by {parity.difference:.2g} (at most {LARGEST_DIFFERENCE:g}). Nothing was written."
+        )
+    made.write(out)
+    return parity
+
+
+def export_smaller(source: Path, out: Path, precision: str, training: Sequence[Sample], scored: Sequence[Sample]) -> Change:
+    """Write a model in bfloat16 (.xml), float16 (.onnx) or int8, and measure on `scored` samples what that changes.
+
+    int8 is calibrated on `training` samples. Raises LimnerError as `export` does, and where there is no such precision for the ending.
+    """
+    _require_free(out)
+    ending = {"bfloat16": {".xml"}, "float16": {".onnx"}, "int8": {".onnx", ".xml"}}.get(precision, set())
+    if out.suffix not in ending:
+        raise LimnerError(f"{precision} is not there for {out.suffix}. There is float16 for .onnx, bfloat16 for .xml, and int8 for both.")
+    if not scored:
+        raise LimnerError("there is no image of known mask to measure the change on. Give a folder with --data that has a test or validation split.")
+    bundle = Bundle.load(source)
+    traced = _traced(bundle)
+    plain = _made(bundle, traced, "float32", openvino=out.suffix == ".xml")
+    arrays = [_canvas(bundle, sample) for sample in (training or scored)[:CALIBRATED]]
+    smaller = quantised(traced, arrays) if precision == "int8" else halved(traced) if precision == "float16" else traced
+    made = _made(bundle, smaller, precision, openvino=out.suffix == ".xml")
+    change = measure(plain.model, made.model, scored, arrays)
+    made.write(out)
+    return change
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """An exported model that is not yet written."""
+
+    model: Model
+    structure: bytes
+    weights: bytes
+
+    def write(self, out: Path) -> None:
+        if self.weights:
+            write_whole(out.with_suffix(".bin"), self.weights, lasting=True)
+        write_whole(out, self.structure, lasting=True)
+
+
+def _require_free(out: Path) -> None:
+    if out.suffix not in {".onnx", ".xml"}:
+        raise LimnerError(f"{out} ends in none of .onnx (ONNX Runtime) and .xml (OpenVINO). Name it so with --out.")
+    for path in (out, out.with_suffix(".bin")) if out.suffix == ".xml" else (out,):
+        if path.exists():
+            raise LimnerError(f"{path} is there already. Nothing is overwritten: name another file with --out.")
+
+
+def _traced(bundle: Bundle) -> bytes:
+    try:
+        return to_onnx(bundle.network(), bundle.recipe.data.channels)
+    except ImportError as error:
+        raise LimnerError(f"export needs {error.name}, which is not installed: pip install 'limner[export]'.") from error
+
+
+def _made(bundle: Bundle, traced: bytes, precision: str, *, openvino: bool) -> _Made:
+    network = bundle.network()
+    sight = Sight(network.stride, reach(network, bundle.recipe.data.channels))
+    about = {"model": bundle.record(), "sight": sight, "precision": precision}
+    try:
+        structure, weights = for_openvino(traced, about) if openvino else (for_onnx(traced, about), b"")
+        engine: Engine = OpenVinoEngine(structure, weights, precision) if openvino else OnnxEngine(structure)
+    except ImportError as error:
+        raise LimnerError(f"export needs {error.name}, which is not installed: pip install 'limner[export]'.") from error
+    return _Made(Model(bundle, engine, sight), structure, weights)
+
+
+def _canvas(bundle: Bundle, sample: Sample) -> Float32[ndarray, "c h w"]:
+    image = sample.read_image()
+    return bundle.preprocessing.standardised(bundle.preprocessing.canvas(image, bundle.preprocessing.views(image)[0]))
+
+
+def measure(before: Model, after: Model, scored: Sequence[Sample], arrays: Sequence[Float32[ndarray, "c h w"]]) -> Change:
+    """How two engines of one model differ in Dice and speed."""
+    first, second, labels = Predictor.of(before), Predictor.of(after), before.description.labels
+    dice, changed, pixels = [], 0, 0
+    for sample in scored:
+        truth, image = sample.class_index(labels), sample.read_image()
+        drawn = [predictor.predict(image).class_index for predictor in (first, second)]
+        dice.append([image_dice(one, truth, labels) for one in drawn])
+        changed += int((drawn[0] != drawn[1]).sum())
+        pixels += truth.size
+    table = np.array(dice)
+    table = table[~np.isnan(table).any(1)]
+    difference = table[:, 1] - table[:, 0]
+    low, high = mean_interval(difference[:, None])[0]
+    seconds = _seconds([before.engine, after.engine], arrays)
+    return Change(len(scored), float(table[:, 0].mean()), float(difference.mean()), (float(low), float(high)), changed / pixels, seconds[0] / seconds[1])
+
+
+def _seconds(engines: Sequence[Engine], arrays: Sequence[Float32[ndarray, "c h w"]]) -> list[float]:
+    """The median time of a canvas through each engine, by turns, so that what disturbs one disturbs the other."""
+    times: list[list[float]] = [[] for _ in engines]
+    for array in [arrays[0], *arrays, *arrays]:  # the first is thrown away
+        for engine, kept in zip(engines, times, strict=True):
+            began = time.perf_counter()
+            engine(array[None])
+            kept.append(time.perf_counter() - began)
+    return [float(np.median(kept[1:])) for kept in times]
+
+
+def compare(original: Model, exported: Model, images: Sequence[UInt8[ndarray, "_ _ c"]]) -> Parity:
+    """Both ways from an image to its mask, and both engines on arrays of the images' own sizes, alone and in twos."""
+    first, second = Predictor.of(original), Predictor.of(exported)
+    changed, difference, pixels = 0, 0.0, 0
+    for image in images:
+        one, other = first.predict(image), second.predict(image)
+        pixels += one.class_index.size
+        changed += int((one.class_index != other.class_index).sum())
+        difference = max(difference, float(np.abs(one.probabilities - other.probabilities).max()))
+        array = original.description.preprocessing.standardised(image[:512, :512])
+        for batch in (array[None], np.stack([array, array[:, ::-1]])):
+            drawn = (np.stack([to_probabilities(logits) for logits in engine(np.ascontiguousarray(batch))]) for engine in (original.engine, exported.engine))
+            difference = max(difference, float(np.abs(next(drawn) - next(drawn)).max()))
+    return Parity(len(images), pixels, changed, difference)
+
+
+def synthetic(channels: int) -> list[UInt8[ndarray, "_ _ c"]]:
+    """Drawn lesions of odd sizes, of so many channels (grey ones are given as colour)."""
+    found = []
+    for index, (height, width) in enumerate(SIZES_PX):
+        image = draw(0, index, max(height, width, 32))[0][:height, :width]
+        found.append(np.ascontiguousarray(image if channels in {1, 3} else image[..., np.arange(channels) % 3]))
+    return found
+
+
+class _Traced(nn.Module):
+    """The network as `UNet.forward` is, with its padding in operations that a trace keeps for every size."""
+
+    def __init__(self, network: UNet) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k h w"]:
+        stride, (height, width) = self.network.stride, images.shape[-2:]
+
+        def missing(side: Any) -> Any:
+            return torch.clamp(side + (stride - side % stride) % stride, min=2 * stride) - side
+
+        padded = F.pad(images, (0, missing(width), 0, missing(height)), mode="replicate")
+        logits: Tensor = self.network.head(self.network.decoder(self.network.encoder(padded))[0])
+        return logits[..., :height, :width]
+
+
+def to_onnx(network: UNet, channels: int) -> bytes:
+    """The network as ONNX, of dynamic batch, height and width, its weights within."""
+    import onnx
+
+    example = torch.zeros(1, channels, 3 * network.stride, 4 * network.stride)
+    axes = {"images": {0: "batch", 2: "height", 3: "width"}, "logits": {0: "batch", 2: "height", 3: "width"}}
+    with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
+        warnings.simplefilter("ignore")
+        path = Path(folder) / "traced.onnx"
+        # the exporter that goes through torch.export took minutes over sizes that are multiples of 32, this one half a second
+        torch.onnx.export(
+            _Traced(network).eval(), (example,), path, dynamo=False, opset_version=OPSET, dynamic_axes=axes, input_names=["images"], output_names=["logits"]
+        )
+        traced = path.read_bytes()
+    onnx.checker.check_model(traced)
+    return traced
+
+
+def for_onnx(traced: bytes, about: Any) -> bytes:
+    """A sealed ONNX file that says of itself what `about` says; other programs find classes, preprocessing and threshold under those names."""
+    import onnx
+
+    model = onnx.load_from_string(traced)
+    said = about["model"]
+    for key, value in (("classes", said["labels"]["names"]), ("preprocessing", said["preprocessing"]), ("threshold", said["choices"]["threshold"])):
+        model.metadata_props.add(key=key, value=_spelled(value))
+    model.metadata_props.add(key="limner", value=UNSEALED.decode() + _spelled(about))
+    return seal(model.SerializeToString())
+
+
+def _spelled(about: Any) -> str:
+    """JSON without the word by which ONNX names other files, so that a file that holds it can be refused unread."""
+    return json.dumps(about).replace(FORBIDDEN, FORBIDDEN[:-1] + "\\u006e")
+
+
+def for_openvino(traced: bytes, about: Any) -> tuple[bytes, bytes]:
+    """A sealed OpenVINO structure that says of itself what `about` says, and its weights."""
+    import openvino
+
+    model = openvino.Core().read_model(traced)
+    model.set_rt_info(UNSEALED.decode() + json.dumps(about), ["limner"])
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.xml"
+        openvino.save_model(model, path, compress_to_fp16=False)
+        weights = path.with_suffix(".bin").read_bytes()
+        return seal(path.read_bytes(), weights), weights
+
+
+def halved(traced: bytes) -> bytes:
+    """The network in float16, its input and output in float32."""
+    import onnx
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    halves: bytes = convert_float_to_float16(onnx.load_from_string(traced), keep_io_types=True).SerializeToString()
+    return halves
+
+
+def quantised(traced: bytes, arrays: Sequence[Float32[ndarray, "c h w"]]) -> bytes:
+    """The network in int8, its ranges from what the arrays cause in it (QDQ, weights by channel)."""
+    import onnx
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+
+    class Reader(CalibrationDataReader):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self.left = iter(arrays)
+
+        def get_next(self) -> dict[str, ndarray] | None:
+            array = next(self.left, None)
+            return None if array is None else {"images": array[None]}
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "int8.onnx"
+        level = logging.root.level
+        logging.root.setLevel(logging.ERROR)  # it advises a step of its own that changes nothing here
+        try:
+            quantize_static(
+                onnx.load_from_string(traced),
+                path,
+                Reader(),
+                quant_format=QuantFormat.QDQ,
+                per_channel=True,
+                activation_type=QuantType.QUInt8,
+                weight_type=QuantType.QInt8,
+                op_types_to_quantize=["Conv", "ConvTranspose", "MaxPool", "Concat", "Add"],
+            )
+        finally:
+            logging.root.setLevel(level)
+        return path.read_bytes()

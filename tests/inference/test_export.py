@@ -1,0 +1,178 @@
+import json
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from limner.data.folder import scan
+from limner.data.preprocess import Preprocessing
+from limner.errors import LimnerError
+from limner.inference import export as exporting
+from limner.inference.engines import open_model
+from limner.inference.export import export, export_smaller, synthetic
+from limner.inference.predictor import Predictor
+from limner.labels import Labels
+from limner.model.bundle import Bundle
+from limner.model.description import Choices
+from limner.model.presets import PRESETS, build, resolve
+from limner.model.unet import UNet
+from limner.recipe import parse_recipe
+
+CONFIDENCE = {
+    "calibration": {"temperature": 1.5, "shift": 0.1},
+    "quality": None,
+    "familiarity": {"centre": [0.0] * 18, "whitening": np.eye(18).tolist(), "limit": 3.0},
+}
+
+
+def bundle(channels: int = 3, classes: tuple[str, ...] = ("background", "foreground"), **model: object) -> Bundle:
+    settings = resolve(parse_recipe({"model": {"widths": [2, 4, 6], **model}}).model)
+    recipe = parse_recipe({"model": settings.model_dump(), "data": {"size_px": [20, 24], "channels": channels}})
+    torch.manual_seed(0)
+    labels = Labels.of(classes, (0, 255) if len(classes) == 2 else tuple(range(len(classes))))
+    weights = build(recipe.model, channels, labels.logits).state_dict()
+    confidence = {} if channels != 3 else CONFIDENCE
+    return Bundle(
+        recipe=recipe,
+        labels=labels,
+        preprocessing=Preprocessing((20, 24), (0.5,) * channels, (0.25,) * channels),
+        weights=weights,
+        choices=Choices(threshold=0.45, tta="flips"),
+        confidence=confidence,
+    )
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    bundle().save(tmp_path / "model.safetensors")
+    return tmp_path / "model.safetensors"
+
+
+@pytest.mark.parametrize("ending", [".onnx", ".xml"])
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_draws_the_same_masks_once_exported(preset: str, ending: str, tmp_path: Path) -> None:
+    classes = ("sky", "road", "location") if preset == "unet" else ("background", "foreground")
+    bundle(classes=classes, preset=preset).save(tmp_path / "m.safetensors")
+    parity = export(tmp_path / "m.safetensors", tmp_path / f"m{ending}")
+    assert parity.holds and parity.images == 8 and parity.changed <= 2
+    one, other = Predictor.load(tmp_path / "m.safetensors"), Predictor.load(tmp_path / f"m{ending}")
+    assert (one.labels, one.choices) == (other.labels, other.choices)
+    image = synthetic(3)[-1]
+    np.testing.assert_allclose(one.predict(image).probabilities, other.predict(image).probabilities, atol=1e-4)
+    assert one.predict(image).predicted_dice == pytest.approx(other.predict(image).predicted_dice, abs=1e-4)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 5])
+def test_images_of_any_number_of_channels(channels: int, tmp_path: Path) -> None:
+    bundle(channels).save(tmp_path / "m.safetensors")
+    assert export(tmp_path / "m.safetensors", tmp_path / "m.onnx").holds
+
+
+@pytest.mark.parametrize("ending", [".onnx", ".xml"])
+def test_an_export_that_draws_other_masks_is_refused(model: Path, ending: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = exporting.to_onnx
+
+    def broken(network: UNet, channels: int) -> bytes:
+        with torch.no_grad():
+            network.head.bias += 0.002
+        return right(network, channels)
+
+    monkeypatch.setattr(exporting, "to_onnx", broken)
+    with pytest.raises(LimnerError, match=r"refused.*differ.*Nothing was written"):
+        export(model, model.with_suffix(ending))
+    assert sorted(path.name for path in model.parent.iterdir()) == ["cache", "model.safetensors"] or not model.with_suffix(ending).exists()
+
+
+def test_the_file_says_what_other_programs_must_know(model: Path) -> None:
+    export(model, model.with_suffix(".onnx"))
+    graph = onnx.load(model.with_suffix(".onnx"), load_external_data=False)
+    said = {entry.key: entry.value for entry in graph.metadata_props}
+    assert json.loads(said["classes"]) == ["background", "foreground"] and json.loads(said["threshold"]) == 0.45
+    assert json.loads(said["preprocessing"])["mean"] == [0.5] * 3
+    assert graph.graph.input[0].type.tensor_type.shape.dim[0].dim_param == "batch"
+    assert not any(tensor.external_data for tensor in graph.graph.initializer)
+
+
+@pytest.mark.parametrize("ending", [".onnx", ".xml"])
+def test_flipped_bits_and_truncations_are_refused_by_name(model: Path, ending: str) -> None:
+    export(model, model.with_suffix(ending))
+    chance = random.Random(0)
+    for path in [model.with_suffix(ending)] + [model.with_suffix(".bin")] * (ending == ".xml"):
+        content = path.read_bytes()
+        for trial in range(30):
+            damaged = bytearray(content)
+            damaged[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
+            path.write_bytes(damaged if trial % 3 else content[: chance.randrange(len(content))])
+            with pytest.raises(LimnerError, match=model.with_suffix(ending).name):
+                open_model(model.with_suffix(ending))
+        path.write_bytes(content)
+    open_model(model.with_suffix(ending))
+
+
+def test_weights_in_other_files_are_refused(model: Path) -> None:
+    """Even in a file that is sealed."""
+    path = model.with_suffix(".onnx")
+    export(model, path)
+    graph = onnx.load(path)
+    text = graph.metadata_props.pop().value
+    tensor = graph.graph.initializer[0]
+    onnx.external_data_helper.set_external_data(tensor, location="/etc/passwd")
+    tensor.ClearField("raw_data")
+    graph.metadata_props.add(key="limner", value=exporting.UNSEALED.decode() + text[78:])
+    path.write_bytes(exporting.seal(graph.SerializeToString()))
+    with pytest.raises(LimnerError, match="keeps weights in other files"):
+        open_model(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "is not there. Make it with: limner export"), (b"", "was not exported by limner"), (b"not a model", "was not exported by limner")],
+)
+def test_what_is_no_export_is_refused(content: bytes | None, message: str, tmp_path: Path) -> None:
+    for ending in (".onnx", ".xml"):
+        if content is not None:
+            (tmp_path / f"m{ending}").write_bytes(content)
+            (tmp_path / "m.bin").write_bytes(content)
+        with pytest.raises(LimnerError, match=message):
+            open_model(tmp_path / f"m{ending}")
+
+
+def test_nothing_is_overwritten_and_endings_are_known(model: Path) -> None:
+    model.with_suffix(".onnx").write_text("mine")
+    with pytest.raises(LimnerError, match="there already"):
+        export(model, model.with_suffix(".onnx"))
+    with pytest.raises(LimnerError, match="ends in none of"):
+        export(model, model.with_suffix(".tflite"))
+    for precision, ending in (("bfloat16", ".onnx"), ("float16", ".xml"), ("int4", ".onnx")):
+        with pytest.raises(LimnerError, match=f"{precision} is not there"):
+            export_smaller(model, model.with_suffix(ending).with_stem("new"), precision, [], [])
+    with pytest.raises(LimnerError, match="device cuda"):
+        export(model, model.with_suffix(".xml"))
+        open_model(model.with_suffix(".xml"), device="cuda")
+
+
+@pytest.mark.parametrize(("precision", "ending"), [("float16", ".onnx"), ("bfloat16", ".xml"), ("int8", ".onnx"), ("int8", ".xml")])
+def test_another_precision_says_what_it_changes(precision: str, ending: str, model: Path, lesions: Path) -> None:
+    samples = scan(lesions).samples
+    change = export_smaller(model, model.with_suffix(ending), precision, samples[:6], samples[6:12])
+    assert change.images == 6 and 0 <= change.before <= 1 and change.interval[0] <= change.difference <= change.interval[1]
+    assert change.speed > 0 and 0 <= change.changed < 0.2
+    assert Predictor.load(model.with_suffix(ending)).predict(synthetic(3)[4]).class_index.shape == (256, 256)
+    with pytest.raises(LimnerError, match="no image of known mask"):
+        export_smaller(model, model.with_suffix(ending).with_stem("new"), precision, samples[:6], [])
+
+
+def test_an_exported_model_is_used_without_torch(model: Path) -> None:
+    export(model, model.with_suffix(".onnx"))
+    script = (
+        "import sys, numpy\nfrom limner import Predictor\n"
+        f"drawn = Predictor.load({str(model.with_suffix('.onnx'))!r}).predict(numpy.zeros((50, 40, 3), numpy.uint8))\n"
+        "print(drawn.class_index.shape, drawn.predicted_dice is not None, 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "(50, 40) True False"

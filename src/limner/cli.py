@@ -238,7 +238,10 @@ def predict(
     tta: Annotated[str | None, typer.Option(help=TTA)] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or mps")] = "cpu",
 ) -> None:
-    """Segment new images: a mask and a map of uncertainty at each image's size, a predicted Dice, and a picture; several models as one."""
+    """Segment new images: a mask and a map of uncertainty at each image's size, a predicted Dice, and a picture; several models as one.
+
+    Stopped, the same command goes on from where it was.
+    """
     with _friendly():
         from limner.inference.folder_predictions import predict_folder
         from limner.inference.predictor import Predictor
@@ -246,12 +249,17 @@ def predict(
         *models, images = paths
         if not models:
             raise LimnerError("there must be a model, or several, and after them an image or a folder of images.")
-        written, failures = predict_folder(Predictor.load(*models, device=device, tta=tta), images, out, models, _bar("predicting"))
+        done = predict_folder(Predictor.load(*models, device=device, tta=tta), images, out, models, _bar("predicting"))
+        written, failures = done.records, done.failures
+        if done.before:
+            console.print(f"{done.before} files were done before; this went on from there.")
         console.print(f"{len(written)} masks are in [bold]{escape(str(out))}[/]; look at {escape(str(out / 'overview.jpg'))}.")
         if written and written[0]["predicted_dice"] is not None:
             console.print("Lowest predicted Dice: " + ", ".join(f"{escape(row['mask'])} ({row['predicted_dice']:.2f})" for row in written[:5]))
         if unusual := [row["mask"] for row in written if row["unusual"]]:
             complaints.print(f"[yellow]unlike the training images:[/] {escape(_some(unusual))}")
+        if partial := [row["mask"] for row in written if "left_out" in row]:
+            complaints.print(f"note: too large for post-processing, which was left out: {escape(_some(partial))}")
         for failure in failures:
             complaints.print(f"[red]not predicted:[/] {escape(failure)}")
         if failures:

@@ -135,6 +135,19 @@ class Labels:
             return np.array([[value >> 16, value >> 8 & 255, value & 255] for value in firsts], np.uint8)[class_index]
         return np.array(firsts if max(firsts) <= 255 else range(len(firsts)), np.uint8)[class_index]
 
+    def from_pixels(self, values: UInt[ndarray, "h w"]) -> UInt8[ndarray, "h w"]:
+        """What `to_pixels` gave, read from its file (colours as 0xRRGGBB), as class indices again. Raises LimnerError for any other value."""
+        written = self.to_pixels(np.arange(len(self.names), dtype=np.uint8)[None])[0].astype(np.uint32)
+        codes = written @ np.array([1 << 16, 1 << 8, 1], np.uint32) if written.ndim == 2 else written
+        class_index = np.full(values.shape, VOID, np.uint8)
+        for index, code in enumerate(codes):
+            class_index[values == code] = index
+        if (class_index == VOID).any():
+            raise LimnerError(
+                f"a predicted mask has the value {int(values[class_index == VOID][0])}, which no class is written as. It was made by something else."
+            )
+        return class_index
+
     def describe(self) -> str:
         classes = [f"{self.spell_class(i)} = {name}" for i, name in enumerate(self.names)]
         return ", ".join([*classes, *(f"{self._spell_range(r)} = void" for r in self.void_values)])

@@ -27,7 +27,7 @@ def test_standardised_training_images_have_mean_0_and_deviation_1() -> None:
     images = np.random.default_rng(0).integers(0, 200, (5, 8, 8, 3)).astype(np.uint8)
     mean, std = measure(images)
     preprocessing = Preprocessing((8, 8), mean, std)
-    arrays_ = np.stack([preprocessing.standardised(preprocessing.canvas(image, view)) for image in images for view in preprocessing.views(image)])
+    arrays_ = np.stack([preprocessing.standardised(preprocessing.canvas(image, view)) for image in images for view in preprocessing.views((8, 8))])
     np.testing.assert_allclose(arrays_.mean((0, 2, 3)), 0, atol=1e-4)
     np.testing.assert_allclose(arrays_.std((0, 2, 3)), 1, atol=1e-3)
 

@@ -31,6 +31,8 @@ STACK_SUFFIXES = frozenset({".tif", ".tiff", ".dcm"})
 """Files that may hold several images of the same size."""
 MAX_PIXELS = 500_000_000
 ORIENTATION = 0x0112
+REDUCING_GAP = 3.0
+"""Pixels that are thrown together are averaged in whole blocks first, down to so many times the size that is wanted."""
 WINDOW_PERCENT = (0.1, 99.9)
 """Deeper images than 8 bits are brought to 0..255 between these percentiles of their own values, so that a hot pixel does not darken the rest."""
 
@@ -172,7 +174,7 @@ def resize(pixels: UInt8[ndarray, "h w *c"], size_px: tuple[int, int]) -> UInt8[
         return pixels
     if pixels.ndim == 3 and pixels.shape[2] != 3:  # Pillow would take a fourth channel for alpha
         return np.stack([resize(pixels[..., channel], size_px) for channel in range(pixels.shape[2])], axis=2)
-    return np.asarray(Image.fromarray(pixels).resize(size_px[::-1], Image.Resampling.BILINEAR, reducing_gap=3.0))
+    return np.asarray(Image.fromarray(pixels).resize(size_px[::-1], Image.Resampling.BILINEAR, reducing_gap=REDUCING_GAP))
 
 
 def as_colours(pixels: UInt8[ndarray, "h w c"]) -> UInt8[ndarray, "h w 3"]:

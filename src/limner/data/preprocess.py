@@ -82,9 +82,9 @@ class Preprocessing:
     std: tuple[float, ...]
     geometry: Geometry = "resize"
 
-    def views(self, image: UInt8[ndarray, "h w c"]) -> list[View]:
-        """The views through which the network sees an image in use."""
-        return views((image.shape[0], image.shape[1]), self.size_px, self.geometry, overlap=True)
+    def views(self, image_px: tuple[int, int]) -> list[View]:
+        """The views through which the network sees an image of a size in use."""
+        return views(image_px, self.size_px, self.geometry, overlap=True)
 
     def check_channels(self, channels: int) -> None:
         """Raises LimnerError for an image of other channels than those of the training."""
@@ -105,7 +105,11 @@ class Preprocessing:
 
 def lay(image: UInt8[ndarray, "h w c"], view: View, size_px: tuple[int, int]) -> UInt8[ndarray, "h2 w2 c"]:
     """A view of an image as a canvas; what the view does not fill repeats its edge."""
-    part = resize(image if view.source is None else view.source.of(image), (view.target.height, view.target.width))
+    return surround(resize(image if view.source is None else view.source.of(image), (view.target.height, view.target.width)), view, size_px)
+
+
+def surround(part: UInt8[ndarray, "h w c"], view: View, size_px: tuple[int, int]) -> UInt8[ndarray, "h2 w2 c"]:
+    """What a view shows on its canvas, its edge repeated around it."""
     return np.pad(part, (*_margins(view.target, size_px), (0, 0)), mode="edge") if part.shape[:2] != size_px else part
 
 

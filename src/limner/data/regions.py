@@ -1,11 +1,30 @@
-"""Images that are read part by part, so that one larger than the memory can be segmented."""
+"""Images that are read part by part, so that one larger than the memory can be segmented, and masks that are written so."""
 
-from typing import Protocol, runtime_checkable
+import weakref
+import zlib
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from threading import Lock
+from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 from jaxtyping import UInt8
 from numpy import ndarray
+from PIL import Image
 
-from limner.data.preprocess import Box
+from limner.data.images import ORIENTATION, REDUCING_GAP
+from limner.data.preprocess import BAND_PIXELS, Box
+from limner.errors import LimnerError
+from limner.files import PART
+
+LARGE_PIXELS = 100_000_000
+"""A TIFF of more pixels is read part by part."""
+KEPT_BYTES = 192 * 1024 * 1024
+"""Of decoded parts, since neighbours are asked for together."""
+TILE_PX = 256
+"""The side of the tiles that are written."""
+DEFLATE = 8
 
 
 @runtime_checkable
@@ -30,3 +49,133 @@ class Whole:
 
     def read(self, box: Box) -> UInt8[ndarray, "h w c"]:
         return box.of(self._image)
+
+
+class LargeTiff:
+    """A TIFF of 8 bits, grey or colour, of which only the strips or tiles that are asked for are decoded.
+
+    Raises LimnerError where it is of another kind, and from `read` where a part is damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        import tifffile
+
+        self._path, self._lock = path, Lock()
+        self._file = tifffile.TiffFile(path)
+        weakref.finalize(self, self._file.close)
+        self._page: Any = self._file.pages.first
+        page, pages = self._page, list[Any](self._file.pages)
+        self.size_px = (int(page.imagelength), int(page.imagewidth))
+        several = sum(not one.subfiletype & 1 for one in pages) > 1
+        kind = getattr(page.photometric, "name", page.photometric)
+        wrong = {
+            f"pixels of type {page.dtype}": page.dtype != np.uint8,
+            f"colours of the kind {kind}": kind not in {"MINISBLACK", "RGB", "YCBCR"},
+            "planes one after the other": page.planarconfig != 1,
+            "several images": several,
+            "a turn": page.tags.valueof(ORIENTATION, 1) != 1,
+        }
+        if found := [name for name, is_so in wrong.items() if is_so]:
+            raise LimnerError(
+                f"{path} has {self.size_px[1]}x{self.size_px[0]} pixels and is read part by part, which it hinders: it has {', '.join(found)}. "
+                "Export it as one upright image of 8 bits, grey or RGB, in tiles."
+            )
+        self._samples = int(page.samplesperpixel)
+        extra = [int(kind) for kind in page.extrasamples]
+        self._colours = self._samples - (bool(extra) and extra[-1] in {1, 2})  # alpha is dropped
+        self.channels = 3 if self._colours == 1 else self._colours
+        self._part_px = (int(page.tilelength), int(page.tilewidth)) if page.is_tiled else (int(page.rowsperstrip), self.size_px[1])
+        self._kept: OrderedDict[int, UInt8[ndarray, "h w s"]] = OrderedDict()
+        self._kept_bytes = 0
+
+    def read(self, box: Box) -> UInt8[ndarray, "h w c"]:
+        across = -(-self.size_px[1] // self._part_px[1])
+        found = np.empty((box.height, box.width, self._samples), np.uint8)
+        (height, width), bottom, right = self._part_px, box.top + box.height, box.left + box.width
+        for row in range(box.top // height, -(-bottom // height)):
+            for column in range(box.left // width, -(-right // width)):
+                part = self._part(row * across + column)
+                rows = slice(max(box.top, row * height), min(bottom, row * height + part.shape[0]))
+                columns = slice(max(box.left, column * width), min(right, column * width + part.shape[1]))
+                found[rows.start - box.top : rows.stop - box.top, columns.start - box.left : columns.stop - box.left] = part[
+                    rows.start - row * height : rows.stop - row * height, columns.start - column * width : columns.stop - column * width
+                ]
+        return np.repeat(found[..., :1], 3, axis=2) if self._colours == 1 else found[..., : self._colours]
+
+    def _part(self, index: int) -> UInt8[ndarray, "h w s"]:
+        with self._lock:
+            if index in self._kept:
+                self._kept.move_to_end(index)
+                return self._kept[index]
+            offset, count = self._page.dataoffsets[index], self._page.databytecounts[index]
+            self._file.filehandle.seek(offset)
+            data = self._file.filehandle.read(count)
+            try:
+                if not count or len(data) < count:
+                    raise ValueError("the file ends before its pixels do")
+                decoded, _, shape = self._page.decode(data, index, jpegtables=self._page.jpegtables)
+                part = np.ascontiguousarray(decoded[0, : shape[1], : shape[2]])
+            except Exception as error:  # hostile bytes may raise anything
+                raise LimnerError(f"{self._path} is damaged: {str(error).rstrip('.')}. It must decode whole: copy or export it again.") from error
+            self._kept[index] = part
+            self._kept_bytes += part.nbytes
+            while self._kept_bytes > KEPT_BYTES and len(self._kept) > 1:
+                self._kept_bytes -= self._kept.popitem(last=False)[1].nbytes
+            return part
+
+
+def large_picture(path: Path) -> LargeTiff | None:
+    """A TIFF that is too large to be read at once; None of every other file. Raises LimnerError as `LargeTiff` does."""
+    if path.suffix.lower() not in {".tif", ".tiff"}:
+        return None
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(path) as file:
+            page: Any = file.pages.first
+            if int(page.imagelength) * int(page.imagewidth) <= LARGE_PIXELS:
+                return None
+    except Exception:  # noqa: BLE001  # what is wrong with it, `read_image` says
+        return None
+    return LargeTiff(path)
+
+
+def shrunk(picture: Picture, size_px: tuple[int, int]) -> UInt8[ndarray, "h w c"]:
+    """What `images.resize` makes of the whole picture, which is never in memory: reduced band by band, then resized."""
+    height, width = picture.size_px
+    factors = [max(1, int(side / size / REDUCING_GAP)) for side, size in zip(picture.size_px, size_px, strict=True)]
+    rows = max(1, BAND_PIXELS // width // factors[0]) * factors[0]
+    bands = []
+    for top in range(0, height, rows):
+        band = picture.read(Box(top, 0, min(rows, height - top), width))
+        bands.append(np.stack([np.asarray(Image.fromarray(plane).reduce((factors[1], factors[0]))) for plane in np.moveaxis(band, 2, 0)], axis=2))
+    reduced, box = np.concatenate(bands), (0, 0, width / factors[1], height / factors[0])
+    planes = [Image.fromarray(np.ascontiguousarray(plane)).resize(size_px[::-1], Image.Resampling.BILINEAR, box=box) for plane in np.moveaxis(reduced, 2, 0)]
+    return np.stack([np.asarray(plane) for plane in planes], axis=2)
+
+
+def write_tiles(path: Path, size_px: tuple[int, int], bands: Iterable[UInt8[ndarray, "_ w"]]) -> None:
+    """Write a grey TIFF from bands of `TILE_PX` rows as they come, compressed, through a temporary file."""
+    write_packed(path, size_px, (tile for band in bands for tile in packed(band)))
+
+
+def packed(band: UInt8[ndarray, "h w"]) -> Iterator[bytes]:
+    """A band of at most `TILE_PX` rows as the compressed tiles of a TIFF."""
+    padded = np.pad(band, ((0, TILE_PX - band.shape[0]), (0, -band.shape[1] % TILE_PX)))
+    for left in range(0, padded.shape[1], TILE_PX):
+        yield zlib.compress(np.ascontiguousarray(padded[:, left : left + TILE_PX]).tobytes(), 6)
+
+
+def write_packed(path: Path, size_px: tuple[int, int], tiles: Iterable[bytes]) -> None:
+    """Write a grey TIFF from compressed tiles, row by row of them."""
+    import tifffile
+
+    temporary = path.with_name(path.name + PART)
+    try:
+        tifffile.imwrite(
+            temporary, iter(tiles), shape=size_px, dtype=np.uint8, tile=(TILE_PX, TILE_PX), compression=DEFLATE, photometric="minisblack", metadata=None
+        )
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

@@ -156,7 +156,7 @@ def _made(bundle: Bundle, traced: bytes, precision: str, *, openvino: bool) -> _
 
 def _canvas(bundle: Bundle, sample: Sample) -> Float32[ndarray, "c h w"]:
     image = sample.read_image()
-    return bundle.preprocessing.standardised(bundle.preprocessing.canvas(image, bundle.preprocessing.views(image)[0]))
+    return bundle.preprocessing.standardised(bundle.preprocessing.canvas(image, bundle.preprocessing.views((image.shape[0], image.shape[1]))[0]))
 
 
 def measure(before: Model, after: Model, scored: Sequence[Sample], arrays: Sequence[Float32[ndarray, "c h w"]]) -> Change:

@@ -1,6 +1,6 @@
 """Image in, mask and confidence out at the original size; the one inference path."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -47,6 +47,13 @@ class Prediction:
     @property
     def unusual(self) -> bool:
         return self.unusualness is not None and self.unusualness > 1
+
+
+class Band(NamedTuple):
+    """Some rows of an image's mask, and of its uncertainty."""
+
+    class_index: UInt8[ndarray, "h w"]
+    uncertainty: Float32[ndarray, "h w"]
 
 
 class Network(NamedTuple):
@@ -100,6 +107,16 @@ class Predictor:
         class_index = self.choices.postprocessing(to_class_index(probabilities, self.choices.threshold), self.labels)
         calibration = self.calibration
         return Prediction(class_index, probabilities, entropy(calibration(probabilities)), *self._judge(impressions), calibration)
+
+    def stream(self, picture: Picture, rows: int) -> tuple[Iterator[Band], Callable[[], tuple[float | None, float | None]]]:
+        """Segment a picture that need not fit into memory: bands of so many rows, and what gives predicted Dice and unusualness once they are done.
+
+        Post-processing needs all of a mask, and is left out. Raises LimnerError as `predict` does.
+        """
+        impressions: list[list[Impression]] = [[] for _ in self._networks]
+        bands = in_rows(self._bands(picture, impressions), rows)
+        drawn = (Band(to_class_index(one, self.choices.threshold), entropy(self.calibration(one))) for one in bands)
+        return drawn, lambda: self._judge(impressions)
 
     @property
     def calibration(self) -> Calibration:

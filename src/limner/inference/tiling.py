@@ -12,15 +12,15 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from numpy import ndarray
 
-from limner.data.preprocess import Box, Preprocessing, fade, grown
-from limner.data.regions import Picture
+from limner.data.preprocess import Box, Preprocessing, View, fade, grown, surround
+from limner.data.regions import Picture, Whole, shrunk
 from limner.inference.confidence import Canvas
 from limner.inference.engines import Engine, Sight
 from limner.inference.probabilities import to_probabilities
 from limner.inference.variants import Variant
 
 CORE_PX = 768
-"""The side of a tile's core where the network does not see farther than half of it; a smaller one would be mostly overlap."""
+"""The side of a tile's core, or as far as the network sees: a smaller one would be mostly overlap, a larger one wants more memory."""
 BATCH_PIXELS = 1024 * 1024
 """Variants of a canvas go through the network together up to so many pixels."""
 
@@ -49,12 +49,18 @@ def pieces(picture: Picture, engine: Engine, preprocessing: Preprocessing, sight
     if preprocessing.geometry == "tile" and sight.margin_px is not None:
         yield from _exact(picture, engine, preprocessing, sight, variants)
         return
-    height, width = picture.size_px
-    image = picture.read(Box(0, 0, height, width))
-    for view in preprocessing.views(image):
-        canvas = preprocessing.canvas(image, view)
+    for view in preprocessing.views(picture.size_px):
+        canvas = _shown(picture, preprocessing, view)
         weight = None if view.source is None else fade(view.source.height)[:, None] * fade(view.source.width)
         yield Piece(canvas, _draw(engine, preprocessing.standardised(canvas), variants), view.target, view.source, weight)
+
+
+def _shown(picture: Picture, preprocessing: Preprocessing, view: View) -> UInt8[ndarray, "h w c"]:
+    if view.source is not None:
+        return surround(picture.read(view.source), view, preprocessing.size_px)
+    if isinstance(picture, Whole):
+        return preprocessing.canvas(picture.read(Box(0, 0, *picture.size_px)), view)
+    return surround(shrunk(picture, (view.target.height, view.target.width)), view, preprocessing.size_px)
 
 
 def _exact(picture: Picture, engine: Engine, preprocessing: Preprocessing, sight: Sight, variants: Sequence[Variant]) -> Iterator[Piece]:
@@ -63,7 +69,7 @@ def _exact(picture: Picture, engine: Engine, preprocessing: Preprocessing, sight
     stride, margin = sight.stride, -(-sight.margin_px // sight.stride) * sight.stride
     sides = [-(-max(side, size, 2 * stride) // stride) * stride for side, size in zip(picture.size_px, preprocessing.size_px, strict=True)]
     before = [(size - side) // 2 if side < size else 0 for side, size in zip(picture.size_px, preprocessing.size_px, strict=True)]
-    core_px = max(CORE_PX, 2 * margin) // stride * stride
+    core_px = max(CORE_PX, margin) // stride * stride
     rows, columns = (_cores(side, core_px, stride) for side in sides)
     for top, bottom in rows:
         for left, right in columns:

@@ -1,0 +1,97 @@
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from limner.data import regions
+from limner.data.postprocess import Postprocessing
+from limner.data.preprocess import Preprocessing
+from limner.errors import LimnerError
+from limner.inference.engines import Sight
+from limner.inference.folder_predictions import JOURNAL, predict_folder
+from limner.inference.predictor import Network, Predictor
+from limner.labels import Labels
+from limner.model.description import Choices
+
+BINARY = Labels.of(("background", "foreground"), (0, 255))
+MODELS = [Path("m.safetensors")]
+
+
+def brightness(images: np.ndarray) -> np.ndarray:
+    return images.mean(1, keepdims=True) * 10
+
+
+def predictor(geometry: str = "tile", choices: Choices | None = None) -> Predictor:
+    return Predictor([Network(brightness, Preprocessing((32, 32), (0.5,) * 3, (0.5,) * 3, geometry), None, Sight(8, 4))], BINARY, choices)  # type: ignore[arg-type]
+
+
+def silent(items: Iterable[object], _count: int) -> Iterable[object]:
+    return items
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Eight photographs, bright on the left."""
+    (tmp_path / "photos").mkdir()
+    for index in range(8):
+        image = np.zeros((40, 60, 3), np.uint8)
+        image[:, : 10 + index] = 255
+        Image.fromarray(image).save(tmp_path / "photos" / f"{index}.png")
+    return tmp_path / "photos"
+
+
+def test_a_call_that_was_stopped_goes_on_and_ends_as_if_it_never_was(photos: Path, tmp_path: Path) -> None:
+    whole = predict_folder(predictor(), photos, tmp_path / "whole", MODELS, silent)
+
+    def stopped(items: Iterable[object], _count: int) -> Iterable[object]:
+        for index, item in enumerate(items):
+            if index == 3:
+                raise KeyboardInterrupt
+            yield item
+
+    with pytest.raises(KeyboardInterrupt):
+        predict_folder(predictor(), photos, tmp_path / "out", MODELS, stopped)
+    journal = tmp_path / "out" / JOURNAL
+    journal.write_text(journal.read_text() + '{"file": "cut off')
+    done = predict_folder(predictor(), photos, tmp_path / "out", MODELS, silent)
+    assert done.before == 3 and whole.before == 0
+    assert done.records == whole.records and not journal.exists()
+    for path in (tmp_path / "whole").rglob("*.*"):
+        assert path.read_bytes() == (tmp_path / "out" / path.relative_to(tmp_path / "whole")).read_bytes()
+
+
+def test_other_settings_do_not_go_on(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / JOURNAL).write_text(json.dumps({"models": ["another"]}) + "\n")
+    with pytest.raises(LimnerError, match="unfinished predictions of other models"):
+        predict_folder(predictor(), photos, tmp_path / "out", MODELS, silent)
+
+
+def test_a_finished_folder_is_left_alone(photos: Path, tmp_path: Path) -> None:
+    predict_folder(predictor(), photos, tmp_path / "out", MODELS, silent)
+    with pytest.raises(LimnerError, match="not empty"):
+        predict_folder(predictor(), photos, tmp_path / "out", MODELS, silent)
+
+
+@pytest.mark.parametrize("geometry", ["tile", "resize", "letterbox"])
+def test_a_large_tiff_gives_the_masks_of_the_whole(geometry: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "in").mkdir()
+    image = np.zeros((700, 300, 3), np.uint8)
+    image[100:600, 50:200] = 200
+    tifffile.imwrite(tmp_path / "in" / "a.tif", image, tile=(64, 64), photometric="rgb")
+    choices = Choices(postprocessing=Postprocessing(holes=True))
+    whole = predict_folder(predictor(geometry, choices), tmp_path / "in", tmp_path / "whole", MODELS, silent)
+    monkeypatch.setattr(regions, "LARGE_PIXELS", 1000)
+    parts = predict_folder(predictor(geometry, choices), tmp_path / "in", tmp_path / "parts", MODELS, silent)
+    assert [record["mask"] for record in (*whole.records, *parts.records)] == ["a.png", "a.tif"]
+    assert parts.records[0]["left_out"] == ["holes"] and "left_out" not in whole.records[0]
+    assert parts.records[0]["mean_entropy"] == pytest.approx(whole.records[0]["mean_entropy"], abs=1e-4)
+    for folder in (Path(), Path("uncertainty")):
+        with Image.open(tmp_path / "whole" / folder / "a.png") as known:
+            drawn = tifffile.imread(tmp_path / "parts" / folder / "a.tif")
+            assert (np.abs(np.asarray(known).astype(int) - drawn) > 1).mean() < 0.001
+    assert (tmp_path / "parts" / "overview.jpg").exists()

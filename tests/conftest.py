@@ -1,7 +1,7 @@
 """What several tests need: a cache of their own and tiny real datasets."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,7 @@ from hypothesis import settings
 from PIL import Image
 
 from limner.data.sample_set import write_sample_set
+from service import Served, Start, begin, write_model
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny networks wait for threads longer than they compute, on a busy machine by far
 settings.register_profile("limner", deadline=None, derandomize=True, database=None)  # shared machines stall; the same examples every time
@@ -49,3 +50,34 @@ def pairs(tmp_path: Path) -> Callable[..., Path]:
 def disc(size: int = 16, value: int = 255, radius: float = 5) -> np.ndarray:
     y, x = np.mgrid[:size, :size] - (size - 1) / 2
     return ((x**2 + y**2 < radius**2) * value).astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("models")
+    return {
+        "lesions": write_model(folder / "lesions" / "model.onnx"),
+        "scenes": write_model(folder / "scenes" / "model.onnx", classes=("sky", "road", "car")),
+    }
+
+
+@pytest.fixture(scope="session")
+def server(models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """Of two models, without a token, for images up to a megapixel."""
+    served = begin(tmp_path_factory.mktemp("server"), *models.values(), "--max-megapixels", "1", "--max-megabytes", "1", "--workers", "2")
+    yield served
+    assert served.stop() == 0
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    running: list[Served] = []
+
+    def begun(*arguments: object, **environment: str) -> Served:
+        running.append(begin(tmp_path, *arguments, **environment))
+        return running[-1]
+
+    yield begun
+    for served in running:
+        served.process.kill()
+        served.close()

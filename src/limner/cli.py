@@ -3,12 +3,15 @@
 import errno
 import io
 import json
+import os
 import shlex
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
@@ -301,6 +304,73 @@ def export(
             f"[bold]{escape(str(target))}[/]: mean Dice {change.before:.4f} in float32, changed by [bold]{change.difference:+.4f}[/] (95 % {ends}) "
             f"on {change.images} images; {change.changed:.2%} of the mask pixels differ; {change.speed:.2f} times the speed of float32 on this machine."
         )
+
+
+@app.command()
+def serve(
+    models: Annotated[
+        list[str], typer.Argument(metavar="[NAME=]MODEL...", help="model.onnx (or model.safetensors, which is exported first)", show_default=False)
+    ],
+    host: Annotated[str, typer.Option(help="the address to listen on; one that others reach needs a token")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one")] = 8000,
+    token: Annotated[str | None, typer.Option(envvar="LIMNER_TOKEN", help="what callers must know; better in the environment than on the command line")] = None,
+    allow_host: Annotated[list[str] | None, typer.Option(help="another name that the service is called by, such as that of a proxy")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="requests worked on at once; as many as cores by default")] = None,
+    queue: Annotated[int, typer.Option(min=0, help="requests that may wait; others are answered 503 at once")] = 64,
+    max_megapixels: Annotated[float, typer.Option(min=0.01, help="of an image")] = 50,
+    max_megabytes: Annotated[float, typer.Option(min=0.01, help="of a body")] = 50,
+    deadline: Annotated[float, typer.Option(min=0.1, help="seconds in which a request's turn must have come")] = 30,
+    device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
+) -> None:
+    """Answer images with masks over HTTP, on this machine alone unless told otherwise; torch is not needed.
+
+    SIGTERM ends what was begun and stops; SIGHUP takes up what the models' files hold now.
+    """
+    with _friendly():
+        try:
+            from limner.web.access import Access
+            from limner.web.api import Limits
+            from limner.web.app import create_app
+            from limner.web.app import serve as run
+            from limner.web.queue import Queue
+            from limner.web.shelf import Shelf, named
+        except ImportError as error:
+            raise LimnerError(f"serving needs {error.name}, which is not installed: pip install 'limner[serve]'.") from error
+
+        access = Access.of(host, token, allow_host or ())
+        paths = {name: _portable(path) for name, path in named(models).items()}
+        shelf, cores = Shelf(paths, device), workers or os.cpu_count() or 1
+        limits = Limits(int(max_megabytes * 1e6), int(max_megapixels * 1e6), deadline_s=deadline)
+        application = create_app(shelf, Queue(cores, queue), access, limits)
+
+        def announce(address: str) -> None:
+            served = ", ".join(f"{one.name} ({one.version})" for one in shelf.all())
+            console.print(f"Serving {escape(served)} at [bold]{address}[/] (docs: {address}docs).")
+            if token:
+                console.print(f"A browser is let in once by {address}?token=TOKEN; programs send Authorization: Bearer TOKEN.")
+
+        def again(name: str) -> None:
+            try:
+                complaints.print(f"{name} is now {shelf.reload(name).version}.")
+            except LimnerError as error:
+                complaints.print(f"[red]{name} is served on as it was:[/] {escape(str(error))}")
+
+        run(application, host, port, announce, [partial(again, name) for name in shelf.names])
+
+
+def _portable(path: Path) -> Path:
+    """An exported model: the given one, or one made of a model.safetensors beside it, by another process, since this one needs no torch."""
+    if path.suffix in {".onnx", ".xml"}:
+        return path
+    target = path.with_suffix(".onnx")
+    if not target.exists():
+        console.print(f"exporting {escape(str(path))} to {escape(target.name)}")
+        done = subprocess.run([sys.executable, "-m", "limner", "export", path, "--out", target], capture_output=True, text=True)
+        if done.returncode:
+            raise LimnerError(done.stderr.strip().removeprefix("error: ") or f"{path} could not be exported.")
+    elif target.stat().st_mtime < path.stat().st_mtime:
+        raise LimnerError(f"{target} is older than {path}, and would be served in its place. Remove it, or name it to serve it as it is.")
+    return target
 
 
 @app.command()

@@ -127,7 +127,7 @@ def test_the_official_scorer_reads_what_was_written_and_agrees(lesions: Path, tm
 def compared(drawn: Path, true: Path) -> ImageScore:
     """limner's scores of a mask that is a file."""
     mask, truth = (np.asarray(Image.open(path)) // 255 for path in (drawn, true))
-    prediction = Prediction(mask, mask[None].astype(np.float32), np.zeros(mask.shape, np.float32), None, None)
+    prediction = Prediction(mask, mask[None].astype(np.float32), None, None)
     return score(Sample(drawn.stem, drawn, true), np.zeros((*mask.shape, 3), np.uint8), truth, prediction, BINARY)
 
 

@@ -30,6 +30,8 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".jfif", ".png", ".tif", ".tiff", ".bmp",
 STACK_SUFFIXES = frozenset({".tif", ".tiff", ".dcm"})
 """Files that may hold several images of the same size."""
 MAX_PIXELS = 500_000_000
+SENT_PIXEL_BYTES = 8
+"""A pixel of an image that somebody sent may have, such as four channels of 16 bits."""
 ORIENTATION = 0x0112
 REDUCING_GAP = 3.0
 """Pixels that are thrown together are averaged in whole blocks first, down to so many times the size that is wanted."""
@@ -37,6 +39,10 @@ WINDOW_PERCENT = (0.1, 99.9)
 """Deeper images than 8 bits are brought to 0..255 between these percentiles of their own values, so that a hot pixel does not darken the rest."""
 
 Pixels = Shaped[ndarray, "h w *c"]
+
+
+class TooLargeError(LimnerError):
+    """An image that is not decoded for its size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +75,8 @@ class _Header:
     width: int
     orientation: int = 1
     pages: int = 1
+    pixel_bytes: int = 4
+    """Of a pixel once it is decoded, at most."""
 
     @property
     def size_px(self) -> tuple[int, int]:
@@ -116,6 +124,25 @@ def survey_image(path: Path, *, page: int = 0, at_least_px: tuple[int, int] | No
         pixels = decoded.pixels
         survey = Survey(header.size_px, header.orientation, 1 if pixels.dtype == np.bool_ else 8 * pixels.itemsize, float(pixels.max()))
         return _as_image(decoded, path), survey
+
+
+def decode_image(data: bytes, name: str, most_pixels: int) -> UInt8[ndarray, "h w c"]:
+    """What `read_image` gives, of bytes that somebody sent; `name` is what errors call them.
+
+    Raises LimnerError as it does, for DICOM, and TooLargeError for an image of more pixels, or of more than 8 bytes for each of them, of which none is
+    then decoded.
+    """
+    path = Path(name)
+    with _explained(path):
+        if data[128:132] == b"DICM" and not data.startswith((b"II", b"MM", b"BM", b"RIFF", b"\x89PNG", b"\xff\xd8")):
+            raise LimnerError(f"{name} is DICOM, which is read from files alone. Send JPEG, PNG, WebP, BMP or TIFF.")
+        header = _header(data, path)
+        if header.height * header.width > most_pixels or header.pixel_bytes > SENT_PIXEL_BYTES or header.pages > 1:
+            raise TooLargeError(
+                f"{name} claims {header.pages} images of {header.width}x{header.height} pixels of {header.pixel_bytes} bytes. "
+                f"One of at most {most_pixels:,} pixels of {SENT_PIXEL_BYTES} bytes is taken: cut it, or use limner predict."
+            )
+        return _as_image(_decode(data, header, path, 0), path)
 
 
 def read_mask(path: Path, *, page: int = 0) -> MaskPixels:
@@ -187,13 +214,22 @@ def as_colours(pixels: UInt8[ndarray, "h w c"]) -> UInt8[ndarray, "h w 3"]:
 def _reading(path: Path) -> Iterator[bytes]:
     """The file's bytes, and every failure to read or decode them as a LimnerError that names the file."""
     try:
-        yield path.read_bytes()
-    except LimnerError:
-        raise
+        data = path.read_bytes()
     except FileNotFoundError as error:
         raise LimnerError(f"{path} does not exist.") from error
     except (PermissionError, IsADirectoryError) as error:
         raise LimnerError(f"{path} cannot be opened: {error.strerror}. Is it a file that you may read?") from error
+    with _explained(path):
+        yield data
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Every failure to decode as a LimnerError."""
+    try:
+        yield
+    except LimnerError:
+        raise
     except MemoryError as error:
         raise LimnerError(f"{path} needs more memory than there is. Cut it into parts.") from error
     except Exception as error:  # the edge of the process: on hostile bytes a decoder may raise anything
@@ -224,7 +260,7 @@ def _header(data: bytes, path: Path) -> _Header:
     if header.height < 1 or header.width < 1:
         raise LimnerError(f"{path} is damaged: its header gives {header.width}x{header.height} pixels. Copy or export it again.")
     if header.height * header.width > MAX_PIXELS:
-        raise LimnerError(f"{path} claims {header.width}x{header.height} pixels. At most {MAX_PIXELS:,} are decoded: cut it into parts.")
+        raise TooLargeError(f"{path} claims {header.width}x{header.height} pixels. At most {MAX_PIXELS:,} are decoded: cut it into parts.")
     return header
 
 
@@ -345,7 +381,8 @@ def _tiff_header(data: bytes, path: Path) -> _Header:
         pages = _tiff_pages(file, path)
         orientation = pages[0].tags.valueof(ORIENTATION, 1)
         images = len(pages) // _tiff_channels(file, len(pages))
-        return _Header("TIFF", pages[0].imagelength, pages[0].imagewidth, orientation if orientation in range(1, 9) else 1, images)
+        depth = pages[0].samplesperpixel * max(1, pages[0].bitspersample // 8) * (len(pages) // images)
+        return _Header("TIFF", pages[0].imagelength, pages[0].imagewidth, orientation if orientation in range(1, 9) else 1, images, depth)
 
 
 def _tiff_pages(file: Any, path: Path) -> list[Any]:

@@ -113,11 +113,11 @@ def _predict_file(predictor: Predictor, path: Path, out: Path, target: Path) -> 
 
 def _predict_image(predictor: Predictor, path: Path, page: int, out: Path, target: Path) -> Record:
     prediction = predictor.predict(read_image(path, page=page))
-    doubt = Path(UNCERTAINTY) / target
-    for relative, pixels in ((target, predictor.labels.to_pixels(prediction.class_index)), (doubt, _grey(prediction.uncertainty))):
+    doubt, uncertainty = Path(UNCERTAINTY) / target, prediction.uncertainty
+    for relative, pixels in ((target, predictor.labels.to_pixels(prediction.class_index)), (doubt, _grey(uncertainty))):
         (out / relative).parent.mkdir(parents=True, exist_ok=True)
         write_png(out / relative, pixels)
-    return _record(path, page, target, doubt, prediction.predicted_dice, prediction.unusualness, float(prediction.uncertainty.mean()))
+    return _record(path, page, target, doubt, prediction.predicted_dice, prediction.unusualness, float(uncertainty.mean()))
 
 
 def _predict_large(predictor: Predictor, path: Path, picture: LargeTiff, out: Path, target: Path) -> Record:

@@ -35,14 +35,17 @@ class Prediction:
     class_index: UInt8[ndarray, "h w"]
     probabilities: Float32[ndarray, "k h w"]
     """Of the foreground in a binary set, else of each class; as the network gives them, the mean over variants and models."""
-    uncertainty: Float32[ndarray, "h w"]
-    """The entropy of the calibrated probabilities in 0..1; 0 is certain."""
     predicted_dice: float | None
     """What the mask is expected to reach; None of a model without a fitted confidence."""
     unusualness: float | None
     """How unlike the training images it is; above 1 it is flagged."""
     calibration: Calibration = field(default_factory=Calibration)
     """What makes the probabilities true."""
+
+    @property
+    def uncertainty(self) -> Float32[ndarray, "h w"]:
+        """The entropy of the calibrated probabilities in 0..1; 0 is certain."""
+        return entropy(self.calibration(self.probabilities))
 
     @property
     def unusual(self) -> bool:
@@ -105,8 +108,7 @@ class Predictor:
         bands = list(self._bands(Whole(image), impressions))
         probabilities = bands[0] if len(bands) == 1 else np.concatenate(bands, axis=1)
         class_index = self.choices.postprocessing(to_class_index(probabilities, self.choices.threshold), self.labels)
-        calibration = self.calibration
-        return Prediction(class_index, probabilities, entropy(calibration(probabilities)), *self._judge(impressions), calibration)
+        return Prediction(class_index, probabilities, *self._judge(impressions), self.calibration)
 
     def stream(self, picture: Picture, rows: int) -> tuple[Iterator[Band], Callable[[], tuple[float | None, float | None]]]:
         """Segment a picture that need not fit into memory: bands of so many rows, and what gives predicted Dice and unusualness once they are done.

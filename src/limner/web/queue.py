@@ -1,0 +1,62 @@
+"""Work that waits its turn: as many threads as cores, a bounded number of requests behind them, and deadlines."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
+
+
+class FullError(Exception):
+    """There is no room; `seconds` is when there may be."""
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__(seconds)
+        self.seconds = seconds
+
+
+class LateError(Exception):
+    """The deadline had passed before its turn came."""
+
+
+class Queue:
+    """`workers` calls at a time and `waiting` behind them; every other is refused at once."""
+
+    def __init__(self, workers: int, waiting: int) -> None:
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="worker")
+        self._workers, self._room = workers, workers + waiting
+        self.inside = 0
+        self._usual_s = 0.5
+
+    def check(self) -> None:
+        """Raises FullError where a call would be refused now."""
+        if self.inside >= self._room:
+            raise FullError(max(1, round(self._usual_s * self.inside / self._workers)))
+
+    async def call(self, work: Callable[[], Result], deadline: float) -> tuple[Result, float]:
+        """The result, and how many seconds it waited. Raises FullError, and LateError where `deadline` (of time.monotonic) passes before its turn."""
+        self.check()
+        self.inside += 1
+        asked = time.monotonic()
+
+        def begin() -> tuple[Result, float]:
+            began = time.monotonic()
+            if began > deadline:
+                raise LateError
+            result = work()
+            self._usual_s += 0.1 * (time.monotonic() - began - self._usual_s)
+            return result, began - asked
+
+        future = asyncio.get_running_loop().run_in_executor(self._pool, begin)
+        future.add_done_callback(self._leave)
+        return await future
+
+    def _leave(self, future: "asyncio.Future[Any]") -> None:
+        self.inside -= 1
+        if not future.cancelled():
+            future.exception()  # a caller that went away never asks for it
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=False)

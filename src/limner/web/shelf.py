@@ -1,0 +1,74 @@
+"""The models that are served, by name; a new version takes the place of the old one between two requests."""
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from limner.errors import LimnerError
+from limner.inference.engines import open_model
+from limner.inference.predictor import Predictor
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """One version of a model, ready to predict."""
+
+    name: str
+    version: str
+    predictor: Predictor
+
+
+class Shelf:
+    """Models by name. A request that took one keeps it, whatever is put in its place."""
+
+    def __init__(self, paths: Mapping[str, Path], device: str = "cpu", threads: int = 1) -> None:
+        self._paths, self._device, self._threads = dict(paths), device, threads
+        self._served = {name: self._open(name) for name in self._paths}
+
+    @property
+    def names(self) -> list[str]:
+        return list(self._served)
+
+    @property
+    def default(self) -> str:
+        """The name that is meant where none is given: the first."""
+        return next(iter(self._served))
+
+    def all(self) -> list[Served]:
+        return list(self._served.values())
+
+    def get(self, name: str) -> Served | None:
+        return self._served.get(name)
+
+    def reload(self, name: str) -> Served:
+        """Open a model's file again, and serve what it holds now. Raises LimnerError where it cannot be used; the old one is then kept."""
+        opened = self._open(name)
+        self._served[name] = opened
+        return opened
+
+    def _open(self, name: str) -> Served:
+        path = self._paths[name]
+        opened = open_model(path, self._device, self._threads)
+        with path.open("rb") as file:
+            version = hashlib.file_digest(file, "sha256").hexdigest()[:12]
+        return Served(name, version, Predictor.of(opened))
+
+
+def named(models: Iterable[str]) -> dict[str, Path]:
+    """Paths by name, from NAME=PATH or from paths alone, which are called after their run. Raises LimnerError where names are taken twice or odd."""
+    found: dict[str, Path] = {}
+    for text in models:
+        name, equals, rest = text.partition("=")
+        path = Path(rest if equals else text)
+        if not equals:
+            name = re.sub(r"[^A-Za-z0-9._-]+", "-", path.resolve().parent.name if path.stem.startswith("model") else path.stem).strip("-.") or "model"
+        if not NAME.fullmatch(name):
+            raise LimnerError(f"{name!r} is no name of a model. Letters, digits, dots and hyphens make one, such as lesions=runs/lesions/model.onnx.")
+        if name in found:
+            raise LimnerError(f"two models are called {name}. Give them names: {name}-1={found[name]} {name}-2={path}")
+        found[name] = path
+    return found

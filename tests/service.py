@@ -1,0 +1,98 @@
+"""A tiny model, exported, and a real server of it on loopback."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx2 as httpx
+import numpy as np
+import torch
+
+from limner.data.preprocess import Preprocessing
+from limner.inference.export import export
+from limner.labels import Labels
+from limner.model.bundle import Bundle
+from limner.model.presets import build, resolve
+from limner.recipe import parse_recipe
+
+CONFIDENCE = {
+    "calibration": {"temperature": 1.5, "shift": 0.1},
+    "quality": None,
+    "familiarity": {"centre": [0.0] * 18, "whitening": np.eye(18).tolist(), "limit": 3.0},
+}
+
+
+def write_model(path: Path, seed: int = 0, classes: tuple[str, ...] = ("background", "lesion"), widths: tuple[int, ...] = (2, 4)) -> Path:
+    settings = resolve(parse_recipe({"model": {"widths": widths}}).model)
+    recipe = parse_recipe({"model": settings.model_dump(), "data": {"size_px": [32, 32]}})
+    labels = Labels.of(classes, (0, 255) if len(classes) == 2 else tuple(range(len(classes))))
+    torch.manual_seed(seed)
+    weights = build(recipe.model, 3, labels.logits).state_dict()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    preprocessing = Preprocessing((32, 32), (0.5,) * 3, (0.25,) * 3)
+    source = path.with_suffix(".safetensors")
+    Bundle(recipe=recipe, labels=labels, preprocessing=preprocessing, weights=weights, confidence=CONFIDENCE).save(source)
+    path.unlink(missing_ok=True)
+    export(source, path)
+    return path
+
+
+@dataclass
+class Served:
+    """A server in a process of its own."""
+
+    process: "subprocess.Popen[str]"
+    address: str
+    client: httpx.Client
+    log: Path
+
+    def stop(self) -> int:
+        """As a scheduler does; the exit status."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.close()
+
+    def close(self) -> int:
+        self.client.close()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        return self.process.wait(30)
+
+
+Start = Callable[..., Served]
+
+
+def begin(folder: Path, *arguments: object, **environment: str) -> Served:
+    log = folder / "log.txt"
+    with log.open("w") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "limner", "serve", *map(str, arguments), "--port", "0"],
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env={**os.environ, "COLUMNS": "200", **environment},
+        )
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    found = re.search(r"at (http\S+)", line)
+    assert found, line + log.read_text()
+    return Served(process, found[1], httpx.Client(base_url=found[1], timeout=30), log)
+
+
+def png(height: int = 40, width: int = 60, seed: int = 0) -> bytes:
+    from limner.data.images import encode_png
+
+    return encode_png(np.random.default_rng(seed).integers(0, 255, (height, width, 3)).astype(np.uint8))
+
+
+def problem(answer: Any) -> str:
+    """The message of an error, which always has the same shape."""
+    said = answer.json()
+    assert set(said) == {"error", "request_id"} and said["request_id"] == answer.headers["x-request-id"]
+    assert "/tmp" not in said["error"] and "Traceback" not in said["error"]
+    return str(said["error"])

@@ -1,0 +1,135 @@
+"""Small counts of what `benchmarks/serve_storms.py` does at length."""
+
+import random
+import runpy
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx2 as httpx
+
+from browser import chromium
+from service import Served, Start, png, problem, write_model
+
+IMAGE = {"Content-Type": "application/octet-stream"}
+
+
+def test_mutated_uploads_are_answered_and_nothing_breaks(server: Served) -> None:
+    fuzzer, chance = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "mutate.py")), random.Random(0)
+    files = list(fuzzer["originals"]().values())
+    sent = [fuzzer["mutate"](files[trial % len(files)], chance)[0] for trial in range(400)]
+    statuses = [server.client.post("/v1/segment", content=content, headers=IMAGE).status_code for content in sent]
+    assert set(statuses) <= {200, 413, 422} and statuses.count(422) > 200
+    assert server.client.get("/healthz").status_code == 200 and server.process.poll() is None
+
+
+def test_past_the_queue_requests_are_refused_at_once_and_health_answers(start: Start, tmp_path: Path) -> None:
+    served = start(write_model(tmp_path / "m" / "model.onnx", widths=(32, 64)), "--workers", "1", "--queue", "4")
+    slow, until = png(1500, 1500), time.monotonic() + 6
+    found: list[tuple[int, float, str | None]] = []
+
+    def client(_: int) -> None:
+        with httpx.Client(base_url=served.address, timeout=60) as one:
+            while time.monotonic() < until:
+                began = time.monotonic()
+                answer = one.post("/v1/segment", content=slow, headers=IMAGE)
+                found.append((answer.status_code, time.monotonic() - began, answer.headers.get("retry-after")))
+                time.sleep(0.02 if answer.status_code == 503 else 0)
+
+    health = []
+    with ThreadPoolExecutor(12) as pool:
+        done = pool.map(client, range(12))
+        while time.monotonic() < until:
+            began = time.monotonic()
+            assert served.client.get("/healthz").status_code == 200
+            health.append(time.monotonic() - began)
+            time.sleep(0.05)
+        list(done)
+    refused = [one for one in found if one[0] == 503]
+    assert {one[0] for one in found} == {200, 503} and all(one[2] and int(one[2]) >= 1 for one in refused)
+    assert sorted(health)[len(health) // 2] < 0.1
+
+
+def test_what_was_accepted_is_answered_before_the_end(start: Start, tmp_path: Path) -> None:
+    served = start(write_model(tmp_path / "m" / "model.onnx", widths=(32, 64)), "--workers", "1", "--queue", "8")
+    statuses: list[int] = []
+
+    large = png(900, 900)
+
+    def ask() -> None:
+        statuses.append(httpx.post(f"{served.address}v1/segment", content=large, headers=IMAGE, timeout=60).status_code)
+
+    asking = [threading.Thread(target=ask) for _ in range(6)]
+    for thread in asking:
+        thread.start()
+    while "limner_inside 6.0" not in served.client.get("/metrics").text and not statuses:
+        time.sleep(0.01)
+    assert served.stop() == 0
+    for thread in asking:
+        thread.join()
+    assert statuses == [200] * 6
+
+
+def test_a_turn_that_comes_too_late_is_given_up(start: Start, tmp_path: Path) -> None:
+    served = start(write_model(tmp_path / "m" / "model.onnx", widths=(32, 64)), "--workers", "1")
+    large = png(1500, 1500)
+    with ThreadPoolExecutor(12) as pool:
+        slow = [pool.submit(served.client.post, "/v1/segment", content=large, headers=IMAGE) for _ in range(12)]
+        while "limner_inside 12.0" not in served.client.get("/metrics").text and not slow[0].done():
+            time.sleep(0.005)
+        late = served.client.post("/v1/segment", content=png(), headers={**IMAGE, "X-Timeout-Ms": "100"})
+        assert late.status_code == 504 and "did not come in time" in problem(late)
+        assert all(one.result().status_code == 200 for one in slow)
+
+
+def test_a_token_lets_in_and_nothing_else_does(start: Start, models: dict[str, Path]) -> None:
+    token = "0123456789abcdef0123"
+    served = start(f"a={models['lesions']}", LIMNER_TOKEN=token)
+    post = served.client.post
+    assert post("/v1/segment", content=png(), headers=IMAGE).status_code == 401
+    assert post("/v1/segment", content=png(), headers={**IMAGE, "Authorization": f"Bearer {token}"}).status_code == 200
+    assert post("/v1/segment", content=png(), headers={**IMAGE, "Authorization": f"Bearer {token}", "Origin": "http://evil.example"}).status_code == 403
+    assert served.client.get("/", headers={"Host": "evil.example"}).status_code == 400
+    assert served.client.get("/docs").status_code == served.client.get("/?token=wrong").status_code == 401
+    assert served.client.get("/healthz").status_code == 200
+    let_in = served.client.get(f"/?token={token}")
+    assert let_in.status_code == 303 and let_in.headers["location"] == "/"
+    assert "HttpOnly" in let_in.headers["set-cookie"] and "SameSite=strict" in let_in.headers["set-cookie"]
+    assert served.client.get("/docs").status_code == 200  # the client keeps the cookie
+    assert token not in served.log.read_text()
+
+
+def test_the_description_of_the_api_holds(server: Served) -> None:
+    """Requests made from the OpenAPI document, right and wrong ones, are answered as it says, and never with a 500."""
+    checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
+    command = [sys.executable, "-m", "schemathesis.cli", "run", f"{server.address}openapi.json", "--checks", checks, "--max-examples", "15", "--seed", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout[-4000:]
+    assert "Tested: 12" in done.stdout
+
+
+def test_a_person_drops_an_image_and_sees_its_mask(server: Served, tmp_path: Path) -> None:
+    (tmp_path / "photo.png").write_bytes(png(120, 160))
+    with chromium() as browser:
+        page = browser.new_page()
+        wrong: list[str] = []
+        page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.goto(server.address)
+        page.set_input_files("#file", tmp_path / "photo.png")
+        page.wait_for_selector("#classes:not([hidden])")
+        assert "160×120 px" in page.inner_text("#status") and "predicted Dice" in page.inner_text("#status")
+        assert page.locator("#mask path").count() == 1
+        assert page.locator("#mask").get_attribute("viewBox") == "0 0 160 120"
+        with page.expect_download() as download:
+            page.click("#save")
+        assert Path(download.value.path()).read_bytes().startswith(b"\x89PNG")
+        page.select_option("#model", "scenes")
+        page.wait_for_selector("#mask path:nth-child(3)", state="attached")
+        page.set_input_files("#file", {"name": "x.png", "mimeType": "image/png", "buffer": b"broken"})
+        page.wait_for_selector("#status.bad")
+        assert "no image that can be read" in page.inner_text("#status")
+        assert [text for text in wrong if "422" not in text] == []

@@ -20,7 +20,7 @@ from limner.files import PART
 
 LARGE_PIXELS = 100_000_000
 """A TIFF of more pixels is read part by part."""
-KEPT_BYTES = 192 * 1024 * 1024
+KEPT_BYTES = 128 * 1024 * 1024
 """Of decoded parts, since neighbours are asked for together."""
 TILE_PX = 256
 """The side of the tiles that are written."""

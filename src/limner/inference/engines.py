@@ -23,6 +23,9 @@ OPENVINO_HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
 FORBIDDEN = "location"
 """The key under which an ONNX file names another that holds its weights; nothing else in a file of ours bears it."""
 
+LARGE_PIXELS = 1024 * 1024
+"""Where a batch has more, what it needed is given back after it: tiles of several sizes otherwise each keep memory of their own."""
+
 
 class Sight(NamedTuple):
     """How a network looks at an image: the stride that its sides are padded to, and how far it sees beyond a cut (None: all of the image)."""
@@ -72,9 +75,13 @@ class OnnxEngine:
         options.log_severity_level = 3
         options.enable_mem_pattern = False  # plans for sizes that come again: with it a tile of 2,044 px took twice the memory and the time
         self._session = onnxruntime.InferenceSession(content, options, providers=[providers[device]])
+        self._frugal = onnxruntime.RunOptions()
+        if device == "cpu":
+            self._frugal.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
 
     def __call__(self, images: Float32[ndarray, "b c h w"]) -> Float32[ndarray, "b k h w"]:
-        logits: ndarray = self._session.run(None, {"images": images})[0]
+        large = images.shape[0] * images.shape[2] * images.shape[3] > LARGE_PIXELS
+        logits: ndarray = self._session.run(None, {"images": images}, self._frugal if large else None)[0]
         return logits
 
 

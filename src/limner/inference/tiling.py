@@ -118,27 +118,42 @@ def _draw(engine: Engine, array: Float32[ndarray, "c h w"], variants: Sequence[V
 
 def join(found: Iterable[Piece], image_px: tuple[int, int], rows: Sequence[int] | None = None) -> Iterator[Float32[ndarray, "k h w"]]:
     """Probabilities at the image's own size in bands, from its top to its bottom: the mean over the variants, or over some of them."""
-    base, total, weights = 0, None, np.zeros(0, np.float32)
+    base, total = 0, None
+    weights: Float32[ndarray, "h w"] | None = None
     for piece in found:
-        mean = (piece.drawn if rows is None else piece.drawn[list(rows)]).mean(0)
-        part = piece.inner.of_planes(mean)
+        part = piece.inner.of_planes((piece.drawn if rows is None else piece.drawn[list(rows)]).mean(0))
         if piece.place is None:
             yield from grown(part, image_px)
             return
-        if total is None:
-            total, weights = np.zeros((len(part), 0, image_px[1]), np.float32), np.zeros((0, image_px[1]), np.float32)
         top, left, height, width = piece.place
-        if top > base:  # what lies above this row of pieces is complete
-            yield total[:, : top - base] / weights[: top - base]
-            total, weights, base = total[:, top - base :], weights[top - base :], top
-        if missing := max(0, top + height - base - weights.shape[0]):
-            total = np.concatenate([total, np.zeros((len(part), missing, image_px[1]), np.float32)], axis=1)
-            weights = np.concatenate([weights, np.zeros((missing, image_px[1]), np.float32)])
+        if total is not None and top > base:  # what lies above this row of pieces is complete
+            yield total[:, : top - base] if weights is None else total[:, : top - base] / weights[: top - base]
+            total, weights = _below(total, top - base), None if weights is None else _below(weights, top - base)
+            base = top
+        if total is None:
+            total = np.zeros((len(part), 0, image_px[1]), np.float32)
+            weights = None if piece.weight is None else np.zeros((0, image_px[1]), np.float32)
+        total = _as_high(total, top + height - base)
         place = Box(top - base, left, height, width)
-        place.of_planes(total)[:] += part if piece.weight is None else part * piece.weight
-        place.of(weights)[:] += 1 if piece.weight is None else piece.weight
+        if weights is None or piece.weight is None:
+            place.of_planes(total)[:] = part
+        else:
+            weights = _as_high(weights, top + height - base)
+            place.of_planes(total)[:] += part * piece.weight
+            place.of(weights)[:] += piece.weight
     assert total is not None
-    yield total / weights
+    yield total if weights is None else total / weights
+
+
+def _below(planes: Float32[ndarray, "*k h w"], rows: int) -> Float32[ndarray, "*k h2 w"]:
+    """What lies below so many rows, as memory of its own, so that the rest can be given back."""
+    return planes[..., rows:, :].copy()
+
+
+def _as_high(planes: Float32[ndarray, "*k h w"], rows: int) -> Float32[ndarray, "*k h2 w"]:
+    """With zeros below, where there are fewer rows."""
+    missing = rows - planes.shape[-2]
+    return planes if missing <= 0 else np.concatenate([planes, np.zeros((*planes.shape[:-2], missing, planes.shape[-1]), np.float32)], axis=-2)
 
 
 def in_rows(bands: Iterable[Float32[ndarray, "k _ w"]], rows: int) -> Iterator[Float32[ndarray, "k _ w"]]:

@@ -1,0 +1,119 @@
+"""Throughput and latency of `limner serve` at 1, 8 and 64 clients, beside the raw engine and the services that people write around the same file.
+
+python benchmarks/serve.py MODEL.onnx IMAGE [--seconds 10] [--peers PYTHON]
+
+wrk sends the image and waits for its mask. The raw engine is ONNX Runtime alone, two sessions of one thread each on the canvas that the image becomes.
+PYTHON is that of an environment with the packages of serve_peers.py. apt-get install wrk
+"""
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+CLIENTS = (1, 8, 64)
+PORT = 8711
+RAW = """
+import sys, time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from limner.data.images import read_image
+from limner.inference.engines import open_model
+model = open_model(sys.argv[1], threads=1)
+pre, image = model.description.preprocessing, read_image(Path(sys.argv[2]))
+array = pre.standardised(pre.canvas(image, pre.views(image.shape[:2])[0]))[None]
+until = time.monotonic() + float(sys.argv[3])
+def run(_):
+    count = 0
+    while time.monotonic() < until:
+        model.engine(array)
+        count += 1
+    return count
+with ThreadPoolExecutor(int(sys.argv[4])) as pool:
+    print(sum(pool.map(run, range(int(sys.argv[4])))) / float(sys.argv[3]))
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("image", type=Path)
+    parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--peers")
+    options = parser.parse_args()
+    cores = os.cpu_count() or 1
+    print(f"{options.model}, {options.image.name}, {cores} cores, {options.seconds:g} s for each number")
+    raw = [float(_python([sys.executable, "-c", RAW, options.model, options.image, options.seconds, cores])) for _ in range(2)]
+    print(f"raw engine: {raw[0]:.1f}, again {raw[1]:.1f} canvases/s")
+    print(f"{'':10} {'clients':>8} {'images/s':>9} {'of raw':>7} {'p50 ms':>8} {'p99 ms':>8}  answers that are no masks")
+    servers = {"limner": ([sys.executable, "-m", "limner", "serve", f"m={options.model}", "--port", PORT], "/v1/segment", "/readyz")}
+    if options.peers:
+        here = Path(__file__).with_name("serve_peers.py")
+        servers["LitServe"] = ([options.peers, here, "litserve", options.model, PORT], "/predict", "/health")
+        servers["BentoML"] = ([options.peers, here, "bentoml", options.model, PORT], "/v1/predict", "/readyz")
+    for name, (command, path, ready) in servers.items():
+        with _running(command, ready):
+            load(options.image, path, 2, 2)  # warm
+            for clients in CLIENTS:
+                rate, middle, slow, wrong = load(options.image, path, clients, options.seconds)
+                print(f"{name:10} {clients:8} {rate:9.1f} {rate / max(raw):7.0%} {middle:8.0f} {slow:8.0f}  {wrong}", flush=True)
+    again = float(_python([sys.executable, "-c", RAW, options.model, options.image, options.seconds, cores]))
+    print(f"raw engine, at the end: {again:.1f} canvases/s")
+
+
+def load(image: Path, path: str, clients: int, seconds: float) -> tuple[float, float, float, int]:
+    """Masks a second, median and 99th percentile of the latency in ms, and how many answers were none."""
+    script = f'''
+local file = io.open("{image}", "rb")
+wrk.method, wrk.body = "POST", file:read("*a")
+wrk.headers["Content-Type"] = "image/jpeg"
+done = function(summary, latency)
+  print(string.format("FOUND %d %d %f %f %f", summary.requests, summary.errors.status + summary.errors.timeout + summary.errors.connect + summary.errors.read,
+    summary.duration / 1e6, latency:percentile(50) / 1e3, latency:percentile(99) / 1e3))
+end
+'''
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as file:
+        file.write(script)
+        file.flush()
+        command = ["wrk", "-t1", f"-c{clients}", f"-d{int(seconds)}s", "--timeout", "60s", "-s", file.name, f"http://127.0.0.1:{PORT}{path}"]
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    found = re.search(r"FOUND (\S+) (\S+) (\S+) (\S+) (\S+)", said)
+    assert found, said
+    requests, wrong, lasted, middle, slow = map(float, found.groups())
+    return (requests - wrong) / lasted, middle, slow, int(wrong)
+
+
+@contextmanager
+def _running(command: list[object], ready: str) -> Iterator[None]:
+    process = subprocess.Popen([str(part) for part in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(300):
+            time.sleep(0.2)
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{PORT}{ready}") as answer:
+                    if answer.status == 200:
+                        break
+            except OSError:
+                continue
+        else:
+            raise SystemExit(f"{command} did not start")
+        yield
+    finally:
+        process.terminate()
+        process.wait(60)
+        time.sleep(1)
+
+
+def _python(command: list[object]) -> str:
+    return subprocess.run([str(part) for part in command], capture_output=True, text=True, check=True).stdout
+
+
+if __name__ == "__main__":
+    main()

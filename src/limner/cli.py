@@ -236,27 +236,46 @@ def test(
 
 @app.command()
 def predict(
-    paths: Annotated[list[Path], typer.Argument(metavar="MODEL... IMAGES", help="a model or several, then an image or a folder", show_default=False)],
-    out: Annotated[Path, typer.Option("--out", "-o", help="a new folder for the masks")] = Path("predictions"),
+    paths: Annotated[list[str], typer.Argument(metavar="MODEL... IMAGES", help="a model or several, then an image, a folder or its URL", show_default=False)],
+    out: Annotated[str, typer.Option("--out", "-o", help="a new folder for the masks, or its URL, such as s3://bucket/masks")] = "predictions",
     tta: Annotated[str | None, typer.Option(help=TTA)] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or mps")] = "cpu",
+    engine: Annotated[str, typer.Option(help="local, or ray: the workers of a Ray cluster")] = "local",
+    workers: Annotated[int, typer.Option(min=1, help="of --engine ray")] = 2,
 ) -> None:
     """Segment new images: a mask and a map of uncertainty at each image's size, a predicted Dice, and a picture; several models as one.
 
     Stopped, the same command goes on from where it was.
     """
     with _friendly():
-        from limner.inference.folder_predictions import predict_folder
+        from limner.data.parallel import in_order
+        from limner.data.places import Local, place
+        from limner.inference.folder_predictions import Spread, predict_folder
         from limner.inference.predictor import Predictor
 
         *models, images = paths
         if not models:
             raise LimnerError("there must be a model, or several, and after them an image or a folder of images.")
-        done = predict_folder(Predictor.load(*models, device=device, tta=tta), images, out, models, _bar("predicting"))
+        if engine not in {"local", "ray"}:
+            raise LimnerError(f"--engine {engine} is not known. Choose local or ray.")
+        files = [Path(model) for model in models]
+        spread: Spread = in_order
+        if engine == "ray":
+            from limner.inference.on_ray import spread_on_ray
+
+            spread = spread_on_ray(files, tta, workers)
+        source, names = place(images), list[str]()
+        if isinstance(source, Local) and not source.root.is_dir():
+            if not source.root.exists():
+                raise LimnerError(f"{images} is not there. Give an image or a folder of images.")
+            source, names = Local(source.root.parent), [source.root.name]
+        known = [str(model.resolve()) for model in files]
+        predictor = Predictor.load(*files, device=device, tta=tta)
+        done = predict_folder(predictor, source, names or source.images(), place(out), known, _bar("predicting"), spread)
         written, failures = done.records, done.failures
         if done.before:
             console.print(f"{done.before} files were done before; this went on from there.")
-        console.print(f"{len(written)} masks are in [bold]{escape(str(out))}[/]; look at {escape(str(out / 'overview.jpg'))}.")
+        console.print(f"{len(written)} masks are in [bold]{escape(out)}[/]; look at {escape(out.rstrip('/'))}/overview.jpg.")
         if written and written[0]["predicted_dice"] is not None:
             console.print("Lowest predicted Dice: " + ", ".join(f"{escape(row['mask'])} ({row['predicted_dice']:.2f})" for row in written[:5]))
         if unusual := [row["mask"] for row in written if row["unusual"]]:

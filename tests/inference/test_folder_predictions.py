@@ -1,5 +1,5 @@
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -8,17 +8,19 @@ import tifffile
 from PIL import Image
 
 from limner.data import regions
+from limner.data.places import place
 from limner.data.postprocess import Postprocessing
 from limner.data.preprocess import Preprocessing
 from limner.errors import LimnerError
 from limner.inference.engines import Sight
-from limner.inference.folder_predictions import JOURNAL, predict_folder
+from limner.inference.folder_predictions import UNFINISHED, Done, predict_folder
 from limner.inference.predictor import Network, Predictor
 from limner.labels import Labels
 from limner.model.description import Choices
 
 BINARY = Labels.of(("background", "foreground"), (0, 255))
-MODELS = [Path("m.safetensors")]
+MODELS = ["m.safetensors"]
+Progress = Callable[[Iterable[object], int], Iterable[object]]
 
 
 def brightness(images: np.ndarray) -> np.ndarray:
@@ -33,6 +35,11 @@ def silent(items: Iterable[object], _count: int) -> Iterable[object]:
     return items
 
 
+def run(one: Predictor, images: Path | str, out: Path | str, progress: Progress = silent) -> Done:
+    source = place(images)
+    return predict_folder(one, source, source.images(), place(out), MODELS, progress)
+
+
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     """Eight photographs, bright on the left."""
@@ -45,7 +52,7 @@ def photos(tmp_path: Path) -> Path:
 
 
 def test_a_call_that_was_stopped_goes_on_and_ends_as_if_it_never_was(photos: Path, tmp_path: Path) -> None:
-    whole = predict_folder(predictor(), photos, tmp_path / "whole", MODELS, silent)
+    whole = run(predictor(), photos, tmp_path / "whole")
 
     def stopped(items: Iterable[object], _count: int) -> Iterable[object]:
         for index, item in enumerate(items):
@@ -54,27 +61,27 @@ def test_a_call_that_was_stopped_goes_on_and_ends_as_if_it_never_was(photos: Pat
             yield item
 
     with pytest.raises(KeyboardInterrupt):
-        predict_folder(predictor(), photos, tmp_path / "out", MODELS, stopped)
-    journal = tmp_path / "out" / JOURNAL
-    journal.write_text(journal.read_text() + '{"file": "cut off')
-    done = predict_folder(predictor(), photos, tmp_path / "out", MODELS, silent)
-    assert done.before == 3 and whole.before == 0
-    assert done.records == whole.records and not journal.exists()
+        run(predictor(), photos, tmp_path / "out", stopped)
+    begun = tmp_path / "out" / UNFINISHED
+    assert begun.is_dir()
+    done = run(predictor(), photos, tmp_path / "out")
+    assert done.before >= 3 and whole.before == 0
+    assert done.records == whole.records and not begun.exists()
     for path in (tmp_path / "whole").rglob("*.*"):
         assert path.read_bytes() == (tmp_path / "out" / path.relative_to(tmp_path / "whole")).read_bytes()
 
 
 def test_other_settings_do_not_go_on(photos: Path, tmp_path: Path) -> None:
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / JOURNAL).write_text(json.dumps({"models": ["another"]}) + "\n")
+    (tmp_path / "out" / UNFINISHED).mkdir(parents=True)
+    (tmp_path / "out" / UNFINISHED / "how.json").write_text(json.dumps({"models": ["another"]}))
     with pytest.raises(LimnerError, match="unfinished predictions of other models"):
-        predict_folder(predictor(), photos, tmp_path / "out", MODELS, silent)
+        run(predictor(), photos, tmp_path / "out")
 
 
 def test_a_finished_folder_is_left_alone(photos: Path, tmp_path: Path) -> None:
-    predict_folder(predictor(), photos, tmp_path / "out", MODELS, silent)
+    run(predictor(), photos, tmp_path / "out")
     with pytest.raises(LimnerError, match="not empty"):
-        predict_folder(predictor(), photos, tmp_path / "out", MODELS, silent)
+        run(predictor(), photos, tmp_path / "out")
 
 
 @pytest.mark.parametrize("geometry", ["tile", "resize", "letterbox"])
@@ -84,9 +91,9 @@ def test_a_large_tiff_gives_the_masks_of_the_whole(geometry: str, tmp_path: Path
     image[100:600, 50:200] = 200
     tifffile.imwrite(tmp_path / "in" / "a.tif", image, tile=(64, 64), photometric="rgb")
     choices = Choices(postprocessing=Postprocessing(holes=True))
-    whole = predict_folder(predictor(geometry, choices), tmp_path / "in", tmp_path / "whole", MODELS, silent)
+    whole = run(predictor(geometry, choices), tmp_path / "in", tmp_path / "whole")
     monkeypatch.setattr(regions, "LARGE_PIXELS", 1000)
-    parts = predict_folder(predictor(geometry, choices), tmp_path / "in", tmp_path / "parts", MODELS, silent)
+    parts = run(predictor(geometry, choices), tmp_path / "in", tmp_path / "parts")
     assert [record["mask"] for record in (*whole.records, *parts.records)] == ["a.png", "a.tif"]
     assert parts.records[0]["left_out"] == ["holes"] and "left_out" not in whole.records[0]
     assert parts.records[0]["mean_entropy"] == pytest.approx(whole.records[0]["mean_entropy"], abs=1e-4)
@@ -95,3 +102,27 @@ def test_a_large_tiff_gives_the_masks_of_the_whole(geometry: str, tmp_path: Path
             drawn = tifffile.imread(tmp_path / "parts" / folder / "a.tif")
             assert (np.abs(np.asarray(known).astype(int) - drawn) > 1).mean() < 0.001
     assert (tmp_path / "parts" / "overview.jpg").exists()
+
+
+def test_folders_elsewhere_are_read_and_written_as_those_here(photos: Path, tmp_path: Path) -> None:
+    import fsspec
+
+    system = fsspec.filesystem("memory")
+    for path in photos.iterdir():
+        system.pipe_file(f"/in/deep/{path.name}", path.read_bytes())
+    system.pipe_file("/in/bad.png", b"broken")
+    system.pipe_file("/in/notes.txt", b"no image")
+    here = run(predictor(), photos, tmp_path / "here")
+    there = run(predictor(), "memory://in", "memory://out")
+    assert [record["mask"] for record in there.records] == [f"deep/{record['mask']}" for record in here.records]
+    assert there.failures and "memory://in/bad.png is no image" in there.failures[0]
+    for record in here.records:
+        assert system.cat_file(f"/out/deep/{record['mask']}") == (tmp_path / "here" / record["mask"]).read_bytes()
+    assert json.loads(system.cat_file("/out/predictions.json"))["predictions"][0]["image"].startswith("memory://in/deep/")
+    assert system.exists("/out/overview.jpg") and not system.exists(f"/out/{UNFINISHED}")
+    with pytest.raises(LimnerError, match="memory://out/ is not empty"):
+        run(predictor(), "memory://in", "memory://out")
+    with pytest.raises(LimnerError, match="holds no image"):
+        run(predictor(), "memory://nothing", "memory://new")
+    with pytest.raises(LimnerError, match="cannot be reached"):
+        run(predictor(), "nonsense://in", "memory://new")

@@ -2,20 +2,24 @@
 
 python benchmarks/serve.py MODEL.onnx IMAGE [--seconds 10] [--peers PYTHON]
 
-wrk sends the image and waits for its mask. The raw engine is ONNX Runtime alone, two sessions of one thread each on the canvas that the image becomes.
+wrk sends the image and waits for its mask. The raw engine is ONNX Runtime alone, called by as many threads as cores on what the image becomes (with
+augmentation at test time, all of it).
 PYTHON is that of an environment with the packages of serve_peers.py. apt-get install wrk
 """
 
 import argparse
+import base64
+import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 CLIENTS = (1, 8, 64)
@@ -26,9 +30,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from limner.data.images import read_image
 from limner.inference.engines import open_model
+from limner.inference.variants import VARIANTS
+import numpy as np
 model = open_model(sys.argv[1], threads=1)
 pre, image = model.description.preprocessing, read_image(Path(sys.argv[2]))
-array = pre.standardised(pre.canvas(image, pre.views(image.shape[:2])[0]))[None]
+array = pre.standardised(pre.canvas(image, pre.views(image.shape[:2])[0]))
+array = np.stack([variant.of(array) for variant in VARIANTS[model.description.choices.tta]])
 until = time.monotonic() + float(sys.argv[3])
 def run(_):
     count = 0
@@ -38,6 +45,17 @@ def run(_):
     return count
 with ThreadPoolExecutor(int(sys.argv[4])) as pool:
     print(sum(pool.map(run, range(int(sys.argv[4])))) / float(sys.argv[3]))
+"""
+
+SCRIPT = """
+local file = io.open("{path}", "rb")
+wrk.method, wrk.body = "POST", file:read("*a")
+wrk.headers["Content-Type"] = "{kind}"
+done = function(summary, latency)
+  local wrong = summary.errors
+  print(string.format("FOUND %d %d %f %f %f", summary.requests, wrong.status + wrong.timeout + wrong.connect + wrong.read, summary.duration / 1e6,
+    latency:percentile(50) / 1e3, latency:percentile(99) / 1e3))
+end
 """
 
 
@@ -51,7 +69,7 @@ def main() -> None:
     cores = os.cpu_count() or 1
     print(f"{options.model}, {options.image.name}, {cores} cores, {options.seconds:g} s for each number")
     raw = [float(_python([sys.executable, "-c", RAW, options.model, options.image, options.seconds, cores])) for _ in range(2)]
-    print(f"raw engine: {raw[0]:.1f}, again {raw[1]:.1f} canvases/s")
+    print(f"raw engine: {raw[0]:.1f}, again {raw[1]:.1f} images/s")
     print(f"{'':10} {'clients':>8} {'images/s':>9} {'of raw':>7} {'p50 ms':>8} {'p99 ms':>8}  answers that are no masks")
     servers = {"limner": ([sys.executable, "-m", "limner", "serve", f"m={options.model}", "--port", PORT], "/v1/segment", "/readyz")}
     if options.peers:
@@ -60,30 +78,26 @@ def main() -> None:
         servers["BentoML"] = ([options.peers, here, "bentoml", options.model, PORT], "/v1/predict", "/readyz")
     for name, (command, path, ready) in servers.items():
         with _running(command, ready):
-            load(options.image, path, 2, 2)  # warm
+            body, kind = options.image.read_bytes(), "image/jpeg"
+            if name == "LitServe":
+                body, kind = json.dumps({"image": base64.b64encode(body).decode()}).encode(), "application/json"
+            load(body, kind, path, 2, 2)  # warm
             for clients in CLIENTS:
-                rate, middle, slow, wrong = load(options.image, path, clients, options.seconds)
+                rate, middle, slow, wrong = load(body, kind, path, clients, options.seconds)
+                time.sleep(2)  # wrk goes away in the middle of its last requests
                 print(f"{name:10} {clients:8} {rate:9.1f} {rate / max(raw):7.0%} {middle:8.0f} {slow:8.0f}  {wrong}", flush=True)
     again = float(_python([sys.executable, "-c", RAW, options.model, options.image, options.seconds, cores]))
-    print(f"raw engine, at the end: {again:.1f} canvases/s")
+    print(f"raw engine, at the end: {again:.1f} images/s")
 
 
-def load(image: Path, path: str, clients: int, seconds: float) -> tuple[float, float, float, int]:
+def load(body: bytes, kind: str, path: str, clients: int, seconds: float) -> tuple[float, float, float, int]:
     """Masks a second, median and 99th percentile of the latency in ms, and how many answers were none."""
-    script = f'''
-local file = io.open("{image}", "rb")
-wrk.method, wrk.body = "POST", file:read("*a")
-wrk.headers["Content-Type"] = "image/jpeg"
-done = function(summary, latency)
-  print(string.format("FOUND %d %d %f %f %f", summary.requests, summary.errors.status + summary.errors.timeout + summary.errors.connect + summary.errors.read,
-    summary.duration / 1e6, latency:percentile(50) / 1e3, latency:percentile(99) / 1e3))
-end
-'''
-    with tempfile.NamedTemporaryFile("w", suffix=".lua") as file:
-        file.write(script)
-        file.flush()
-        command = ["wrk", "-t1", f"-c{clients}", f"-d{int(seconds)}s", "--timeout", "60s", "-s", file.name, f"http://127.0.0.1:{PORT}{path}"]
-        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    with tempfile.TemporaryDirectory() as folder:
+        sent, script = Path(folder) / "body", Path(folder) / "script.lua"
+        sent.write_bytes(body)
+        script.write_text(SCRIPT.format(path=sent, kind=kind))
+        command = ["wrk", "-t1", f"-c{clients}", f"-d{int(seconds)}s", "--timeout", "60s", "-s", script, f"http://127.0.0.1:{PORT}{path}"]
+        said = _python(command)
     found = re.search(r"FOUND (\S+) (\S+) (\S+) (\S+) (\S+)", said)
     assert found, said
     requests, wrong, lasted, middle, slow = map(float, found.groups())
@@ -92,7 +106,7 @@ end
 
 @contextmanager
 def _running(command: list[object], ready: str) -> Iterator[None]:
-    process = subprocess.Popen([str(part) for part in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen([str(part) for part in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     try:
         for _ in range(300):
             time.sleep(0.2)
@@ -107,7 +121,10 @@ def _running(command: list[object], ready: str) -> Iterator[None]:
         yield
     finally:
         process.terminate()
-        process.wait(60)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(20)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # the peers leave processes behind
         time.sleep(1)
 
 

@@ -4,6 +4,7 @@ python benchmarks/serve_peers.py litserve|bentoml MODEL.onnx PORT. It decodes, r
 thread for each of two workers, thresholds, resizes, and answers a PNG; no predicted Dice, no checks. pip install litserve bentoml onnxruntime pillow
 """
 
+import base64
 import io
 import json
 import os
@@ -38,26 +39,6 @@ class Model:
         return content.getvalue()
 
 
-def litserve(path: str, port: int) -> None:
-    import litserve as ls
-    from fastapi import Request, Response
-
-    class Api(ls.LitAPI):
-        def setup(self, _device: str) -> None:
-            self.model = Model(path)
-
-        async def decode_request(self, request: Request) -> bytes:
-            return await request.body()
-
-        def predict(self, body: bytes) -> bytes:
-            return self.model(body)
-
-        def encode_response(self, content: bytes) -> Response:
-            return Response(content, media_type="image/png")
-
-    ls.LitServer(Api(), accelerator="cpu", workers_per_device=2).run(host="127.0.0.1", port=port, generate_client_file=False, log_level="error")
-
-
 def bento(path: str, port: int) -> None:
     """BentoML finds its services in a module of its own."""
     environment = {**os.environ, "PEER_MODEL": path, "BENTOML_DO_NOT_TRACK": "1"}
@@ -75,6 +56,31 @@ def bento(path: str, port: int) -> None:
         str(Path(__file__).resolve().parent),
     ]
     sys.exit(subprocess.run(command, env=environment).returncode)
+
+
+if sys.argv[1:2] == ["litserve"]:
+    import litserve as ls
+    from fastapi import Request, Response
+
+    class Api(ls.LitAPI):
+        """Two worker processes of the same function."""
+
+        def setup(self, _device: str) -> None:
+            self.model = Model(sys.argv[2])
+
+        def decode_request(self, request: Request) -> bytes:
+            """It reads JSON or a form, and no image as it is."""
+            return base64.b64decode(request["image"])
+
+        def predict(self, body: bytes) -> bytes:
+            return self.model(body)
+
+        def encode_response(self, content: bytes) -> Response:
+            return Response(content, media_type="image/png")
+
+
+def lit(_path: str, port: int) -> None:
+    ls.LitServer(Api(), accelerator="cpu", workers_per_device=2).run(host="127.0.0.1", port=port, generate_client_file=False, log_level="error")
 
 
 if "PEER_MODEL" in os.environ:
@@ -99,4 +105,4 @@ if "PEER_MODEL" in os.environ:
 
 
 if __name__ == "__main__":
-    {"litserve": litserve, "bentoml": bento}[sys.argv[1]](sys.argv[2], int(sys.argv[3]))
+    {"litserve": lit, "bentoml": bento}[sys.argv[1]](sys.argv[2], int(sys.argv[3]))

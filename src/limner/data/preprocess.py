@@ -97,10 +97,13 @@ class Preprocessing:
 
     def standardised(self, canvas: UInt8[ndarray, "h w c"]) -> Float32[ndarray, "c2 h w"]:
         """A canvas as the network's input."""
-        pixels = canvas.astype(np.float32) / 255  # (h, w, c)
+        planes = np.ascontiguousarray(canvas.transpose(2, 0, 1), np.float32)  # (c, h, w)
+        planes /= 255
         if len(self.mean) == 1:
-            pixels = pixels.mean(2, keepdims=True)
-        return np.ascontiguousarray(((pixels - np.array(self.mean, np.float32)) / np.array(self.std, np.float32)).transpose(2, 0, 1))
+            planes = planes.mean(0, keepdims=True)
+        planes -= np.array(self.mean, np.float32)[:, None, None]
+        planes /= np.array(self.std, np.float32)[:, None, None]
+        return planes
 
 
 def lay(image: UInt8[ndarray, "h w c"], view: View, size_px: tuple[int, int]) -> UInt8[ndarray, "h2 w2 c"]:

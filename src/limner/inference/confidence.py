@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Float64, UInt8
+from jaxtyping import Bool, Float32, Float64, UInt8
 from numpy import ndarray
 from scipy import ndimage, optimize, stats
 
@@ -149,35 +149,49 @@ def _of_class(canvases: Sequence[Float64[ndarray, " s"]]) -> Float64[ndarray, " 
 
 def _measured(pixels: UInt8[ndarray, "h w c"], taken: UInt8[ndarray, "h w"], probabilities: Float32[ndarray, "k h w"], index: int) -> Float64[ndarray, " s"]:
     """Sums over one canvas: pixels, probabilities and their entropy, how steep they are at the outline, and what is within and without it."""
-    inside, plane, doubt, grey = taken == index, every_class(probabilities)[index], entropy(probabilities), pixels.mean(2) / 255
-    edge = inside & ~ndimage.binary_erosion(inside)
+    inside, plane, doubt, grey = taken == index, every_class(probabilities)[index], entropy(probabilities), _planes(pixels).mean(0)
+    box = _around(inside)
+    edge, inner, outer = (np.zeros_like(inside) for _ in range(3))
+    near = inside[box]  # what follows is slow where nothing is
+    edge[box] = near & ~ndimage.binary_erosion(near)
+    inner[box], outer[box] = near & ~ndimage.binary_erosion(near, iterations=RIM_PX), ndimage.binary_dilation(near, iterations=RIM_PX) & ~near
     border = edge.sum() - edge[RIM_PX:-RIM_PX, RIM_PX:-RIM_PX].sum()
-    inner, outer = inside & ~ndimage.binary_erosion(inside, iterations=RIM_PX), ndimage.binary_dilation(inside, iterations=RIM_PX) & ~inside
     slope = np.hypot(*np.gradient(plane))[edge].sum() if min(plane.shape) > 1 else 0.0
     counts = inside.size, inside.sum(), plane.sum(), plane[inside].sum(), doubt.sum(), doubt[inside].sum(), edge.sum(), border, parts_and_holes(inside)[0]
     rims = grey[inner].sum(), grey[outer].sum(), inner.sum(), outer.sum(), grey.std()
     return np.array([*counts, (plane >= 0.75).sum(), (plane >= 0.25).sum(), slope, *rims], np.float64)
 
 
+def _around(inside: Bool[ndarray, "h w"]) -> tuple[slice, slice]:
+    """The rows and columns in which anything is, and a rim around them."""
+    rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
+    if not len(rows):
+        return slice(0, 0), slice(0, 0)
+    return slice(max(0, rows[0] - RIM_PX), rows[-1] + 1 + RIM_PX), slice(max(0, columns[0] - RIM_PX), columns[-1] + 1 + RIM_PX)
+
+
 def describe(canvas: UInt8[ndarray, "h w c"]) -> Float64[ndarray, " d"]:
     """What a canvas looks like: of each channel the mean, spread and tails, and how much it changes from pixel to pixel at three scales."""
-    return _described(canvas[:: _stride(canvas), :: _stride(canvas)] / 255)
-
-
-def _stride(canvas: UInt8[ndarray, "h w c"]) -> int:
-    return max(1, min(canvas.shape[:2]) // LOOK_PX)
-
-
-def _described(pixels: Float64[ndarray, "h w c"]) -> Float64[ndarray, " d"]:
-    flat = pixels.reshape(-1, pixels.shape[2])
-    found = [flat.mean(0), np.log(flat.std(0) + 0.01), *np.quantile(flat, (0.05, 0.5, 0.95), axis=0)]
-    grey = pixels.mean(2)
+    stride = _stride(canvas)
+    planes = _planes(canvas[::stride, ::stride])
+    flat, grey = planes.reshape(len(planes), -1), planes.mean(0)
+    found = [flat.mean(1), np.log(flat.std(1) + 0.01), *np.quantile(flat, (0.05, 0.5, 0.95), axis=1)]
     for _ in range(3):
         rough = (np.abs(np.diff(grey, axis=0)).mean() if grey.shape[0] > 1 else 0.0) + (np.abs(np.diff(grey, axis=1)).mean() if grey.shape[1] > 1 else 0.0)
         found.append(np.array([math.log(rough + 0.001)]))
         height, width = grey.shape[0] // 2 * 2, grey.shape[1] // 2 * 2
-        grey = grey[:height, :width].reshape(height // 2, 2, width // 2, 2).mean((1, 3)) if height and width else grey
-    return np.concatenate(found)
+        if height and width:
+            grey = (grey[:height:2, :width:2] + grey[1:height:2, :width:2] + grey[:height:2, 1:width:2] + grey[1:height:2, 1:width:2]) / 4
+    return np.concatenate(found).astype(np.float64)
+
+
+def _planes(canvas: UInt8[ndarray, "h w c"]) -> Float32[ndarray, "c h w"]:
+    """In 0..1, each channel in one piece of memory, where NumPy is several times as fast."""
+    return np.ascontiguousarray(canvas.transpose(2, 0, 1), np.float32) / np.float32(255)
+
+
+def _stride(canvas: UInt8[ndarray, "h w c"]) -> int:
+    return max(1, min(canvas.shape[:2]) // LOOK_PX)
 
 
 def fit_calibration(probabilities: Float32[ndarray, "k p"], truth: UInt8[ndarray, " p"]) -> Calibration:

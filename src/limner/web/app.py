@@ -175,6 +175,7 @@ def serve(app: FastAPI, host: str, port: int, announce: Callable[[str], None], r
                 self.transport.close()
 
     signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn raises it again once all is ended, and the exit status is to be 0
+    sys.setswitchinterval(0.0005)  # of Python's lock; at its usual 5 ms eight clients got 32.7 masks a second on two cores, so 36.6
     log.setLevel(logging.INFO)
     if not log.handlers:
         log.addHandler(logging.StreamHandler(sys.stderr))

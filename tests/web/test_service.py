@@ -1,3 +1,4 @@
+import http.client
 import io
 import json
 import socket
@@ -205,6 +206,16 @@ def raw(served: Served, content: bytes, wait_s: float) -> tuple[bytes, float]:
 def test_a_head_that_does_not_come_is_not_waited_for(server: Served, content: bytes) -> None:
     _, seconds = raw(server, content, 25)
     assert seconds < 17
+
+
+def test_a_connection_in_use_is_kept(server: Served) -> None:
+    connection = http.client.HTTPConnection(httpx.URL(server.address).host, httpx.URL(server.address).port)
+    until = time.monotonic() + 17
+    while time.monotonic() < until:
+        connection.request("GET", "/healthz")
+        assert connection.getresponse().read() == b'{"status":"alive"}'
+        time.sleep(0.05)
+    connection.close()
 
 
 def test_a_body_that_does_not_come_is_not_waited_for(server: Served) -> None:

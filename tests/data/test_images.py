@@ -2,6 +2,7 @@ import io
 import struct
 import subprocess
 import sys
+import time
 import zlib
 from pathlib import Path
 
@@ -412,3 +413,14 @@ def test_a_png_with_trailing_bytes_is_whole(tmp_path: Path) -> None:
     Image.fromarray(PICTURE).save(buffer, format="PNG")
     (tmp_path / "x.png").write_bytes(buffer.getvalue() + b"\n")
     assert (read_image(tmp_path / "x.png") == PICTURE).all()
+
+
+def test_pages_without_pixels_are_not_followed(tmp_path: Path) -> None:
+    """In a damaged TIFF they may lead from one to the next for hours."""
+    page = struct.pack("<HHHII", 1, 256, 4, 1, 16)  # a width, and nothing else
+    chain = b"".join(page + struct.pack("<I", 8 + 18 * (number + 1)) for number in range(200_000))
+    (tmp_path / "a.tif").write_bytes(b"II*\0" + struct.pack("<I", 8) + chain)
+    began = time.monotonic()
+    with pytest.raises(LimnerError, match=r"a\.tif is damaged"):
+        read_image(tmp_path / "a.tif")
+    assert time.monotonic() - began < 2

@@ -387,13 +387,21 @@ def _tiff_header(data: bytes, path: Path) -> _Header:
 
 def _tiff_pages(file: Any, path: Path) -> list[Any]:
     """The pages of a TIFF, without smaller copies of them. Raises LimnerError where they differ in size, or one holds a volume."""
-    pages = [page for page in file.pages if not page.subfiletype & 1] or [file.pages.first]
+    pages = [page for page in _with_pixels(file.pages) if not page.subfiletype & 1] or [file.pages.first]
     sizes = {(page.imagelength, page.imagewidth) for page in pages}
     if len(sizes) > 1:
         raise LimnerError(f"{path} holds images of {len(sizes)} sizes. A stack has images of one size: export them one by one.")
     if len(pages) == 1 and math.prod(file.series[0].shape) > math.prod(pages[0].shape):
         raise LimnerError(f"{path} holds {file.series[0].shape} values in a single image. Export a stack of one image for each slice.")
     return pages
+
+
+def _with_pixels(pages: Any) -> Iterator[Any]:
+    """Pages one by one, up to the first without pixels: in a damaged file they may lead from one to the next for hours. Raises ValueError there."""
+    for page in pages:
+        if not page.dataoffsets:
+            raise ValueError("one of its images has no pixels")
+        yield page
 
 
 def _tiff_channels(file: Any, pages: int) -> int:

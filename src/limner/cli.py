@@ -264,13 +264,13 @@ def predict(
             from limner.inference.on_ray import spread_on_ray
 
             spread = spread_on_ray(files, tta, workers)
+        predictor = Predictor.load(*files, device=device, tta=tta)
         source, names = place(images), list[str]()
         if isinstance(source, Local) and not source.root.is_dir():
             if not source.root.exists():
                 raise LimnerError(f"{images} is not there. Give an image or a folder of images.")
             source, names = Local(source.root.parent), [source.root.name]
         known = [str(model.resolve()) for model in files]
-        predictor = Predictor.load(*files, device=device, tta=tta)
         done = predict_folder(predictor, source, names or source.images(), place(out), known, _bar("predicting"), spread)
         written, failures = done.records, done.failures
         if done.before:

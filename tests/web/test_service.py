@@ -50,9 +50,10 @@ def test_polygons_run_along_the_outline_and_around_holes() -> None:
     inside = np.zeros((20, 30), bool)
     inside[4:14, 6:20] = True
     inside[7:10, 9:12] = False
-    outer, hole = sorted(polygons(inside), key=len)[::-1] if len(polygons(inside)[0]) != len(polygons(inside)[1]) else polygons(inside)
+    hole, outer = sorted(polygons(inside), key=lambda ring: np.ptp(np.array(ring)[:, 0]))
+    assert np.array(hole).min(0).tolist() == [9.0, 7.0] and np.array(hole).max(0).tolist() == [12.0, 10.0]
     assert polygons(np.zeros((3, 3), bool)) == []
-    points = np.array(outer + hole)
+    points = np.array(outer)
     assert points.min(0).tolist() == [6.0, 4.0] and points.max(0).tolist() == [20.0, 14.0]
 
 

@@ -80,7 +80,7 @@ def export(source: Path, out: Path, images: Sequence[UInt8[ndarray, "_ _ c"]] = 
     """
     _require_free(out)
     bundle = Bundle.load(source)
-    made = _made(bundle, _traced(bundle), "float32", openvino=out.suffix == ".xml")
+    made = _made(bundle, _traced(bundle), _sight(bundle), "float32", openvino=out.suffix == ".xml")
     parity = compare(in_torch(bundle), made.model, images or synthetic(bundle.recipe.data.channels))
     if not parity.holds:
         raise LimnerError(
@@ -103,11 +103,11 @@ def export_smaller(source: Path, out: Path, precision: str, training: Sequence[S
     if not scored:
         raise LimnerError("there is no image of known mask to measure the change on. Give a folder with --data that has a test or validation split.")
     bundle = Bundle.load(source)
-    traced = _traced(bundle)
-    plain = _made(bundle, traced, "float32", openvino=out.suffix == ".xml")
+    traced, sight = _traced(bundle), _sight(bundle)
+    plain = _made(bundle, traced, sight, "float32", openvino=out.suffix == ".xml")
     arrays = [_canvas(bundle, sample) for sample in (training or scored)[:CALIBRATED]]
     smaller = quantised(traced, arrays) if precision == "int8" else halved(traced) if precision == "float16" else traced
-    made = _made(bundle, smaller, precision, openvino=out.suffix == ".xml")
+    made = _made(bundle, smaller, sight, precision, openvino=out.suffix == ".xml")
     change = measure(plain.model, made.model, scored, arrays)
     made.write(out)
     return change
@@ -142,9 +142,7 @@ def _traced(bundle: Bundle) -> bytes:
         raise LimnerError(f"export needs {error.name}, which is not installed: pip install 'limner[export]'.") from error
 
 
-def _made(bundle: Bundle, traced: bytes, precision: str, *, openvino: bool) -> _Made:
-    network = bundle.network()
-    sight = Sight(network.stride, reach(network, bundle.recipe.data.channels))
+def _made(bundle: Bundle, traced: bytes, sight: Sight, precision: str, *, openvino: bool) -> _Made:
     about = {"model": bundle.record(), "sight": sight, "precision": precision}
     try:
         structure, weights = for_openvino(traced, about) if openvino else (for_onnx(traced, about), b"")
@@ -152,6 +150,11 @@ def _made(bundle: Bundle, traced: bytes, precision: str, *, openvino: bool) -> _
     except ImportError as error:
         raise LimnerError(f"export needs {error.name}, which is not installed: pip install 'limner[export]'.") from error
     return _Made(Model(bundle, engine, sight), structure, weights)
+
+
+def _sight(bundle: Bundle) -> Sight:
+    network = bundle.network()
+    return Sight(network.stride, reach(network, bundle.recipe.data.channels))
 
 
 def _canvas(bundle: Bundle, sample: Sample) -> Float32[ndarray, "c h w"]:

@@ -3,7 +3,8 @@
 import asyncio
 import json
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -283,10 +284,16 @@ class _Held:
     def __init__(self, limits: Limits) -> None:
         self._limits, self._bytes = limits, 0
 
-    def body(self, request: Request) -> "_Body":
-        return _Body(self, request)
+    @asynccontextmanager
+    async def body(self, request: Request) -> AsyncIterator[bytes]:
+        """A request's body, for as long as it is needed."""
+        body = await self._read(request)
+        try:
+            yield body
+        finally:
+            self._bytes -= len(body)
 
-    async def read(self, request: Request) -> bytes:
+    async def _read(self, request: Request) -> bytes:
         """The body. Raises ProblemError where it is larger, or comes more slowly, than the limits, or there is no room for it."""
         most = self._limits.body_bytes
         length = request.headers.get("content-length", "0")
@@ -311,24 +318,6 @@ class _Held:
         if not size:
             raise ProblemError(422, "the body is empty. Send the image as it is, for example with curl --data-binary @photo.jpg.")
         return b"".join(parts)
-
-    def drop(self, size: int) -> None:
-        self._bytes -= size
-
-
-class _Body:
-    """A body for as long as it is needed."""
-
-    def __init__(self, held: _Held, request: Request) -> None:
-        self._held, self._request, self._size = held, request, 0
-
-    async def __aenter__(self) -> bytes:
-        body = await self._held.read(self._request)
-        self._size = len(body)
-        return body
-
-    async def __aexit__(self, *_: object) -> None:
-        self._held.drop(self._size)
 
 
 def _infer_schema() -> dict[str, Any]:

@@ -57,6 +57,3 @@ class Queue:
         self.inside -= 1
         if not future.cancelled():
             future.exception()  # a caller that went away never asks for it
-
-    def close(self) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=False)

@@ -291,7 +291,9 @@ def predict(
 @app.command()
 def export(
     model: Annotated[Path, typer.Argument(help="the model.safetensors of a run", show_default=False)],
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="a new .onnx (ONNX Runtime) or .xml (OpenVINO); beside the model by default")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="a new .onnx (ONNX Runtime), .xml (OpenVINO) or .pt2 (torch.export); beside the model by default")
+    ] = None,
     precision: Annotated[str, typer.Option(help="float32, or, measured on --data: float16 (.onnx), bfloat16 (.xml) or int8")] = "float32",
     data: Annotated[Path | None, typer.Option(help="the folder of images and masks: other precisions are measured on its test split")] = None,
     images: Annotated[Path | None, typer.Option(help="a folder of images for the proof that both draw the same masks; drawn ones by default")] = None,

@@ -132,8 +132,8 @@ class Labels:
         """Class indices as the pixels of a written mask: 0 and 255 for a binary set, else the set's own values or colours."""
         firsts = (0, 255) if self.binary else [ranges[0][0] for ranges in self.values]
         if self.coloured and not self.binary:
-            return np.array([[value >> 16, value >> 8 & 255, value & 255] for value in firsts], np.uint8)[class_index]
-        return np.array(firsts if max(firsts) <= 255 else range(len(firsts)), np.uint8)[class_index]
+            return np.array([[value >> 16, value >> 8 & 255, value & 255] for value in firsts], np.uint8).take(class_index, axis=0)
+        return np.array(firsts if max(firsts) <= 255 else range(len(firsts)), np.uint8).take(class_index)
 
     def from_pixels(self, values: UInt[ndarray, "h w"]) -> UInt8[ndarray, "h w"]:
         """What `to_pixels` gave, read from its file (colours as 0xRRGGBB), as class indices again. Raises LimnerError for any other value."""

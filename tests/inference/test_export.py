@@ -48,6 +48,21 @@ def model(tmp_path: Path) -> Path:
     return tmp_path / "model.safetensors"
 
 
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_draws_the_same_masks_as_a_program_of_torch_export(preset: str, tmp_path: Path) -> None:
+    bundle(preset=preset).save(tmp_path / "m.safetensors")
+    parity = export(tmp_path / "m.safetensors", tmp_path / "m.pt2")
+    assert parity.holds and parity.images == 8
+    said = {"limner.json": ""}
+    program = torch.export.load(tmp_path / "m.pt2", extra_files=said)
+    stride = json.loads(said["limner.json"])["sight"][0]
+    network, images = Bundle.load(tmp_path / "m.safetensors").network(), torch.rand(3, 3, 7 * stride, 2 * stride)
+    with torch.inference_mode():
+        torch.testing.assert_close(program.module()(images), network(images), atol=1e-5, rtol=0)
+    with pytest.raises(LimnerError, match="does not read it"):
+        open_model(tmp_path / "m.pt2")
+
+
 @pytest.mark.parametrize("ending", [".onnx", ".xml"])
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_preset_draws_the_same_masks_once_exported(preset: str, ending: str, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import save_file
 
 from limner.errors import LimnerError
-from limner.model.encoders import TimmEncoder, adapt_channels, load_pretrained, normalisation
+from limner.model.encoders import SettledConv2d, TimmEncoder, adapt_channels, load_pretrained, normalisation
 from limner.model.presets import build
 from limner.recipe import ModelSettings
 
@@ -24,6 +24,15 @@ def weights_of(name: str) -> dict[str, torch.Tensor]:
 def test_any_encoder_makes_a_network_of_any_size(name: str, channels: int) -> None:
     network = build(ModelSettings(encoder=name), channels, 2).eval()
     assert network(torch.zeros(1, channels, 37, 70)).shape == (1, 2, 37, 70)
+
+
+@pytest.mark.parametrize("size", [(64, 64), (96, 160), (352, 32)])
+def test_padding_that_is_settled_once_gives_the_features_of_timms(size: tuple[int, int]) -> None:
+    encoder, timms = TimmEncoder(LITE, 3).eval(), timm.create_model(LITE, features_only=True).eval()
+    timms.load_state_dict(encoder.body.state_dict())
+    assert sum(isinstance(module, SettledConv2d) for module in encoder.modules()) == 5
+    images = torch.randn(2, 3, *size)
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(encoder(images), timms(images), strict=True))
 
 
 def test_gradients_reach_the_encoder_and_the_decoder() -> None:

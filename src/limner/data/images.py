@@ -186,6 +186,13 @@ def encode_png(pixels: UInt8[ndarray, "h w *c"]) -> bytes:
     return content.getvalue()
 
 
+def encode_mask(pixels: UInt8[ndarray, "h w *c"]) -> bytes:
+    """A PNG of few values, whose runs are packed: smaller than otherwise, and in half the time."""
+    content = io.BytesIO()
+    Image.fromarray(pixels).save(content, format="PNG", compress_level=1, compress_type=zlib.Z_RLE)
+    return content.getvalue()
+
+
 def write_jpeg(path: Path, pixels: UInt8[ndarray, "h w 3"]) -> None:
     write_whole(path, encode_jpeg(pixels, 92))
 

@@ -13,7 +13,6 @@ from jaxtyping import Bool, Float32, Float64, UInt8
 from numpy import ndarray
 from scipy import ndimage, optimize, stats
 
-from limner.data.postprocess import parts_and_holes
 from limner.inference.probabilities import TINY, Calibration, entropy, every_class, to_class_index
 from limner.labels import Labels
 from limner.metrics import JACCARD_THRESHOLD
@@ -43,6 +42,8 @@ REVIEWED = 0.2
 """The share of images, those with the lowest predicted Dice, that a person is thought to look at."""
 FAR = 4.0
 """Standard deviations beyond which a feature says no more: nothing was fitted out there."""
+TAILS = (0.05, 0.5, 0.95)
+"""The quantiles of a channel by which an image is described."""
 LOOK_PX = 128
 """About the side at which an image is described; of larger ones pixels are left out."""
 RIDGES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
@@ -151,15 +152,16 @@ def _measured(pixels: UInt8[ndarray, "h w c"], taken: UInt8[ndarray, "h w"], pro
     """Sums over one canvas: pixels, probabilities and their entropy, how steep they are at the outline, and what is within and without it."""
     inside, plane, doubt, grey = taken == index, every_class(probabilities)[index], entropy(probabilities), _planes(pixels).mean(0)
     box = _around(inside)
-    edge, inner, outer = (np.zeros_like(inside) for _ in range(3))
-    near = inside[box]  # what follows is slow where nothing is
-    edge[box] = near & ~ndimage.binary_erosion(near)
-    inner[box], outer[box] = near & ~ndimage.binary_erosion(near, iterations=RIM_PX), ndimage.binary_dilation(near, iterations=RIM_PX) & ~near
-    border = edge.sum() - edge[RIM_PX:-RIM_PX, RIM_PX:-RIM_PX].sum()
-    slope = np.hypot(*np.gradient(plane))[edge].sum() if min(plane.shape) > 1 else 0.0
-    counts = inside.size, inside.sum(), plane.sum(), plane[inside].sum(), doubt.sum(), doubt[inside].sum(), edge.sum(), border, parts_and_holes(inside)[0]
-    rims = grey[inner].sum(), grey[outer].sum(), inner.sum(), outer.sum(), grey.std()
-    return np.array([*counts, (plane >= 0.75).sum(), (plane >= 0.25).sum(), slope, *rims], np.float64)
+    near, plane_near, grey_near = inside[box], plane[box], grey[box]  # what follows is slow where nothing is
+    edge, inner = near & ~ndimage.binary_erosion(near), near & ~ndimage.binary_erosion(near, iterations=RIM_PX)
+    outer = ndimage.binary_dilation(near, iterations=RIM_PX) & ~near
+    far_in = np.zeros_like(inside)
+    far_in[RIM_PX:-RIM_PX, RIM_PX:-RIM_PX] = True
+    border = np.count_nonzero(edge & ~far_in[box])
+    slope = np.hypot(*(steepness[edge] for steepness in np.gradient(plane_near))).sum() if min(near.shape) > 1 else 0.0
+    counts = inside.size, near.sum(), plane.sum(), plane_near[near].sum(), doubt.sum(), doubt[box][near].sum(), edge.sum(), border, ndimage.label(near)[1]
+    rims = grey_near[inner].sum(), grey_near[outer].sum(), inner.sum(), outer.sum(), grey.std()
+    return np.array([*counts, np.count_nonzero(plane >= 0.75), np.count_nonzero(plane >= 0.25), slope, *rims], np.float64)
 
 
 def _around(inside: Bool[ndarray, "h w"]) -> tuple[slice, slice]:
@@ -175,7 +177,7 @@ def describe(canvas: UInt8[ndarray, "h w c"]) -> Float64[ndarray, " d"]:
     stride = _stride(canvas)
     planes = _planes(canvas[::stride, ::stride])
     flat, grey = planes.reshape(len(planes), -1), planes.mean(0)
-    found = [flat.mean(1), np.log(flat.std(1) + 0.01), *np.quantile(flat, (0.05, 0.5, 0.95), axis=1)]
+    found = [flat.mean(1), np.log(flat.std(1) + 0.01), *_tails(canvas[::stride, ::stride])]
     for _ in range(3):
         rough = (np.abs(np.diff(grey, axis=0)).mean() if grey.shape[0] > 1 else 0.0) + (np.abs(np.diff(grey, axis=1)).mean() if grey.shape[1] > 1 else 0.0)
         found.append(np.array([math.log(rough + 0.001)]))
@@ -183,6 +185,17 @@ def describe(canvas: UInt8[ndarray, "h w c"]) -> Float64[ndarray, " d"]:
         if height and width:
             grey = (grey[:height:2, :width:2] + grey[1:height:2, :width:2] + grey[:height:2, 1:width:2] + grey[1:height:2, 1:width:2]) / 4
     return np.concatenate(found).astype(np.float64)
+
+
+def _tails(canvas: UInt8[ndarray, "h w c"]) -> Float64[ndarray, "q c"]:
+    """The quantiles of each channel in 0..1, from its histogram, which is several times as fast as sorting its pixels."""
+    found = []
+    for channel in range(canvas.shape[2]):
+        below = np.cumsum(np.bincount(canvas[..., channel].ravel(), minlength=256))  # pixels up to each value
+        place = np.array(TAILS) * (below[-1] - 1)
+        lower, upper = (np.searchsorted(below, rank, side="right") for rank in (np.floor(place), np.ceil(place)))
+        found.append((lower + (upper - lower) * (place % 1)) / 255)
+    return np.stack(found, axis=1)
 
 
 def _planes(canvas: UInt8[ndarray, "h w c"]) -> Float32[ndarray, "c h w"]:

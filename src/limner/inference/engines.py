@@ -117,6 +117,8 @@ def open_model(path: Path | str, device: str = "cpu", threads: int = 0) -> Model
     Raises LimnerError where it is missing, damaged or not of limner's making, and where its engine is not installed.
     """
     path = Path(path)
+    if path.suffix == ".pt2":
+        raise LimnerError(f"{path} is for torch.export.load, and limner does not read it, since it may hold pickles. Take the .safetensors it was made from.")
     if path.suffix not in {".onnx", ".xml"}:
         from limner.model.bundle import Bundle
 

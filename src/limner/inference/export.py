@@ -1,5 +1,6 @@
 """Portable models, and the proof that they draw the same masks: a file is written only where they do."""
 
+import io
 import json
 import logging
 import tempfile
@@ -27,7 +28,7 @@ from limner.inference.probabilities import to_probabilities
 from limner.metrics import image_dice, mean_interval
 from limner.model.bundle import Bundle
 from limner.model.reach import reach
-from limner.model.unet import UNet
+from limner.model.unet import UNet, padded
 
 OPSET = 17
 CALIBRATED = 64
@@ -36,6 +37,8 @@ MOST_CHANGED = 1e-5
 """Of the mask pixels may differ."""
 LARGEST_DIFFERENCE = 1e-4
 """Between two probabilities."""
+LONGEST_PX = 65536
+"""The longest side that a program of torch.export is made for."""
 SIZES_PX = ((1, 1), (7, 3), (31, 64), (97, 131), (256, 256), (255, 257), (300, 170), (129, 513))
 """Of the images that the proof looks at, where none are given: odd ones, since those go wrong."""
 
@@ -73,14 +76,15 @@ class Change:
 
 
 def export(source: Path, out: Path, images: Sequence[UInt8[ndarray, "_ _ c"]] = ()) -> Parity:
-    """Write a model as ONNX (`out` ends in .onnx) or for OpenVINO (.xml, with a .bin beside it), in float32.
+    """Write a model as ONNX (`out` ends in .onnx), for OpenVINO (.xml, with a .bin beside it) or as a program of torch.export (.pt2), in float32.
 
     It is refused unless it draws the same masks as the original, over `images` or, where none are given, synthetic ones of odd sizes. Raises
     LimnerError then, for a file that is there, an ending that is unknown, and where the packages are missing.
     """
     _require_free(out)
     bundle = Bundle.load(source)
-    made = _made(bundle, _traced(bundle), _sight(bundle), "float32", openvino=out.suffix == ".xml")
+    sight = _sight(bundle)
+    made = _program(bundle, sight) if out.suffix == ".pt2" else _made(bundle, _traced(bundle), sight, "float32", openvino=out.suffix == ".xml")
     parity = compare(in_torch(bundle), made.model, images or synthetic(bundle.recipe.data.channels))
     if not parity.holds:
         raise LimnerError(
@@ -128,8 +132,8 @@ class _Made:
 
 
 def _require_free(out: Path) -> None:
-    if out.suffix not in {".onnx", ".xml"}:
-        raise LimnerError(f"{out} ends in none of .onnx (ONNX Runtime) and .xml (OpenVINO). Name it so with --out.")
+    if out.suffix not in {".onnx", ".xml", ".pt2"}:
+        raise LimnerError(f"{out} ends in none of .onnx (ONNX Runtime), .xml (OpenVINO) and .pt2 (torch.export). Name it so with --out.")
     for path in (out, out.with_suffix(".bin")) if out.suffix == ".xml" else (out,):
         if path.exists():
             raise LimnerError(f"{path} is there already. Nothing is overwritten: name another file with --out.")
@@ -150,6 +154,18 @@ def _made(bundle: Bundle, traced: bytes, sight: Sight, precision: str, *, openvi
     except ImportError as error:
         raise LimnerError(f"export needs {error.name}, which is not installed: pip install 'limner[export]'.") from error
     return _Made(Model(bundle, engine, sight), structure, weights)
+
+
+def _program(bundle: Bundle, sight: Sight) -> _Made:
+    content = to_program(bundle.network(), bundle.recipe.data.channels, {"model": bundle.record(), "sight": sight, "precision": "float32"})
+    program = torch.export.load(io.BytesIO(content)).module()
+
+    def engine(images: Float32[ndarray, "b c h w"]) -> Float32[ndarray, "b k h w"]:
+        with torch.inference_mode():
+            logits: ndarray = program(padded(torch.from_numpy(images), sight.stride)).numpy()
+        return logits[..., : images.shape[2], : images.shape[3]]
+
+    return _Made(Model(bundle, engine, sight), content, b"")
 
 
 def _sight(bundle: Bundle) -> Sight:
@@ -216,12 +232,20 @@ def synthetic(channels: int) -> list[UInt8[ndarray, "_ _ c"]]:
     return found
 
 
-class _Traced(nn.Module):
-    """The network as `UNet.forward` is, with its padding in operations that a trace keeps for every size."""
+class _Bare(nn.Module):
+    """The network as `UNet.forward` is, without its padding: for sides that are multiples of its stride."""
 
     def __init__(self, network: UNet) -> None:
         super().__init__()
         self.network = network
+
+    def forward(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k h w"]:
+        logits: Tensor = self.network.head(self.network.decoder(self.network.encoder(images))[0])
+        return logits
+
+
+class _Traced(_Bare):
+    """The network with its padding in operations that a trace keeps for every size."""
 
     def forward(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k h w"]:
         stride, (height, width) = self.network.stride, images.shape[-2:]
@@ -229,9 +253,7 @@ class _Traced(nn.Module):
         def missing(side: Any) -> Any:
             return torch.clamp(side + (stride - side % stride) % stride, min=2 * stride) - side
 
-        padded = F.pad(images, (0, missing(width), 0, missing(height)), mode="replicate")
-        logits: Tensor = self.network.head(self.network.decoder(self.network.encoder(padded))[0])
-        return logits[..., :height, :width]
+        return super().forward(F.pad(images, (0, missing(width), 0, missing(height)), mode="replicate"))[..., :height, :width]
 
 
 def to_onnx(network: UNet, channels: int) -> bytes:
@@ -250,6 +272,19 @@ def to_onnx(network: UNet, channels: int) -> bytes:
         traced = path.read_bytes()
     onnx.checker.check_model(traced)
     return traced
+
+
+def to_program(network: UNet, channels: int, about: Any) -> bytes:
+    """The network as torch.export keeps it, for batches of any size and sides that are multiples of its stride, twice of it at least."""
+    from torch.export import Dim
+
+    stride = network.stride
+    sides = {2: stride * Dim("rows", min=2, max=LONGEST_PX // stride), 3: stride * Dim("columns", min=2, max=LONGEST_PX // stride)}
+    example = torch.zeros(2, channels, 3 * stride, 4 * stride)
+    program = torch.export.export(_Bare(network).eval(), (example,), dynamic_shapes=({0: Dim("batch", min=1), **sides},))
+    content = io.BytesIO()
+    torch.export.save(program, content, extra_files={"limner.json": json.dumps(about)})
+    return content.getvalue()
 
 
 def for_onnx(traced: bytes, about: Any) -> bytes:

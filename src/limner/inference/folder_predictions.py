@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import UInt8
 from numpy import ndarray
 
-from limner.data.images import STACK_SUFFIXES, as_colours, encode_jpeg, encode_png, page_count, read_image, read_mask
+from limner.data.images import STACK_SUFFIXES, as_colours, encode_jpeg, encode_mask, encode_png, page_count, read_image, read_mask
 from limner.data.parallel import in_order
 from limner.data.pictures import CELL_PX, COLUMNS, contact_sheet, overlay, shrink
 from limner.data.places import Place
@@ -106,7 +106,7 @@ class Work:
         """One image, of which there are several in a stack."""
         prediction = self.predictor.predict(read_image(path, page=page))
         uncertainty = prediction.uncertainty
-        self.out.write(target, encode_png(self.predictor.labels.to_pixels(prediction.class_index)))
+        self.out.write(target, encode_mask(self.predictor.labels.to_pixels(prediction.class_index)))
         self.out.write(f"{UNCERTAINTY}/{target}", encode_png(_grey(uncertainty)))
         return self._record(name, page, target, prediction.predicted_dice, prediction.unusualness, float(uncertainty.mean()))
 

@@ -13,7 +13,7 @@ from numpy import ndarray
 from PIL import Image
 
 from limner.data.folder import image_files
-from limner.data.images import encode_png, image_size, read_image
+from limner.data.images import encode_mask, image_size, read_image
 from limner.data.postprocess import Postprocessing, parts_and_holes
 from limner.errors import LimnerError
 from limner.files import write_whole
@@ -59,7 +59,7 @@ def submit(predictor: Predictor, images: Path, out: Path, challenge: str, progre
             inside = prediction.probabilities[0] >= FALL_BACK * prediction.probabilities[0].max()
         if rules.one_part_without_holes:
             inside = Postprocessing(largest=True, holes=True)(inside.astype(np.uint8), predictor.labels) == 1
-        files[rules.file_name.format(id=id)] = encode_png(inside.astype(np.uint8) * 255)
+        files[rules.file_name.format(id=id)] = encode_mask(inside.astype(np.uint8) * 255)
     content = zipped(files)
     if wrong := problems(content, {id: image_size(path) for id, path in paths.items()}, challenge):
         raise LimnerError(f"the submission would be refused or misread, and was not written: {'; '.join(wrong[:5])}.")

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from limner.errors import LimnerError
 from limner.model.unet import Encoder
@@ -32,6 +33,7 @@ class TimmEncoder(Encoder):
         except Exception as error:  # timm and its models raise whatever they like
             near = ", ".join(timm.list_models(f"*{name.split('_')[0]}*")[:6]) or "resnet34, convnext_tiny, tf_efficientnet_lite0"
             raise LimnerError(f"timm has no encoder {name!r} that gives features ({error}). There are, for example: {near}.") from error
+        _settle(self.body)
         info = self.body.feature_info
         self.channels = info.channels()
         self.reductions = info.reduction()
@@ -43,6 +45,37 @@ class TimmEncoder(Encoder):
     def forward(self, images: Float[Tensor, "b c h w"]) -> list[Float[Tensor, "b _ _ _"]]:
         features: list[Tensor] = self.body(images)
         return features
+
+
+class SettledConv2d(nn.Conv2d):
+    """A convolution of TensorFlow's "same" padding over sides that its stride divides, as those within a U-Net are: then the padding is one constant.
+
+    timm works it out anew from each image's size, which makes exported graphs slower and torch.export take minutes.
+    """
+
+    @classmethod
+    def of(cls, other: nn.Conv2d) -> "SettledConv2d":
+        """The same convolution around the same weights."""
+        made = cls(other.in_channels, other.out_channels, _pair(other.kernel_size), _pair(other.stride), 0, _pair(other.dilation), other.groups, device="meta")
+        made.weight, made.bias = other.weight, other.bias
+        return made
+
+    def forward(self, input: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c2 h2 w2"]:
+        rows, columns = (max(0, spread * (side - 1) + 1 - step) for side, step, spread in zip(self.kernel_size, self.stride, self.dilation, strict=True))
+        return super().forward(F.pad(input, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2)))
+
+
+def _settle(body: nn.Module) -> None:
+    from timm.layers.conv2d_same import Conv2dSame
+
+    for name, module in list(body.named_modules()):
+        if isinstance(module, Conv2dSame):
+            parent, _, own = name.rpartition(".")
+            setattr(body.get_submodule(parent), own, SettledConv2d.of(module))
+
+
+def _pair(sides: tuple[int, ...]) -> tuple[int, int]:
+    return sides[0], sides[1]
 
 
 def at_hand(name: str) -> bool:

@@ -39,17 +39,17 @@ class UNet(nn.Module):
 
     def forward(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k h w"]:
         height, width = images.shape[-2:]
-        decoded = self.decoder(self.encoder(_pad(images, self.stride)))
+        decoded = self.decoder(self.encoder(padded(images, self.stride)))
         logits: Tensor = self.head(decoded[0])
         return logits[..., :height, :width]
 
     def supervised(self, images: Float[Tensor, "b c h w"]) -> list[Float[Tensor, "b k h w"]]:
         """The logits, and with deep supervision those of the coarser levels, brought to the same size (arXiv:1409.5185)."""
         height, width = images.shape[-2:]
-        padded = _pad(images, self.stride)
-        decoded = self.decoder(self.encoder(padded))
+        larger = padded(images, self.stride)
+        decoded = self.decoder(self.encoder(larger))
         drawn = [self.head(decoded[0]), *(head(level) for head, level in zip(self.deep_heads, decoded[1:], strict=False))]
-        whole = [drawn[0], *(F.interpolate(logits, padded.shape[-2:], mode="bilinear", align_corners=False) for logits in drawn[1:])]
+        whole = [drawn[0], *(F.interpolate(logits, larger.shape[-2:], mode="bilinear", align_corners=False) for logits in drawn[1:])]
         return [logits[..., :height, :width] for logits in whole]
 
 
@@ -131,7 +131,7 @@ class NestedDecoder(nn.Module):
         return rows[0][:0:-1]
 
 
-def _pad(images: Float[Tensor, "b c h w"], stride: int) -> Float[Tensor, "b c h2 w2"]:
+def padded(images: Float[Tensor, "b c h w"], stride: int) -> Float[Tensor, "b c h2 w2"]:
     """To a multiple of the stride, and to twice of it at least, so that the coarsest level has more than one pixel to be normalised by."""
     height, width = images.shape[-2:]
     below, right = max(2 * stride, height + -height % stride) - height, max(2 * stride, width + -width % stride) - width

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 from numpy import ndarray
 
-from limner.data.images import encode_png
+from limner.data.images import encode_mask
 from limner.inference.predictor import Prediction
 from limner.inference.probabilities import to_class_index
 from limner.labels import Labels
@@ -19,7 +19,7 @@ def class_index(prediction: Prediction, threshold: float | None) -> UInt8[ndarra
 
 def png(drawn: UInt8[ndarray, "h w"], labels: Labels, only: int | None) -> bytes:
     """The mask as the set writes them, or 255 where one class is."""
-    return encode_png(labels.to_pixels(drawn) if only is None else (drawn == only).astype(np.uint8) * np.uint8(255))
+    return encode_mask(labels.to_pixels(drawn) if only is None else (drawn == only).astype(np.uint8) * np.uint8(255))
 
 
 def described(drawn: UInt8[ndarray, "h w"], labels: Labels, only: int | None) -> list[dict[str, Any]]:

@@ -30,17 +30,18 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from limner.data.images import read_image
 from limner.inference.engines import open_model
-from limner.inference.variants import VARIANTS
-import numpy as np
-model = open_model(sys.argv[1], threads=1)
-pre, image = model.description.preprocessing, read_image(Path(sys.argv[2]))
-array = pre.standardised(pre.canvas(image, pre.views(image.shape[:2])[0]))
-array = np.stack([variant.of(array) for variant in VARIANTS[model.description.choices.tta]])
+from limner.inference.predictor import Network, Predictor
+model, arrays = open_model(sys.argv[1], threads=1), []
+def kept(array):
+    arrays.append(array)
+    return model.engine(array)
+Predictor([Network.of(model)._replace(engine=kept)], model.description.labels, model.description.choices).predict(read_image(Path(sys.argv[2])))
 until = time.monotonic() + float(sys.argv[3])
 def run(_):
     count = 0
     while time.monotonic() < until:
-        model.engine(array)
+        for array in arrays:
+            model.engine(array)
         count += 1
     return count
 with ThreadPoolExecutor(int(sys.argv[4])) as pool:

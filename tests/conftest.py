@@ -1,6 +1,7 @@
 """What several tests need: a cache of their own and tiny real datasets."""
 
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,7 +10,11 @@ import pytest
 from hypothesis import settings
 from PIL import Image
 
-from limner.data.sample_set import write_sample_set
+from limner.data.places import Local
+from limner.data.sample_set import draw, write_sample_set
+from limner.inference.folder_predictions import predict_folder
+from limner.inference.predictor import Predictor
+from postgres import running
 from service import Served, Start, begin, write_model
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny networks wait for threads longer than they compute, on a busy machine by far
@@ -69,15 +74,51 @@ def server(models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) ->
     assert served.stop() == 0
 
 
+@pytest.fixture(scope="session")
+def predicted(models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `limner predict` makes of six small images, one of them turned by its EXIF; tests copy it."""
+    folder = tmp_path_factory.mktemp("predicted")
+    (folder / "photos").mkdir()
+    for index in range(6):
+        image = Image.fromarray(draw(3, index, 96)[0][: 60 + 6 * index])
+        exif = Image.Exif()
+        exif[0x0112] = 6 if index == 5 else 1
+        image.save(folder / "photos" / f"photo-{index}.jpg", exif=exif, quality=95)
+    place = Local(folder / "photos")
+    predict_folder(Predictor.load(models["lesions"]), place, place.images(), Local(folder / "predictions"), ["model.onnx"], lambda items, _: items)
+    return folder / "predictions"
+
+
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
     running: list[Served] = []
 
-    def begun(*arguments: object, **environment: str) -> Served:
-        running.append(begin(tmp_path, *arguments, **environment))
+    def begun(*arguments: object, verb: str = "serve", **environment: str) -> Served:
+        running.append(begin(tmp_path, *arguments, verb=verb, **environment))
         return running[-1]
 
     yield begun
     for served in running:
         served.process.kill()
         served.close()
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[str]:
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)  # its files belong to another user
+        with running(Path(folder) / "server") as url:
+            yield url
+
+
+@pytest.fixture
+def postgresql(postgresql_server: str) -> str:
+    """The URL of an empty database of a real server."""
+    from sqlalchemy import create_engine, text
+
+    engine = create_engine(postgresql_server.replace("postgresql://", "postgresql+pg8000://"), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text("DROP DATABASE IF EXISTS review WITH (FORCE)"))
+        connection.execute(text("CREATE DATABASE review"))
+    engine.dispose()
+    return postgresql_server.replace("/postgres", "/review")

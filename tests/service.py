@@ -67,11 +67,11 @@ class Served:
 Start = Callable[..., Served]
 
 
-def begin(folder: Path, *arguments: object, **environment: str) -> Served:
-    log = folder / "log.txt"
+def begin(folder: Path, *arguments: object, verb: str = "serve", **environment: str) -> Served:
+    log = folder / f"log-{len(list(folder.glob('log-*')))}.txt"
     with log.open("w") as errors:
         process = subprocess.Popen(
-            [sys.executable, "-m", "limner", "serve", *map(str, arguments), "--port", "0"],
+            [sys.executable, "-m", "limner", verb, *map(str, arguments), *([] if "--port" in arguments else ["--port", "0"])],
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,

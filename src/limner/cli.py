@@ -1,6 +1,7 @@
 """The verbs: parse, call one function, print. torch is imported inside the verbs alone, so that --help answers at once."""
 
 import errno
+import getpass
 import io
 import json
 import os
@@ -9,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import webbrowser
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -350,10 +352,10 @@ def serve(
     with _friendly():
         try:
             from limner.web.access import Access
-            from limner.web.api import Limits
             from limner.web.app import create_app
-            from limner.web.app import serve as run
+            from limner.web.intake import Limits
             from limner.web.queue import Queue
+            from limner.web.server import serve as run
             from limner.web.shelf import Shelf, named
         except ImportError as error:
             raise LimnerError(f"serving needs {error.name}, which is not installed: pip install 'limner[serve]'.") from error
@@ -392,6 +394,49 @@ def _portable(path: Path) -> Path:
     elif target.stat().st_mtime < path.stat().st_mtime:
         raise LimnerError(f"{target} is older than {path}, and would be served in its place. Remove it, or name it to serve it as it is.")
     return target
+
+
+@app.command()
+def review(
+    predictions: Annotated[Path, typer.Argument(help="what limner predict wrote, or a folder of images and masks of another tool", show_default=False)],
+    host: Annotated[str, typer.Option(help="the address to listen on; one that others reach needs --reviewers")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one")] = 8010,
+    reviewer: Annotated[str | None, typer.Option(help="who you are; your name on this machine by default")] = None,
+    reviewers: Annotated[Path | None, typer.Option(help='a TOML file of names and tokens, such as anna = "...", for a team')] = None,
+    allow_host: Annotated[list[str] | None, typer.Option(help="another name that the page is called by, such as that of a proxy")] = None,
+    store: Annotated[
+        str | None, typer.Option(envvar="LIMNER_STORE", help="postgresql://user:password@host/name; a file beside the predictions by default")
+    ] = None,
+    twice: Annotated[float, typer.Option(min=0, max=1, help="the share of the images that two people look at")] = 0.0,
+    seed: Annotated[int, typer.Option(help="of the audited tenth and of those seen twice")] = 0,
+    open_page: Annotated[bool, typer.Option("--open/--no-open", help="open the page in a browser")] = True,
+) -> None:
+    """Check, mend and accept masks in a browser: the least certain first, every stroke saved; no model is needed."""
+    with _friendly():
+        try:
+            from limner.review.desk import Desk
+            from limner.review.folder import read_predictions
+            from limner.review.queue import ordered
+            from limner.review.store import Store
+            from limner.web.access import Access, read_callers
+            from limner.web.review import create_review
+            from limner.web.server import serve as run
+        except ImportError as error:
+            raise LimnerError(f"the review needs {error.name}, which is not installed: pip install 'limner[review]'.") from error
+
+        access = Access.for_team(host, read_callers(reviewers) if reviewers else {}, allow_host or ())
+        found = read_predictions(predictions, _bar("reading"))
+        desk = Desk(found, ordered(found.entries, seed, twice), Store(store) if store else Store.beside(predictions / "review"))
+
+        def announce(address: str) -> None:
+            left = desk.progress().left
+            console.print(f"{left} of {len(desk.tasks)} masks are left to review at [bold]{address}[/] (Ctrl+C ends it; everything is saved).")
+            if access.tokens:
+                console.print(f"Each reviewer is let in once by {address}?token=TOKEN.")
+            elif open_page:
+                webbrowser.open(address)
+
+        run(create_review(desk, reviewer or getpass.getuser(), access), host, port, announce)
 
 
 @app.command()

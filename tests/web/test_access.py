@@ -83,7 +83,7 @@ def test_what_the_browser_says_of_the_site_counts(site: str, status: int) -> Non
     ],
 )  # fmt: skip
 def test_where_there_is_a_token_it_is_wanted_for_all_verbs(verb: str, headers: dict[str, str], status: int) -> None:
-    access = Access(token=TOKEN)
+    access = Access(tokens={"anna": TOKEN})
     assert asked(verb, access=access, **headers) == status
     assert asked(verb, "/healthz", access=access) == 200
     assert asked(verb, "/healthz/", access=access) == asked(verb, "/HEALTHZ", access=access) == asked(verb, "/metrics", access=access) == 401
@@ -91,18 +91,18 @@ def test_where_there_is_a_token_it_is_wanted_for_all_verbs(verb: str, headers: d
 
 @given(st.text(max_size=40))
 def test_no_other_token_is_taken(given_: str) -> None:
-    assert Access(token=TOKEN).is_token(given_) == (given_ == TOKEN)
-    assert not Access().is_token(given_)
+    assert (Access(tokens={"anna": TOKEN}).owner(given_) == "anna") == (given_ == TOKEN)
+    assert Access().owner(given_) is None
 
 
 def test_an_address_that_others_reach_needs_a_token() -> None:
     for host in ("0.0.0.0", "::", "192.168.1.2", "myhost"):
         with pytest.raises(LimnerError, match="lets other machines in"):
             Access.of(host, None)
-        assert Access.of(host, TOKEN).token == TOKEN
+        assert Access.of(host, TOKEN).owner(TOKEN) == ""
     with pytest.raises(LimnerError, match="too short"):
         Access.of("127.0.0.1", "short")
-    assert Access.of("127.0.0.1", None).token is None and is_loopback("::1") and not is_loopback("localhost.example")
+    assert not Access.of("127.0.0.1", None).tokens and is_loopback("::1") and not is_loopback("localhost.example")
 
 
 def test_any_address_is_no_name_that_is_answered_to() -> None:

@@ -37,7 +37,7 @@ def errors(image: UInt8[ndarray, "h w 3"], prediction: UInt8[ndarray, "h w"], tr
     return grey.astype(np.uint8)
 
 
-def contact_sheet(pictures: Sequence[UInt8[ndarray, "h w 3"]]) -> UInt8[ndarray, "h2 w2 3"]:
+def contact_sheet(pictures: Sequence[UInt8[ndarray, "_ _ 3"]]) -> UInt8[ndarray, "h2 w2 3"]:
     """Pictures in rows of six, each fitted into a square cell."""
     rows = -(-len(pictures) // COLUMNS)
     sheet = Image.new("RGB", (min(COLUMNS, len(pictures)) * CELL_PX, rows * CELL_PX), (24, 24, 24))

@@ -3,10 +3,11 @@
 Of each file that is done a record is kept until all are, so that the same call goes on where one was stopped, on whatever machines it ran.
 """
 
+import hashlib
 import json
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -66,7 +67,8 @@ def predict_folder(
     lines = [done[name] for name in names]
     records = sorted((record for line in lines for record in line.get("records", [])), key=_doubt)
     failures = [line["failed"] for line in lines if "failed" in line]
-    about = {"models": how["models"], "classes": how["classes"], "predictions": records, "failed": failures}
+    labels = asdict(predictor.labels)
+    about = {"models": how["models"], "classes": how["classes"], "labels": labels, "predictions": records, "failed": failures}
     out.write("predictions.json", (json.dumps(about, indent=2) + "\n").encode())
     if records:
         sources = {id(record): line["file"] for line in lines for record in line.get("records", [])}
@@ -88,7 +90,7 @@ class Work:
     def __call__(self, name: str) -> Record:
         try:
             with self.images.file(name) as path:
-                line: Record = {"file": name, "records": self._predict(name, path)}
+                line: Record = {"file": name, "records": [record | {"image_sha256": _sha256(path)} for record in self._predict(name, path)]}
         except LimnerError as error:
             return {"file": name, "failed": str(error)}
         self.out.write(f"{UNFINISHED}/{name}.json", json.dumps(line).encode())
@@ -182,6 +184,11 @@ def _picture(record: Record, images: Place, name: str, out: Place, predictor: Pr
         drawn, columns = LargeTiff(mask), np.arange(size[1]) * width // size[1]
         rows = np.stack([drawn.read(Box(row * height // size[0], 0, 1, width))[0, columns, 0] for row in range(size[0])])
         return overlay(as_colours(shrunk(large, size)), rows if labels.coloured and not labels.binary else labels.from_pixels(rows), labels)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _grey(uncertainty: ndarray) -> UInt8[ndarray, "h w"]:

@@ -5,10 +5,12 @@ Host and Origin are checked because a browser sends requests for any page that i
 """
 
 import hmac
-from collections.abc import Collection
-from dataclasses import dataclass
+import tomllib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from ipaddress import ip_address
-from urllib.parse import urlsplit
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from starlette.datastructures import Headers
 
@@ -28,24 +30,40 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """The names that the service answers to, besides those of loopback, and the token that it wants, if any."""
+    """The names that the service answers to, besides those of loopback, and whose tokens it wants, if any's."""
 
     hosts: frozenset[str] = frozenset()
-    token: str | None = None
+    tokens: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, host: str, token: str | None, hosts: Collection[str] = ()) -> "Access":
         """What suits an address to listen on. Raises LimnerError where others could reach it without a token."""
-        if token is not None and len(token) < 16:
-            raise LimnerError(
-                "the token is too short to be a secret. Take at least 16 characters, such as those of: python -c 'import secrets; print(secrets.token_hex())'"
-            )
         if not is_loopback(host) and token is None:
             raise LimnerError(
                 f"--host {host} lets other machines in, and there is no token. Give one with --token or LIMNER_TOKEN, "
                 "or stay on this machine with --host 127.0.0.1."
             )
-        return cls(frozenset(name.lower().strip("[]") for name in (host, *hosts) if name not in {"0.0.0.0", "::"}), token)
+        return cls.for_callers(host, {} if token is None else {"": token}, hosts)
+
+    @classmethod
+    def for_team(cls, host: str, tokens: Mapping[str, str], hosts: Collection[str] = ()) -> "Access":
+        """The same for reviewers. Raises LimnerError where others could reach the address without a token, or a token is no secret."""
+        if not is_loopback(host) and not tokens:
+            raise LimnerError(
+                f"--host {host} lets other machines in, and nobody has a token. Name who may come with --reviewers reviewers.toml, in which a line is "
+                'anna = "TOKEN", or stay on this machine with --host 127.0.0.1.'
+            )
+        return cls.for_callers(host, tokens, hosts)
+
+    @classmethod
+    def for_callers(cls, host: str, tokens: Mapping[str, str], hosts: Collection[str] = ()) -> "Access":
+        """The same for callers that are known by name, each by a token. Raises LimnerError where a token is no secret."""
+        if any(len(token) < 16 for token in tokens.values()) or len(set(tokens.values())) < len(tokens):
+            raise LimnerError(
+                "a token is too short to be a secret, or two callers have the same. Take at least 16 characters, such as those of: "
+                "python -c 'import secrets; print(secrets.token_hex())'"
+            )
+        return cls(frozenset(name.lower().strip("[]") for name in (host, *hosts) if name not in {"0.0.0.0", "::"}), dict(tokens))
 
     def refusal(self, method: str, path: str, headers: Headers) -> Refusal | None:
         """Why a request is not served, if so; its body was not looked at."""
@@ -57,20 +75,22 @@ class Access:
             origins = headers.getlist("origin")
             if len(origins) > 1 or (origins and not self._same(origins[0], hosts[0])) or headers.get("sec-fetch-site", "none") not in {"same-origin", "none"}:
                 return Refusal(403, "the request comes from a page of another origin, which may change nothing here.")
-        if self.token is not None and path not in OPEN and not self._known(headers):
+        if self.tokens and path not in OPEN and self.caller(headers) is None:
             return Refusal(401, "there is no token, or a wrong one. Send it as: Authorization: Bearer TOKEN")
         return None
 
-    def is_token(self, given: str) -> bool:
-        """In constant time."""
-        return self.token is not None and hmac.compare_digest(given.encode("utf-8", "surrogateescape"), self.token.encode())
+    def owner(self, given: str) -> str | None:
+        """Whose token that is; all are compared, each in constant time."""
+        same = [name for name, token in self.tokens.items() if hmac.compare_digest(given.encode("utf-8", "surrogateescape"), token.encode())]
+        return same[0] if same else None
 
-    def _known(self, headers: Headers) -> bool:
+    def caller(self, headers: Headers) -> str | None:
+        """Whose token a request bears."""
         kind, _, given = headers.get("authorization", "").partition(" ")
         if kind:
-            return kind.lower() == "bearer" and self.is_token(given.strip())
+            return self.owner(given.strip()) if kind.lower() == "bearer" else None
         cookies = dict(part.strip().partition("=")[::2] for part in headers.get("cookie", "").split(";"))
-        return COOKIE in cookies and self.is_token(cookies[COOKIE])
+        return self.owner(unquote(cookies[COOKIE])) if COOKIE in cookies else None
 
     def _answers_to(self, name: str) -> bool:
         return name in self.hosts or is_loopback(name)
@@ -81,6 +101,17 @@ class Access:
             return parts.scheme in {"http", "https"} and parts.netloc.lower() == host.lower() and not parts.path.strip("/")
         except ValueError:
             return False
+
+
+def read_callers(path: Path) -> dict[str, str]:
+    """Names and their tokens from a TOML file. Raises LimnerError where it cannot be read or holds anything else."""
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise LimnerError(f'{path} cannot be read ({error}). A line of it is anna = "TOKEN".') from error
+    if not table or not all(isinstance(token, str) and name.strip() and len(name) <= 100 for name, token in table.items()):
+        raise LimnerError(f'{path} holds something else than names and tokens. A line of it is anna = "TOKEN".')
+    return table
 
 
 def is_loopback(name: str) -> bool:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from limner.web.access import Access
-from limner.web.api import Limits
+from limner.web.intake import Limits
 from limner.web.queue import Queue
 from limner.web.shelf import Shelf
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from limner.errors import LimnerError
 from limner.inference.engines import open_model
 from limner.inference.predictor import Predictor
+from limner.web.intake import ProblemError
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -43,6 +44,13 @@ class Shelf:
 
     def get(self, name: str) -> Served | None:
         return self._served.get(name)
+
+    def require(self, name: str | None) -> Served:
+        """A model by its name, or the default. Raises ProblemError where there is none of it."""
+        found = self.get(name or self.default)
+        if found is None:
+            raise ProblemError(404, f"there is no model of that name. There are: {', '.join(self.names)}.")
+        return found
 
     def reload(self, name: str) -> Served:
         """Open a model's file again, and serve what it holds now. Raises LimnerError where it cannot be used; the old one is then kept."""

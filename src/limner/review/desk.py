@@ -1,0 +1,120 @@
+"""What reviewers do: predictions, their order, who holds what, and what was decided, brought together."""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import UInt8
+from numpy import ndarray
+
+from limner.errors import LimnerError
+from limner.review.folder import Predictions
+from limner.review.leases import Leases
+from limner.review.queue import Task
+from limner.review.store import State, Store, sha256
+from limner.review.tiles import from_content, from_contents, to_content, unpacked, with_tiles
+
+LETTERS = {"accepted": "a", "mended": "m", "rejected": "r"}
+"""What stands for a verdict in `Desk.letters`; a dot is an open task, d one with a draft."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a review is."""
+
+    tasks: int
+    accepted: int
+    mended: int
+    rejected: int
+    minutes_per_image: float | None
+
+    @property
+    def left(self) -> int:
+        return self.tasks - self.accepted - self.mended - self.rejected
+
+
+class Desk:
+    """A review. Raises LimnerError where the store is that of other predictions, or was tampered with."""
+
+    def __init__(self, predictions: Predictions, tasks: Sequence[Task], store: Store, leases: Leases | None = None) -> None:
+        if not store.belongs_to("predictions", predictions.identity):
+            raise LimnerError("the review beside these predictions is of others. Move its folder away, or give another database with --store.")
+        self.predictions, self.tasks, self.store, self.leases = predictions, tuple(tasks), store, leases or Leases()
+        self._seconds = [event.seconds for event in store.events()]
+        store.sweep()
+        self._states, self._lock = store.states(), threading.Lock()
+        self._turns: dict[str, list[Task]] = {}
+        for task in self.tasks:
+            self._turns.setdefault(task.entry.id, []).append(task)
+
+    def state(self, task: Task) -> State:
+        """As it was when this server last looked or wrote."""
+        return self._states.get(task.key, State())
+
+    def look(self) -> None:
+        """See what other servers wrote."""
+        self._states = self.store.states()
+
+    def letters(self) -> str:
+        """One letter for each task, in their order."""
+        return "".join(LETTERS[state.verdict] if state.verdict else "d" if state.draft else "." for state in map(self.state, self.tasks))
+
+    def progress(self) -> Progress:
+        letters = self.letters()
+        usual = sum(self._seconds) / len(self._seconds) / 60 if self._seconds else None
+        return Progress(len(letters), letters.count("a"), letters.count("m"), letters.count("r"), usual)
+
+    def mask(self, task: Task) -> tuple[UInt8[ndarray, "h w"], State]:
+        """The mask as it stands, in class indices: what was predicted, or last decided, and what was drawn over it since."""
+        state = self.store.state(task.key)
+        self._keep(task, state)
+        beneath = from_content(self.store.blob(state.mask)) if state.mask else self.predictions.mask(task.entry)
+        if not state.draft:
+            return beneath, state
+        contents = {index: self.store.blob(hash) for index, hash in state.draft.items()}
+        return with_tiles(beneath, from_contents(contents, (beneath.shape[0], beneath.shape[1]))), state
+
+    def draw(self, task: Task, reviewer: str, version: int, body: bytes, size_px: tuple[int, int]) -> State:
+        """Keep the tiles that a stroke changed, deflated as the page sends them. Raises LimnerError for others, and StaleError as the store does."""
+        tiles = unpacked(body, size_px, len(self.predictions.labels.names))
+        state = self.store.save_draft(task.key, reviewer, version, {index: tile.tobytes() for index, tile in tiles.items()})
+        return self._keep(task, state)
+
+    def decide(self, task: Task, reviewer: str, version: int, *, rejected: bool, reason: str | None, seconds: float, client: str) -> State:
+        """Accept the mask as it stands, which mends it where it is not the predicted one, or reject it. Raises StaleError as the store does."""
+        mask, _ = self.mask(task)
+        base = self.predictions.mask(task.entry)
+        drawn = None if np.array_equal(mask, base) else to_content(mask)
+        state = self.store.decide(
+            task.key,
+            reviewer,
+            version,
+            "rejected" if rejected else "accepted" if drawn is None else "mended",
+            base_hash=sha256(to_content(base)),
+            mask=drawn,
+            seconds=seconds,
+            reason=reason,
+            client=client,
+        )
+        self._seconds.append(seconds)
+        self.leases.give_back(task.key, reviewer)
+        return self._keep(task, state)
+
+    def next(self, reviewer: str, after: int) -> int | None:
+        """Where the next open task is that this person may do, from a place on and round to it again."""
+        places = [*range(after + 1, len(self.tasks)), *range(min(after + 1, len(self.tasks)))]
+        return next((place for place in places if self.is_open(self.tasks[place], reviewer)), None)
+
+    def is_open(self, task: Task, reviewer: str) -> bool:
+        """Whether it is undecided, nobody else is at it, and this person has no part in its other turn."""
+        if self.state(task).verdict or self.leases.owner(task.key) not in {None, reviewer}:
+            return False
+        others = [other for other in self._turns[task.entry.id] if other is not task]
+        return not any(reviewer in {self.state(other).reviewer, self.state(other).drafted_by, self.leases.owner(other.key)} for other in others)
+
+    def _keep(self, task: Task, state: State) -> State:
+        with self._lock:
+            if state.version >= self.state(task).version:
+                self._states[task.key] = state
+        return state

@@ -1,0 +1,106 @@
+"""What stands before every route: who may call, what is counted and logged, and how errors are answered."""
+
+import json
+import logging
+import secrets
+import time
+from typing import Any
+from urllib.parse import parse_qs, quote
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, RedirectResponse, Response
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from limner.errors import LimnerError
+from limner.web.access import COOKIE, Access
+from limner.web.intake import ProblemError
+from limner.web.metrics import Metrics
+
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'",
+}
+log = logging.getLogger("limner.web")
+
+
+def guard(app: FastAPI, access: Access, metrics: Metrics) -> None:
+    """Put `Guard` before all that an application has, and give its errors one shape."""
+    app.add_exception_handler(ProblemError, lambda request, error: _failure(request, error.status, error.message, error.headers, error.more))
+    app.add_exception_handler(LimnerError, lambda request, error: _failure(request, 422, str(error)))
+    app.add_exception_handler(HTTPException, lambda request, error: _failure(request, error.status_code, str(error.detail), error.headers))
+    app.add_exception_handler(RequestValidationError, lambda request, error: _failure(request, 422, _spelled(error)))
+    app.add_exception_handler(Exception, lambda request, error: _failure(request, 500, "something went wrong here. The server's log says what."))
+    app.add_middleware(Guard, access=access, metrics=metrics, known={route.path for route in app.routes if hasattr(route, "path")})
+
+
+class Guard:
+    """Before all else: who may call; then a request id, headers that harden, a line in the log, and counts."""
+
+    def __init__(self, app: ASGIApp, access: Access, metrics: Metrics, known: set[str]) -> None:
+        self._app, self._access, self._metrics, self._known = app, access, metrics, known
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        if scope["type"] != "http":  # a web socket, of which there is none here
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        began, headers = time.monotonic(), Headers(scope=scope)
+        given = headers.get("x-request-id", "")
+        request_id = given if 0 < len(given) <= 64 and given.isascii() and given.replace("-", "").isalnum() else secrets.token_hex(8)
+        scope.setdefault("state", {})["id"] = request_id
+        status = 500
+
+        async def answer(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                found = MutableHeaders(scope=message)
+                for name, value in (*HEADERS.items(), ("X-Request-Id", request_id)):
+                    found[name] = value
+            await send(message)
+
+        try:
+            await self._guarded(scope, receive, answer, headers)
+        finally:
+            route = getattr(scope.get("route"), "path", scope["path"] if scope["path"] in self._known else "other")
+            seconds = time.monotonic() - began
+            self._metrics.requests.labels(route, str(status)).inc()
+            self._metrics.seconds.labels(route).observe(seconds)
+            log.info(
+                json.dumps(
+                    {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "id": request_id, "method": scope["method"][:10], "route": route,
+                     "status": status, "ms": round(seconds * 1000, 1)}
+                )
+            )  # fmt: skip
+
+    async def _guarded(self, scope: Scope, receive: Receive, send: Send, headers: Headers) -> None:
+        token = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0] if scope["path"] == "/" and scope["method"] == "GET" else ""
+        refusal = self._access.refusal(scope["method"], scope["path"], headers)
+        if token and self._access.owner(token) is not None and (refusal is None or refusal.status == 401):
+            response: Response = RedirectResponse("/", 303)  # so that the address, which is kept and sent on, holds no token
+            response.set_cookie(COOKIE, quote(token, safe=""), httponly=True, samesite="strict")
+            await response(scope, receive, send)
+        elif refusal is not None:
+            more = {"WWW-Authenticate": "Bearer"} if refusal.status == 401 else {}
+            response = JSONResponse({"error": refusal.message, "request_id": scope["state"]["id"]}, refusal.status, {"Connection": "close", **more})
+            await response(scope, receive, send)
+        else:
+            scope["state"]["caller"] = self._access.caller(headers)
+            await self._app(scope, receive, send)
+
+
+def _failure(request: Request, status: int, message: str, headers: Any = None, more: dict[str, Any] | None = None) -> Response:
+    return JSONResponse({"error": message, "request_id": request.state.id, **(more or {})}, status, headers)
+
+
+def _spelled(error: RequestValidationError) -> str:
+    return "; ".join(f"{'.'.join(str(part) for part in problem['loc'][1:])}: {problem['msg']}" for problem in error.errors()) + "."

@@ -1,0 +1,135 @@
+"""The Open Inference Protocol, version 2: arrays in, arrays out, and what is said of the models."""
+
+import asyncio
+import json
+from typing import Annotated, Any
+
+import numpy as np
+from fastapi import APIRouter, Path, Request
+from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel, Field, ValidationError
+
+import limner
+from limner.errors import LimnerError
+from limner.inference.predictor import Prediction
+from limner.web.intake import FAILURES, Limits, ProblemError
+from limner.web.shelf import Shelf
+from limner.web.turns import Timeout, Turns
+
+
+class Tensor(BaseModel):
+    name: str
+    shape: Annotated[list[int], Field(max_length=4)]
+    datatype: str
+    data: list[Any]
+
+
+class InferRequest(BaseModel):
+    id: str | None = None
+    inputs: Annotated[list[Tensor], Field(min_length=1, max_length=1)]
+
+
+def routes(shelf: Shelf, turns: Turns, limits: Limits) -> APIRouter:
+    """All of them."""
+    router = APIRouter()
+    ModelName = Annotated[str, Path(description="a model's name", json_schema_extra={"enum": shelf.names})]  # noqa: N806  # a type
+
+    @router.get("/v2", tags=["open inference protocol"], summary="The server")
+    async def server() -> dict[str, Any]:
+        return {"name": "limner", "version": limner.__version__, "extensions": ["model_repository"]}
+
+    @router.get("/v2/health/live", tags=["open inference protocol"], summary="Does the process answer?")
+    async def live() -> dict[str, bool]:
+        return {"live": True}
+
+    @router.get("/v2/health/ready", tags=["open inference protocol"], summary="Are the models loaded?")
+    async def ready() -> dict[str, bool]:
+        return {"ready": True}
+
+    def described(name: str, version: str | None) -> dict[str, Any]:
+        found = shelf.require(name)
+        if version not in {None, found.version}:
+            raise ProblemError(404, f"{name} is served in the version {found.version} alone.")
+        return {
+            "name": found.name, "versions": [found.version], "platform": "limner",
+            "inputs": [{"name": "image", "datatype": "UINT8", "shape": [1, -1, -1, -1]}],
+            "outputs": [{"name": "mask", "datatype": "UINT8", "shape": [1, -1, -1]}, {"name": "predicted_dice", "datatype": "FP32", "shape": [1]}],
+            "parameters": {"classes": list(found.predictor.labels.names)},
+        }  # fmt: skip
+
+    @router.get("/v2/models/{name}", tags=["open inference protocol"], summary="A model", responses={404: FAILURES[404]})
+    async def model_metadata(name: ModelName) -> dict[str, Any]:
+        return described(name, None)
+
+    @router.get("/v2/models/{name}/versions/{version}", tags=["open inference protocol"], summary="A version", responses={404: FAILURES[404]})
+    async def version_metadata(name: ModelName, version: str) -> dict[str, Any]:
+        return described(name, version)
+
+    @router.get("/v2/models/{name}/ready", tags=["open inference protocol"], summary="Is a model loaded?", responses={404: FAILURES[404]})
+    async def model_ready(name: ModelName) -> dict[str, Any]:
+        return {"name": shelf.require(name).name, "ready": True}
+
+    @router.post("/v2/models/{name}/infer", tags=["open inference protocol"], summary="Segment an array", responses=FAILURES,
+        openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": _infer_schema()}}}})  # fmt: skip
+    async def infer(request: Request, name: ModelName, timeout_ms: Timeout = None) -> Response:
+        """One image as an array UINT8 of shape [1, height, width, channels]; class indices come back."""
+        chosen = shelf.require(name)
+        if not request.headers.get("content-type", "application/json").lower().startswith("application/json"):
+            raise ProblemError(415, "an array is sent as application/json. Images go to /v1/segment.")
+
+        def work(body: bytes) -> tuple[str | None, Prediction]:
+            asked = _parsed(body)
+            return asked.id, chosen.predictor.predict(_array(asked.inputs[0], limits))
+
+        (called, prediction), _ = await turns.take(request, timeout_ms, work)
+        mask = prediction.class_index
+        outputs: list[dict[str, Any]] = [{"name": "mask", "datatype": "UINT8", "shape": [1, *mask.shape], "data": mask.ravel().tolist()}]
+        if prediction.predicted_dice is not None:
+            outputs.append({"name": "predicted_dice", "datatype": "FP32", "shape": [1], "data": [prediction.predicted_dice]})
+        answer = {"model_name": chosen.name, "model_version": chosen.version, "outputs": outputs}
+        return JSONResponse(answer | ({"id": called} if called is not None else {}))
+
+    @router.post("/v2/repository/models/{name}/load", tags=["open inference protocol"], summary="Serve what a model's file holds now", responses=FAILURES)
+    async def load(name: ModelName) -> dict[str, Any]:
+        """The old version answers until the new one is ready, and goes on where the new one cannot be used."""
+        before = shelf.require(name)
+        try:
+            after = await asyncio.to_thread(shelf.reload, name)
+        except LimnerError:
+            raise ProblemError(422, f"the file of {name} cannot be used, and its version {before.version} is served on. The server's log says why.") from None
+        return {"name": name, "version": after.version, "before": before.version}
+
+    return router
+
+
+def _infer_schema() -> dict[str, Any]:
+    """What an inference request is like, in one piece."""
+    schema = InferRequest.model_json_schema()
+    schema["properties"]["inputs"]["items"] = schema.pop("$defs")["Tensor"]
+    return schema
+
+
+def _parsed(body: bytes) -> InferRequest:
+    try:
+        return InferRequest.model_validate(json.loads(body))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ProblemError(400, f"the request is not as the protocol has it: {'.'.join(map(str, first['loc']))}: {first['msg']}.") from None
+    except (ValueError, RecursionError):
+        raise ProblemError(400, "the body is no JSON.") from None
+
+
+def _array(tensor: Tensor, limits: Limits) -> Any:
+    shape = tensor.shape
+    if tensor.datatype != "UINT8" or len(shape) != 4 or shape[0] != 1 or min(shape) < 1 or shape[3] > 64:
+        raise ProblemError(400, "the input is one image, UINT8, of shape [1, height, width, channels].")
+    if shape[1] * shape[2] > limits.pixels:
+        raise ProblemError(413, f"the image has more than {limits.pixels:,} pixels.")
+    try:
+        values = np.array(tensor.data)
+        if values.dtype.kind not in "iu" or values.size != np.prod(shape) or values.min() < 0 or values.max() > 255:
+            raise ValueError
+    except (ValueError, OverflowError):
+        raise ProblemError(400, "the data are as many whole numbers from 0 to 255 as the shape says.") from None
+    pixels = values.reshape(shape[1:]).astype(np.uint8)
+    return np.repeat(pixels, 3, axis=2) if shape[3] == 1 else pixels

@@ -1,0 +1,312 @@
+// The review: one image at a time, in the order of the queue. What is drawn is saved by `service.js`; nothing here is the truth of a mask.
+
+import { KEYS, listen, writeHelp } from './keys.js';
+import { Mask, rect } from './mask.js';
+import { Saver, Stale, ask, asked, load } from './service.js';
+import { Tools } from './tools.js';
+import { View } from './view.js';
+
+const $ = (id) => document.getElementById(id);
+const MARKS = { a: '✓', m: '✎', r: '✕', d: '•', '.': '' };
+const AHEAD = 2, KEPT = 5, AROUND = 6; // images fetched before they are wanted, kept after they were, and pictures in the strip on each side
+const IDLE_S = 30; // of silence that count as work at most
+const HEARTBEAT_MS = 60_000;
+const OPACITIES = [0.35, 0.15, 0.6, 0];
+
+const view = new View($('stage'), $('picture'), $('overlay'));
+const tools = new Tools($('stage'), $('ring'), view, {
+  mask: () => now.mask, bitmap: () => now.bitmap, value: () => value, mayDraw,
+  ended: (tiles) => { if (tiles.length) now.saver.keep(tiles); },
+  sized: () => { $('size').value = Math.log(tools.radius / 0.5) / Math.log(1024) * 100; $('size-out').value = `${Math.round(tools.radius * 2)} px`; remember(); },
+  mode: showMode,
+});
+
+let about = null; // of the review as a whole
+let letters = ''; // of each task, what became of it
+let now = null; // the task that is shown
+let wanted = 0; // counts up, so that what comes late is not shown
+let value = 1; // the class that is drawn
+const sessions = new Map(); // by place: what was opened, with its strokes to undo
+const loading = new Map();
+const decisions = new Set(); // verdicts on their way
+
+/** Opens a task, or takes it from those that are open. */
+async function opened(place) {
+  if (sessions.has(place)) return sessions.get(place);
+  if (!loading.has(place)) {
+    loading.set(place, load(place).then(({ about: told, picture, data, width, height, version }) => {
+      const mask = new Mask(width, height, data), session = { place, told, bitmap: picture, mask, owner: told.owner, following: null, spent: 0, seen: 0 };
+      session.saver = new Saver(place, `${about.folder}:${about.reviewer}:${told.name}:${told.turn}`, mask, version, () => session === now && showSaved(), heard);
+      session.restored = session.saver.restore();
+      sessions.set(place, session);
+      return session;
+    }).finally(() => loading.delete(place)));
+  }
+  return loading.get(place);
+}
+
+async function go(place) {
+  const turn = ++wanted;
+  if (tools.busy) tools.escape();
+  $('reasons').hidden = true;
+  let session;
+  try { session = await opened(place); } catch (error) {
+    if (turn === wanted) unreadable(place, error);
+    return;
+  }
+  if (turn !== wanted) return;
+  if (now && now !== session) leave(now);
+  now = session; now.seen = performance.now();
+  sessions.delete(place); sessions.set(place, session); // the newest
+  for (const [old, kept] of sessions) if (sessions.size > KEPT + AHEAD && kept !== now && !kept.saver.unsaved && !kept.deciding) { sessions.delete(old); kept.bitmap.close(); }
+  tools.points = [];
+  view.show(session.bitmap, session.mask);
+  $('done').hidden = true;
+  notice();
+  show();
+  if (session.restored) { session.restored = false; say('Strokes that had not reached the server were put back.'); }
+  hold(session);
+  session.following = asked(`/api/next?after=${place}`).then((said) => said.place, () => null);
+  let ahead = await session.following;
+  for (let i = 0; i < AHEAD && ahead !== null && ahead !== place && turn === wanted; i++) {
+    await opened(ahead).catch(() => null);
+    ahead = (await asked(`/api/next?after=${ahead}`).catch(() => ({ place: null }))).place;
+  }
+}
+
+function unreadable(place, error) {
+  now && leave(now);
+  now = null;
+  const context = $('picture').getContext('2d');
+  context.clearRect(0, 0, 1e5, 1e5); $('overlay').getContext('2d').clearRect(0, 0, 1e5, 1e5);
+  $('name').textContent = `image ${place + 1}`; $('facts').textContent = '';
+  notice(`${error.message}`, 'Next', () => following(place));
+  strip(place);
+}
+
+const following = async (place) => { const next = (await asked(`/api/next?after=${place}`)).place; if (next === null || next === place) go((place + 1) % letters.length); else go(next); };
+
+/** Tells the others who is at this image; says who else is. */
+async function hold(session, over = false) {
+  try {
+    const said = await (await ask('POST', `/api/tasks/${session.place}/lease`, { json: { over } })).json();
+    session.owner = said.owner;
+    if (said.version > session.saver.version && !session.saver.unsaved && !session.deciding) { reload(session); return; } // somebody was here since it was fetched
+    if (session === now) showOwner();
+  } catch { /* the next heartbeat tries again */ }
+}
+
+function leave(session) {
+  spend(session);
+  if (!session.owner) ask('DELETE', `/api/tasks/${session.place}/lease`).catch(() => {});
+}
+
+async function reload(session) {
+  sessions.delete(session.place);
+  if (session === now) { now = null; await go(session.place); }
+}
+
+function showOwner() {
+  if (now.owner) notice(`${now.owner} is at this image.`, 'Take over', () => { notice(); hold(now, true); });
+  else if (!now.saver.stale) notice();
+}
+
+function mayDraw() { return now !== null && !now.owner && !now.saver.stale; }
+
+/** Says what became of the mask, and shows the next without waiting for the answer. */
+async function decide(verdict, reason = null) {
+  if (!mayDraw()) return;
+  const session = now;
+  if (tools.busy) return;
+  spend(session);
+  const seconds = Math.round(session.spent * 10) / 10;
+  session.spent = 0;
+  session.deciding = settle(session, { verdict, reason, seconds }).finally(() => { session.deciding = null; decisions.delete(session); showSaved(); });
+  decisions.add(session);
+  $('reasons').hidden = true;
+  const next = await upcoming(session);
+  if (session !== now) return;
+  if (next === null || next === session.place) { await session.deciding; finished(); } else go(next);
+}
+
+/** The next open task as the server knows it, and as it will once what is on its way has arrived. */
+async function upcoming(session) {
+  for (;;) {
+    const next = await session.following, decided = [...decisions].find((one) => one.place === next);
+    if (next === null || next === session.place || (!decided && !'amr'.includes(letters[next]))) return next;
+    await decided?.deciding;
+    session.following = asked(`/api/next?after=${session.place}`).then((said) => said.place, () => null);
+  }
+}
+
+async function settle(session, decision) {
+  for (let pause = 500; ; pause = Math.min(pause * 2, 10_000)) {
+    try {
+      await session.saver.settled();
+      const said = await (await ask('POST', `/api/tasks/${session.place}/verdict`, { json: decision, version: session.saver.version })).json();
+      session.saver.version = said.version;
+      session.told = await asked(`/api/tasks/${session.place}`);
+      heard(said);
+      return;
+    } catch (error) {
+      if (error instanceof Stale) { session.saver.stale = error; if (session === now) showSaved(); else notice(`${error.message} (${session.told.name}).`, 'Go back to it', () => go(session.place)); return; }
+      if (error.status) { notice(`${session.told.name}: ${error.message}`, 'Go back to it', () => go(session.place)); return; }
+      session.saver.trouble = 'the server does not answer'; showSaved();
+      await new Promise((done) => setTimeout(done, pause));
+      session.saver.trouble = '';
+    }
+  }
+}
+
+function finished() { if (![...letters].some((letter) => letter === '.' || letter === 'd')) { $('done').hidden = false; } show(); }
+
+/** What the server says of the whole with every answer. */
+function heard(said) {
+  letters = said.letters; about.progress = said.progress;
+  showProgress();
+  if (now) strip(now.place);
+}
+
+function show() {
+  const { told } = now;
+  $('name').textContent = told.name + (told.turn > 1 ? ' · second look' : '');
+  document.title = `${told.name} · limner review`;
+  const parts = [`${now.place + 1} of ${letters.length}`, `${now.mask.width} × ${now.mask.height} px`];
+  if (told.predicted_dice !== null) parts.push(`predicted Dice ${told.predicted_dice.toFixed(2)}`);
+  if (told.unusual) parts.push('unlike the training images');
+  if (told.verdict) parts.push(`${told.verdict}${told.reviewer ? ` by ${told.reviewer}` : ''}${told.reason ? `: ${told.reason}` : ''}`);
+  $('facts').textContent = parts.join(' · ');
+  showProgress(); showSaved(); showMode(); strip(now.place);
+}
+
+function showProgress() {
+  const { tasks, left, accepted, mended, rejected, minutes_per_image: minutes } = about.progress;
+  $('counts').textContent = `${left} left · ${accepted} accepted · ${mended} mended · ${rejected} rejected${minutes === null ? '' : ` · ${minutes < 1 ? `${Math.round(minutes * 60)} s` : `${minutes.toFixed(1)} min`} each`}`;
+  $('progress').value = tasks ? (tasks - left) / tasks : 0;
+}
+
+function showSaved() {
+  const open = [...sessions.values()], trouble = open.find((session) => session.saver.trouble)?.saver.trouble;
+  const busy = decisions.size || open.some((session) => session.saver.unsaved);
+  $('saved').textContent = trouble ? `not saved yet: ${trouble}` : busy ? 'saving…' : 'saved';
+  $('saved').classList.toggle('bad', !!trouble);
+  if (now?.saver.stale) {
+    const session = now;
+    notice(`${session.saver.stale.message}.`, 'Keep mine', () => { notice(); session.saver.insist(); }, 'Take theirs', () => { notice(); session.saver.yield(); reload(session); });
+  }
+}
+
+function showMode() {
+  for (const [name, on] of [['brush', tools.mode === 'brush' && !tools.erasing], ['eraser', tools.erasing], ['polygon', tools.mode === 'polygon'], ['grow', tools.mode === 'grow']])
+    document.querySelector(`aside [data-act=${name}]`).setAttribute('aria-pressed', on);
+  document.querySelector('aside [data-act=close]').hidden = tools.mode !== 'polygon';
+  for (const button of $('classes').children) button.setAttribute('aria-checked', +button.dataset.value === value);
+}
+
+let saying = 0;
+function notice(text, yes, onYes, no, onNo) {
+  clearTimeout(saying);
+  $('notice').hidden = !text;
+  if (!text) return;
+  $('notice-text').textContent = text;
+  for (const [button, label, work] of [[$('notice-yes'), yes, onYes], [$('notice-no'), no, onNo]]) { button.hidden = !label; button.textContent = label ?? ''; button.onclick = work ?? null; }
+}
+function say(text) { notice(text); saying = setTimeout(() => notice(), 4000); }
+
+/** The pictures around the one that is shown. */
+function strip(place) {
+  const from = Math.max(0, Math.min(place - AROUND, letters.length - 2 * AROUND - 1)), until = Math.min(letters.length, from + 2 * AROUND + 1), wantedPlaces = [];
+  for (let i = from; i < until; i++) wantedPlaces.push(i);
+  const there = new Map([...$('strip').children].map((button) => [+button.dataset.place, button]));
+  $('strip').replaceChildren(...wantedPlaces.map((i) => {
+    const letter = letters[i] ?? '.', button = there.get(i) ?? document.createElement('button');
+    if (!there.has(i)) { button.type = 'button'; button.dataset.place = i; button.tabIndex = -1; button.append(new Image()); button.onclick = () => go(i); }
+    if (button.dataset.letter !== letter) { button.dataset.letter = letter; button.dataset.mark = MARKS[letter]; button.firstChild.src = `/api/tasks/${i}/thumbnail?as=${encodeURIComponent(letter)}`; }
+    button.firstChild.alt = `image ${i + 1}`;
+    button.setAttribute('aria-current', i === place);
+    return button;
+  }));
+}
+
+function spend(session) { const at = performance.now(); session.spent += Math.min(IDLE_S, (at - session.seen) / 1000); session.seen = at; }
+for (const name of ['pointermove', 'pointerdown', 'keydown', 'wheel']) addEventListener(name, () => now && performance.now() - now.seen > 1000 && spend(now), { passive: true, capture: true });
+
+function undone(tiles) {
+  if (!tiles) return;
+  for (const index of tiles) view.changed(now.mask.tile(index));
+  now.saver.keep(tiles);
+}
+
+const ACTS = {
+  accept: () => tools.mode === 'polygon' && tools.points.length > 2 ? tools.closePolygon() : $('reasons').hidden ? decide('accept') : decide('reject'),
+  subtract: () => tools.closePolygon(true),
+  close: () => tools.closePolygon(),
+  reject: () => { if (!mayDraw()) return; if (!$('reasons').hidden) decide('reject'); else $('reasons').hidden = false; },
+  digit: (event) => { const button = $('reasons').querySelectorAll('button')[+event.key - 1]; if (!$('reasons').hidden && button) decide('reject', button.dataset.reason); },
+  skip: async () => { if (!now) return; const next = await upcoming(now); if (next !== null) go(next); },
+  next: () => go(Math.min(letters.length - 1, (now?.place ?? -1) + 1)),
+  previous: () => go(Math.max(0, (now?.place ?? 1) - 1)),
+  undo: () => { if (mayDraw() && !tools.busy) undone(now.mask.undo()); },
+  redo: () => { if (mayDraw() && !tools.busy) undone(now.mask.redo()); },
+  brush: () => { tools.erasing = false; if (tools.mode !== 'brush') tools.become(tools.mode); showMode(); },
+  eraser: () => { tools.erasing = !tools.erasing; showMode(); },
+  polygon: () => tools.become('polygon'),
+  grow: () => tools.become('grow'),
+  fill: () => tools.fillHoles(),
+  class: () => { const drawable = about.classes.flatMap((one, i) => one.scored ? [i] : []); value = drawable[(drawable.indexOf(value) + 1) % drawable.length]; showMode(); },
+  smaller: () => tools.size(tools.radius / 1.15), larger: () => tools.size(tools.radius * 1.15),
+  opacity: () => tint(OPACITIES[(OPACITIES.findIndex((one) => Math.abs(one - view.opacity) < 0.01) + 1) % OPACITIES.length]),
+  bare: () => view.bare(true), dressed: () => view.bare(false),
+  in: () => zoom(1.25), out: () => zoom(0.8), fit: () => view.fit(),
+  left: () => view.pan(60, 0), right: () => view.pan(-60, 0), up: () => view.pan(0, 60), down: () => view.pan(0, -60),
+  escape: () => { if (!$('reasons').hidden) $('reasons').hidden = true; else tools.escape(); },
+  help: () => $('help').open ? $('help').close() : $('help').showModal(),
+};
+
+function zoom(factor) { const box = $('stage').getBoundingClientRect(); view.zoom(factor, box.width / 2, box.height / 2); }
+function tint(opacity) { view.tint(opacity); $('opacity').value = opacity * 100; remember(); }
+function remember() { try { localStorage.setItem('limner:hand', JSON.stringify({ radius: tools.radius, opacity: view.opacity, tolerance: tools.tolerance })); } catch { /* as it is next time */ } }
+
+async function start() {
+  about = await asked('/api/review'); letters = about.letters;
+  view.colours = about.classes.map((one) => one.scored ? one.colour : null);
+  view.colours[about.void] = [128, 128, 128];
+  value = Math.max(0, about.classes.findIndex((one) => one.scored));
+  const scored = about.classes.flatMap((one, i) => one.scored ? [[one, i]] : []);
+  $('classes').hidden = scored.length < 2;
+  for (const [one, i] of scored) {
+    const button = document.createElement('button'), colour = document.createElement('i');
+    button.type = 'button'; button.setAttribute('role', 'radio'); button.dataset.value = i;
+    colour.style.background = `rgb(${one.colour})`;
+    button.append(colour, one.name); button.onclick = () => { value = i; showMode(); };
+    $('classes').append(button);
+  }
+  let hand = {};
+  try { hand = JSON.parse(localStorage.getItem('limner:hand')) ?? {}; } catch { /* as it comes */ }
+  tools.tolerance = hand.tolerance ?? tools.tolerance; $('tolerance').value = tools.tolerance;
+  tint(hand.opacity ?? view.opacity); tools.size(hand.radius ?? tools.radius);
+  writeHelp($('keys'));
+  listen((name, event) => { if ($('help').open && name !== 'help') { if (name === 'escape') $('help').close(); return; } ACTS[name]?.(event); });
+  document.addEventListener('click', (event) => {
+    const button = event.target.closest('button');
+    if (button?.dataset.act) { ACTS[button.dataset.act](event); $('stage').focus({ preventScroll: true }); }
+    if (button?.dataset.reason) decide('reject', button.dataset.reason);
+  });
+  $('size').oninput = () => tools.size(0.5 * 1024 ** ($('size').value / 100));
+  $('opacity').oninput = () => tint($('opacity').value / 100);
+  $('tolerance').oninput = () => { tools.tolerance = +$('tolerance').value; remember(); };
+  for (const input of document.querySelectorAll('input[type=range]')) input.onchange = () => $('stage').focus({ preventScroll: true });
+  addEventListener('beforeunload', (event) => { if (decisions.size) event.preventDefault(); });
+  addEventListener('pagehide', () => { if (now && !now.owner) fetch(`/api/tasks/${now.place}/lease`, { method: 'DELETE', keepalive: true }).catch(() => {}); });
+  setInterval(async () => { if (now) hold(now); try { heard(await asked('/api/progress')); } catch { /* the strokes say it */ } }, HEARTBEAT_MS);
+  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => view.again());
+  const first = (await asked('/api/next')).place;
+  await go(first ?? 0);
+  if (first === null) finished();
+  $('stage').focus({ preventScroll: true });
+}
+
+start().catch((error) => notice(`The review cannot be shown: ${error.message}`));
+
+/** For tests and the curious: what is shown, as it is. */
+window.limner = { KEYS, rect, view, tools, get now() { return now; }, get letters() { return letters; }, get unsaved() { return decisions.size + [...sessions.values()].filter((one) => one.saver.unsaved).length; } };

@@ -1,0 +1,207 @@
+"""The review over HTTP: what the page asks for, and the page."""
+
+import asyncio
+import gzip
+from dataclasses import asdict
+from functools import lru_cache
+from importlib.resources import files
+from typing import Annotated, Any, Literal
+
+import jinja2
+import numpy as np
+from fastapi import APIRouter, FastAPI, Header, Path, Request
+from fastapi.responses import HTMLResponse, JSONResponse, Response
+from pydantic import BaseModel, Field
+
+import limner
+from limner.data.images import as_colours, encode_jpeg
+from limner.data.pictures import overlay, shrink
+from limner.labels import VOID
+from limner.review.desk import Desk
+from limner.review.queue import Task
+from limner.review.store import StaleError, State
+from limner.web.access import Access
+from limner.web.guard import guard
+from limner.web.intake import Held, Limits, ProblemError
+from limner.web.metrics import Metrics
+
+STATIC = {
+    "icon.svg": "image/svg+xml",
+    "review.css": "text/css",
+    **{f"{name}.js": "text/javascript" for name in ("review", "mask", "view", "tools", "keys", "service")},
+}
+"""Looked up by name; nothing is joined into a path."""
+MOST_PIXELS = 64_000_000
+THUMBNAIL_PX = 112
+REASONS = ("wrong object", "border is off", "parts are missing", "too much was drawn", "image is unusable", "not sure", "other")
+"""What 1 to 7 mean after R."""
+LIMITS = Limits(body_bytes=MOST_PIXELS + 1_000_000)
+
+
+class Decision(BaseModel):
+    """What a person says of a mask."""
+
+    verdict: Literal["accept", "reject"]
+    reason: Annotated[str | None, Field(max_length=200)] = None
+    seconds: Annotated[float, Field(ge=0, le=86_400)] = 0.0
+
+
+class Wish(BaseModel):
+    """To hold a task; `over` takes it from who holds it."""
+
+    over: bool = False
+
+
+def create_review(desk: Desk, reviewer: str, access: Access | None = None) -> FastAPI:
+    """The review as an application. `reviewer` is who calls without a token of their own."""
+    app = FastAPI(title="limner review", version=limner.__version__, docs_url=None, redoc_url=None, openapi_url=None)
+    app.include_router(routes(desk, reviewer))
+    pages = jinja2.Environment(loader=jinja2.PackageLoader("limner.web", "pages"), autoescape=True)
+
+    @app.get("/")
+    async def index() -> Response:
+        return HTMLResponse(pages.get_template("review.html").render(reasons=REASONS))
+
+    @app.get("/static/{name}")
+    async def static(name: str) -> Response:
+        if name not in STATIC:
+            raise ProblemError(404, "there is no such file.")
+        return Response((files("limner.web") / "pages" / name).read_text(encoding="utf-8"), media_type=STATIC[name])
+
+    @app.get("/healthz")
+    async def healthz() -> dict[str, str]:
+        return {"status": "alive"}
+
+    guard(app, access or Access(), Metrics())
+    return app
+
+
+def routes(desk: Desk, reviewer: str) -> APIRouter:
+    """What the page asks for. A task is known by its place in the order."""
+    router = APIRouter(prefix="/api")
+    held, labels = Held(LIMITS), desk.predictions.labels
+    Place = Annotated[int, Path(ge=0)]  # noqa: N806  # a type
+    IfMatch = Annotated[str | None, Header(alias="If-Match")]  # noqa: N806
+
+    def who(request: Request) -> str:
+        return request.state.caller or reviewer
+
+    def task_at(place: int) -> Task:
+        if place >= len(desk.tasks):
+            raise ProblemError(404, f"there are {len(desk.tasks)} tasks, counted from 0.")
+        return desk.tasks[place]
+
+    @lru_cache(maxsize=4)
+    def image_of(place: int) -> Any:
+        pixels = desk.predictions.image(desk.tasks[place].entry)
+        if pixels.shape[0] * pixels.shape[1] > MOST_PIXELS:
+            raise ProblemError(413, f"the image has {pixels.shape[1]}x{pixels.shape[0]} px; up to {MOST_PIXELS // 1_000_000} megapixels can be reviewed.")
+        return as_colours(pixels)
+
+    @lru_cache(maxsize=4000)
+    def thumbnail_of(place: int, version: int) -> bytes:  # noqa: ARG001  # another version is another picture
+        mask, _ = desk.mask(desk.tasks[place])
+        drawn = overlay(*shrink(image_of(place), mask, THUMBNAIL_PX), labels)
+        return encode_jpeg(drawn, 80)
+
+    def told(place: int, request: Request) -> dict[str, Any]:
+        task = task_at(place)
+        state, entry = desk.state(task), task.entry
+        owner = desk.leases.owner(task.key)
+        return {
+            "place": place, "name": entry.name, "turn": task.turn, "predicted_dice": entry.predicted_dice, "unusual": entry.unusual,
+            "version": state.version, "drafted_by": state.drafted_by, "verdict": state.verdict, "reason": state.reason, "reviewer": state.reviewer,
+            "owner": None if owner == who(request) else owner,
+        }  # fmt: skip
+
+    def overall(request: Request) -> dict[str, Any]:
+        progress = desk.progress()
+        return {"reviewer": who(request), "letters": desk.letters(), "progress": {**asdict(progress), "left": progress.left}}
+
+    def written(state: State, request: Request) -> Response:
+        return JSONResponse({"version": state.version, **overall(request)}, headers={"ETag": f'"{state.version}"'})
+
+    @router.get("/review")
+    async def review(request: Request) -> dict[str, Any]:
+        classes = [{"name": name, "colour": labels.colour(index), "scored": index in labels.scored} for index, name in enumerate(labels.names)]
+        await asyncio.to_thread(desk.look)
+        return {**overall(request), "classes": classes, "void": VOID, "models": list(desk.predictions.models), "folder": desk.predictions.folder.resolve().name}
+
+    @router.get("/progress")
+    async def progress(request: Request) -> dict[str, Any]:
+        await asyncio.to_thread(desk.look)
+        return overall(request)
+
+    @router.get("/next")
+    async def following(request: Request, after: Annotated[int, Field(ge=-1)] = -1) -> dict[str, int | None]:
+        return {"place": desk.next(who(request), after)}
+
+    @router.get("/tasks/{place}")
+    async def task(request: Request, place: Place) -> dict[str, Any]:
+        return told(place, request)
+
+    @router.get("/tasks/{place}/image")
+    def image(place: Place) -> Response:
+        task_at(place)
+        return Response(encode_jpeg(np.ascontiguousarray(image_of(place)), 95), media_type="image/jpeg")
+
+    @router.get("/tasks/{place}/thumbnail")
+    def thumbnail(place: Place) -> Response:
+        return Response(thumbnail_of(place, desk.state(task_at(place)).version), media_type="image/jpeg")
+
+    @router.get("/tasks/{place}/mask")
+    def mask(place: Place) -> Response:
+        """Class indices, row by row."""
+        drawn, state = desk.mask(task_at(place))
+        size = {"X-Height": str(drawn.shape[0]), "X-Width": str(drawn.shape[1])}
+        content = gzip.compress(np.ascontiguousarray(drawn).tobytes(), 1, mtime=0)
+        return Response(content, media_type="application/octet-stream", headers={"ETag": f'"{state.version}"', "Content-Encoding": "gzip", **size})
+
+    @router.put("/tasks/{place}/draft")
+    async def draft(request: Request, place: Place, if_match: IfMatch = None) -> Response:
+        """The tiles that a stroke changed."""
+        task, version = task_at(place), _version(if_match)
+        async with held.body(request) as body:
+            size = (await asyncio.to_thread(image_of, place)).shape[:2]
+            try:
+                state = await asyncio.to_thread(desk.draw, task, who(request), version, body, size)
+            except StaleError as stale:
+                raise _stale(stale) from None
+        return written(state, request)
+
+    @router.post("/tasks/{place}/verdict")
+    async def verdict(request: Request, place: Place, decision: Decision, if_match: IfMatch = None) -> Response:
+        task, version, client = task_at(place), _version(if_match), request.headers.get("user-agent", "")
+        try:
+            state = await asyncio.to_thread(
+                desk.decide, task, who(request), version, rejected=decision.verdict == "reject", reason=decision.reason, seconds=decision.seconds, client=client
+            )
+        except StaleError as stale:
+            raise _stale(stale) from None
+        return written(state, request)
+
+    @router.post("/tasks/{place}/lease")
+    async def lease(request: Request, place: Place, wish: Wish) -> dict[str, Any]:
+        owner = desk.leases.take(task_at(place).key, who(request), over=wish.over)
+        return {"owner": owner, **told(place, request)}
+
+    @router.delete("/tasks/{place}/lease")
+    async def leave(request: Request, place: Place) -> dict[str, Any]:
+        desk.leases.give_back(task_at(place).key, who(request))
+        return told(place, request)
+
+    return router
+
+
+def _version(if_match: str | None) -> int:
+    if if_match is None:
+        raise ProblemError(428, "the request names no version. Send the ETag of the mask that was changed as If-Match.")
+    bare = if_match.removeprefix("W/").strip('"')
+    if not bare.isascii() or not bare.isdigit() or len(bare) > 9:
+        raise ProblemError(400, "If-Match is no ETag of this service.")
+    return int(bare)
+
+
+def _stale(stale: StaleError) -> ProblemError:
+    by = stale.state.drafted_by or stale.state.reviewer or "somebody"
+    return ProblemError(412, f"{by} changed this mask in the meantime.", {"ETag": f'"{stale.state.version}"'}, {"version": stale.state.version, "by": by})

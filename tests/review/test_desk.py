@@ -1,0 +1,108 @@
+import shutil
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from limner.errors import LimnerError
+from limner.review.desk import Desk
+from limner.review.folder import read_predictions
+from limner.review.queue import ordered
+from limner.review.store import StaleError, State, Store
+
+
+@pytest.fixture
+def folder(predicted: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(predicted, tmp_path / "predictions"))
+
+
+def desk_of(folder: Path, twice: float = 0.0) -> Desk:
+    found = read_predictions(folder)
+    return Desk(found, ordered(found.entries, twice=twice), Store.beside(folder / "review"))
+
+
+def stroke(mask: np.ndarray) -> bytes:
+    """All of it as the only tile."""
+    return zlib.compress(b"\0\0\0\0" + mask.tobytes())
+
+
+def decide(desk: Desk, place: int, reviewer: str = "anna", *, rejected: bool = False) -> State:
+    task = desk.tasks[place]
+    return desk.decide(task, reviewer, desk.store.state(task.key).version, rejected=rejected, reason=None, seconds=3.0, client="test")
+
+
+def draw(desk: Desk, place: int, mask: np.ndarray, reviewer: str = "anna") -> State:
+    task = desk.tasks[place]
+    return desk.draw(task, reviewer, desk.store.state(task.key).version, stroke(mask), mask.shape)
+
+
+def test_what_is_accepted_as_it_was_is_accepted_and_what_was_changed_is_mended(folder: Path) -> None:
+    desk = desk_of(folder)
+    mask = desk.mask(desk.tasks[1])[0].copy()
+    mask[2:5, 3:9] ^= 1
+    draw(desk, 1, mask)
+    assert desk.letters() == ".d...." and (desk.mask(desk.tasks[1])[0] == mask).all()
+    assert [decide(desk, 0).verdict, decide(desk, 1).verdict, decide(desk, 2, rejected=True).verdict] == ["accepted", "mended", "rejected"]
+    assert desk.letters() == "amr..." and (desk.mask(desk.tasks[1])[0] == mask).all()
+    progress = desk.progress()
+    assert (progress.left, progress.accepted, progress.mended, progress.rejected, progress.minutes_per_image) == (3, 1, 1, 1, 0.05)
+
+
+def test_a_change_that_was_undone_is_no_change(folder: Path) -> None:
+    desk = desk_of(folder)
+    mask, _ = desk.mask(desk.tasks[0])
+    draw(desk, 0, mask ^ np.uint8(1))
+    draw(desk, 0, mask)
+    assert decide(desk, 0).verdict == "accepted"
+
+
+def test_what_was_drawn_lies_over_what_was_decided_before(folder: Path) -> None:
+    desk = desk_of(folder)
+    empty = np.zeros_like(desk.mask(desk.tasks[0])[0])
+    draw(desk, 0, empty)
+    decide(desk, 0)
+    draw(desk, 0, empty + np.uint8(1))
+    assert (desk.mask(desk.tasks[0])[0] == 1).all() and desk.letters()[0] == "m"
+    decide(desk, 0, rejected=True)
+    assert (desk.mask(desk.tasks[0])[0] == 1).all(), "what was drawn is kept, whatever was said of it"
+
+
+def test_another_server_over_the_same_folder_goes_on_where_one_ended(folder: Path) -> None:
+    first = desk_of(folder)
+    decide(first, 0)
+    second = desk_of(folder)
+    assert second.letters() == "a....." and second.progress().minutes_per_image == 0.05
+    decide(second, 1)
+    with pytest.raises(StaleError):
+        first.decide(first.tasks[1], "ben", 0, rejected=True, reason=None, seconds=1.0, client="test")
+    first.look()
+    assert first.letters() == "aa...."
+
+
+def test_the_next_task_is_one_that_nobody_else_is_at(folder: Path) -> None:
+    desk = desk_of(folder)
+    desk.leases.take(desk.tasks[1].key, "ben")
+    assert desk.next("anna", -1) == 0 and desk.next("anna", 0) == 2 and desk.next("ben", 0) == 1
+    for place in (0, 2, 3, 4, 5):
+        decide(desk, place)
+    assert desk.next("anna", 2) is None and desk.next("ben", 2) == 1
+
+
+def test_a_second_look_is_for_another_person_and_begins_from_the_prediction(folder: Path) -> None:
+    desk = desk_of(folder, twice=1.0)
+    assert [task.turn for task in desk.tasks] == [1, 2] * 6
+    mask, _ = desk.mask(desk.tasks[0])
+    draw(desk, 0, mask ^ np.uint8(1))
+    assert desk.next("anna", 0) == 2 and desk.next("ben", 0) == 1
+    decide(desk, 0)
+    assert (desk.mask(desk.tasks[1])[0] == mask).all()
+    decide(desk, 1, "ben")
+    assert {event.entry for event in desk.store.events()} == {desk.tasks[0].entry.id, f"{desk.tasks[0].entry.id}@2"}
+
+
+def test_the_review_of_other_predictions_is_refused(folder: Path) -> None:
+    decide(desk_of(folder), 0)
+    (folder / "predictions.json").write_text((folder / "predictions.json").read_text().replace("model.onnx", "other.onnx"))
+    with pytest.raises(LimnerError, match="of others"):
+        desk_of(folder)

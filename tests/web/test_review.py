@@ -1,0 +1,147 @@
+import gzip
+import json
+import shutil
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from limner.data.images import read_mask
+from service import Served, Start, problem
+
+ANNA, BEN = "anna's token is long", "ben's token is long too"
+
+
+@pytest.fixture
+def folder(predicted: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(predicted, tmp_path / "predictions"))
+
+
+@pytest.fixture
+def review(folder: Path, start: Start) -> Served:
+    return start(folder, "--no-open", "--reviewer", "mira", verb="review")
+
+
+@pytest.fixture
+def team(folder: Path, tmp_path: Path, start: Start) -> Served:
+    (tmp_path / "reviewers.toml").write_text(f'anna = "{ANNA}"\nben = "{BEN}"\n')
+    return start(folder, "--reviewers", tmp_path / "reviewers.toml", verb="review")
+
+
+def mask_of(served: Served, place: int, **headers: str) -> tuple[np.ndarray, str]:
+    answer = served.client.get(f"/api/tasks/{place}/mask", headers=headers)
+    assert answer.status_code == 200 and answer.headers["content-encoding"] == "gzip"
+    shape = int(answer.headers["x-height"]), int(answer.headers["x-width"])
+    return np.frombuffer(answer.content, np.uint8).reshape(shape), answer.headers["etag"]
+
+
+def tile(mask: np.ndarray, index: int = 0) -> bytes:
+    return zlib.compress(index.to_bytes(4, "little") + mask.tobytes())
+
+
+def test_a_mask_is_drawn_and_accepted(review: Served, folder: Path) -> None:
+    told = review.client.get("/api/review").json()
+    assert (told["reviewer"], told["letters"], told["progress"]["left"], told["folder"]) == ("mira", "......", 6, "predictions")
+    assert [one["name"] for one in told["classes"]] == ["background", "lesion"] and [one["scored"] for one in told["classes"]] == [False, True]
+    place = review.client.get("/api/next").json()["place"]
+    task = review.client.get(f"/api/tasks/{place}").json()
+    mask, etag = mask_of(review, place)
+    assert (read_mask(folder / task["name"].replace(".jpg", ".png")).values == mask * np.uint8(255)).all()
+    after = review.client.put(f"/api/tasks/{place}/draft", content=tile(mask ^ np.uint8(1)), headers={"If-Match": etag})
+    assert (after.status_code, after.headers["etag"], after.json()["letters"]) == (200, '"1"', "d.....")
+    assert (mask_of(review, place)[0] == mask ^ np.uint8(1)).all()
+    said = review.client.post(f"/api/tasks/{place}/verdict", json={"verdict": "accept", "seconds": 6}, headers={"If-Match": '"1"'}).json()
+    assert (said["version"], said["letters"], said["progress"]["mended"], said["progress"]["minutes_per_image"]) == (2, "m.....", 1, 0.1)
+    review.client.post("/api/tasks/1/verdict", json={"verdict": "reject", "reason": "border is off"}, headers={"If-Match": '"0"'})
+    assert review.client.get("/api/tasks/1").json()["reason"] == "border is off"
+    assert review.client.get("/api/next", params={"after": 0}).json()["place"] == 2
+
+
+def test_pictures_are_upright_and_of_the_masks_size(review: Served) -> None:
+    from limner.data.images import decode_image
+
+    for place in range(6):
+        mask, _ = mask_of(review, place)
+        image = review.client.get(f"/api/tasks/{place}/image")
+        small = review.client.get(f"/api/tasks/{place}/thumbnail")
+        assert decode_image(image.content, "the image", 10**6).shape[:2] == mask.shape
+        assert max(decode_image(small.content, "the picture", 10**6).shape) == 112
+
+
+def test_a_stale_write_is_refused_and_says_by_whom(review: Served) -> None:
+    mask, etag = mask_of(review, 0)
+    assert review.client.put("/api/tasks/0/draft", content=tile(mask), headers={"If-Match": etag}).status_code == 200
+    for method, path, more in (("PUT", "draft", {"content": tile(mask)}), ("POST", "verdict", {"json": {"verdict": "accept"}})):
+        stale = review.client.request(method, f"/api/tasks/0/{path}", headers={"If-Match": etag}, **more)
+        assert (stale.status_code, stale.json()["by"], stale.json()["version"], stale.headers["etag"]) == (412, "mira", 1, '"1"')
+        bare = review.client.request(method, f"/api/tasks/0/{path}", **more)
+        assert bare.status_code == 428 and "If-Match" in problem(bare)
+        odd = review.client.request(method, f"/api/tasks/0/{path}", headers={"If-Match": "soon"}, **more)
+        assert odd.status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "said"),
+    [
+        ("GET", "/api/tasks/6", None, 404, "6 tasks"),
+        ("GET", "/api/tasks/-1", None, 422, "greater than or equal"),
+        ("GET", "/api/tasks/6/mask", None, 404, "6 tasks"),
+        ("GET", "/api/tasks/6/image", None, 404, "6 tasks"),
+        ("GET", "/api/tasks/6/thumbnail", None, 404, "6 tasks"),
+        ("GET", "/static/..%2f..%2fcli.py", None, 404, ""),
+        ("GET", "/static/review.html", None, 404, "no such file"),
+        ("PUT", "/api/tasks/0/draft", b"", 422, "empty"),
+        ("PUT", "/api/tasks/0/draft", b"no tiles", 422, "not deflated"),
+        ("PUT", "/api/tasks/0/draft", zlib.compress(bytes(10**8)), 422, "twice|middle"),
+        ("POST", "/api/tasks/0/verdict", b'{"verdict": "perhaps"}', 422, "accept"),
+        ("POST", "/api/tasks/0/verdict", b"{", 422, "JSON"),
+        ("POST", "/api/tasks/0/verdict", b'{"verdict": "accept", "seconds": -1}', 422, "greater"),
+    ],
+)
+def test_what_cannot_be_used_is_said(review: Served, method: str, path: str, body: bytes | None, status: int, said: str) -> None:
+    import re
+
+    headers = {"If-Match": '"0"', "Content-Type": "application/json"}
+    answer = review.client.request(method, path, content=body, headers=headers)
+    assert answer.status_code == status and re.search(said, problem(answer))
+    assert review.client.get("/api/review").json()["letters"] == "......"
+
+
+def test_each_reviewer_is_known_by_a_token(team: Served) -> None:
+    assert team.client.get("/api/review").status_code == 401
+    let_in = team.client.get("/", params={"token": BEN})
+    assert let_in.status_code == 303 and "token" not in let_in.headers["location"]
+    as_anna = {"Authorization": f"Bearer {ANNA}"}
+    assert team.client.get("/api/review", headers=as_anna).json()["reviewer"] == "anna"
+    cookie = let_in.headers["set-cookie"].split(";")[0]
+    assert team.client.get("/api/review", headers={"Cookie": cookie}).json()["reviewer"] == "ben"
+    assert team.client.put("/api/tasks/0/draft", content=b"x", headers={**as_anna, "Origin": "http://elsewhere.example"}).status_code == 403
+
+
+def test_two_people_are_not_sent_to_one_image_and_one_may_take_over(team: Served) -> None:
+    anna, ben = ({"Authorization": f"Bearer {token}"} for token in (ANNA, BEN))
+    assert team.client.post("/api/tasks/0/lease", json={}, headers=anna).json()["owner"] is None
+    assert team.client.get("/api/next", headers=anna).json()["place"] == 0 and team.client.get("/api/next", headers=ben).json()["place"] == 1
+    assert team.client.post("/api/tasks/0/lease", json={}, headers=ben).json()["owner"] == "anna"
+    assert team.client.post("/api/tasks/0/lease", json={"over": True}, headers=ben).json()["owner"] is None
+    assert team.client.get("/api/tasks/0", headers=anna).json()["owner"] == "ben"
+    team.client.request("DELETE", "/api/tasks/0/lease", headers=ben)
+    assert team.client.get("/api/tasks/0", headers=anna).json()["owner"] is None
+
+
+def test_an_image_that_is_gone_is_said_and_the_rest_goes_on(folder: Path, start: Start) -> None:
+    record = json.loads((folder / "predictions.json").read_text())
+    record["predictions"][0]["image"] = str(folder / "gone.jpg")
+    (folder / "predictions.json").write_text(json.dumps(record))
+    review = start(folder, "--no-open", verb="review")
+    gone = review.client.get("/api/tasks/0/image")
+    assert gone.status_code == 422 and "does not exist" in gone.json()["error"]
+    assert review.client.get("/api/tasks/1/image").status_code == 200
+
+
+def test_the_answer_of_a_mask_is_packed_as_browsers_unpack_it(review: Served) -> None:
+    with review.client.stream("GET", "/api/tasks/0/mask") as answer:
+        raw = b"".join(answer.iter_raw())
+    mask, _ = mask_of(review, 0)
+    assert gzip.decompress(raw) == mask.tobytes()

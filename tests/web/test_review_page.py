@@ -1,0 +1,410 @@
+"""The review page in a real browser, on a real server."""
+
+import json
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from browser import chromium
+from limner.review.desk import Desk
+from limner.review.folder import read_predictions
+from limner.review.queue import ordered
+from limner.review.store import Store
+from service import Served, Start
+
+ANNA, BEN = "anna's token is long", "ben's token is long too"
+SIZE = {"width": 1200, "height": 800}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture
+def folder(predicted: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(predicted, tmp_path / "predictions"))
+
+
+@pytest.fixture
+def review(folder: Path, start: Start) -> Served:
+    return start(folder, "--no-open", "--reviewer", "mira", verb="review")
+
+
+@pytest.fixture
+def page(review: Served, browser: Browser) -> Iterator[Page]:
+    with browser.new_context(viewport=SIZE) as context:
+        opened = watched(context.new_page())
+        opened.goto(review.address)
+        shown(opened, 0)
+        yield opened
+        assert opened.wrong == []  # type: ignore[attr-defined]
+
+
+def watched(page: Page) -> Page:
+    """A page that keeps what went wrong on it."""
+    page.wrong = []  # type: ignore[attr-defined]
+    page.on("console", lambda message: page.wrong.append(message.text) if message.type == "error" else None)  # type: ignore[attr-defined]
+    page.on("pageerror", lambda error: page.wrong.append(str(error)))  # type: ignore[attr-defined]
+    return page
+
+
+def shown(page: Page, place: int) -> None:
+    page.wait_for_function(f"() => window.limner?.now?.place === {place}")
+
+
+def saved(page: Page) -> None:
+    page.wait_for_function("() => window.limner.unsaved === 0")
+
+
+def mask_in(page: Page) -> np.ndarray:
+    told = page.evaluate("[limner.now.mask.height, limner.now.mask.width, Array.from(limner.now.mask.data)]")
+    return np.array(told[2], np.uint8).reshape(told[0], told[1])
+
+
+def on_screen(page: Page, x: float, y: float) -> tuple[float, float]:
+    """Where a point of the image is on the page."""
+    box = page.locator("#stage").bounding_box()
+    assert box is not None
+    scale, left, top, ratio = page.evaluate("[limner.view.scale, limner.view.x, limner.view.y, devicePixelRatio]")
+    return box["x"] + (left + x * scale) / ratio, box["y"] + (top + y * scale) / ratio
+
+
+def drag(page: Page, *points: tuple[float, float], button: str = "left") -> None:
+    page.mouse.move(*on_screen(page, *points[0]))
+    page.mouse.down(button=button)  # type: ignore[arg-type]
+    for point in points[1:]:
+        page.mouse.move(*on_screen(page, *point), steps=3)
+    page.mouse.up(button=button)  # type: ignore[arg-type]
+
+
+def brush(page: Page, radius: float) -> None:
+    page.evaluate(f"limner.tools.size({radius})")
+
+
+def desk_of(folder: Path) -> Desk:
+    found = read_predictions(folder)
+    return Desk(found, ordered(found.entries), Store.beside(folder / "review"))
+
+
+def clear(page: Page) -> None:
+    brush(page, 200)
+    drag(page, (48, 40), (50, 40), button="right")
+    brush(page, 4)
+
+
+def test_keys_accept_and_reject_and_lead_to_the_next(page: Page, folder: Path) -> None:
+    page.keyboard.press("a")
+    shown(page, 1)
+    page.keyboard.press("r")
+    expect(page.locator("#reasons")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator("#reasons")).to_be_hidden()
+    page.keyboard.press("r")
+    page.keyboard.press("2")
+    shown(page, 2)
+    page.keyboard.press("r")
+    page.keyboard.press("Enter")
+    shown(page, 3)
+    page.keyboard.press("Enter")
+    shown(page, 4)
+    page.keyboard.press("u")
+    shown(page, 5)
+    page.keyboard.press("a")
+    shown(page, 4)
+    page.keyboard.press("a")
+    expect(page.locator("#done")).to_be_visible()
+    saved(page)
+    assert "0 left · 4 accepted · 0 mended · 2 rejected" in page.inner_text("#counts")
+    events = desk_of(folder).store.events()
+    assert [(event.verdict, event.reason, event.reviewer) for event in events] == [
+        ("accepted", None, "mira"), ("rejected", "border is off", "mira"), ("rejected", None, "mira"), *[("accepted", None, "mira")] * 3,
+    ]  # fmt: skip
+    assert all("Chrom" in event.client for event in events)
+
+
+def test_what_is_painted_and_erased_is_what_the_server_has(page: Page, folder: Path) -> None:
+    clear(page)
+    assert not mask_in(page).any()
+    drag(page, (20, 20), (60, 40))
+    page.keyboard.down("Alt")
+    drag(page, (40, 10), (40, 50))
+    page.keyboard.up("Alt")
+    drawn = mask_in(page)
+    assert drawn[20, 20] == 1 and drawn[30, 40] == 0 and drawn[40, 60] == 1
+    saved(page)
+    desk = desk_of(folder)
+    assert (desk.mask(desk.tasks[0])[0] == drawn).all() and desk.letters() == "d....."
+    page.keyboard.press("a")
+    shown(page, 1)
+    saved(page)
+    desk.look()
+    assert desk.letters() == "m....." and (desk.mask(desk.tasks[0])[0] == drawn).all()
+
+
+def test_undo_reaches_across_what_was_saved_and_is_saved_itself(page: Page, folder: Path) -> None:
+    before = mask_in(page)
+    clear(page)
+    saved(page)
+    drag(page, (30, 30), (50, 30))
+    saved(page)
+    page.keyboard.press("z")
+    assert not mask_in(page).any()
+    page.keyboard.press("Control+z")
+    saved(page)
+    assert (mask_in(page) == before).all()
+    desk = desk_of(folder)
+    assert (desk.mask(desk.tasks[0])[0] == before).all()
+    page.keyboard.press("Shift+Z")
+    page.keyboard.press("Control+y")
+    drawn = mask_in(page)
+    assert drawn.sum() > 50
+    saved(page)
+    page.reload()
+    shown(page, 0)
+    assert (mask_in(page) == drawn).all()
+
+
+def test_more_than_two_hundred_strokes_can_be_undone(page: Page) -> None:
+    before = mask_in(page)
+    brush(page, 1)
+    for index in range(210):
+        page.evaluate(f"limner.now.mask.begin(); limner.now.mask.line({index % 70}, {index % 50}, {index % 90}, 30, 2, {index % 2}); limner.now.mask.end()")
+    count = page.evaluate("limner.now.mask.past.length")
+    assert count > 200
+    for _ in range(count):
+        page.keyboard.press("z")
+    assert (mask_in(page) == before).all()
+
+
+def test_a_polygon_is_added_and_taken_away(page: Page) -> None:
+    clear(page)
+    page.keyboard.press("p")
+    for point in ((10, 10), (50, 10), (50, 40), (10, 40)):
+        page.mouse.click(*on_screen(page, *point))
+    page.keyboard.press("Enter")
+    drawn = mask_in(page)
+    assert drawn[11:39, 11:49].all() and not drawn[:9].any() and not drawn[:, 52:].any()
+    for point in ((20, 20), (30, 20), (30, 30), (20, 30)):
+        page.mouse.click(*on_screen(page, *point))
+    page.keyboard.press("Alt+Enter")
+    assert not mask_in(page)[21:29, 21:29].any()
+    page.keyboard.press("p")
+    page.keyboard.press("f")
+    assert mask_in(page)[21:29, 21:29].all(), "F fills the hole"
+
+
+def test_growth_stops_at_what_looks_different(page: Page) -> None:
+    """The drawn lesions are darker than the skin around them."""
+    clear(page)
+    page.evaluate("limner.tools.tolerance = 40")
+    page.keyboard.press("g")
+    page.mouse.click(*on_screen(page, 4, 4))
+    grown = mask_in(page)
+    assert grown[4, 4] == 1 and 0 < grown.mean() < 0.95
+
+
+def test_zoom_place_opacity_and_brush_survive_the_next_image(page: Page) -> None:
+    page.keyboard.press("+")
+    page.keyboard.press("+")
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("o")
+    for _ in range(3):
+        page.keyboard.press("]")
+    hand = "[limner.view.scale, limner.view.x, limner.view.y, limner.view.opacity, limner.tools.radius]"
+    before = page.evaluate(hand)
+    page.keyboard.press("a")
+    shown(page, 1)
+    page.keyboard.press("k")
+    shown(page, 0)
+    page.keyboard.press("j")
+    shown(page, 1)
+    assert page.evaluate(hand) == before
+    page.keyboard.press("0")
+    assert page.evaluate("limner.view.fitted")
+    page.mouse.wheel(0, -100)
+    page.keyboard.down(" ")
+    assert not page.locator("#overlay").is_visible()
+    page.keyboard.up(" ")
+    assert page.locator("#overlay").is_visible()
+
+
+def test_the_wheel_sizes_the_brush_and_with_control_zooms(page: Page) -> None:
+    page.mouse.move(*on_screen(page, 40, 40))
+    radius, scale = page.evaluate("[limner.tools.radius, limner.view.scale]")
+    page.mouse.wheel(0, -100)
+    page.wait_for_function(f"() => limner.tools.radius > {radius}")
+    page.keyboard.down("Control")
+    page.mouse.wheel(0, -100)
+    page.keyboard.up("Control")
+    page.wait_for_function(f"() => limner.view.scale > {scale}")
+    x = page.evaluate("limner.view.x")
+    page.mouse.down(button="middle")
+    page.mouse.move(300, 300, steps=2)
+    page.mouse.up(button="middle")
+    assert page.evaluate("limner.view.x") != x
+
+
+def test_help_names_every_key(page: Page) -> None:
+    page.keyboard.press("?")
+    expect(page.locator("#help")).to_be_visible()
+    said = page.inner_text("#keys")
+    for name in ("A or Enter", "R, then 1–9", "J / K", "Shift+Z", "P", "F", "G", "C", "[ ] or wheel", "O", "Space", "U"):
+        assert name in said
+    page.keyboard.press("?")
+    expect(page.locator("#help")).to_be_hidden()
+
+
+def test_a_turned_photo_is_drawn_on_as_it_is_seen(page: Page, folder: Path) -> None:
+    desk = desk_of(folder)
+    place = next(place for place, task in enumerate(desk.tasks) if task.entry.id == "photo-5.png")
+    page.evaluate(f"document.querySelector('#strip [data-place=\"{place}\"]').click()")
+    shown(page, place)
+    assert mask_in(page).shape == (96, 90)
+    brush(page, 3)
+    drag(page, (5, 90), (30, 90))
+    drawn = mask_in(page)
+    assert drawn[90, 5] == 1
+    saved(page)
+    assert (desk.mask(desk.tasks[place])[0] == drawn).all()
+
+
+def test_fingers_paint_and_two_of_them_move_the_image(review: Served, browser: Browser) -> None:
+    with browser.new_context(viewport={"width": 820, "height": 1100}, has_touch=True) as context:
+        page = watched(context.new_page())
+        page.goto(review.address)
+        shown(page, 0)
+        page.evaluate("limner.tools.size(4)")
+        touch = context.new_cdp_session(page)
+
+        def send(kind: str, *points: tuple[float, float]) -> None:
+            fingers = [{"x": x, "y": y, "id": index} for index, (x, y) in enumerate(points)]
+            touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": fingers})
+
+        page.click("[data-act=eraser]")
+        for start in ((10, 10), (10, 50)):
+            send("touchStart", on_screen(page, *start))
+            send("touchMove", on_screen(page, 60, start[1]))
+            send("touchEnd")
+        assert not mask_in(page)[[10, 50]][:, 10:60].any()
+        page.click("[data-act=brush]")
+        send("touchStart", on_screen(page, 10, 30))
+        send("touchMove", on_screen(page, 60, 30))
+        send("touchEnd")
+        assert mask_in(page)[30, 10:60].all()
+        drawn, scale = mask_in(page), page.evaluate("limner.view.scale")
+        send("touchStart", on_screen(page, 20, 20))
+        send("touchStart", on_screen(page, 20, 20), on_screen(page, 60, 40))
+        send("touchMove", on_screen(page, 10, 10), on_screen(page, 70, 50))
+        send("touchEnd")
+        assert page.evaluate("limner.view.scale") > 1.2 * scale and (mask_in(page) == drawn).all(), "the first finger's dot is taken back"
+        page.click("#accept")
+        shown(page, 1)
+        saved(page)
+        assert page.wrong == []  # type: ignore[attr-defined]
+
+
+def test_two_reviewers_see_each_other_and_nothing_is_overwritten(folder: Path, tmp_path: Path, start: Start, browser: Browser) -> None:
+    (tmp_path / "reviewers.toml").write_text(f'anna = "{ANNA}"\nben = "{BEN}"\n')
+    served = start(folder, "--reviewers", tmp_path / "reviewers.toml", verb="review")
+    with browser.new_context(viewport=SIZE) as hers, browser.new_context(viewport=SIZE) as his:
+        anna, ben = hers.new_page(), his.new_page()
+        anna.goto(f"{served.address}?token={ANNA}")
+        shown(anna, 0)
+        anna.wait_for_timeout(200)
+        ben.goto(f"{served.address}?token={BEN}")
+        shown(ben, 1)
+        ben.keyboard.press("k")
+        shown(ben, 0)
+        expect(ben.locator("#notice")).to_contain_text("anna is at this image")
+        before = mask_in(ben)
+        button = "right" if before[30, 40] else "left"
+        drag(ben, (30, 30), (50, 30), button=button)
+        assert (mask_in(ben) == before).all(), "it is hers"
+        ben.click("#notice-yes")
+        expect(ben.locator("#notice")).to_be_hidden()
+        brush(ben, 5)
+        drag(ben, (30, 30), (50, 30), button=button)
+        saved(ben)
+        brush(anna, 5)
+        drag(anna, (30, 10), (50, 10), button="right" if before[10, 40] else "left")
+        expect(anna.locator("#notice")).to_contain_text("ben changed this mask in the meantime")
+        mine = mask_in(anna)
+        desk = desk_of(folder)
+        assert (desk.mask(desk.tasks[0])[0] == mask_in(ben)).all(), "his is untouched"
+        anna.click("#notice-yes")
+        saved(anna)
+        kept = desk.mask(desk.tasks[0])[0]
+        assert (kept == mine).all() and desk.store.state(desk.tasks[0].key).version == 2
+        drag(ben, (30, 50), (50, 50), button="right" if before[50, 40] else "left")
+        expect(ben.locator("#notice")).to_contain_text("anna changed this mask")
+        ben.click("#notice-no")
+        ben.wait_for_function("() => limner.now?.saver.version === 2")
+        assert (mask_in(ben) == mine).all()
+
+
+def test_strokes_survive_a_server_that_is_down_and_a_tab_that_is_closed(folder: Path, start: Start, browser: Browser) -> None:
+    served = start(folder, "--no-open", "--reviewer", "mira", verb="review")
+    port = served.address.rsplit(":", 1)[1].strip("/")
+    with browser.new_context(viewport=SIZE) as context:
+        page = context.new_page()
+        page.goto(served.address)
+        shown(page, 0)
+        served.process.send_signal(signal.SIGKILL)
+        served.close()
+        brush(page, 4)
+        drag(page, (20, 20), (60, 40), button="right" if mask_in(page)[30, 40] else "left")
+        drawn = mask_in(page)
+        expect(page.locator("#saved")).to_contain_text("not saved yet: the server does not answer")
+        page.mouse.move(*on_screen(page, 20, 50))
+        page.mouse.down()
+        page.mouse.move(*on_screen(page, 40, 50))
+        page.close()  # in the middle of a stroke
+        start(folder, "--no-open", "--reviewer", "mira", "--port", port, verb="review")
+        again = context.new_page()
+        again.goto(served.address)
+        shown(again, 0)
+        expect(again.locator("#notice")).to_contain_text("put back")
+        assert (mask_in(again) == drawn).all()
+        saved(again)
+        desk = desk_of(folder)
+        assert (desk.mask(desk.tasks[0])[0] == drawn).all()
+
+
+def test_several_classes_are_drawn_each_in_its_colour(models: dict[str, Path], tmp_path: Path, start: Start, browser: Browser) -> None:
+    from limner.data.images import write_png
+    from limner.data.places import Local
+    from limner.data.sample_set import draw
+    from limner.inference.folder_predictions import predict_folder
+    from limner.inference.predictor import Predictor
+
+    (tmp_path / "photos").mkdir()
+    write_png(tmp_path / "photos" / "a.png", draw(0, 1, 64)[0])
+    photos = Local(tmp_path / "photos")
+    predict_folder(Predictor.load(models["scenes"]), photos, photos.images(), Local(tmp_path / "predictions"), ["m"], lambda items, _: items)
+    served = start(tmp_path / "predictions", "--no-open", verb="review")
+    with browser.new_context(viewport=SIZE) as context:
+        page = watched(context.new_page())
+        page.goto(served.address)
+        shown(page, 0)
+        assert [text.strip() for text in page.locator("#classes button").all_inner_texts()] == ["sky", "road", "car"]
+        brush(page, 5)
+        for y in (10, 30, 50):
+            drag(page, (10, y), (50, y))
+            page.keyboard.press("c")
+        drawn = mask_in(page)
+        assert [drawn[y, 10:50].tolist() for y in (10, 30, 50)] == [[value] * 40 for value in (0, 1, 2)]
+        saved(page)
+        colours = page.evaluate(
+            "(() => { const c = document.querySelector('#overlay'), x = c.getContext('2d'); return [10, 30, 50].map((y) => "
+            "[...x.getImageData(limner.view.x + 30 * limner.view.scale, limner.view.y + y * limner.view.scale, 1, 1).data.slice(0, 3)]) })()"
+        )
+        expected = json.loads(json.dumps(page.evaluate("limner.view.colours.slice(0, 3)")))
+        assert np.abs(np.array(colours) - np.array(expected)).max() <= 3
+        assert page.wrong == []  # type: ignore[attr-defined]

@@ -111,6 +111,7 @@ def train(
     recipe: Annotated[Path | None, typer.Option(help="a recipe TOML, such as the recipe.toml of a run")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="override one key, such as train.epochs=40; may be repeated")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="train so many times, each with the next seed, and print mean and standard deviation")] = 1,
+    origin: Annotated[Path | None, typer.Option("--from", help="go on from this run's model: its recipe, its split, and its weights")] = None,
     out: Annotated[Path | None, typer.Option(help="the new run folder; runs/NAME by default")] = None,
     resume: Annotated[Path | None, typer.Option(help="go on with this run, from where it was stopped")] = None,
 ) -> None:
@@ -128,7 +129,7 @@ def train(
         with distributed.joined(mine):
             quiet, bar = (console, _bar) if mine.first else (Console(quiet=True), pipeline.silent)
             if resume is not None:
-                if data or minutes or encoder or recipe or settings or out or seeds > 1:
+                if data or minutes or encoder or recipe or settings or out or origin or seeds > 1:
                     raise LimnerError("--resume goes on with a run as it was begun. Give it alone, or begin a new run without it.")
                 run = Run.open(resume)
                 _watch(run, pipeline.resume(run, bar, began=began, stop_asked=asked.stop, mine=mine), quiet, asked)
@@ -147,7 +148,7 @@ def train(
             for seed in range(given.train.seed, given.train.seed + seeds):
                 folder = base.with_name(f"{base.name}-seed{seed}") if base is not None and seeds > 1 else base
                 chosen = given.replace({"train.seed": seed}) if seeds > 1 else given
-                run, events = pipeline.start(data, chosen, folder, _print_plan, bar, began=began, stop_asked=asked.stop, mine=mine)
+                run, events = pipeline.start(data, chosen, folder, _print_plan, bar, began=began, stop_asked=asked.stop, mine=mine, origin=origin)
                 _watch(run, events, quiet, asked)
                 began = time.monotonic()
                 if mine.first:
@@ -437,6 +438,72 @@ def review(
                 webbrowser.open(address)
 
         run(create_review(desk, reviewer or getpass.getuser(), access), host, port, announce)
+
+
+@app.command()
+def merge(
+    predictions: Annotated[Path, typer.Argument(help="what was reviewed", show_default=False)],
+    data: Annotated[Path, typer.Argument(help="the folder of images and masks that it is added to; it stays as it is", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", "-o", help="the new folder: the next revision", show_default=False)],
+    prefer: Annotated[str | None, typer.Option(help="whose verdict counts where two reviewers differ")] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="reviewed masks take the place of those of the same images")] = False,
+    store: Annotated[str | None, typer.Option(envvar="LIMNER_STORE", help="the review's database, where it is not beside the predictions")] = None,
+) -> None:
+    """Make accepted and mended masks the next revision of a dataset; every mask in it tells where it is from.
+
+    Conflicts and images that were changed since are errors, all told together. Go on with: limner train NEW --from RUN
+    """
+    with _friendly():
+        from limner.review.folder import read_predictions
+        from limner.review.merge import PROVENANCE
+        from limner.review.merge import merge as write
+        from limner.review.store import Store
+
+        found = read_predictions(predictions, _bar("reading"))
+        if store is None and not (predictions / "review").is_dir():
+            raise LimnerError(f"{predictions} was not reviewed. Begin with: limner review {predictions}")
+        memory = Store(store) if store else Store.beside(predictions / "review")
+        merged = write(found, memory, data, out, prefer=prefer, replacing=replace, progress=_bar("checking"))
+        console.print(
+            f"[bold]{escape(str(out))}[/] has the {merged.before} samples of {escape(str(data))} and {merged.added} new ones; {merged.replaced} masks were "
+            f"reviewed anew. {merged.rejected} were rejected, {merged.left} are not reviewed yet. {PROVENANCE} says where each is from."
+        )
+
+
+@app.command()
+def loop(
+    data: DataFolder,
+    budget: Annotated[int, typer.Option(min=1, help="corrections in all")] = 200,
+    rounds: Annotated[int, typer.Option(min=1, help="trainings into which they are parted")] = 4,
+    order: Annotated[list[str] | None, typer.Option(help="predicted (lowest predicted Dice first) or random; both by default")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="how often all is done, each time with other first labels")] = 3,
+    minutes: Annotated[float, typer.Option(help="of each training")] = 2.0,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="override one key of the recipe; may be repeated")] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="a new folder for all that is trained")] = Path("loop"),
+) -> None:
+    """Measure what the order of review is worth: a simulated reviewer, the hidden truth, corrects masks, and a model is trained after each round."""
+    with _friendly():
+        from limner.recipe import load_recipe
+        from limner.training import simulation
+
+        orders = list(dict.fromkeys(order or simulation.ORDERS))
+        recipe = load_recipe(None, [*(settings or []), f"train.minutes={minutes}"])
+        points = []
+        for point in simulation.simulate(data, out, recipe, budget=budget, rounds=rounds, seeds=range(seeds), orders=orders, progress=_bar):
+            points.append(point)
+            simulation.write(out, points)
+            console.print(f"seed {point.seed}, {point.order}: {point.corrections} corrections, test Dice {point.mean:.4f}")
+        found = simulation.rows(points)
+        table = Table("corrections", *(Column(one, justify="right") for one in orders), Column("gain", justify="right"), "95 %", box=None, pad_edge=False)
+        for row in found:
+            ends = "" if row.interval is None else f"{row.interval[0]:+.4f} to {row.interval[1]:+.4f}"
+            table.add_row(str(row.corrections), *(f"{row.means[one]:.4f}" for one in orders), "" if row.gain is None else f"{row.gain:+.4f}", ends)
+        console.print(table)
+        reached = min(found[-1].means[one] for one in orders)
+        for one in orders:
+            count = simulation.needed(found, one, reached)
+            console.print(f"{one}: {'more than there were' if count is None else f'{count:.0f}'} corrections for a Dice of {reached:.4f}")
+        console.print(f"All of it is in {escape(str(out / 'loop.json'))}.")
 
 
 @app.command()

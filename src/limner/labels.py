@@ -1,5 +1,6 @@
 """Labels: class index <-> name <-> pixel value <-> colour, and the void value; and how the coding of a set of masks is found."""
 
+import json
 import tomllib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -135,6 +136,23 @@ class Labels:
             return np.array([[value >> 16, value >> 8 & 255, value & 255] for value in firsts], np.uint8).take(class_index, axis=0)
         return np.array(firsts if max(firsts) <= 255 else range(len(firsts)), np.uint8).take(class_index)
 
+    def to_own_pixels(self, class_index: UInt8[ndarray, "h w"]) -> UInt[ndarray, "h w *c"]:
+        """Class indices as the set's own masks have them, void too: the first value of each class, in 8 or 16 bits or as colours.
+
+        Raises LimnerError where there is void, and the set has no value for it.
+        """
+        firsts = [ranges[0][0] for ranges in self.values]
+        if (class_index == VOID).any() and not self.void_values:
+            raise LimnerError("a mask has void pixels, and the set has no value for void. State one in its labels.toml, such as void = 255.")
+        table = np.zeros(256, np.uint32)
+        table[: len(firsts)] = firsts
+        if self.void_values:
+            table[VOID] = self.void_values[0][0]
+        values = table.take(class_index)
+        if self.coloured:
+            return np.stack([values >> 16, values >> 8 & 255, values & 255], axis=2).astype(np.uint8)
+        return values.astype(np.uint8 if max(table) <= 255 else np.uint16)
+
     def from_pixels(self, values: UInt[ndarray, "h w"]) -> UInt8[ndarray, "h w"]:
         """What `to_pixels` gave, read from its file (colours as 0xRRGGBB), as class indices again. Raises LimnerError for any other value."""
         written = self.to_pixels(np.arange(len(self.names), dtype=np.uint8)[None])[0].astype(np.uint32)
@@ -168,6 +186,18 @@ class Labels:
     def _spell_range(self, values: Range) -> str:
         low, high = values
         return self._spell(low) if low == high else f"{self._spell(low)}-{self._spell(high)}"
+
+
+def write_labels(labels: Labels) -> str:
+    """A labels.toml that `read_labels` reads as these."""
+
+    def stated(ranges: Iterable[Range]) -> str:
+        spelled = [labels._spell_range(values) for values in ranges]
+        return "[" + ", ".join(text if text.isdigit() else json.dumps(text) for text in spelled) + "]"
+
+    void = [f"void = {stated(labels.void_values)}"] if labels.void_values else []
+    classes = [f"{json.dumps(name)} = {stated(ranges)}" for name, ranges in zip(labels.names, labels.values, strict=True)]
+    return "\n".join([*void, "[classes]", *classes]) + "\n"
 
 
 def read_labels(path: Path) -> Labels:

@@ -155,7 +155,7 @@ def _children(root: Path) -> set[Path]:
 
 
 def _manifest(root: Path) -> _Found | None:
-    """CSV: one or more tables with the columns image and mask (and split, group), their paths relative to them"""
+    """CSV: one or more tables with the columns image and mask (and split, group, id), their paths relative to them"""
     found = _Found("CSV manifest")
     for path in sorted(path for path in root.iterdir() if path.suffix.lower() == ".csv"):
         rows = _rows(path, strict=False)
@@ -168,7 +168,7 @@ def _manifest(root: Path) -> _Found | None:
             if (split and split not in SPLIT_NAMES) or not Path(row["image"]).name or not Path(row["mask"]).name:
                 cause = f"the split {split!r}" if split and split not in SPLIT_NAMES else "no image or no mask"
                 raise LimnerError(f"{path}, line {number}, gives {cause}. A line holds an image, its mask and, if any, train, val or test.")
-            id = Path(row["image"]).with_suffix("").as_posix()
+            id = row.get("id") or Path(row["image"]).with_suffix("").as_posix()
             side = SPLIT_NAMES[split] if split else of_file
             found.samples.append(Sample(id, root / row["image"], root / row["mask"], side, row.get("group") or None))
     return found if found.samples else None

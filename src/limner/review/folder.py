@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -54,14 +56,22 @@ class Predictions:
     """Whether `limner predict` wrote it."""
 
     def image(self, entry: Entry) -> UInt8[ndarray, "h w c"]:
-        """Upright, 0..255. Raises LimnerError where the file is gone, cannot be read, or is another than the mask was drawn in."""
+        """Upright, 0..255. Raises LimnerError as `file` does, and where it cannot be read."""
+        with self.file(entry) as path:
+            return read_image(path, page=entry.page)
+
+    @contextmanager
+    def file(self, entry: Entry) -> Iterator[Path]:
+        """A path that holds the image. Raises LimnerError where it is gone, or another than the mask was drawn in."""
         where = place(entry.image.rpartition("/")[0]) if "://" in entry.image else place(Path(entry.image).parent)
         with where.file(PurePosixPath(entry.image).name) as path:
-            if entry.image_sha256 is not None and path.is_file():
+            if not path.is_file():
+                raise LimnerError(f"{entry.image} does not exist. Put it back, or predict again.")
+            if entry.image_sha256 is not None:
                 with path.open("rb") as file:
                     if hashlib.file_digest(file, "sha256").hexdigest() != entry.image_sha256:
                         raise LimnerError(f"{entry.image} is not the file that its mask was drawn in: it was changed since. Restore it, or predict again.")
-            return read_image(path, page=entry.page)
+            yield path
 
     def mask(self, entry: Entry) -> UInt8[ndarray, "h w"]:
         """As it was drawn, in class indices. Raises LimnerError where the file is gone or has values that mean no class."""

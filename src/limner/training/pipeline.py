@@ -16,6 +16,7 @@ from limner.errors import LimnerError
 from limner.model.encoders import normalisation
 from limner.model.presets import build
 from limner.recipe import Recipe
+from limner.training import continuation
 from limner.training.distributed import ALONE, Ranks
 from limner.training.loop import Event
 from limner.training.plan import Plan, compiled_where_it_pays, plan
@@ -36,14 +37,16 @@ def start(
     began: float | None = None,
     stop_asked: Callable[[], bool] = lambda: False,
     mine: Ranks = ALONE,
+    origin: Path | None = None,
 ) -> tuple[Run, Iterator[Event]]:
     """Check, split, plan, prepare and begin a new run; the events come as it trains.
 
-    `began` is the moment of the monotonic clock from which a time budget counts, now by default; `stop_asked` is looked at between steps.
-    Of several processes the first one does all but the training. Raises LimnerError for a dataset with errors and a run folder that is in use.
+    `origin` is a run, or its model, from whose weights, recipe and split it goes on. `began` is the moment of the monotonic clock from which a time
+    budget counts, now by default; `stop_asked` is looked at between steps. Of several processes the first one does all but the training. Raises
+    LimnerError for a dataset with errors, a run folder that is in use, and an origin that does not fit.
     """
     began = time.monotonic() if began is None else began
-    run = _create(data, recipe, folder, announce, progress, mine) if mine.first else None
+    run = _create(data, recipe, folder, announce, progress, mine, origin) if mine.first else None
     return _joined(run, progress, began, stop_asked, mine)
 
 
@@ -59,7 +62,10 @@ def resume(
     return _joined(run if mine.first else None, progress, time.monotonic() if began is None else began, stop_asked, mine)[1]
 
 
-def _create(data: Path, recipe: Recipe, folder: Path | None, announce: Callable[[Plan], None], progress: Progress, mine: Ranks) -> Run:
+def _create(data: Path, recipe: Recipe, folder: Path | None, announce: Callable[[Plan], None], progress: Progress, mine: Ranks, origin: Path | None) -> Run:
+    before = continuation.origin(origin) if origin else None
+    kept = continuation.kept(recipe, before) if before else {}
+    recipe = recipe.replace(kept)
     build(recipe.model, recipe.data.channels, 1)  # what cannot be built is said before the data is read
     require(recipe)
     dataset = scan(data, recipe.data.group_pattern)
@@ -67,15 +73,16 @@ def _create(data: Path, recipe: Recipe, folder: Path | None, announce: Callable[
     labels = require_sound(health, _allowed(recipe))
     if folder is not None and folder.exists():
         raise LimnerError(f"{folder} is there already. Nothing is overwritten: name another folder with --out, or go on with --resume {folder}.")
-    sides = split_of(dataset.samples, health, recipe)
+    sides = continuation.sides(dataset.samples, health, labels, before) if before else split_of(dataset.samples, health, recipe)
     trained_on = {sample.id for sample in sides["train"]}
     ceiling = partial(resize_ceiling, sides["train"], labels)
     validated = len(sides["val"]) / len(sides["train"])
     planned = plan(recipe, [fact for fact in health.facts if fact.id in trained_on], labels, ceiling, validated=validated, processes=mine.count)
     seen = (views(fact.size_px, planned.recipe.data.size_px, planned.recipe.data.geometry) for fact in health.facts if fact.id in trained_on)
     planned = compiled_where_it_pays(planned, sum(map(len, seen)))
+    planned.reasons.update(dict.fromkeys(kept, "as the run that it goes on from"))
     announce(planned)
-    return Run.create(folder or new_folder(Path("runs"), data), planned.recipe, planned.reasons, data, labels, record_of(sides))
+    return Run.create(folder or new_folder(Path("runs"), data), planned.recipe, planned.reasons, data, labels, record_of(sides), before)
 
 
 def _joined(run: Run | None, progress: Progress, began: float, stop_asked: Callable[[], bool], mine: Ranks) -> tuple[Run, Iterator[Event]]:
@@ -97,8 +104,10 @@ def _ingredients(run: Run, progress: Progress) -> Ingredients:
     size_px, geometry = recipe.data.size_px, recipe.data.geometry
     train = prepare(sides["train"], labels, size_px, geometry, progress("preparing"))
     validation = prepare(sides["val"], labels, size_px, geometry, progress("preparing validation"))
-    encoder, channels = recipe.model.encoder, recipe.data.channels
+    encoder, channels, before = recipe.model.encoder, recipe.data.channels, run.origin
     mean, std = normalisation(encoder, channels) if encoder else measure(train.images, channels)
+    if before is not None:  # its weights know images as it was shown them
+        mean, std = before.preprocessing.mean, before.preprocessing.std
     return Ingredients(recipe, labels, Preprocessing(size_px, mean, std, geometry), train, validation, record_of(sides), sides["val"])
 
 
@@ -120,12 +129,12 @@ def _allowed(recipe: Recipe) -> frozenset[str]:
     return frozenset({"leak", "group-leak"}) if recipe.data.allow_leaks else frozenset()
 
 
-def train(data: Path | str, recipe: Recipe | None = None, folder: Path | str | None = None) -> Run:
-    """Train on a folder of images and masks, quietly, and give the run, whose `model` is the path of the best model.
+def train(data: Path | str, recipe: Recipe | None = None, folder: Path | str | None = None, origin: Path | str | None = None) -> Run:
+    """Train on a folder of images and masks, quietly, and give the run, whose `model` is the path of the best model; `origin` is one to go on from.
 
     Raises LimnerError as `start` does.
     """
-    run, events = start(Path(data), recipe or Recipe(), Path(folder) if folder else None, lambda planned: None, silent)
+    run, events = start(Path(data), recipe or Recipe(), Path(folder) if folder else None, lambda planned: None, silent, origin=Path(origin) if origin else None)
     for _ in events:
         pass
     return run

@@ -23,11 +23,13 @@ from limner.data.samples import Sample
 from limner.errors import LimnerError
 from limner.files import write_whole
 from limner.inference.choosing import choose
+from limner.inference.predictor import Predictor
 from limner.labels import Labels
 from limner.model.bundle import Bundle
 from limner.model.encoders import TimmEncoder, load_pretrained
 from limner.model.presets import build
 from limner.recipe import Recipe, dump_recipe, load_recipe
+from limner.training import continuation
 from limner.training.checkpoint import Checkpoints, restore
 from limner.training.distributed import Ranks, synchronise_norms
 from limner.training.history import draw_curve
@@ -40,6 +42,8 @@ CHOOSING = 0.05
 """The share of a time budget that is kept for choosing how the model is used."""
 IN_MODEL = ("data_sha256", "split_sha256", "recipe_sha256", "seed", "torch", "python", "limner", "processor", "device", "threads")
 """What of the receipt stands in the model too: all that is the same when the same run is made again."""
+WORSE = "worse.safetensors"
+"""A model that did not take the place of the one before."""
 VALIDATE = 10**9
 """As the step of an epoch: past its last one, so that its validation is next."""
 
@@ -64,14 +68,26 @@ class Run:
         self.folder = folder
         self.model = folder / "model.safetensors"
         self.checkpoints = Checkpoints(folder / "last")
+        self._origin = folder / "origin.safetensors"
 
     @classmethod
-    def create(cls, folder: Path, recipe: Recipe, reasons: Mapping[str, str], data: Path, labels: Labels, split: Mapping[str, Sequence[str]]) -> "Run":
-        """A new run folder with its recipe. Raises LimnerError where the folder is in use or cannot be made."""
+    def create(
+        cls,
+        folder: Path,
+        recipe: Recipe,
+        reasons: Mapping[str, str],
+        data: Path,
+        labels: Labels,
+        split: Mapping[str, Sequence[str]],
+        origin: Bundle | None = None,
+    ) -> "Run":
+        """A new run folder with its recipe, and the model that it goes on from, if any. Raises LimnerError where the folder is in use or cannot be made."""
         run = cls(folder)
         try:
             (folder / "last").mkdir(parents=True)
             write_whole(folder / "recipe.toml", dump_recipe(recipe, reasons), lasting=True)
+            if origin is not None:
+                origin.save(run._origin)
             run.write_json("split.json", split)
             run.write_json("labels.json", asdict(labels))
             run.write_json(
@@ -116,6 +132,11 @@ class Run:
         return Labels.from_record(self.read_json("labels.json"))
 
     @property
+    def origin(self) -> Bundle | None:
+        """The model that the run goes on from, if any."""
+        return Bundle.load(self._origin) if self._origin.is_file() else None
+
+    @property
     def receipt(self) -> dict[str, Any]:
         """What the run is made of and where it ran."""
         return self.read_json("receipt.json")
@@ -141,7 +162,10 @@ class Run:
             torch.manual_seed(recipe.train.seed)
             network = build(recipe.model, recipe.data.channels, ingredients.labels.logits)
             loaded = self.checkpoints.load()
-            if isinstance(network.encoder, TimmEncoder) and loaded is None:
+            before = self.origin
+            if before is not None:
+                network.load_state_dict(dict(before.weights))
+            elif isinstance(network.encoder, TimmEncoder) and loaded is None:
                 load_pretrained(network.encoder, recipe.model.encoder, recipe.model.encoder_weights, recipe.data.channels)
             synchronise_norms(network, mine)
             state, notes = begin(network, recipe.train), list[Note]()
@@ -168,6 +192,7 @@ class Run:
                     for event in events:
                         if isinstance(event, Stopped) and event.finished:
                             yield from desk.choose(stop_asked)
+                            yield from desk.judge(stop_asked)
                             if stop_asked():
                                 event = Stopped("a stop was asked for", finished=False)
                         yield from desk.see(event)
@@ -327,6 +352,27 @@ class _Desk:
                 chosen = Chosen(gain.name, gain.before, gain.gain, gain.low, gain.high, gain.taken)
                 self.log(chosen)
                 yield chosen
+
+    def judge(self, stop_asked: Callable[[], bool]) -> Iterator[Event]:
+        """Keep the model that the run goes on from, where the new one is worse on validation by the interval of the paired difference."""
+        before, receipt = self._run.origin, self._run.receipt
+        if before is None or "judged" in receipt or stop_asked():
+            return
+        device, samples = self._ingredients.recipe.train.device, self._ingredients.validation_samples
+        after = Bundle.load(self._run.model)
+        old, new, low, high = continuation.paired(Predictor.of(before, device=device), Predictor.of(after, device=device), samples)
+        worse = high < 0
+        if worse:
+            after.save(self._run.folder / WORSE)
+            before.save(self._run.model)
+        told = {"before": old, "after": new, "interval": [low, high], "kept": "before" if worse else "after"}
+        self._run.write_json("receipt.json", {**self._run.receipt, "judged": told})
+        note = Note(
+            f"validation Dice {old:.4f} before and {new:.4f} after (95 % of the difference {low:+.4f} to {high:+.4f}): "
+            + (f"the new model is worse, so model.safetensors is the one before, and the new one is {WORSE}" if worse else "the new model takes its place")
+        )
+        self.log(note)
+        yield note
 
     def _save_best(self) -> None:
         made, receipt = self._ingredients, self._run.receipt

@@ -181,7 +181,8 @@ function show() {
 
 function showProgress() {
   const { tasks, left, accepted, mended, rejected, minutes_per_image: minutes } = about.progress;
-  $('counts').textContent = `${left} left · ${accepted} accepted · ${mended} mended · ${rejected} rejected${minutes === null ? '' : ` · ${minutes < 1 ? `${Math.round(minutes * 60)} s` : `${minutes.toFixed(1)} min`} each`}`;
+  $('left').textContent = `${left} left`;
+  $('more').textContent = ` · ${accepted} accepted · ${mended} mended · ${rejected} rejected${minutes === null ? '' : ` · ${minutes < 1 ? `${Math.round(minutes * 60)} s` : `${minutes.toFixed(1)} min`} each`}`;
   $('progress').value = tasks ? (tasks - left) / tasks : 0;
 }
 

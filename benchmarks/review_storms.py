@@ -1,0 +1,308 @@
+"""What the review must survive: `scripts` of random strokes, `kills` of the server under four writers, closed `tabs`, and a `race` of two reviewers.
+
+python benchmarks/review_storms.py scripts [--count 1000] | kills [--count 50] | tabs [--count 50] | race [--count 10000] [--store URL]
+
+Exit status 1 where a pixel differed, an acknowledged write was lost, or a write was overwritten without a word.
+"""
+
+import argparse
+import random
+import signal
+import sys
+import tempfile
+import threading
+import time
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx2 as httpx
+import numpy as np
+from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from browser import chromium
+from limner.data.images import read_mask
+from limner.data.places import Local
+from limner.data.sample_set import draw
+from limner.inference.folder_predictions import predict_folder
+from limner.inference.predictor import Predictor
+from limner.review.desk import Desk
+from limner.review.folder import read_predictions
+from limner.review.merge import merge
+from limner.review.queue import ordered
+from limner.review.store import Store
+from service import Served, begin, write_model
+
+SIZES = ((64, 96), (511, 513), (700, 1024), (1500, 2000))
+"""Heights and widths as stored."""
+
+
+def main() -> bool:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("storm", choices=["scripts", "kills", "tabs", "race"])
+    parser.add_argument("--count", type=int)
+    parser.add_argument("--store", default="")
+    options = parser.parse_args()
+    storms = {"scripts": (scripts, 1000), "kills": (kills, 50), "tabs": (tabs, 50), "race": (race, 10_000)}
+    storm, usual = storms[options.storm]
+    with tempfile.TemporaryDirectory() as name:
+        return storm(Path(name), options.count or usual, options.store)
+
+
+def predictions(folder: Path, sizes: tuple[tuple[int, int], ...] = SIZES, orientations: tuple[int, ...] = tuple(range(1, 9))) -> Path:
+    """A photo of each size in each orientation, and what a tiny model draws in it."""
+    (folder / "photos").mkdir()
+    for height, width in sizes:
+        image = Image.fromarray(draw(1, height, max(height, width))[0][:height, :width])
+        for orientation in orientations:
+            exif = Image.Exif()
+            exif[0x0112] = orientation
+            image.save(folder / "photos" / f"{width}x{height}-{orientation}.jpg", exif=exif, quality=90)
+    model = write_model(folder / "model.onnx", classes=("background", "foreground"))
+    photos = Local(folder / "photos")
+    predict_folder(Predictor.load(model), photos, photos.images(), Local(folder / "predictions"), ["model.onnx"], lambda items, _: items)
+    return folder / "predictions"
+
+
+@contextmanager
+def running(folder: Path, *arguments: object) -> Iterator[Served]:
+    served = begin(folder.parent, folder, "--no-open", "--reviewer", "mira", *arguments, verb="review")
+    try:
+        yield served
+    finally:
+        served.process.kill()
+        served.close()
+
+
+def desk_of(folder: Path) -> Desk:
+    found = read_predictions(folder)
+    return Desk(found, ordered(found.entries), Store.beside(folder / "review"))
+
+
+def scripts(root: Path, count: int, _: str) -> bool:
+    """Strokes by a real mouse in a real browser, in any zoom; the mask of the page, of the server and of the file must be one."""
+    folder, random_, began = predictions(root), random.Random(0), time.monotonic()
+    last: dict[int, np.ndarray] = {}
+    differing = strokes = 0
+    with running(folder) as served, chromium() as browser:
+        desk = desk_of(folder)
+        page = browser.new_context(viewport={"width": 1000, "height": 700}).new_page()
+        wrong: list[str] = []
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.goto(served.address)
+        page.wait_for_function("() => window.limner?.now")
+        for number in range(count):
+            place = number % len(desk.tasks)
+            while (now := page.evaluate("limner.now?.place ?? -1")) != place:
+                page.keyboard.press("j" if now < place else "k")
+                page.wait_for_timeout(15)
+            strokes += scribble(page, random_)
+            page.wait_for_function("() => limner.unsaved === 0")
+            shown = mask_in(page)
+            kept = desk.mask(desk.tasks[place])[0]
+            differing += int((shown != kept).sum()) if shown.shape == kept.shape else shown.size
+            last[place] = shown
+            if (number + 1) % 100 == 0:
+                print(f"{number + 1} scripts, {strokes} strokes, {differing} pixels differ, {time.monotonic() - began:.0f} s", flush=True)
+        for task in desk.tasks:
+            desk.decide(task, "mira", desk.store.state(task.key).version, rejected=False, reason=None, seconds=1.0, client="storm")
+        data = root / "data"
+        (data / "images").mkdir(parents=True)
+        (data / "masks").mkdir()
+        for index in range(2):
+            Image.fromarray(draw(2, index, 64)[0]).save(data / "images" / f"{index}.png")
+            Image.fromarray(draw(2, index, 64)[1]).save(data / "masks" / f"{index}.png")
+        merge(desk.predictions, desk.store, data, root / "next")
+        in_files = 0
+        for place, shown in last.items():
+            written = read_mask(root / "next" / "masks" / desk.tasks[place].entry.id).values
+            in_files += int((written != shown * np.uint8(255)).sum())
+        print(f"{count} scripts, {strokes} strokes over {len(desk.tasks)} images: {differing} pixels differ on the server, {in_files} in the files; {wrong}")
+        return not differing and not in_files and not wrong
+
+
+def scribble(page: object, random_: random.Random) -> int:
+    """A few strokes, polygons, holes and undoings at any zoom; how many."""
+    box = page.locator("#stage").bounding_box()  # type: ignore[attr-defined]
+    at = lambda: (box["x"] + random_.uniform(5, box["width"] - 5), box["y"] + random_.uniform(60, box["height"] - 5))  # noqa: E731
+    strokes = random_.randint(1, 5)
+    for _ in range(strokes):
+        page.evaluate(f"limner.tools.size({random_.choice([0.5, 1, 3, 12, 40])})")  # type: ignore[attr-defined]
+        if random_.random() < 0.3:
+            page.keyboard.press(random_.choice(["+", "+", "-", "0"]))  # type: ignore[attr-defined]
+        kind = random_.random()
+        if kind < 0.7:
+            page.mouse.move(*at())  # type: ignore[attr-defined]
+            button = random_.choice(["left", "left", "right"])
+            page.mouse.down(button=button)  # type: ignore[attr-defined]
+            for _ in range(random_.randint(0, 4)):
+                page.mouse.move(*at(), steps=random_.randint(1, 3))  # type: ignore[attr-defined]
+            page.mouse.up(button=button)  # type: ignore[attr-defined]
+        elif kind < 0.85:
+            page.keyboard.press("p")  # type: ignore[attr-defined]
+            for _ in range(random_.randint(3, 6)):
+                page.mouse.click(*at())  # type: ignore[attr-defined]
+            page.keyboard.press(random_.choice(["Enter", "Alt+Enter"]))  # type: ignore[attr-defined]
+            page.keyboard.press("p")  # type: ignore[attr-defined]
+        else:
+            page.keyboard.press(random_.choice(["f", "z", "z", "Shift+Z"]))  # type: ignore[attr-defined]
+    return strokes
+
+
+def mask_in(page: object) -> np.ndarray:
+    """The page's mask, packed on the way as it packs what it sends."""
+    told = page.evaluate(  # type: ignore[attr-defined]
+        """async () => {
+            const { packed } = await import('/static/mask.js'), { mask } = limner.now;
+            const bytes = await packed([[0, mask.data]]);
+            let text = '';
+            for (let i = 0; i < bytes.length; i += 8192) text += String.fromCharCode(...bytes.subarray(i, i + 8192));
+            return [mask.height, mask.width, btoa(text)];
+        }"""
+    )
+    import base64
+
+    return np.frombuffer(zlib.decompress(base64.b64decode(told[2]))[4:], np.uint8).reshape(told[0], told[1])
+
+
+def kills(root: Path, count: int, _: str) -> bool:
+    """SIGKILL at random moments under four writers; all that was acknowledged must be there, and the chain must hold."""
+    folder = predictions(root, ((64, 96),), (1, 2, 3, 4, 5, 6, 7, 8))
+    shapes = [desk_of(folder).mask(task)[0].shape for task in desk_of(folder).tasks]
+    random_, acknowledged, lost, torn, stale = random.Random(0), [0] * 8, 0, 0, 0
+    sent: dict[tuple[int, int], int] = {}  # by place and version, which pixel value pattern was drawn
+    writes = 0
+    for kill in range(count):
+        with running(folder) as served:
+            stop = threading.Event()
+
+            def write(places: tuple[int, int], seed: int, address: str = served.address, stop: threading.Event = stop) -> None:
+                nonlocal writes, stale
+                choose = random.Random(seed)
+                with httpx.Client(base_url=address, timeout=5) as client:
+                    while not stop.is_set():
+                        place = choose.choice(places)
+                        try:
+                            version = int(client.get(f"/api/tasks/{place}/mask").headers["etag"].strip('"'))
+                            pattern, headers = choose.randrange(2**31), {"If-Match": f'"{version}"'}
+                            if choose.random() < 0.15:
+                                answer = client.post(f"/api/tasks/{place}/verdict", json={"verdict": "accept", "seconds": 1}, headers=headers)
+                                pattern = sent.get((place, version), -1)
+                            else:
+                                tile = np.random.default_rng(pattern).integers(0, 2, shapes[place]).astype(np.uint8)
+                                answer = client.put(f"/api/tasks/{place}/draft", content=zlib.compress(b"\0\0\0\0" + tile.tobytes()), headers=headers)
+                        except (httpx.HTTPError, KeyError):
+                            return
+                        if answer.status_code == 200:
+                            version = answer.json()["version"]
+                            sent[place, version], acknowledged[place] = pattern, version
+                            writes += 1
+                        elif answer.status_code == 412:
+                            stale += 1
+
+            threads = [threading.Thread(target=write, args=((2 * index, 2 * index + 1), kill * 4 + index)) for index in range(4)]
+            for thread in threads:
+                thread.start()
+            time.sleep(random_.uniform(0.3, 2.0))
+            served.process.send_signal(signal.SIGKILL)
+            served.process.wait()
+            stop.set()
+            for thread in threads:
+                thread.join()
+        desk = desk_of(folder)  # verifies the chain
+        for place, task in enumerate(desk.tasks):
+            mask, state = desk.mask(task)
+            if state.version not in {acknowledged[place], acknowledged[place] + 1}:
+                lost += 1
+            elif state.version == acknowledged[place] and (pattern := sent.get((place, state.version), -1)) >= 0:
+                torn += not np.array_equal(mask, np.random.default_rng(pattern).integers(0, 2, mask.shape).astype(np.uint8))
+            if state.version == acknowledged[place] + 1:  # committed, and killed before it was said
+                acknowledged[place] = state.version
+        desk.store.close()
+        if (kill + 1) % 10 == 0:
+            print(f"{kill + 1} kills, {writes} writes acknowledged, {lost} lost, {torn} not as they were sent, {stale} stale", flush=True)
+    print(f"{count} kills, {writes} writes acknowledged, {lost} lost, {torn} not as they were sent; the chain of {len(desk.store.events())} events holds")
+    return not lost and not torn
+
+
+def tabs(root: Path, count: int, _: str) -> bool:
+    """A tab that is closed in the middle of a stroke: all strokes that were finished are there, acknowledged or not."""
+    folder, random_, lost = predictions(root, ((511, 513),), (1, 6)), random.Random(0), 0
+    with running(folder) as served, chromium() as browser:
+        context = browser.new_context(viewport={"width": 1000, "height": 700})
+        for _ in range(count):
+            page = context.new_page()
+            page.goto(served.address)
+            page.wait_for_function("() => window.limner?.now")
+            box = page.locator("#stage").bounding_box()
+            assert box is not None
+            at = lambda box=box: (box["x"] + random_.uniform(200, box["width"] - 200), box["y"] + random_.uniform(150, box["height"] - 100))  # noqa: E731
+            for _ in range(random_.randint(1, 3)):
+                page.mouse.move(*at())
+                button = random_.choice(["left", "right"])
+                page.mouse.down(button=button)
+                page.mouse.move(*at(), steps=4)
+                page.mouse.up(button=button)
+            finished = mask_in(page)
+            page.mouse.move(*at())
+            page.mouse.down()
+            page.mouse.move(*at(), steps=2)
+            page.close()
+            again = context.new_page()
+            again.goto(served.address)
+            again.wait_for_function("() => window.limner?.now")
+            again.wait_for_function("() => limner.unsaved === 0")
+            lost += not np.array_equal(mask_in(again), finished)
+            again.close()
+    print(f"{count} tabs closed in the middle of a stroke: {lost} finished strokes lost")
+    return not lost
+
+
+def race(root: Path, count: int, store: str) -> bool:
+    """Two reviewers write to one image as fast as they can, each over what they last saw: one winner for each version, every loser is told."""
+    folder = predictions(root, ((64, 96),), (1,))
+    shape = desk_of(folder).mask(desk_of(folder).tasks[0])[0].shape
+    won: dict[int, list[str]] = {}
+    told = [0]
+    left, lock = [count], threading.Lock()
+    with running(folder, *(["--store", store] if store else [])) as served:
+
+        def write(name: str) -> None:
+            choose = np.random.default_rng(len(name))
+            with httpx.Client(base_url=served.address, timeout=30) as client:
+                version = 0
+                while True:
+                    with lock:
+                        if left[0] == 0:
+                            return
+                        left[0] -= 1
+                    tile = choose.integers(0, 2, shape).astype(np.uint8)
+                    body, headers = zlib.compress(b"\0\0\0\0" + tile.tobytes()), {"If-Match": f'"{version}"'}
+                    answer = client.put("/api/tasks/0/draft", content=body, headers=headers)
+                    version = answer.json()["version"]
+                    with lock:
+                        if answer.status_code == 200:
+                            won.setdefault(version, []).append(name)
+                        else:
+                            assert answer.status_code == 412, answer.text
+                            told[0] += 1
+
+        began = time.monotonic()
+        threads = [threading.Thread(target=write, args=(name,)) for name in ("anna", "ben's")]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        last = int(httpx.get(f"{served.address}api/tasks/0/mask").headers["etag"].strip('"'))
+    several = sum(len(names) > 1 for names in won.values())
+    print(
+        f"{count} writes of two reviewers in {time.monotonic() - began:.0f} s: {len(won)} versions, of which {several} have two winners; {told[0]} were "
+        f"told that they were late; the last version is {last}"
+    )
+    return not several and last == len(won) and len(won) + told[0] == count
+
+
+if __name__ == "__main__":
+    sys.exit(not main())

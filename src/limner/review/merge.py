@@ -1,0 +1,197 @@
+"""Accepted and mended masks become the next revision of a dataset: a new folder, in which every mask knows where it is from."""
+
+import csv
+import hashlib
+import io
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt
+from numpy import ndarray
+
+from limner.data.folder import scan
+from limner.data.health import check, require_sound
+from limner.data.images import STACK_SUFFIXES, encode_png, image_size, page_count, read_image
+from limner.data.parallel import Progress
+from limner.data.samples import DrawnMask, Sample
+from limner.errors import LimnerError
+from limner.files import write_whole
+from limner.labels import Labels, write_labels
+from limner.review.folder import Entry, Predictions
+from limner.review.outcome import mask_of, outcomes
+from limner.review.store import Event, Store
+
+PROVENANCE, MANIFEST = "provenance.jsonl", "dataset.csv"
+SHOWN = 8
+"""Conflicts that are spelled out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """How many samples the new revision has from where."""
+
+    before: int
+    added: int
+    replaced: int
+    rejected: int
+    left: int
+    """Entries that nobody decided on."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Reviewed:
+    """A mask that goes into the new revision."""
+
+    id: str
+    entry: Entry
+    event: Event
+    sha256: str
+    """Of the image."""
+
+
+def merge(
+    predictions: Predictions, store: Store, data: Path, out: Path, *, prefer: str | None = None, replacing: bool = False, progress: Progress | None = None
+) -> Merged:
+    """Write `out`: the samples of `data`, and those whose masks were accepted or mended, with a line each in provenance.jsonl.
+
+    Where two reviewers differ, the mask of `prefer` counts. With `replacing`, reviewed masks take the place of those that `data` has of the same
+    images. Raises LimnerError for all conflicts together: two people who differ, images that were changed or are gone, names that another image
+    has, images that `data` has with another mask; and where `out` is there.
+    """
+    if out.exists():
+        raise LimnerError(f"{out} is there already. Nothing is overwritten: name a new folder with --out.")
+    dataset = scan(data)
+    labels = require_sound(check(dataset, progress))
+    if labels.names != predictions.labels.names:
+        raise LimnerError(f"{data} has the classes {', '.join(labels.names)}, and the predictions have {', '.join(predictions.labels.names)}. They must agree.")
+    found = outcomes(predictions, store)
+    if not found:
+        raise LimnerError(f"nobody has decided on any mask of {predictions.folder} yet. Begin with: limner review {predictions.folder}")
+    conflicts = [] if prefer else [f"{one.entry.id}: {_both(one.events)} differ" for one in found if one.differ]
+    reviewed, rejected = list[_Reviewed](), 0
+    for outcome in found:
+        event = outcome.of(prefer)
+        if event.verdict == "rejected":
+            rejected += 1
+            continue
+        try:
+            with predictions.file(outcome.entry) as path:
+                content = _content(path, outcome.entry.page)[1]
+                size_px = image_size(path)
+            height, width = mask_of(predictions, store, outcome.entry, event).shape
+        except LimnerError as error:
+            conflicts.append(f"{outcome.entry.id}: {error}")
+            continue
+        if size_px != (height, width):
+            conflicts.append(f"{outcome.entry.id}: the image is {size_px[1]}x{size_px[0]} px and its mask {width}x{height}")
+            continue
+        id = PurePosixPath(outcome.entry.id).with_suffix("").as_posix() if predictions.ours else outcome.entry.id
+        reviewed.append(_Reviewed(id, outcome.entry, event, hashlib.sha256(content).hexdigest()))
+    there = {sample.id: sample for sample in dataset.samples}
+    by_content = {hashlib.sha256(_content(sample.image, sample.page)[1]).hexdigest(): sample.id for sample in dataset.samples}
+    new, replaced = list[_Reviewed](), dict[str, _Reviewed]()
+    for one in reviewed:
+        known = by_content.get(one.sha256)
+        if known is not None and (replacing or np.array_equal(there[known].class_index(labels), mask_of(predictions, store, one.entry, one.event))):
+            replaced[known] = one
+        elif known is not None:
+            conflicts.append(f"{one.id}: {data} has this image as {known}, with another mask; --replace takes the reviewed one")
+        elif one.id in there:
+            conflicts.append(f"{one.id}: {data} has another image of that name")
+        else:
+            new.append(one)
+    if conflicts:
+        more = f"\n  and {len(conflicts) - SHOWN} more" if len(conflicts) > SHOWN else ""
+        raise LimnerError(f"{len(conflicts)} conflicts, and nothing was written:\n  " + "\n  ".join(conflicts[:SHOWN]) + more)
+    part = out.with_name(out.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    _write(part, labels, dataset.samples, new, replaced, _earlier(data), predictions, store)
+    part.rename(out)
+    return Merged(len(there), len(new), len(replaced), rejected, len(predictions.entries) - len(found))
+
+
+def _write(
+    part: Path,
+    labels: Labels,
+    samples: Sequence[Sample],
+    new: Sequence[_Reviewed],
+    replaced: Mapping[str, _Reviewed],
+    earlier: Sequence[str],
+    predictions: Predictions,
+    store: Store,
+) -> None:
+    official = any(sample.split for sample in samples)
+    rows, lines = list[dict[str, str]](), list(earlier)
+    for sample in samples:
+        row = _put(part, sample.id, *_content(sample.image, sample.page))
+        if sample.id in replaced:
+            row["mask"] = _put_mask(part, sample.id, labels.to_own_pixels(mask_of(predictions, store, replaced[sample.id].entry, replaced[sample.id].event)))
+            lines.append(_line(sample.id, replaced[sample.id], predictions))
+        elif isinstance(sample.mask, DrawnMask) or _is_stack(sample.mask):
+            row["mask"] = _put_mask(part, sample.id, labels.to_own_pixels(sample.class_index(labels)))
+        else:
+            target = part / "masks" / f"{sample.id}{sample.mask.suffix}"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(sample.mask, target)
+            row["mask"] = target.relative_to(part).as_posix()
+        rows.append({**row, "split": sample.split or "", "group": sample.group or ""})
+    for one in new:
+        with predictions.file(one.entry) as path:
+            row = _put(part, one.id, *_content(path, one.entry.page))
+        row["mask"] = _put_mask(part, one.id, labels.to_own_pixels(mask_of(predictions, store, one.entry, one.event)))
+        rows.append({**row, "split": "train" if official else "", "group": ""})
+        lines.append(_line(one.id, one, predictions))
+    table = io.StringIO()
+    writer = csv.DictWriter(table, ["id", "image", "mask", "split", "group"], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_whole(part / "labels.toml", write_labels(labels))
+    write_whole(part / PROVENANCE, "".join(f"{line}\n" for line in lines))
+    write_whole(part / MANIFEST, table.getvalue(), lasting=True)
+
+
+def _content(path: Path, page: int) -> tuple[str, bytes]:
+    """An image's file and its ending; of a stack one image, as PNG."""
+    return (".png", encode_png(read_image(path, page=page))) if _is_stack(path) else (path.suffix, path.read_bytes())
+
+
+def _is_stack(path: Path) -> bool:
+    return path.suffix.lower() in STACK_SUFFIXES and page_count(path) > 1
+
+
+def _both(events: Sequence[Event]) -> str:
+    return " and ".join(f"{event.reviewer} ({event.verdict})" for event in events)
+
+
+def _put(part: Path, id: str, suffix: str, content: bytes) -> dict[str, str]:
+    target = part / "images" / f"{id}{suffix}"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(target, content)
+    return {"id": id, "image": target.relative_to(part).as_posix()}
+
+
+def _put_mask(part: Path, id: str, pixels: UInt[ndarray, "h w *c"]) -> str:
+    target = part / "masks" / f"{id}.png"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(target, encode_png(pixels))
+    return target.relative_to(part).as_posix()
+
+
+def _line(id: str, one: _Reviewed, predictions: Predictions) -> str:
+    event = one.event
+    told: dict[str, Any] = {
+        "id": id, "image": one.entry.image, "image_sha256": one.sha256, "models": list(predictions.models), "base_hash": event.base_hash,
+        "mask_hash": event.mask_hash, "verdict": event.verdict, "reviewer": event.reviewer, "at": event.at, "event": event.hash,
+    }  # fmt: skip
+    return json.dumps(told)
+
+
+def _earlier(data: Path) -> list[str]:
+    """What earlier revisions said of their masks."""
+    path = data / PROVENANCE
+    return path.read_text(encoding="utf-8").splitlines() if path.is_file() else []

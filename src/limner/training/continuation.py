@@ -1,0 +1,73 @@
+"""Going on from an earlier run with more data: what stays as it was, and whether the new model may take the place of the old one."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from limner.data.health import Health
+from limner.data.samples import Sample
+from limner.data.splits import Sides, recorded
+from limner.errors import LimnerError
+from limner.inference.predictor import Predictor
+from limner.labels import Labels
+from limner.metrics import image_dice, mean_interval
+from limner.model.bundle import Bundle
+from limner.recipe import Recipe
+
+KEPT = ("loss", "class_weights", "label_smoothing", "batch_size", "optimiser", "weight_decay", "average", "clip")
+"""Of the training's settings; its length and machine are planned anew."""
+GENTLER = 1 / 3
+"""Of the learning rate, so that what was learned is not unlearned at the start."""
+
+
+def origin(path: Path) -> Bundle:
+    """The model of a run, by its folder or its file. Raises LimnerError where there is none."""
+    return Bundle.load(path / "model.safetensors" if path.is_dir() else path)
+
+
+def kept(recipe: Recipe, before: Bundle) -> dict[str, Any]:
+    """The values that a new recipe takes from the old one, those that the user chose left out. Raises LimnerError where the network would be another."""
+    chosen = recipe.chosen()
+    other = sorted(key for key in chosen if key.startswith("model.") and getattr(recipe.model, key[6:]) != getattr(before.recipe.model, key[6:]))
+    if other:
+        raise LimnerError(f"--from goes on with the network of the run, and {', '.join(other)} would be another. Leave it out, or train anew without --from.")
+    values: dict[str, Any] = {f"model.{key}": value for key, value in before.recipe.model.model_dump(exclude_none=True).items()}
+    values |= {f"data.{key}": value for key, value in before.recipe.data.model_dump(exclude_none=True).items()}
+    values |= {f"augment.{key}": value for key, value in before.recipe.augment.model_dump().items()}
+    values |= {f"train.{key}": getattr(before.recipe.train, key) for key in KEPT} | {"train.learning_rate": before.recipe.train.learning_rate * GENTLER}
+    return {key: value for key, value in values.items() if key not in chosen}
+
+
+def sides(samples: Sequence[Sample], health: Health, labels: Labels, before: Bundle) -> Sides:
+    """The sides of the old run, so that what it was not trained on stays unseen; new samples are trained on, unless they are copies, or of the
+    group, of one that is validated or tested on. Raises LimnerError where the classes differ or nothing is left to validate on.
+    """
+    if labels.names != before.labels.names:
+        raise LimnerError(f"the run knows the classes {', '.join(before.labels.names)}, and the data has {', '.join(labels.names)}. They must be the same.")
+    found = recorded(samples, before.split)
+    new = found.pop("new")
+    held = {kin: side for side in ("val", "test") for sample in found[side] for kin in _kin(sample, health)}
+    for sample in new:
+        found[next((held[kin] for kin in _kin(sample, health) if kin in held), sample.split or "train")].append(sample)
+    if not found["val"] or not found["train"]:
+        raise LimnerError("the data has none of the samples that the run was validated on. Give the next revision of its data, or train anew without --from.")
+    return {side: sorted(group, key=lambda sample: sample.id) for side, group in found.items()}
+
+
+def _kin(sample: Sample, health: Health) -> list[tuple[str, str]]:
+    """What a sample must not be parted from: its copies and its group."""
+    return [("copy", health.clusters.get(sample.id, sample.id)), *([("group", sample.group)] if sample.group else [])]
+
+
+def paired(before: Predictor, after: Predictor, samples: Sequence[Sample]) -> tuple[float, float, float, float]:
+    """The mean Dice of two models on the same images, and the 95 % interval of the mean difference (second less first)."""
+    rows = []
+    for sample in samples:
+        truth, image = sample.class_index(before.labels), sample.read_image()
+        rows.append([image_dice(predictor.predict(image).class_index, truth, before.labels) for predictor in (before, after)])
+    table = np.array(rows)
+    table = table[~np.isnan(table).any(1)]
+    low, high = mean_interval(table[:, 1:] - table[:, :1])[0]
+    return float(table[:, 0].mean()), float(table[:, 1].mean()), float(low), float(high)

@@ -15,6 +15,8 @@ _HOMES = {
     "Predictor": "limner.inference.predictor",
     "evaluate": "limner.inference.evaluate",
     "train": "limner.training.pipeline",
+    "export": "limner.inference.export",
+    "merge": "limner.review.merge",
 }
 __all__ = [*_HOMES, "__version__"]
 

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from limner.data.samples import Sample
     from limner.inference.evaluate import Comparison, Scores
     from limner.model.description import Description
+    from limner.review.folder import Predictions
+    from limner.review.store import Store
     from limner.training.loop import Event
     from limner.training.plan import Plan
     from limner.training.run import Run
@@ -454,20 +456,48 @@ def merge(
     Conflicts and images that were changed since are errors, all told together. Go on with: limner train NEW --from RUN
     """
     with _friendly():
-        from limner.review.folder import read_predictions
         from limner.review.merge import PROVENANCE
         from limner.review.merge import merge as write
-        from limner.review.store import Store
 
-        found = read_predictions(predictions, _bar("reading"))
-        if store is None and not (predictions / "review").is_dir():
-            raise LimnerError(f"{predictions} was not reviewed. Begin with: limner review {predictions}")
-        memory = Store(store) if store else Store.beside(predictions / "review")
+        found, memory = _reviewed(predictions, store)
         merged = write(found, memory, data, out, prefer=prefer, replacing=replace, progress=_bar("checking"))
         console.print(
             f"[bold]{escape(str(out))}[/] has the {merged.before} samples of {escape(str(data))} and {merged.added} new ones; {merged.replaced} masks were "
             f"reviewed anew. {merged.rejected} were rejected, {merged.left} are not reviewed yet. {PROVENANCE} says where each is from."
         )
+        if merged.agreement:
+            console.print(
+                f"{len(merged.agreement)} masks were kept by two people each; the Dice between the two is {sum(merged.agreement) / len(merged.agreement):.4f} "
+                f"in the mean and {min(merged.agreement):.4f} at the least."
+            )
+
+
+@app.command()
+def masks(
+    predictions: Annotated[Path, typer.Argument(help="what was reviewed", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", "-o", help="a new folder", show_default=False)],
+    form: Annotated[str, typer.Option("--format", help="png, coco (run lengths), label-studio (brush), cvat (Segmentation mask 1.1) or nnunet")] = "png",
+    prefer: Annotated[str | None, typer.Option(help="whose verdict counts where two reviewers differ")] = None,
+    store: Annotated[str | None, typer.Option(envvar="LIMNER_STORE", help="the review's database, where it is not beside the predictions")] = None,
+) -> None:
+    """Write accepted and mended masks as other tools read them."""
+    with _friendly():
+        from limner.review.formats import write_masks
+
+        found, memory = _reviewed(predictions, store)
+        count = write_masks(found, memory, out, form, prefer)
+        console.print(f"{count} masks are in [bold]{escape(str(out))}[/].")
+
+
+def _reviewed(predictions: Path, store: str | None) -> "tuple[Predictions, Store]":
+    """A folder that was reviewed, and the review's memory. Raises LimnerError where it was not."""
+    from limner.review.folder import read_predictions
+    from limner.review.store import Store
+
+    found = read_predictions(predictions, _bar("reading"))
+    if store is None and not (predictions / "review").is_dir():
+        raise LimnerError(f"{predictions} was not reviewed. Begin with: limner review {predictions}")
+    return found, Store(store) if store else Store.beside(predictions / "review")
 
 
 @app.command()

@@ -1,7 +1,5 @@
 import csv
 import json
-import shutil
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,62 +10,10 @@ from PIL import Image
 from limner.data.folder import scan
 from limner.data.health import check
 from limner.data.images import read_image
-from limner.data.places import Local
-from limner.data.sample_set import draw
 from limner.errors import LimnerError
-from limner.inference.folder_predictions import predict_folder
-from limner.inference.predictor import Predictor
-from limner.review.desk import Desk
-from limner.review.folder import read_predictions
 from limner.review.merge import merge
 from limner.review.outcome import agreement, outcomes
-from limner.review.queue import ordered
-from limner.review.store import Store
-from service import write_model
-
-
-@pytest.fixture(scope="session")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Predictions for six new photos, by a model of the sample set's classes."""
-    folder = tmp_path_factory.mktemp("drawn")
-    (folder / "photos").mkdir()
-    for index in range(6):
-        Image.fromarray(draw(9, index, 40)[0]).save(folder / "photos" / f"new-{index}.png")
-    model = write_model(folder / "model.onnx", classes=("background", "foreground"))
-    photos = Local(folder / "photos")
-    predict_folder(Predictor.load(model), photos, photos.images(), Local(folder / "predictions"), ["model.onnx"], lambda items, _: items)
-    return folder
-
-
-@pytest.fixture
-def folder(drawn: Path, tmp_path: Path) -> Path:
-    shutil.copytree(drawn, tmp_path / "new")
-    record = tmp_path / "new" / "predictions" / "predictions.json"
-    record.write_text(record.read_text().replace(str(drawn), str(tmp_path / "new")))
-    return tmp_path / "new" / "predictions"
-
-
-class Reviewed:
-    """A desk at which people work."""
-
-    def __init__(self, folder: Path, twice: float = 0.0) -> None:
-        self.predictions = read_predictions(folder)
-        self.store = Store.beside(folder / "review")
-        self.desk = Desk(self.predictions, ordered(self.predictions.entries, twice=twice), self.store)
-
-    def decide(self, id: str, reviewer: str = "anna", *, turn: int = 1, rejected: bool = False, mended: bool = False) -> np.ndarray:
-        task = next(task for task in self.desk.tasks if task.entry.id == id and task.turn == turn)
-        if mended:
-            mask = self.desk.mask(task)[0].copy()
-            mask[:9, :9] ^= 1
-            self.desk.draw(task, reviewer, self.store.state(task.key).version, zlib.compress(b"\0\0\0\0" + mask.tobytes()), mask.shape)
-        self.desk.decide(task, reviewer, self.store.state(task.key).version, rejected=rejected, reason=None, seconds=2.0, client="test")
-        return self.desk.mask(task)[0]
-
-
-@pytest.fixture
-def review(folder: Path) -> Reviewed:
-    return Reviewed(folder)
+from reviewing import Reviewed
 
 
 def test_what_was_accepted_and_mended_is_in_the_next_revision(review: Reviewed, lesions: Path, tmp_path: Path) -> None:
@@ -133,7 +79,7 @@ def test_whose_verdict_counts_can_be_said_and_agreement_is_counted(folder: Path,
     review.decide("new-1.png", "ben", turn=2)
     dice = agreement(review.predictions, review.store, outcomes(review.predictions, review.store))
     assert len(dice) == 2 and dice[1] == 1.0 and dice[0] < 1
-    merge(review.predictions, review.store, lesions, tmp_path / "next", prefer="ben")
+    assert list(merge(review.predictions, review.store, lesions, tmp_path / "next", prefer="ben").agreement) == dice
     dataset = scan(tmp_path / "next")
     labels = check(dataset).labels
     assert labels is not None and (next(one for one in dataset.samples if one.id == "new-0").class_index(labels) == mended).all()

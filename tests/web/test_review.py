@@ -1,6 +1,8 @@
 import gzip
 import json
 import shutil
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
@@ -145,3 +147,41 @@ def test_the_answer_of_a_mask_is_packed_as_browsers_unpack_it(review: Served) ->
         raw = b"".join(answer.iter_raw())
     mask, _ = mask_of(review, 0)
     assert gzip.decompress(raw) == mask.tobytes()
+
+
+def test_a_team_shares_a_database(folder: Path, postgresql: str, start: Start) -> None:
+    """Two servers over one PostgreSQL: what one writes the other sees, and a stale write is refused across them."""
+    first, second = (start(folder, "--no-open", "--store", postgresql, "--reviewer", name, verb="review") for name in ("anna", "ben"))
+    mask, etag = mask_of(first, 0)
+    assert first.client.put("/api/tasks/0/draft", content=tile(mask ^ np.uint8(1)), headers={"If-Match": etag}).status_code == 200
+    assert (mask_of(second, 0)[0] == mask ^ np.uint8(1)).all() and second.client.get("/api/review").json()["letters"] == "d....."
+    stale = second.client.post("/api/tasks/0/verdict", json={"verdict": "accept"}, headers={"If-Match": etag})
+    assert (stale.status_code, stale.json()["by"]) == (412, "anna")
+    assert second.client.post("/api/tasks/0/verdict", json={"verdict": "accept"}, headers={"If-Match": '"1"'}).status_code == 200
+    assert first.client.get("/api/progress").json()["letters"] == "m....."
+    assert not (folder / "review").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "content", "said"),
+    [
+        (["--host", "0.0.0.0"], "", "nobody has a token"),
+        (["--reviewers", "{file}"], "", "holds something else"),
+        (["--reviewers", "{file}"], "anna = 3", "holds something else"),
+        (["--reviewers", "{file}"], "anna = ", "cannot be read"),
+        (["--reviewers", "{file}"], 'anna = "short"', "too short"),
+        (["--reviewers", "{file}"], f'anna = "{ANNA}"\nben = "{ANNA}"', "two callers have the same"),
+        (["--store", "nonsense"], "", "names no database"),
+    ],
+)
+def test_what_would_be_open_or_cannot_be_used_does_not_start(arguments: list[str], content: str, said: str, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "reviewers.toml").write_text(content)
+    command = [part.format(file=tmp_path / "reviewers.toml") for part in arguments]
+    done = subprocess.run([sys.executable, "-m", "limner", "review", folder, *command], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1 and said in " ".join(done.stderr.split()) and "Traceback" not in done.stderr
+
+
+def test_merging_and_writing_what_was_not_reviewed_is_said(folder: Path, tmp_path: Path) -> None:
+    for command in (["merge", folder, tmp_path, "-o", tmp_path / "x"], ["masks", folder, "-o", tmp_path / "x"]):
+        done = subprocess.run([sys.executable, "-m", "limner", *command], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 1 and "was not reviewed. Begin with: limner review" in " ".join(done.stderr.split())

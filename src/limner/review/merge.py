@@ -23,7 +23,7 @@ from limner.errors import LimnerError
 from limner.files import write_whole
 from limner.labels import Labels, write_labels
 from limner.review.folder import Entry, Predictions
-from limner.review.outcome import mask_of, outcomes
+from limner.review.outcome import agreement, mask_of, outcomes
 from limner.review.store import Event, Store
 
 PROVENANCE, MANIFEST = "provenance.jsonl", "dataset.csv"
@@ -41,6 +41,8 @@ class Merged:
     rejected: int
     left: int
     """Entries that nobody decided on."""
+    agreement: tuple[float, ...]
+    """The Dice between the two masks of each entry that two people kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,7 @@ def merge(
     shutil.rmtree(part, ignore_errors=True)
     _write(part, labels, dataset.samples, new, replaced, _earlier(data), predictions, store)
     part.rename(out)
-    return Merged(len(there), len(new), len(replaced), rejected, len(predictions.entries) - len(found))
+    return Merged(len(there), len(new), len(replaced), rejected, len(predictions.entries) - len(found), tuple(agreement(predictions, store, found)))
 
 
 def _write(

@@ -1,0 +1,188 @@
+"""Reviewed masks as other tools read them: PNG, COCO, Label Studio's brush, CVAT's masks, and the folder of nnU-Net."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, UInt8
+from numpy import ndarray
+
+from limner.data.images import encode_mask, encode_png
+from limner.errors import LimnerError
+from limner.files import write_whole
+from limner.labels import VOID, Labels
+from limner.review.folder import Entry, Predictions
+from limner.review.outcome import Outcome, mask_of, outcomes
+from limner.review.store import Event, Store
+
+BRUSH_BITS = (3, 4, 8, 16)
+"""The widths in which Label Studio's packing writes how long a run is."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """One mask that people kept."""
+
+    name: str
+    """Its path without ending, unique."""
+    entry: Entry
+    event: Event
+    mask: UInt8[ndarray, "h w"]
+
+
+def write_masks(predictions: Predictions, store: Store, out: Path, form: str, prefer: str | None = None) -> int:
+    """Write the accepted and mended masks into a new folder; how many.
+
+    Where two reviewers differ, the mask of `prefer` counts. Raises LimnerError for an unknown form, a folder that is there, two people who differ
+    with nobody preferred, and names that would be one.
+    """
+    if form not in FORMS:
+        raise LimnerError(f"--format {form} is not known. Choose one of {', '.join(FORMS)}.")
+    if out.exists():
+        raise LimnerError(f"{out} is there already. Nothing is overwritten: name a new folder with --out.")
+    found = outcomes(predictions, store)
+    if prefer is None and (differ := [one.entry.id for one in found if one.differ]):
+        raise LimnerError(f"two people differ about {len(differ)} masks, such as {differ[0]}. Say whose count with --prefer NAME.")
+    kept = [one for one in found if one.of(prefer).verdict != "rejected"]
+    if not kept:
+        raise LimnerError(f"no mask of {predictions.folder} was accepted or mended yet. Begin with: limner review {predictions.folder}")
+    part = out.with_name(out.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    FORMS[form](part, _masks(predictions, store, kept, prefer), predictions)
+    part.rename(out)
+    return len(kept)
+
+
+def _masks(predictions: Predictions, store: Store, found: Sequence[Outcome], prefer: str | None) -> Iterator[_Kept]:
+    for one in found:
+        event = one.of(prefer)
+        name = PurePosixPath(one.entry.id).with_suffix("").as_posix() if predictions.ours else one.entry.id
+        yield _Kept(name, one.entry, event, mask_of(predictions, store, one.entry, event))
+
+
+def _png(part: Path, kept: Iterator[_Kept], predictions: Predictions) -> None:
+    """One PNG for each, in the set's own coding."""
+    for one in kept:
+        _put(part / f"{one.name}.png", encode_png(predictions.labels.to_own_pixels(one.mask)))
+
+
+def _coco(part: Path, kept: Iterator[_Kept], predictions: Predictions) -> None:
+    """annotations.json: of each image and class one annotation, as run lengths (COCO's own, compressed)."""
+    from pycocotools import mask as coco
+
+    images, annotations = list[dict[str, Any]](), list[dict[str, Any]]()
+    for number, one in enumerate(kept, start=1):
+        height, width = one.mask.shape
+        images.append({"id": number, "file_name": PurePosixPath(one.entry.image).name, "height": height, "width": width})
+        for index in predictions.labels.scored:
+            lengths = coco.encode(np.asfortranarray((one.mask == index).astype(np.uint8)))
+            if not (area := int(coco.area(lengths))):
+                continue
+            shape = {"size": [height, width], "counts": lengths["counts"].decode("ascii")}
+            box = [float(value) for value in coco.toBbox(lengths)]
+            annotations.append({
+                "id": len(annotations) + 1, "image_id": number, "category_id": index, "iscrowd": 0, "area": area, "bbox": box, "segmentation": shape,
+            })  # fmt: skip
+    categories = [{"id": index, "name": predictions.labels.names[index]} for index in predictions.labels.scored]
+    _put(part / "annotations.json", json.dumps({"images": images, "annotations": annotations, "categories": categories}).encode())
+
+
+def _label_studio(part: Path, kept: Iterator[_Kept], predictions: Predictions) -> None:
+    """tasks.json to import, with brush regions; and the labelling interface that they are for."""
+    tasks = []
+    for one in kept:
+        height, width = one.mask.shape
+        regions = [
+            {
+                "from_name": "tag", "to_name": "image", "type": "brushlabels", "original_width": width, "original_height": height, "image_rotation": 0,
+                "value": {"format": "rle", "rle": brush(one.mask == index), "brushlabels": [predictions.labels.names[index]]},
+            }
+            for index in predictions.labels.scored if (one.mask == index).any()
+        ]  # fmt: skip
+        tasks.append({"data": {"image": PurePosixPath(one.entry.image).name}, "annotations": [{"result": regions}]})
+    colours = "".join(
+        f'<Label value="{predictions.labels.names[index]}" background="#{"".join(f"{c:02x}" for c in predictions.labels.colour(index))}"/>'
+        for index in predictions.labels.scored
+    )
+    _put(part / "tasks.json", json.dumps(tasks).encode())
+    _put(part / "interface.xml", f'<View><Image name="image" value="$image"/><BrushLabels name="tag" toName="image">{colours}</BrushLabels></View>\n'.encode())
+
+
+def brush(inside: Bool[ndarray, "h w"]) -> list[int]:
+    """A mask as Label Studio packs its brush: the bytes of an RGBA picture, 0 or 255 in all channels, as runs in a stream of bits.
+
+    32 bits say how many bytes there are, 5 how wide one is (less 1), four times 4 the widths in which lengths are written (less 1); then of each run a
+    1, which of the widths, the length less 1, and the byte.
+    """
+    flat = np.repeat(inside.ravel(), 4)
+    edges = np.flatnonzero(np.diff(flat)) + 1
+    starts, ends = np.concatenate([[0], edges]), np.concatenate([edges, [len(flat)]])
+    bits = [f"{len(flat):032b}", f"{7:05b}", *(f"{width - 1:04b}" for width in BRUSH_BITS)]
+    for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+        byte = "11111111" if flat[start] else "00000000"
+        for at in range(start, end, 1 << BRUSH_BITS[-1]):
+            length = min(end - at, 1 << BRUSH_BITS[-1]) - 1
+            which = next(place for place, width in enumerate(BRUSH_BITS) if length < 1 << width)
+            bits.append(f"1{which:02b}{length:0{BRUSH_BITS[which]}b}{byte}")
+    stream = "".join(bits)
+    stream += "0" * (-len(stream) % 8)
+    return [int(stream[at : at + 8], 2) for at in range(0, len(stream), 8)]
+
+
+def _cvat(part: Path, kept: Iterator[_Kept], predictions: Predictions) -> None:
+    """CVAT's "Segmentation mask 1.1": a table of colours, and pictures of the classes and of their connected parts. Zip the folder to import it."""
+    from scipy import ndimage
+
+    labels = predictions.labels
+    colours = dict.fromkeys(range(256), (0, 0, 0)) | {index: labels.colour(index) for index in labels.scored}
+    table = np.array([colours[index] for index in range(256)], np.uint8)
+    names = []
+    for one in kept:
+        objects, count = np.zeros(one.mask.shape, np.int64), 0
+        for index in labels.scored:
+            parts, found = ndimage.label(one.mask == index)
+            objects[parts > 0] = parts[parts > 0] + count
+            count += found
+        shades = np.array([(0, 0, 0), *((number * 67 % 251 + 1, number * 151 % 251 + 1, number % 251 + 1) for number in range(1, count + 1))], np.uint8)
+        _put(part / "SegmentationClass" / f"{one.name}.png", encode_png(table[one.mask]))
+        _put(part / "SegmentationObject" / f"{one.name}.png", encode_png(shades[objects]))
+        names.append(one.name)
+    rows = ["# label:color_rgb:parts:actions", "background:0,0,0::"]
+    rows += [f"{labels.names[index]}:{','.join(map(str, labels.colour(index)))}::" for index in labels.scored]
+    _put(part / "labelmap.txt", ("\n".join(rows) + "\n").encode())
+    _put(part / "ImageSets" / "Segmentation" / "default.txt", ("\n".join(names) + "\n").encode())
+
+
+def _nnunet(part: Path, kept: Iterator[_Kept], predictions: Predictions) -> None:
+    """The raw folder of nnU-Net version 2: pictures and masks as PNG, class indices in these, and dataset.json."""
+    labels, names = predictions.labels, list[str]()
+    for one in kept:
+        name = one.name.replace("/", "_")
+        if name in names:
+            raise LimnerError(f"two masks would be called {name}, for nnU-Net knows no folders. Rename one of the images.")
+        names.append(name)
+        _put(part / "imagesTr" / f"{name}_0000.png", encode_png(np.ascontiguousarray(predictions.image(one.entry)[..., :3])))
+        _put(part / "labelsTr" / f"{name}.png", encode_mask(np.where(one.mask == VOID, len(labels.names), one.mask).astype(np.uint8)))
+    _put(part / "dataset.json", (json.dumps(_nnunet_description(labels, len(names)), indent=2) + "\n").encode())
+
+
+def _nnunet_description(labels: Labels, count: int) -> dict[str, Any]:
+    classes: dict[str, int] = {name: index for index, name in enumerate(labels.names)}
+    if labels.void_values:
+        classes["ignore"] = len(labels.names)
+    return {"channel_names": {"0": "R", "1": "G", "2": "B"}, "labels": classes, "numTraining": count, "file_ending": ".png"}
+
+
+def _put(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, content)
+
+
+FORMS: dict[str, Callable[[Path, Iterator[_Kept], Predictions], None]] = {
+    "png": _png, "coco": _coco, "label-studio": _label_studio, "cvat": _cvat, "nnunet": _nnunet,
+}  # fmt: skip

@@ -1,0 +1,38 @@
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from limner.data.places import Local
+from limner.data.sample_set import draw
+from limner.inference.folder_predictions import predict_folder
+from limner.inference.predictor import Predictor
+from reviewing import Reviewed
+from service import write_model
+
+
+@pytest.fixture(scope="session")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Predictions for six new photos, by a model of the sample set's classes."""
+    folder = tmp_path_factory.mktemp("drawn")
+    (folder / "photos").mkdir()
+    for index in range(6):
+        Image.fromarray(draw(9, index, 40)[0]).save(folder / "photos" / f"new-{index}.png")
+    model = write_model(folder / "model.onnx", classes=("background", "foreground"))
+    photos = Local(folder / "photos")
+    predict_folder(Predictor.load(model), photos, photos.images(), Local(folder / "predictions"), ["model.onnx"], lambda items, _: items)
+    return folder
+
+
+@pytest.fixture
+def folder(drawn: Path, tmp_path: Path) -> Path:
+    shutil.copytree(drawn, tmp_path / "new")
+    record = tmp_path / "new" / "predictions" / "predictions.json"
+    record.write_text(record.read_text().replace(str(drawn), str(tmp_path / "new")))
+    return tmp_path / "new" / "predictions"
+
+
+@pytest.fixture
+def review(folder: Path) -> Reviewed:
+    return Reviewed(folder)

@@ -1,0 +1,125 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from PIL import Image
+from pycocotools import mask as coco
+
+from limner.data.folder import scan
+from limner.data.health import check
+from limner.data.images import read_image
+from limner.errors import LimnerError
+from limner.review.formats import FORMS, brush, write_masks
+from reviewing import Reviewed
+
+
+@pytest.fixture
+def kept(review: Reviewed) -> dict[str, np.ndarray]:
+    """One accepted, one mended, one rejected."""
+    masks = {"new-0": review.decide("new-0.png"), "new-1": review.decide("new-1.png", mended=True)}
+    review.decide("new-2.png", rejected=True)
+    return masks
+
+
+def test_png_is_the_sets_own_coding(review: Reviewed, kept: dict[str, np.ndarray], tmp_path: Path) -> None:
+    assert write_masks(review.predictions, review.store, tmp_path / "out", "png") == 2
+    assert {path.stem: np.asarray(Image.open(path)).tolist() for path in (tmp_path / "out").iterdir()} == {
+        name: (mask * np.uint8(255)).tolist() for name, mask in kept.items()
+    }
+
+
+def test_coco_holds_run_lengths_that_its_own_library_reads(review: Reviewed, kept: dict[str, np.ndarray], tmp_path: Path) -> None:
+    write_masks(review.predictions, review.store, tmp_path / "out", "coco")
+    told = json.loads((tmp_path / "out" / "annotations.json").read_text())
+    names = {image["id"]: image["file_name"].removesuffix(".png") for image in told["images"]}
+    drawn = {names[one["image_id"]]: coco.decode(one["segmentation"]) for one in told["annotations"]}
+    assert told["categories"] == [{"id": 1, "name": "foreground"}] and {name: mask.any() for name, mask in kept.items()}
+    assert all((drawn.get(name, np.zeros_like(mask)) == mask).all() for name, mask in kept.items())
+    assert all(one["area"] == kept[names[one["image_id"]]].sum() for one in told["annotations"])
+
+
+@given(arrays(bool, st.tuples(st.integers(1, 40), st.integers(1, 40))))
+def test_the_brush_is_unpacked_as_label_studio_does(inside: np.ndarray) -> None:
+    assert (unpacked(brush(inside)).reshape(*inside.shape, 4) == inside[..., None] * 255).all()
+
+
+def test_long_runs_are_cut_where_their_length_does_not_fit() -> None:
+    inside = np.ones((300, 300), bool)
+    assert (unpacked(brush(inside)) == 255).all()
+
+
+def unpacked(packed: list[int]) -> np.ndarray:
+    """What its reader does: of each run a flag, which width, the length, and one byte or, where the flag is 0, as many as the length."""
+    bits = "".join(f"{byte:08b}" for byte in packed)
+    at = 0
+
+    def read(count: int) -> int:
+        nonlocal at
+        at += count
+        return int(bits[at - count : at], 2)
+
+    count, wide = read(32), read(5) + 1
+    widths = [read(4) + 1 for _ in range(4)]
+    found: list[int] = []
+    while len(found) < count:
+        repeated = read(1)
+        length = read(widths[read(2)]) + 1
+        found += [read(wide)] * length if repeated else [read(wide) for _ in range(length)]
+    return np.array(found)
+
+
+def test_label_studio_gets_tasks_and_the_interface_for_them(review: Reviewed, kept: dict[str, np.ndarray], tmp_path: Path) -> None:
+    write_masks(review.predictions, review.store, tmp_path / "out", "label-studio")
+    tasks = json.loads((tmp_path / "out" / "tasks.json").read_text())
+    for task in tasks:
+        mask = kept[task["data"]["image"].removesuffix(".png")]
+        for region in task["annotations"][0]["result"]:
+            assert (region["original_height"], region["original_width"]) == mask.shape and region["value"]["brushlabels"] == ["foreground"]
+            assert (unpacked(region["value"]["rle"]).reshape(*mask.shape, 4)[..., 3] == mask * 255).all()
+    assert '<Label value="foreground"' in (tmp_path / "out" / "interface.xml").read_text()
+
+
+def test_cvat_gets_colours_that_its_table_names(review: Reviewed, kept: dict[str, np.ndarray], tmp_path: Path) -> None:
+    write_masks(review.predictions, review.store, tmp_path / "out", "cvat")
+    rows = [line.split(":") for line in (tmp_path / "out" / "labelmap.txt").read_text().splitlines()[1:]]
+    colours = {row[0]: tuple(map(int, row[1].split(","))) for row in rows}
+    for name, mask in kept.items():
+        drawn = np.asarray(Image.open(tmp_path / "out" / "SegmentationClass" / f"{name}.png"))
+        objects = np.asarray(Image.open(tmp_path / "out" / "SegmentationObject" / f"{name}.png"))
+        assert ((drawn == colours["foreground"]).all(2) == (mask == 1)).all() and (objects.any(2) == (mask == 1)).all()
+    assert (tmp_path / "out" / "ImageSets" / "Segmentation" / "default.txt").read_text().split() == ["new-0", "new-1"]
+
+
+def test_the_folder_of_nnunet_is_read_as_one(review: Reviewed, kept: dict[str, np.ndarray], tmp_path: Path) -> None:
+    write_masks(review.predictions, review.store, tmp_path / "out", "nnunet")
+    dataset = scan(tmp_path / "out")
+    labels = check(dataset).labels
+    assert labels is not None and dataset.layout == "nnU-Net raw" and labels.names == ("background", "foreground")
+    for sample in dataset.samples:
+        assert (sample.class_index(labels) == kept[sample.id]).all()
+        assert (sample.read_image() == read_image(Path(next(e for e in review.predictions.entries if e.id == f"{sample.id}.png").image))).all()
+
+
+def test_what_cannot_be_written_is_said(review: Reviewed, tmp_path: Path) -> None:
+    with pytest.raises(LimnerError, match="no mask"):
+        write_masks(review.predictions, review.store, tmp_path / "out", "png")
+    review.decide("new-0.png")
+    with pytest.raises(LimnerError, match="Choose one of png, coco"):
+        write_masks(review.predictions, review.store, tmp_path / "out", "word")
+    (tmp_path / "out").mkdir()
+    with pytest.raises(LimnerError, match="is there already"):
+        write_masks(review.predictions, review.store, tmp_path / "out", "png")
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_two_who_differ_are_not_written_unless_one_is_preferred(form: str, folder: Path, tmp_path: Path) -> None:
+    review = Reviewed(folder, twice=1.0)
+    review.decide("new-0.png")
+    review.decide("new-0.png", "ben", turn=2, rejected=True)
+    with pytest.raises(LimnerError, match="two people differ about 1 masks"):
+        write_masks(review.predictions, review.store, tmp_path / "out", form)
+    assert write_masks(review.predictions, review.store, tmp_path / "out", form, "anna") == 1

@@ -1,0 +1,54 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_run import TINY
+
+from limner.errors import LimnerError
+from limner.training.pipeline import silent
+from limner.training.simulation import ORDERS, Point, Row, needed, rows, simulate, write
+
+
+def test_a_reviewer_who_knows_the_truth_is_simulated(lesions: Path, tmp_path: Path) -> None:
+    how = {"budget": 4, "rounds": 2, "seeds": [0, 1], "orders": ORDERS, "progress": silent}
+    points = list(simulate(lesions, tmp_path / "loop", TINY.replace({"train.epochs": 1}), **how))
+    assert [(point.order, point.seed, point.corrections) for point in points] == [
+        (order, seed, corrections) for seed in (0, 1) for order in ORDERS for corrections in (0, 2, 4)
+    ]
+    assert points[0].dice == points[3].dice, "both orders begin from one model"
+    labelled = (tmp_path / "loop" / "seed-1-random-2" / "data" / "dataset.csv").read_text().splitlines()
+    assert sum(line.endswith(",train") for line in labelled) == 6 and not any(line.endswith(",test") for line in labelled)
+    found = rows(points)
+    assert [row.corrections for row in found] == [0, 2, 4] and found[0].gain == 0
+    told = json.loads(write(tmp_path, points).read_text())
+    assert len(told["points"]) == 12 and len(told["rows"]) == 3
+
+
+def test_the_gain_and_the_corrections_that_are_needed_are_read_off_the_curves() -> None:
+    points = [
+        Point(order, seed, at, (0.5 + gain * at, 0.7 + gain * at))
+        for order, gain in (("predicted", 0.02), ("random", 0.01))
+        for seed in (0, 1)
+        for at in (0, 5, 10)
+    ]
+    found = rows(points)
+    assert found[-1].means == pytest.approx({"predicted": 0.8, "random": 0.7}) and found[-1].gain == pytest.approx(0.1)
+    assert found[-1].interval == pytest.approx((0.1, 0.1))
+    assert needed(found, "random", 0.7) == pytest.approx(10) and needed(found, "predicted", 0.7) == pytest.approx(5)
+    assert needed(found, "random", 0.75) is None and needed(found, "predicted", 0.1) == 0
+    one = rows([Point("random", 0, 0, (np.nan, 0.5))])
+    assert one == [Row(0, {"random": 0.5})]
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [({"orders": ["best"]}, "Choose predicted or random"), ({"budget": 1000}, "Lower --budget or --rounds"), ({"budget": 1}, "Lower --budget or --rounds")],
+)
+def test_what_cannot_be_simulated_is_said(lesions: Path, tmp_path: Path, how: dict, said: str) -> None:
+    whole = {"budget": 4, "rounds": 2, "seeds": [0], "orders": ORDERS, "progress": silent, **how}
+    with pytest.raises(LimnerError, match=said):
+        next(iter(simulate(lesions, tmp_path / "loop", TINY, **whole)))
+    (tmp_path / "there").mkdir()
+    with pytest.raises(LimnerError, match="is there already"):
+        next(iter(simulate(lesions, tmp_path / "there", TINY, **{**whole, "orders": ORDERS})))

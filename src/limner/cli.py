@@ -507,7 +507,7 @@ def loop(
     rounds: Annotated[int, typer.Option(min=1, help="trainings into which they are parted")] = 4,
     order: Annotated[list[str] | None, typer.Option(help="predicted (lowest predicted Dice first) or random; both by default")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="how often all is done, each time with other first labels")] = 3,
-    minutes: Annotated[float, typer.Option(help="of each training")] = 2.0,
+    minutes: Annotated[float | None, typer.Option(help="of each training; by default the plan's length, or --set train.epochs=30")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="override one key of the recipe; may be repeated")] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="a new folder for all that is trained")] = Path("loop"),
 ) -> None:
@@ -517,7 +517,7 @@ def loop(
         from limner.training import simulation
 
         orders = list(dict.fromkeys(order or simulation.ORDERS))
-        recipe = load_recipe(None, [*(settings or []), f"train.minutes={minutes}"])
+        recipe = load_recipe(None, [*(settings or []), *([f"train.minutes={minutes}"] if minutes else [])])
         points = []
         for point in simulation.simulate(data, out, recipe, budget=budget, rounds=rounds, seeds=range(seeds), orders=orders, progress=_bar):
             points.append(point)

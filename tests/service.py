@@ -78,9 +78,11 @@ def begin(folder: Path, *arguments: object, verb: str = "serve", **environment: 
             env={**os.environ, "COLUMNS": "200", **environment},
         )
     assert process.stdout is not None
-    line = process.stdout.readline()
-    found = re.search(r"at (http\S+)", line)
-    assert found, line + log.read_text()
+    said = ""
+    while (found := re.search(r"at (http\S+)", said)) is None:
+        line = process.stdout.readline()
+        assert line, said + log.read_text()
+        said += line
     return Served(process, found[1], httpx.Client(base_url=found[1], timeout=30), log)
 
 

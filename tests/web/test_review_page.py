@@ -408,3 +408,69 @@ def test_several_classes_are_drawn_each_in_its_colour(models: dict[str, Path], t
         expected = json.loads(json.dumps(page.evaluate("limner.view.colours.slice(0, 3)")))
         assert np.abs(np.array(colours) - np.array(expected)).max() <= 3
         assert page.wrong == []  # type: ignore[attr-defined]
+
+
+def test_strokes_and_polygons_are_the_pixels_whose_centres_lie_in_them(page: Page) -> None:
+    """Against the definition, worked out in NumPy."""
+    random = np.random.default_rng(0)
+    y, x = np.mgrid[:60, :90] + 0.5
+    for _ in range(60):
+        x0, y0, x1, y1 = (float(value) for value in random.uniform(-10, 100, 4))
+        radius = float(random.choice([0.5, 1.0, 2.7, 9.3]))
+        drawn = made(page, 90, 60, f"mask.line({x0}, {y0}, {x1}, {y1}, {radius}, 1)")
+        along = np.clip(((x - x0) * (x1 - x0) + (y - y0) * (y1 - y0)) / max((x1 - x0) ** 2 + (y1 - y0) ** 2, 1e-9), 0, 1)
+        far = np.hypot(x - x0 - along * (x1 - x0), y - y0 - along * (y1 - y0)) - max(0.75, radius)
+        clear = np.abs(far) > 1e-6
+        assert (drawn[clear] == (far < 0)[clear]).all()
+    for _ in range(30):
+        corners = random.uniform(-10, 100, (int(random.integers(3, 8)), 2))
+        drawn = made(page, 90, 60, f"mask.polygon({corners.tolist()}, 1)")
+        crossings = np.zeros(drawn.shape, int)
+        for (ax, ay), (bx, by) in zip(corners, np.roll(corners, -1, axis=0), strict=True):
+            crossings += ((ay <= y) != (by <= y)) & (x < ax + (y - ay) / (by - ay) * (bx - ax))
+        assert (drawn == crossings % 2).all()
+
+
+def test_holes_are_filled_and_what_is_open_is_not(page: Page) -> None:
+    from scipy import ndimage
+
+    random = np.random.default_rng(1)
+    for _ in range(20):
+        before = (ndimage.gaussian_filter(random.random((40, 50)), 1.5) > 0.5).astype(np.uint8)
+        drawn = made(page, 50, 40, f"mask.data.set({before.ravel().tolist()}); mask.fillHoles(1)")
+        assert (drawn == ndimage.binary_fill_holes(before)).all()
+
+
+def made(page: Page, width: int, height: int, work: str) -> np.ndarray:
+    """What some work draws on an empty mask."""
+    script = f"""async () => {{ const {{ Mask }} = await import('/static/mask.js'), mask = new Mask({width}, {height}, new Uint8Array({width * height}));
+        mask.begin(); {work}; mask.end(); return Array.from(mask.data); }}"""
+    return np.array(page.evaluate(script), np.uint8).reshape(height, width)
+
+
+def test_keep_mine_gives_the_server_all_that_is_seen(start: Start, tmp_path: Path, browser: Browser) -> None:
+    """Two tabs of one reviewer on an image of several tiles: the one that insists is what is kept, in every tile."""
+    (tmp_path / "set" / "images").mkdir(parents=True)
+    (tmp_path / "set" / "masks").mkdir()
+    from limner.data.images import write_png
+
+    for name in ("a", "b"):
+        write_png(tmp_path / "set" / "images" / f"{name}.png", np.full((300, 1100, 3), 90 if name == "a" else 120, np.uint8))
+        write_png(tmp_path / "set" / "masks" / f"{name}.png", np.eye(300, 1100, dtype=np.uint8) * np.uint8(255))
+    served = start(tmp_path / "set", "--no-open", "--reviewer", "mira", verb="review")
+    with browser.new_context(viewport=SIZE) as context:
+        first, second = context.new_page(), context.new_page()
+        for page in (first, second):
+            page.goto(served.address)
+            shown(page, 0)
+        brush(first, 20)
+        drag(first, (100, 100), (150, 150))
+        saved(first)
+        brush(second, 20)
+        drag(second, (900, 100), (950, 150))
+        expect(second.locator("#notice")).to_contain_text("mira changed this mask")
+        second.click("#notice-yes")
+        saved(second)
+        found = read_predictions(tmp_path / "set")
+        desk = Desk(found, ordered(found.entries), Store.beside(tmp_path / "set" / "review"))
+        assert (desk.mask(desk.tasks[0])[0] == mask_in(second)).all() and not mask_in(second)[100, 115]

@@ -80,6 +80,7 @@ def routes(desk: Desk, reviewer: str) -> APIRouter:
     """What the page asks for. A task is known by its place in the order."""
     router = APIRouter(prefix="/api")
     held, labels = Held(LIMITS), desk.predictions.labels
+    erased = 0 if labels.names[0] == "background" or not labels.void_values else VOID
     Place = Annotated[int, Path(ge=0)]  # noqa: N806  # a type
     IfMatch = Annotated[str | None, Header(alias="If-Match")]  # noqa: N806
 
@@ -125,7 +126,14 @@ def routes(desk: Desk, reviewer: str) -> APIRouter:
     async def review(request: Request) -> dict[str, Any]:
         classes = [{"name": name, "colour": labels.colour(index), "scored": index in labels.scored} for index, name in enumerate(labels.names)]
         await asyncio.to_thread(desk.look)
-        return {**overall(request), "classes": classes, "void": VOID, "models": list(desk.predictions.models), "folder": desk.predictions.folder.resolve().name}
+        return {
+            **overall(request),
+            "classes": classes,
+            "void": VOID,
+            "erased": erased,
+            "models": list(desk.predictions.models),
+            "folder": desk.predictions.folder.resolve().name,
+        }
 
     @router.get("/progress")
     async def progress(request: Request) -> dict[str, Any]:

@@ -121,8 +121,8 @@ export class Mask {
     return this.#within(rect(Math.floor(Math.min(...xs)), top, Math.ceil(Math.max(...xs)), bottom));
   }
 
-  /** Gives a class the background that it encloses. */
-  fillHoles(value) {
+  /** Gives a class the background, or whatever `empty` is, that it encloses. */
+  fillHoles(value, empty = 0) {
     const box = this.#bounds(value);
     if (!box) return null;
     const width = box.right - box.left + 2, height = box.bottom - box.top + 2; // a free rim around
@@ -130,7 +130,7 @@ export class Mask {
     const outside = flood(width, height, 0, 0, at);
     for (let y = 1; y < height - 1; y++) {
       for (let x = 1; x < width - 1; x++) {
-        const start = x, hole = () => x < width - 1 && !outside[y * width + x] && this.data[(box.top + y - 1) * this.width + box.left + x - 1] === 0;
+        const start = x, hole = () => x < width - 1 && !outside[y * width + x] && this.data[(box.top + y - 1) * this.width + box.left + x - 1] === empty;
         while (hole()) x++;
         if (x > start) this.span(box.top + y - 1, box.left + start - 1, box.left + x - 1, value);
       }

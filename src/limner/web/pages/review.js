@@ -15,7 +15,7 @@ const OPACITIES = [0.35, 0.15, 0.6, 0];
 
 const view = new View($('stage'), $('picture'), $('overlay'));
 const tools = new Tools($('stage'), $('ring'), view, {
-  mask: () => now.mask, bitmap: () => now.bitmap, value: () => value, mayDraw,
+  mask: () => now.mask, bitmap: () => now.bitmap, value: () => value, erased: () => about.erased, mayDraw,
   ended: (tiles) => { if (tiles.length) now.saver.keep(tiles); },
   sized: () => { $('size').value = Math.log(tools.radius / 0.5) / Math.log(1024) * 100; $('size-out').value = `${Math.round(tools.radius * 2)} px`; remember(); },
   mode: showMode,

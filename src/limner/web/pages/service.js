@@ -89,7 +89,7 @@ export class Saver {
   /** After a stale write: write ours over theirs, as a version of its own. */
   insist() {
     this.version = this.stale.version; this.stale = null;
-    this.keep([]);
+    this.keep(Array.from({ length: this.mask.across * this.mask.down }, (_, index) => index)); // all of it, so that the server has what is seen
   }
 
   /** After a stale write: forget ours. */

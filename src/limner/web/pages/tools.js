@@ -7,7 +7,7 @@ const GROWN = 2048; // the side of the part of an image in which a click grows
 export class Tools {
   /**
    * @param {HTMLElement} stage @param {HTMLElement} ring shows the brush
-   * @param {{mask: () => any, bitmap: () => ImageBitmap, value: () => number, mayDraw: () => boolean, ended: (tiles: number[]) => void, sized: () => void, mode: () => void}} host
+   * @param {{mask: () => any, bitmap: () => ImageBitmap, value: () => number, erased: () => number, mayDraw: () => boolean, ended: (tiles: number[]) => void, sized: () => void, mode: () => void}} host
    */
   constructor(stage, ring, view, host) {
     this.stage = stage; this.ring = ring; this.view = view; this.host = host;
@@ -32,11 +32,11 @@ export class Tools {
   closePolygon(subtract = this.erasing) {
     const { points } = this, mask = this.host.mask();
     this.points = [];
-    if (points.length > 2 && this.host.mayDraw()) this.#apply(() => mask.polygon(points, subtract ? 0 : this.host.value()));
+    if (points.length > 2 && this.host.mayDraw()) this.#apply(() => mask.polygon(points, subtract ? this.host.erased() : this.host.value()));
     else this.view.again();
   }
 
-  fillHoles() { if (this.host.mayDraw()) this.#apply(() => this.host.mask().fillHoles(this.host.value())); }
+  fillHoles() { if (this.host.mayDraw()) this.#apply(() => this.host.mask().fillHoles(this.host.value(), this.host.erased())); }
 
   /** Leaves what was begun; false where nothing was. */
   escape() {
@@ -79,7 +79,7 @@ export class Tools {
     }
     if (this.mode === 'grow') { this.#grow(point, erase); return; }
     this.host.mask().begin();
-    this.stroke = { id: event.pointerId, value: erase ? 0 : this.host.value(), at: point };
+    this.stroke = { id: event.pointerId, value: erase ? this.host.erased() : this.host.value(), at: point };
     this.view.changed(this.host.mask().line(...point, ...point, this.radius, this.stroke.value));
   }
 
@@ -139,7 +139,7 @@ export class Tools {
     const canvas = new OffscreenCanvas(area.right - area.left, area.bottom - area.top), context = canvas.getContext('2d', { willReadFrequently: true });
     context.drawImage(this.host.bitmap(), -area.left, -area.top);
     const { data } = context.getImageData(0, 0, canvas.width, canvas.height);
-    this.#apply(() => mask.grow(px, py, erase ? 0 : this.host.value(), data, area, this.tolerance));
+    this.#apply(() => mask.grow(px, py, erase ? this.host.erased() : this.host.value(), data, area, this.tolerance));
   }
 
   #showRing(kind = 'mouse') {

@@ -52,11 +52,6 @@ def pairs(tmp_path: Path) -> Callable[..., Path]:
     return write
 
 
-def disc(size: int = 16, value: int = 255, radius: float = 5) -> np.ndarray:
-    y, x = np.mgrid[:size, :size] - (size - 1) / 2
-    return ((x**2 + y**2 < radius**2) * value).astype(np.uint8)
-
-
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("models")

@@ -173,6 +173,7 @@ def test_an_interrupted_run_says_how_it_goes_on_and_does(lesions: Path, tmp_path
     assert epochs == list(range(1, len(epochs) + 1))
 
 
+@pytest.mark.alone
 def test_help_is_quick_and_without_torch(tmp_path: Path) -> None:
     code = "import sys, limner.cli; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path).returncode == 0

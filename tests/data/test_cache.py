@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from conftest import disc
 from limner.data.cache import ABANDONED_S, MAKING, cache_home, prepare
 from limner.data.folder import scan
 from limner.data.images import read_image, resize
 from limner.errors import LimnerError
 from limner.labels import Labels
+from shapes import disc
 
 LABELS = Labels.of(("background", "foreground"), (0, 255))
 

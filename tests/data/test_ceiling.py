@@ -4,10 +4,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conftest import disc
 from limner.data.ceiling import resize_ceiling
 from limner.data.folder import scan
 from limner.labels import Labels
+from shapes import disc
 
 BINARY = Labels.of(("background", "foreground"), (0, 255))
 

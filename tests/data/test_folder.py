@@ -7,11 +7,11 @@ import pytest
 import tifffile
 from PIL import Image
 
-from conftest import disc
 from limner.data.folder import image_files, scan
 from limner.data.health import check
 from limner.errors import LimnerError
 from limner.labels import VOID
+from shapes import disc
 
 
 def save(path: Path, pixels: np.ndarray | None = None) -> None:

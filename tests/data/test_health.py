@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from conftest import disc
 from limner.data.folder import scan
 from limner.data.health import SEVERITIES, check, foreground_shares, require_sound
 from limner.data.health_page import write_health
 from limner.errors import LimnerError
+from shapes import disc
 
 
 def codes(root: Path) -> dict[str, str]:

@@ -274,6 +274,7 @@ def bomb(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
 
 
+@pytest.mark.alone
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is counted as Linux counts it")
 def test_a_bomb_of_900_megapixels_is_refused_from_its_header(tmp_path: Path) -> None:
     (tmp_path / "bomb.png").write_bytes(bomb(30_000, 30_000))
@@ -415,6 +416,7 @@ def test_a_png_with_trailing_bytes_is_whole(tmp_path: Path) -> None:
     assert (read_image(tmp_path / "x.png") == PICTURE).all()
 
 
+@pytest.mark.alone
 def test_pages_without_pixels_are_not_followed(tmp_path: Path) -> None:
     """In a damaged TIFF they may lead from one to the next for hours."""
     page = struct.pack("<HHHII", 1, 256, 4, 1, 16)  # a width, and nothing else

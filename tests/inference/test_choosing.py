@@ -7,7 +7,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conftest import disc
 from limner.data.folder import scan
 from limner.data.postprocess import Postprocessing
 from limner.data.preprocess import Preprocessing
@@ -21,6 +20,7 @@ from limner.metrics import confusion
 from limner.model.bundle import Bundle
 from limner.model.presets import build
 from limner.recipe import Recipe
+from shapes import disc
 
 BINARY = Labels.of(("background", "foreground"), (0, 255))
 PREPROCESSING = Preprocessing((16, 16), (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))

@@ -5,9 +5,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from service import write_model
+
+pytestmark = pytest.mark.alone
 
 DYING = """
 import os, sys

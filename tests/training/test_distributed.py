@@ -15,6 +15,8 @@ from safetensors.torch import load_file
 from limner.data.sample_set import write_sample_set
 from limner.model.bundle import Bundle
 
+pytestmark = pytest.mark.alone
+
 SETS = ("data.size_px=[16,16]", "model.widths=[2,4,8]", "train.epochs=3", "train.batch_size=4", "train.device=cpu", "train.precision=float32")
 TORCHRUN = (
     sys.executable,

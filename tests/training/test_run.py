@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import tifffile
 
-from conftest import disc
 from limner.data.images import read_image
 from limner.errors import LimnerError
 from limner.inference.predictor import Predictor
@@ -19,6 +18,7 @@ from limner.training.history import validations
 from limner.training.loop import Choosing, Step, Stopped, Validation
 from limner.training.pipeline import resume, silent, start, train
 from limner.training.run import Run, new_folder
+from shapes import disc
 
 TINY = parse_recipe(
     {
@@ -89,6 +89,7 @@ def test_patience_ends_a_run_that_does_not_improve(lesions: Path, tmp_path: Path
     assert isinstance(seen[-1], Stopped) and "no better" in seen[-1].reason
 
 
+@pytest.mark.alone
 def test_a_time_budget_is_kept_and_the_decay_completed(lesions: Path, tmp_path: Path) -> None:
     import time
 

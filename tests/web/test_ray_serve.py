@@ -2,7 +2,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from service import Served, png
+
+pytestmark = pytest.mark.alone
 
 SCRIPT = """
 import sys, time

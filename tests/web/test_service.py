@@ -105,6 +105,7 @@ def bomb(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("side", [12_000, 30_000])
 def test_a_bomb_is_refused_by_its_header(server: Served, side: int) -> None:
     content = bomb(side, side)

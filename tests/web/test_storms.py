@@ -10,9 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx2 as httpx
+import pytest
 
 from browser import chromium
 from service import Served, Start, png, problem, write_model
+
+pytestmark = pytest.mark.alone
 
 IMAGE = {"Content-Type": "application/octet-stream"}
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conftest import disc
 from limner.data.images import read_image, read_mask
 from limner.errors import LimnerError
 from limner.review.folder import read_predictions
+from shapes import disc
 
 
 @pytest.fixture

@@ -456,10 +456,10 @@ def merge(
     Conflicts and images that were changed since are errors, all told together. Go on with: limner train NEW --from RUN
     """
     with _friendly():
+        found, memory = _reviewed(predictions, store)
         from limner.review.merge import PROVENANCE
         from limner.review.merge import merge as write
 
-        found, memory = _reviewed(predictions, store)
         merged = write(found, memory, data, out, prefer=prefer, replacing=replace, progress=_bar("checking"))
         console.print(
             f"[bold]{escape(str(out))}[/] has the {merged.before} samples of {escape(str(data))} and {merged.added} new ones; {merged.replaced} masks were "
@@ -482,17 +482,20 @@ def masks(
 ) -> None:
     """Write accepted and mended masks as other tools read them."""
     with _friendly():
+        found, memory = _reviewed(predictions, store)
         from limner.review.formats import write_masks
 
-        found, memory = _reviewed(predictions, store)
         count = write_masks(found, memory, out, form, prefer)
         console.print(f"{count} masks are in [bold]{escape(str(out))}[/].")
 
 
 def _reviewed(predictions: Path, store: str | None) -> "tuple[Predictions, Store]":
     """A folder that was reviewed, and the review's memory. Raises LimnerError where it was not."""
-    from limner.review.folder import read_predictions
-    from limner.review.store import Store
+    try:
+        from limner.review.folder import read_predictions
+        from limner.review.store import Store
+    except ImportError as error:
+        raise LimnerError(f"the review needs {error.name}, which is not installed: pip install 'limner[review]'.") from error
 
     found = read_predictions(predictions, _bar("reading"))
     if store is None and not (predictions / "review").is_dir():

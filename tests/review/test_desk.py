@@ -63,7 +63,7 @@ def test_what_was_drawn_lies_over_what_was_decided_before(folder: Path) -> None:
     draw(desk, 0, empty)
     decide(desk, 0)
     draw(desk, 0, empty + np.uint8(1))
-    assert (desk.mask(desk.tasks[0])[0] == 1).all() and desk.letters()[0] == "m"
+    assert (desk.mask(desk.tasks[0])[0] == 1).all() and desk.letters()[0] == "d" and desk.next("ben", 5) == 0, "it waits for another verdict"
     decide(desk, 0, rejected=True)
     assert (desk.mask(desk.tasks[0])[0] == 1).all(), "what was drawn is kept, whatever was said of it"
 
@@ -106,3 +106,13 @@ def test_the_review_of_other_predictions_is_refused(folder: Path) -> None:
     (folder / "predictions.json").write_text((folder / "predictions.json").read_text().replace("model.onnx", "other.onnx"))
     with pytest.raises(LimnerError, match="of others"):
         desk_of(folder)
+
+
+def test_one_person_cannot_take_both_turns(folder: Path) -> None:
+    desk = desk_of(folder, twice=1.0)
+    decide(desk, 0)
+    with pytest.raises(LimnerError, match="looked at by two people, and anna was one of them"):
+        decide(desk, 1)
+    with pytest.raises(LimnerError, match="Leave this turn to somebody else"):
+        draw(desk, 1, desk.mask(desk.tasks[1])[0])
+    assert decide(desk, 1, "ben").verdict == "accepted"

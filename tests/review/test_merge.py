@@ -9,8 +9,11 @@ from PIL import Image
 
 from limner.data.folder import scan
 from limner.data.health import check
-from limner.data.images import read_image
+from limner.data.images import encode_tiff, read_image
+from limner.data.sample_set import draw
 from limner.errors import LimnerError
+from limner.review.folder import read_predictions
+from limner.review.formats import FORMS, write_masks
 from limner.review.merge import merge
 from limner.review.outcome import agreement, outcomes
 from reviewing import Reviewed
@@ -132,3 +135,81 @@ def test_images_of_a_stack_become_files_of_their_own(review: Reviewed, tmp_path:
     assert [row["id"] for row in rows] == ["s#1", "s#2", "s#3", "new-0"]
     assert (read_image(tmp_path / "next" / rows[1]["image"])[..., 0] == stack[1]).all()
     assert (np.asarray(Image.open(tmp_path / "next" / rows[1]["mask"])) == masks[1]).all()
+
+
+def test_a_mask_that_was_changed_after_it_was_accepted_is_a_conflict(review: Reviewed, lesions: Path, tmp_path: Path) -> None:
+    mask = review.decide("new-0.png")
+    Image.fromarray((mask ^ 1) * np.uint8(255)).save(review.predictions.folder / "new-0.png")
+    with pytest.raises(LimnerError, match="its mask was changed since it was reviewed"):
+        merge(review.predictions, review.store, lesions, tmp_path / "next")
+
+
+def test_verdicts_on_other_predictions_are_not_taken(review: Reviewed, lesions: Path, tmp_path: Path) -> None:
+    review.decide("new-0.png")
+    record = review.predictions.folder / "predictions.json"
+    record.write_text(record.read_text().replace("model.onnx", "another.onnx"))
+    with pytest.raises(LimnerError, match="the review is of other predictions"):
+        merge(read_predictions(review.predictions.folder), review.store, lesions, tmp_path / "next")
+
+
+def test_one_image_under_two_names_comes_in_once_or_is_a_conflict(folder: Path, lesions: Path, tmp_path: Path) -> None:
+    photos, record = folder.parent / "photos", folder / "predictions.json"
+    told = json.loads(record.read_text())
+    first, second = (next(one for one in told["predictions"] if one["mask"] == f"new-{index}.png") for index in (0, 1))
+    (photos / "new-1.png").write_bytes((photos / "new-0.png").read_bytes())
+    (folder / "new-1.png").write_bytes((folder / "new-0.png").read_bytes())
+    second["image_sha256"] = first["image_sha256"]
+    record.write_text(json.dumps(told))
+    review = Reviewed(folder)
+    review.decide("new-0.png")
+    review.decide("new-1.png")
+    assert merge(review.predictions, review.store, lesions, tmp_path / "next").added == 1
+    review.decide("new-1.png", mended=True)
+    with pytest.raises(LimnerError, match="new-1: it is the same image as new-0, and their masks differ"):
+        merge(review.predictions, review.store, lesions, tmp_path / "other")
+
+
+def test_preferring_somebody_who_said_nothing_settles_nothing(folder: Path, lesions: Path, tmp_path: Path) -> None:
+    review = Reviewed(folder, twice=1.0)
+    review.decide("new-0.png")
+    review.decide("new-0.png", "ben", turn=2, mended=True)
+    with pytest.raises(LimnerError, match=r"anna \(accepted\) and ben \(mended\) differ"):
+        merge(review.predictions, review.store, lesions, tmp_path / "next", prefer="ana")
+
+
+def test_what_lies_beside_its_table_is_written_below_the_new_folder(lesions: Path, tmp_path: Path) -> None:
+    """A table may name files by .. or from the root; what is made of them never lands there."""
+    (tmp_path / "scans").mkdir()
+    (tmp_path / "drawn").mkdir()
+    (tmp_path / "tables").mkdir()
+    rows = ["image,mask"]
+    for index in range(3):
+        Image.fromarray(draw(9, index, 40)[0]).save(tmp_path / "scans" / f"x{index}.png")
+        Image.fromarray(draw(9, index, 40)[1]).save(tmp_path / "drawn" / f"x{index}.png")
+        rows.append(f"../scans/x{index}.png,../drawn/x{index}.png" if index else f"{tmp_path}/scans/x0.png,{tmp_path}/drawn/x0.png")
+    (tmp_path / "tables" / "all.csv").write_text("\n".join(rows) + "\n")
+    before = {path: path.read_bytes() for name in ("scans", "drawn") for path in (tmp_path / name).iterdir()}
+    review = Reviewed(tmp_path / "tables")
+    for entry in review.predictions.entries:
+        review.decide(entry.id)
+    for form in FORMS:
+        write_masks(review.predictions, review.store, tmp_path / form, form)
+    merge(review.predictions, review.store, lesions, tmp_path / "next")
+    merge(review.predictions, review.store, tmp_path / "tables", tmp_path / "again")
+    assert {path: path.read_bytes() for name in ("scans", "drawn") for path in (tmp_path / name).iterdir()} == before
+    assert len(list((tmp_path / "png").iterdir())) == 3 and len(scan(tmp_path / "next").samples) == 27
+    dataset = scan(tmp_path / "again")
+    labels = check(dataset).labels
+    assert labels is not None and {sample.id for sample in dataset.samples} == {entry.id for entry in review.predictions.entries}
+    for entry in review.predictions.entries:
+        sample = next(one for one in dataset.samples if one.id == entry.id)
+        assert (sample.class_index(labels) == review.predictions.mask(entry)).all() and (sample.read_image() == review.predictions.image(entry)).all()
+
+
+def test_pages_of_any_channels_keep_them(tmp_path: Path) -> None:
+    import tifffile
+
+    for channels in (2, 4, 5):
+        pixels = np.random.default_rng(0).integers(0, 255, (12, 14, channels)).astype(np.uint8)
+        (tmp_path / "x.tif").write_bytes(encode_tiff(pixels))
+        assert (read_image(tmp_path / "x.tif") == pixels).all() and tifffile.imread(tmp_path / "x.tif").shape == pixels.shape

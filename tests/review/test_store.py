@@ -24,7 +24,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
 
 def decide(store: Store, entry: str, version: int, mask: bytes | None = None, reviewer: str = "anna") -> State:
     verdict = "accepted" if mask is None else "mended"
-    return store.decide(entry, reviewer, version, verdict, base_hash=BASE, mask=mask, seconds=12.34, reason=None, client="test")
+    return store.decide(entry, reviewer, version, verdict, base_hash=BASE, image_hash="i" * 64, mask=mask, seconds=12.34, reason=None, client="test")
 
 
 def test_a_stroke_is_kept_and_gives_the_next_version(store: Store) -> None:
@@ -149,8 +149,8 @@ def test_it_is_synced_before_it_is_acknowledged(tmp_path: Path) -> None:
     [
         ("nonsense", "names no database"),
         ("oracle9://x/y", "names no database"),
-        ("sqlite:////no/such/folder/review.sqlite", "cannot be reached"),
-        ("postgresql://nobody:secret@127.0.0.1:1/review", "cannot be reached"),
+        ("sqlite:////no/such/folder/review.sqlite", "cannot be used"),
+        ("postgresql://nobody:secret@127.0.0.1:1/review", "cannot be used"),
     ],
 )
 def test_a_database_that_is_not_there_is_said(url: str, said: str) -> None:

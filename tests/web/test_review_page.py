@@ -3,6 +3,7 @@
 import json
 import shutil
 import signal
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -474,3 +475,66 @@ def test_keep_mine_gives_the_server_all_that_is_seen(start: Start, tmp_path: Pat
         found = read_predictions(tmp_path / "set")
         desk = Desk(found, ordered(found.entries), Store.beside(tmp_path / "set" / "review"))
         assert (desk.mask(desk.tasks[0])[0] == mask_in(second)).all() and not mask_in(second)[100, 115]
+
+
+def test_accepting_while_a_reason_is_asked_for_accepts(page: Page, folder: Path) -> None:
+    page.keyboard.press("r")
+    page.keyboard.press("a")
+    shown(page, 1)
+    page.keyboard.press("r")
+    page.click("#accept")
+    shown(page, 2)
+    saved(page)
+    assert [event.verdict for event in desk_of(folder).store.events()] == ["accepted", "accepted"]
+
+
+def test_what_could_not_be_sent_asks_however_often_the_page_is_loaded(folder: Path, start: Start, browser: Browser) -> None:
+    """Strokes from a time when the server was down, and meanwhile somebody else drew there."""
+    served = start(folder, "--no-open", "--reviewer", "mira", verb="review")
+    port = served.address.rsplit(":", 1)[1].strip("/")
+    with browser.new_context(viewport=SIZE) as context:
+        page = context.new_page()
+        page.goto(served.address)
+        shown(page, 0)
+        served.process.send_signal(signal.SIGKILL)
+        served.close()
+        brush(page, 4)
+        drag(page, (20, 20), (60, 40), button="right" if mask_in(page)[30, 40] else "left")
+        mine = mask_in(page)
+        page.close()
+        desk = desk_of(folder)
+        theirs = desk.mask(desk.tasks[0])[0].copy()
+        theirs[:5] ^= 1
+        desk.draw(desk.tasks[0], "ben", 0, zlib.compress(b"\0\0\0\0" + theirs.tobytes()), theirs.shape)
+        start(folder, "--no-open", "--reviewer", "mira", "--port", port, verb="review")
+        for _ in range(3):
+            again = context.new_page()
+            again.goto(served.address)
+            shown(again, 0)
+            expect(again.locator("#notice")).to_contain_text("changed this mask in the meantime")
+            assert (desk.mask(desk.tasks[0])[0] == theirs).all()
+            again.close()
+        last = context.new_page()
+        last.goto(served.address)
+        shown(last, 0)
+        last.click("#notice-yes")
+        saved(last)
+        assert (desk.mask(desk.tasks[0])[0] == mask_in(last)).all() and (mask_in(last) == mine).mean() > 0.9
+
+
+def test_nothing_is_drawn_while_a_verdict_is_under_way(page: Page, folder: Path) -> None:
+    """The answer is held back: the page has moved on, and going back shows a mask that cannot be changed yet."""
+    before = mask_in(page)
+    page.evaluate("(() => { const real = window.fetch; window.fetch = async (...all) => { if (String(all[0]).endsWith('/0/verdict')) await new Promise((go) => "
+                  "{ window.release = go; }); return real(...all); }; })()")  # fmt: skip
+    page.keyboard.press("a")
+    shown(page, 1)
+    page.keyboard.press("k")
+    shown(page, 0)
+    brush(page, 6)
+    drag(page, (20, 20), (60, 40), button="right" if before[30, 40] else "left")
+    page.keyboard.press("a")
+    assert (mask_in(page) == before).all()
+    page.evaluate("window.release()")
+    saved(page)
+    assert len(desk_of(folder).store.events()) == 1

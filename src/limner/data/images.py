@@ -193,6 +193,15 @@ def encode_mask(pixels: UInt8[ndarray, "h w *c"]) -> bytes:
     return content.getvalue()
 
 
+def encode_tiff(pixels: UInt8[ndarray, "h w c"]) -> bytes:
+    """A TIFF of any number of channels."""
+    import tifffile
+
+    content = io.BytesIO()
+    tifffile.imwrite(content, pixels, photometric="minisblack", planarconfig="contig", compression="zlib")
+    return content.getvalue()
+
+
 def write_jpeg(path: Path, pixels: UInt8[ndarray, "h w 3"]) -> None:
     write_whole(path, encode_jpeg(pixels, 92))
 

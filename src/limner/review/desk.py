@@ -54,11 +54,15 @@ class Desk:
 
     def look(self) -> None:
         """See what other servers wrote."""
-        self._states = self.store.states()
+        found = self.store.states()
+        with self._lock:
+            for key, state in found.items():
+                if state.version >= self._states.get(key, State()).version:
+                    self._states[key] = state
 
     def letters(self) -> str:
-        """One letter for each task, in their order."""
-        return "".join(LETTERS[state.verdict] if state.verdict else "d" if state.draft else "." for state in map(self.state, self.tasks))
+        """One letter for each task, in their order. What was drawn after a verdict waits for another."""
+        return "".join("d" if state.draft else LETTERS[state.verdict] if state.verdict else "." for state in map(self.state, self.tasks))
 
     def progress(self) -> Progress:
         letters = self.letters()
@@ -77,12 +81,14 @@ class Desk:
 
     def draw(self, task: Task, reviewer: str, version: int, body: bytes, size_px: tuple[int, int]) -> State:
         """Keep the tiles that a stroke changed, deflated as the page sends them. Raises LimnerError for others, and StaleError as the store does."""
+        self._require_part(task, reviewer)
         tiles = unpacked(body, size_px, len(self.predictions.labels.names))
         state = self.store.save_draft(task.key, reviewer, version, {index: tile.tobytes() for index, tile in tiles.items()})
         return self._keep(task, state)
 
     def decide(self, task: Task, reviewer: str, version: int, *, rejected: bool, reason: str | None, seconds: float, client: str) -> State:
         """Accept the mask as it stands, which mends it where it is not the predicted one, or reject it. Raises StaleError as the store does."""
+        self._require_part(task, reviewer)
         mask, _ = self.mask(task)
         base = self.predictions.mask(task.entry)
         drawn = None if np.array_equal(mask, base) else to_content(mask)
@@ -92,6 +98,7 @@ class Desk:
             version,
             "rejected" if rejected else "accepted" if drawn is None else "mended",
             base_hash=sha256(to_content(base)),
+            image_hash=self.predictions.image_hash(task.entry),
             mask=drawn,
             seconds=seconds,
             reason=reason,
@@ -108,10 +115,20 @@ class Desk:
 
     def is_open(self, task: Task, reviewer: str) -> bool:
         """Whether it is undecided, nobody else is at it, and this person has no part in its other turn."""
-        if self.state(task).verdict or self.leases.owner(task.key) not in {None, reviewer}:
+        state = self.state(task)
+        if (state.verdict and not state.draft) or self.leases.owner(task.key) not in {None, reviewer}:
             return False
         others = [other for other in self._turns[task.entry.id] if other is not task]
-        return not any(reviewer in {self.state(other).reviewer, self.state(other).drafted_by, self.leases.owner(other.key)} for other in others)
+        return not self._took_part(task, reviewer) and not any(self.leases.owner(other.key) == reviewer for other in others)
+
+    def _took_part(self, task: Task, reviewer: str) -> bool:
+        """Whether a person drew or decided in the other turn."""
+        others = (self.state(other) for other in self._turns[task.entry.id] if other is not task)
+        return any(reviewer in {state.reviewer, state.drafted_by} for state in others)
+
+    def _require_part(self, task: Task, reviewer: str) -> None:
+        if self._took_part(task, reviewer):
+            raise LimnerError(f"{task.entry.name} is looked at by two people, and {reviewer} was one of them. Leave this turn to somebody else.")
 
     def _keep(self, task: Task, state: State) -> State:
         with self._lock:

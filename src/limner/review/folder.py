@@ -36,6 +36,8 @@ class Entry:
     unusual: bool = False
     image_sha256: str | None = None
     """Of the file that the mask was drawn in, where that was recorded."""
+    group: str | None = None
+    """Of those that belong together, such as the images of a stack."""
 
     @property
     def name(self) -> str:
@@ -73,6 +75,11 @@ class Predictions:
                         raise LimnerError(f"{entry.image} is not the file that its mask was drawn in: it was changed since. Restore it, or predict again.")
             yield path
 
+    def image_hash(self, entry: Entry) -> str:
+        """Of the image's file as it is now. Raises LimnerError as `file` does."""
+        with self.file(entry) as path, path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
     def mask(self, entry: Entry) -> UInt8[ndarray, "h w"]:
         """As it was drawn, in class indices. Raises LimnerError where the file is gone or has values that mean no class."""
         if not self.ours:
@@ -99,7 +106,7 @@ def read_predictions(folder: Path, progress: Progress | None = None) -> Predicti
     if health.errors or health.labels is None:
         first = f"{health.errors[0].file}: {health.errors[0].message}" if health.errors else "no mask could be read."
         raise LimnerError(f"{folder} has no {RECORD}, and as images and masks it has errors, of which one is: {first} See all with: limner check {folder}")
-    entries = tuple(Entry(sample.id, str(sample.image.resolve()), sample.page, sample.mask, 0.0) for sample in dataset.samples)
+    entries = tuple(Entry(sample.id, str(sample.image.resolve()), sample.page, sample.mask, 0.0, group=sample.group) for sample in dataset.samples)
     identity = hashlib.sha256("\n".join(sorted(entry.id for entry in entries)).encode("utf-8", "surrogateescape")).hexdigest()
     return Predictions(folder, health.labels, entries, (), identity, ours=False)
 
@@ -108,6 +115,7 @@ def _ours(folder: Path, content: bytes) -> Predictions:
     try:
         told = json.loads(content)
         labels = Labels.from_record(told["labels"])
+        stacks = {one["image"] for one in told["predictions"] if one["page"]}
         entries = tuple(
             Entry(
                 id=one["mask"],
@@ -118,6 +126,7 @@ def _ours(folder: Path, content: bytes) -> Predictions:
                 predicted_dice=one["predicted_dice"],
                 unusual=one["unusual"],
                 image_sha256=one["image_sha256"],
+                group=PurePosixPath(one["image"]).name if one["image"] in stacks else None,
             )
             for one in told["predictions"]
         )

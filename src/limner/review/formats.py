@@ -16,7 +16,7 @@ from limner.errors import LimnerError
 from limner.files import write_whole
 from limner.labels import VOID, Labels
 from limner.review.folder import Entry, Predictions
-from limner.review.outcome import Outcome, mask_of, outcomes
+from limner.review.outcome import Outcome, file_name, mask_of, outcomes
 from limner.review.store import Event, Store
 
 BRUSH_BITS = (3, 4, 8, 16)
@@ -45,7 +45,7 @@ def write_masks(predictions: Predictions, store: Store, out: Path, form: str, pr
     if out.exists():
         raise LimnerError(f"{out} is there already. Nothing is overwritten: name a new folder with --out.")
     found = outcomes(predictions, store)
-    if prefer is None and (differ := [one.entry.id for one in found if one.differ]):
+    if differ := [one.entry.id for one in found if not one.settled(prefer)]:
         raise LimnerError(f"two people differ about {len(differ)} masks, such as {differ[0]}. Say whose count with --prefer NAME.")
     kept = [one for one in found if one.of(prefer).verdict != "rejected"]
     if not kept:
@@ -62,7 +62,12 @@ def _masks(predictions: Predictions, store: Store, found: Sequence[Outcome], pre
     for one in found:
         event = one.of(prefer)
         name = PurePosixPath(one.entry.id).with_suffix("").as_posix() if predictions.ours else one.entry.id
-        yield _Kept(name, one.entry, event, mask_of(predictions, store, one.entry, event))
+        yield _Kept(file_name(name), one.entry, event, mask_of(predictions, store, one.entry, event))
+
+
+def _image_name(one: _Kept) -> str:
+    """Unique, in folders where there are any."""
+    return one.name + PurePosixPath(one.entry.image).suffix
 
 
 def _png(part: Path, kept: Iterator[_Kept], predictions: Predictions) -> None:
@@ -78,7 +83,7 @@ def _coco(part: Path, kept: Iterator[_Kept], predictions: Predictions) -> None:
     images, annotations = list[dict[str, Any]](), list[dict[str, Any]]()
     for number, one in enumerate(kept, start=1):
         height, width = one.mask.shape
-        images.append({"id": number, "file_name": PurePosixPath(one.entry.image).name, "height": height, "width": width})
+        images.append({"id": number, "file_name": _image_name(one), "height": height, "width": width})
         for index in predictions.labels.scored:
             lengths = coco.encode(np.asfortranarray((one.mask == index).astype(np.uint8)))
             if not (area := int(coco.area(lengths))):
@@ -104,7 +109,7 @@ def _label_studio(part: Path, kept: Iterator[_Kept], predictions: Predictions) -
             }
             for index in predictions.labels.scored if (one.mask == index).any()
         ]  # fmt: skip
-        tasks.append({"data": {"image": PurePosixPath(one.entry.image).name}, "annotations": [{"result": regions}]})
+        tasks.append({"data": {"image": _image_name(one)}, "annotations": [{"result": regions}]})
     colours = "".join(
         f'<Label value="{predictions.labels.names[index]}" background="#{"".join(f"{c:02x}" for c in predictions.labels.colour(index))}"/>'
         for index in predictions.labels.scored
@@ -139,8 +144,8 @@ def _cvat(part: Path, kept: Iterator[_Kept], predictions: Predictions) -> None:
     from scipy import ndimage
 
     labels = predictions.labels
-    colours = dict.fromkeys(range(256), (0, 0, 0)) | {index: labels.colour(index) for index in labels.scored}
-    table = np.array([colours[index] for index in range(256)], np.uint8)
+    table = np.array([_voc_colour(index + (labels.names[0] != "background")) for index in range(256)], np.uint8)
+    table[VOID] = 0
     names = []
     for one in kept:
         objects, count = np.zeros(one.mask.shape, np.int64), 0
@@ -153,9 +158,15 @@ def _cvat(part: Path, kept: Iterator[_Kept], predictions: Predictions) -> None:
         _put(part / "SegmentationObject" / f"{one.name}.png", encode_png(shades[objects]))
         names.append(one.name)
     rows = ["# label:color_rgb:parts:actions", "background:0,0,0::"]
-    rows += [f"{labels.names[index]}:{','.join(map(str, labels.colour(index)))}::" for index in labels.scored]
+    rows += [f"{labels.names[index]}:{','.join(map(str, table[index].tolist()))}::" for index in labels.scored]
     _put(part / "labelmap.txt", ("\n".join(rows) + "\n").encode())
     _put(part / "ImageSets" / "Segmentation" / "default.txt", ("\n".join(names) + "\n").encode())
+
+
+def _voc_colour(number: int) -> tuple[int, int, int]:
+    """Pascal VOC's colour of a class: of its number the bits, by threes, are the highest bits of red, green and blue. 0 is black."""
+    red, green, blue = (sum((number >> 3 * place + channel & 1) << 7 - place for place in range(8)) for channel in range(3))
+    return red, green, blue
 
 
 def _nnunet(part: Path, kept: Iterator[_Kept], predictions: Predictions) -> None:

@@ -16,14 +16,14 @@ from numpy import ndarray
 
 from limner.data.folder import scan
 from limner.data.health import check, require_sound
-from limner.data.images import STACK_SUFFIXES, encode_png, image_size, page_count, read_image
+from limner.data.images import STACK_SUFFIXES, encode_png, encode_tiff, image_size, page_count, read_image
 from limner.data.parallel import Progress
 from limner.data.samples import DrawnMask, Sample
 from limner.errors import LimnerError
 from limner.files import write_whole
 from limner.labels import Labels, write_labels
 from limner.review.folder import Entry, Predictions
-from limner.review.outcome import agreement, mask_of, outcomes
+from limner.review.outcome import Outcome, agreement, file_name, mask_of, outcomes
 from limner.review.store import Event, Store
 
 PROVENANCE, MANIFEST = "provenance.jsonl", "dataset.csv"
@@ -40,7 +40,7 @@ class Merged:
     replaced: int
     rejected: int
     left: int
-    """Entries that nobody decided on."""
+    """Entries that nobody decided on, or in which something was drawn since."""
     agreement: tuple[float, ...]
     """The Dice between the two masks of each entry that two people kept."""
 
@@ -74,7 +74,7 @@ def merge(
     found = outcomes(predictions, store)
     if not found:
         raise LimnerError(f"nobody has decided on any mask of {predictions.folder} yet. Begin with: limner review {predictions.folder}")
-    conflicts = [] if prefer else [f"{one.entry.id}: {_both(one.events)} differ" for one in found if one.differ]
+    conflicts = [f"{one.entry.id}: {_both(one.events)} differ" for one in found if not one.settled(prefer)]
     reviewed, rejected = list[_Reviewed](), 0
     for outcome in found:
         event = outcome.of(prefer)
@@ -84,6 +84,8 @@ def merge(
         try:
             with predictions.file(outcome.entry) as path:
                 content = _content(path, outcome.entry.page)[1]
+                if predictions.image_hash(outcome.entry) != event.image_hash:
+                    raise LimnerError("its image was changed since it was reviewed. Restore it, or review it again.")
                 size_px = image_size(path)
             height, width = mask_of(predictions, store, outcome.entry, event).shape
         except LimnerError as error:
@@ -95,14 +97,23 @@ def merge(
         id = PurePosixPath(outcome.entry.id).with_suffix("").as_posix() if predictions.ours else outcome.entry.id
         reviewed.append(_Reviewed(id, outcome.entry, event, hashlib.sha256(content).hexdigest()))
     there = {sample.id: sample for sample in dataset.samples}
-    by_content = {hashlib.sha256(_content(sample.image, sample.page)[1]).hexdigest(): sample.id for sample in dataset.samples}
-    new, replaced = list[_Reviewed](), dict[str, _Reviewed]()
+    by_content: dict[str, list[str]] = {}
+    for sample in dataset.samples:
+        by_content.setdefault(hashlib.sha256(_content(sample.image, sample.page)[1]).hexdigest(), []).append(sample.id)
+    new, replaced, seen = list[_Reviewed](), dict[str, _Reviewed](), dict[str, _Reviewed]()
     for one in reviewed:
-        known = by_content.get(one.sha256)
-        if known is not None and (replacing or np.array_equal(there[known].class_index(labels), mask_of(predictions, store, one.entry, one.event))):
-            replaced[known] = one
-        elif known is not None:
-            conflicts.append(f"{one.id}: {data} has this image as {known}, with another mask; --replace takes the reviewed one")
+        mask = mask_of(predictions, store, one.entry, one.event)
+        twin = seen.setdefault(one.sha256, one)
+        if twin is not one:
+            if not np.array_equal(mask, mask_of(predictions, store, twin.entry, twin.event)):
+                conflicts.append(f"{one.id}: it is the same image as {twin.id}, and their masks differ")
+            continue
+        known = by_content.get(one.sha256, [])
+        others = [] if replacing else [id for id in known if not np.array_equal(there[id].class_index(labels), mask)]
+        if others:
+            conflicts.append(f"{one.id}: {data} has this image as {others[0]}, with another mask; --replace takes the reviewed one")
+        elif known:
+            replaced |= dict.fromkeys(known, one)
         elif one.id in there:
             conflicts.append(f"{one.id}: {data} has another image of that name")
         else:
@@ -114,7 +125,12 @@ def merge(
     shutil.rmtree(part, ignore_errors=True)
     _write(part, labels, dataset.samples, new, replaced, _earlier(data), predictions, store)
     part.rename(out)
-    return Merged(len(there), len(new), len(replaced), rejected, len(predictions.entries) - len(found), tuple(agreement(predictions, store, found)))
+    return Merged(len(there), len(new), len(replaced), rejected, _left(predictions, store, found), tuple(agreement(predictions, store, found)))
+
+
+def _left(predictions: Predictions, store: Store, found: Sequence[Outcome]) -> int:
+    drawn = {key.partition("@")[0] for key, state in store.states().items() if state.draft}
+    return sum(entry.id in drawn for entry in predictions.entries) + len({e.id for e in predictions.entries} - {one.entry.id for one in found} - drawn)
 
 
 def _write(
@@ -137,7 +153,7 @@ def _write(
         elif isinstance(sample.mask, DrawnMask) or _is_stack(sample.mask):
             row["mask"] = _put_mask(part, sample.id, labels.to_own_pixels(sample.class_index(labels)))
         else:
-            target = part / "masks" / f"{sample.id}{sample.mask.suffix}"
+            target = part / "masks" / f"{file_name(sample.id)}{sample.mask.suffix}"
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(sample.mask, target)
             row["mask"] = target.relative_to(part).as_posix()
@@ -146,7 +162,7 @@ def _write(
         with predictions.file(one.entry) as path:
             row = _put(part, one.id, *_content(path, one.entry.page))
         row["mask"] = _put_mask(part, one.id, labels.to_own_pixels(mask_of(predictions, store, one.entry, one.event)))
-        rows.append({**row, "split": "train" if official else "", "group": ""})
+        rows.append({**row, "split": "train" if official else "", "group": one.entry.group or ""})
         lines.append(_line(one.id, one, predictions))
     table = io.StringIO()
     writer = csv.DictWriter(table, ["id", "image", "mask", "split", "group"], lineterminator="\n")
@@ -158,8 +174,11 @@ def _write(
 
 
 def _content(path: Path, page: int) -> tuple[str, bytes]:
-    """An image's file and its ending; of a stack one image, as PNG."""
-    return (".png", encode_png(read_image(path, page=page))) if _is_stack(path) else (path.suffix, path.read_bytes())
+    """An image's file and its ending; of a stack one image, as PNG, or as TIFF where it has other channels than colours."""
+    if not _is_stack(path):
+        return path.suffix, path.read_bytes()
+    pixels = read_image(path, page=page)
+    return (".png", encode_png(pixels)) if pixels.shape[2] == 3 else (".tif", encode_tiff(pixels))
 
 
 def _is_stack(path: Path) -> bool:
@@ -171,14 +190,14 @@ def _both(events: Sequence[Event]) -> str:
 
 
 def _put(part: Path, id: str, suffix: str, content: bytes) -> dict[str, str]:
-    target = part / "images" / f"{id}{suffix}"
+    target = part / "images" / f"{file_name(id)}{suffix}"
     target.parent.mkdir(parents=True, exist_ok=True)
     write_whole(target, content)
     return {"id": id, "image": target.relative_to(part).as_posix()}
 
 
 def _put_mask(part: Path, id: str, pixels: UInt[ndarray, "h w *c"]) -> str:
-    target = part / "masks" / f"{id}.png"
+    target = part / "masks" / f"{file_name(id)}.png"
     target.parent.mkdir(parents=True, exist_ok=True)
     write_whole(target, encode_png(pixels))
     return target.relative_to(part).as_posix()

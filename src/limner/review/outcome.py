@@ -2,15 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 import numpy as np
 from jaxtyping import UInt8
 from numpy import ndarray
 
+from limner.errors import LimnerError
 from limner.metrics import image_dice
 from limner.review.folder import Entry, Predictions
-from limner.review.store import Event, Store
-from limner.review.tiles import from_content
+from limner.review.store import Event, Store, sha256
+from limner.review.tiles import from_content, to_content
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +27,19 @@ class Outcome:
         """Whether two people came to different ends."""
         return len({None if event.verdict == "rejected" else event.mask_hash for event in self.events}) > 1
 
+    def settled(self, prefer: str | None) -> bool:
+        """Whether it is clear what counts: nobody differs, or one of them is preferred."""
+        return not self.differ or any(event.reviewer == prefer for event in self.events)
+
     def of(self, reviewer: str | None) -> Event:
         """The event that counts: that of a person, where they gave one, else the first turn's."""
         return next((event for event in self.events if event.reviewer == reviewer), self.events[0])
 
 
 def outcomes(predictions: Predictions, store: Store) -> list[Outcome]:
-    """Of all entries that were decided. Raises LimnerError where the store's chain is broken."""
+    """Of all entries that were decided. Raises LimnerError where the store's chain is broken, or it is that of other predictions."""
+    if not store.belongs_to("predictions", predictions.identity):
+        raise LimnerError(f"the review is of other predictions than {predictions.folder} holds. Give those that were reviewed.")
     last: dict[str, Event] = {event.entry: event for event in store.events()}
     found = []
     for entry in sorted(predictions.entries, key=lambda entry: entry.id):
@@ -42,8 +50,20 @@ def outcomes(predictions: Predictions, store: Store) -> list[Outcome]:
 
 
 def mask_of(predictions: Predictions, store: Store, entry: Entry, event: Event) -> UInt8[ndarray, "h w"]:
-    """The mask that an event means, in class indices."""
-    return predictions.mask(entry) if event.mask_hash == event.base_hash else from_content(store.blob(event.mask_hash))
+    """The mask that an event means, in class indices. Raises LimnerError where it is not the one that was reviewed."""
+    if event.mask_hash != event.base_hash:
+        return from_content(store.blob(event.mask_hash))
+    mask = predictions.mask(entry)
+    if sha256(to_content(mask)) != event.base_hash:
+        raise LimnerError("its mask was changed since it was reviewed. Restore it, or review it again.")
+    return mask
+
+
+def file_name(id: str) -> str:
+    """Where what is written of an entry goes, below a folder and never beside it: its id, or a name made of it where that leads elsewhere."""
+    path = PurePosixPath(id)
+    safe = not path.is_absolute() and ".." not in path.parts and "\\" not in id and ":" not in id
+    return id if safe else f"{path.name}-{sha256(id.encode('utf-8', 'surrogateescape'))[:12]}"
 
 
 def agreement(predictions: Predictions, store: Store, found: Sequence[Outcome]) -> list[float]:

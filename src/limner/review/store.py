@@ -83,6 +83,7 @@ class Event:
     reason: str | None
     base_hash: str
     mask_hash: str
+    image_hash: str
     seconds: float
     client: str
     previous: str
@@ -102,18 +103,15 @@ class Store:
         self._now = now
         try:
             self._engine = create_engine(_dialect(url), pool_pre_ping=True)
-            self._engine.connect().close()
+            self._sqlite = self._engine.dialect.name == "sqlite"
+            if self._sqlite:
+                event.listen(self._engine, "connect", _durable)
+                event.listen(self._engine, "begin", _begin)
+            self._prepare()
         except (ArgumentError, NoSuchModuleError, ImportError) as error:
             raise LimnerError(f"{url} names no database ({error}). Give postgresql://user:password@host/name, and pip install pg8000.") from error
         except (DBAPIError, OSError) as error:
-            raise LimnerError(f"the database cannot be reached: {getattr(error, 'orig', error)}. Is it there, and may you write to it?") from error
-        self._sqlite = self._engine.dialect.name == "sqlite"
-        if self._sqlite:
-            event.listen(self._engine, "connect", _durable)
-            event.listen(self._engine, "begin", _begin)
-            self._engine.dispose()  # the first connection was made without
-        metadata.create_all(self._engine)
-        self._forbid_rewriting()
+            raise LimnerError(f"the database cannot be used: {getattr(error, 'orig', error)}. Is it there, and may you write to it and make tables?") from error
 
     @classmethod
     def beside(cls, folder: Path, now: Callable[[], datetime] = lambda: datetime.now().astimezone()) -> "Store":
@@ -163,7 +161,18 @@ class Store:
         return after
 
     def decide(
-        self, entry: str, reviewer: str, version: int, verdict: Verdict, *, base_hash: str, mask: bytes | None, seconds: float, reason: str | None, client: str
+        self,
+        entry: str,
+        reviewer: str,
+        version: int,
+        verdict: Verdict,
+        *,
+        base_hash: str,
+        image_hash: str,
+        mask: bytes | None,
+        seconds: float,
+        reason: str | None,
+        client: str,
     ) -> State:
         """Append a verdict on the drawn `mask`, None where that is the predicted one. Raises StaleError as `save_draft` does."""
         with self._writing() as connection:
@@ -172,9 +181,8 @@ class Store:
             last = connection.execute(select(events.c.number, events.c.hash).order_by(events.c.number.desc()).limit(1)).first()
             number, previous = (last.number + 1, last.hash) if last else (1, FIRST)
             at = self._now().isoformat(timespec="milliseconds")
-            happened = Event(
-                number, entry, version + 1, at, reviewer, verdict, reason, base_hash, drawn or base_hash, round(seconds, 1), client[:200], previous, ""
-            )
+            hashes = base_hash, drawn or base_hash, image_hash
+            happened = Event(number, entry, version + 1, at, reviewer, verdict, reason, *hashes, round(seconds, 1), client[:200], previous, "")
             connection.execute(insert(events).values(number=number, record=happened.record(), hash=sha256((previous + happened.record()).encode())))
             after = State(version + 1, None, None, verdict, reason, reviewer, drawn)
             self._put(connection, entry, after)
@@ -233,9 +241,10 @@ class Store:
             connection.execute(insert(blobs).values(hash=hash, content=zlib.compress(content, 1)))
         return hash
 
-    def _forbid_rewriting(self) -> None:
-        """Events can be added alone, whoever opens the database."""
-        with self._engine.begin() as connection:
+    def _prepare(self) -> None:
+        """The tables, of which events can be added to alone, whoever opens the database; of two servers that begin at once one makes them."""
+        with self._writing() as connection:
+            metadata.create_all(connection)
             for statement in SQLITE_APPEND_ONLY if self._sqlite else POSTGRES_APPEND_ONLY:
                 connection.execute(text(statement))
 
@@ -245,9 +254,9 @@ SQLITE_APPEND_ONLY = [
     for what in ("UPDATE", "DELETE")
 ]
 POSTGRES_APPEND_ONLY = [
-    "SELECT pg_advisory_xact_lock(7091968)",
     "CREATE OR REPLACE FUNCTION limner_append_only() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'events are only ever added'; END $$",
-    "CREATE OR REPLACE TRIGGER events_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON events FOR EACH STATEMENT EXECUTE FUNCTION limner_append_only()",
+    "DROP TRIGGER IF EXISTS events_append_only ON events",
+    "CREATE TRIGGER events_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON events FOR EACH STATEMENT EXECUTE FUNCTION limner_append_only()",
 ]
 
 

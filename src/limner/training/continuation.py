@@ -36,7 +36,8 @@ def kept(recipe: Recipe, before: Bundle) -> dict[str, Any]:
     values: dict[str, Any] = {f"model.{key}": value for key, value in before.recipe.model.model_dump(exclude_none=True).items()}
     values |= {f"data.{key}": value for key, value in before.recipe.data.model_dump(exclude_none=True).items()}
     values |= {f"augment.{key}": value for key, value in before.recipe.augment.model_dump().items()}
-    values |= {f"train.{key}": getattr(before.recipe.train, key) for key in KEPT} | {"train.learning_rate": before.recipe.train.learning_rate * GENTLER}
+    gentler = 1 if before.receipt.get("continues") else GENTLER  # its rate was a third already
+    values |= {f"train.{key}": getattr(before.recipe.train, key) for key in KEPT} | {"train.learning_rate": before.recipe.train.learning_rate * gentler}
     return {key: value for key, value in values.items() if key not in chosen}
 
 
@@ -49,8 +50,14 @@ def sides(samples: Sequence[Sample], health: Health, labels: Labels, before: Bun
     found = recorded(samples, before.split)
     new = found.pop("new")
     held = {kin: side for side in ("val", "test") for sample in found[side] for kin in _kin(sample, health)}
+    while kindred := [sample for sample in new if any(kin in held for kin in _kin(sample, health))]:  # kin of kin too
+        for sample in kindred:
+            side = next(held[kin] for kin in _kin(sample, health) if kin in held)
+            held |= dict.fromkeys(_kin(sample, health), side)
+            found[side].append(sample)
+        new = [sample for sample in new if sample not in kindred]
     for sample in new:
-        found[next((held[kin] for kin in _kin(sample, health) if kin in held), sample.split or "train")].append(sample)
+        found[sample.split or "train"].append(sample)
     if not found["val"] or not found["train"]:
         raise LimnerError("the data has none of the samples that the run was validated on. Give the next revision of its data, or train anew without --from.")
     return {side: sorted(group, key=lambda sample: sample.id) for side, group in found.items()}
@@ -61,11 +68,11 @@ def _kin(sample: Sample, health: Health) -> list[tuple[str, str]]:
     return [("copy", health.clusters.get(sample.id, sample.id)), *([("group", sample.group)] if sample.group else [])]
 
 
-def paired(before: Predictor, after: Predictor, samples: Sequence[Sample]) -> tuple[float, float, float, float]:
-    """The mean Dice of two models on the same images, and the 95 % interval of the mean difference (second less first)."""
+def paired(before: Predictor, after: Predictor, samples: Sequence[Sample], labels: Labels) -> tuple[float, float, float, float]:
+    """The mean Dice of two models on the same images, whose masks are coded as `labels` say, and the 95 % interval of the difference (second less first)."""
     rows = []
     for sample in samples:
-        truth, image = sample.class_index(before.labels), sample.read_image()
+        truth, image = sample.class_index(labels), sample.read_image()
         rows.append([image_dice(predictor.predict(image).class_index, truth, before.labels) for predictor in (before, after)])
     table = np.array(rows)
     table = table[~np.isnan(table).any(1)]

@@ -40,7 +40,7 @@ from limner.training.trackers import Tracker, trackers
 
 CHOOSING = 0.05
 """The share of a time budget that is kept for choosing how the model is used."""
-IN_MODEL = ("data_sha256", "split_sha256", "recipe_sha256", "seed", "torch", "python", "limner", "processor", "device", "threads")
+IN_MODEL = ("data_sha256", "split_sha256", "recipe_sha256", "seed", "torch", "python", "limner", "processor", "device", "threads", "continues")
 """What of the receipt stands in the model too: all that is the same when the same run is made again."""
 WORSE = "worse.safetensors"
 """A model that did not take the place of the one before."""
@@ -101,6 +101,7 @@ class Run:
                     "processor": processor_name(),
                     **identity(recipe.train.device),
                     "exact": True,
+                    **({"continues": origin.receipt.get("split_sha256", "yes")} if origin is not None else {}),
                     "sittings": [],
                 },
             )
@@ -360,7 +361,7 @@ class _Desk:
             return
         device, samples = self._ingredients.recipe.train.device, self._ingredients.validation_samples
         after = Bundle.load(self._run.model)
-        old, new, low, high = continuation.paired(Predictor.of(before, device=device), Predictor.of(after, device=device), samples)
+        old, new, low, high = continuation.paired(Predictor.of(before, device=device), Predictor.of(after, device=device), samples, self._ingredients.labels)
         worse = high < 0
         if worse:
             after.save(self._run.folder / WORSE)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 from typing import Annotated, Any
 
 import numpy as np
@@ -126,10 +127,30 @@ def _array(tensor: Tensor, limits: Limits) -> Any:
     if shape[1] * shape[2] > limits.pixels:
         raise ProblemError(413, f"the image has more than {limits.pixels:,} pixels.")
     try:
-        values = np.array(tensor.data)
+        values = np.array(_numbers(tensor.data, math.prod(shape)))
         if values.dtype.kind not in "iu" or values.size != np.prod(shape) or values.min() < 0 or values.max() > 255:
             raise ValueError
     except (ValueError, OverflowError):
         raise ProblemError(400, "the data are as many whole numbers from 0 to 255 as the shape says.") from None
     pixels = values.reshape(shape[1:]).astype(np.uint8)
     return np.repeat(pixels, 3, axis=2) if shape[3] == 1 else pixels
+
+
+def _numbers(data: list[Any], most: int) -> list[int]:
+    """The whole numbers of nested lists, in order. Raises ValueError for anything else, or more of them, before any array is made."""
+    found, waiting, depth = list[int](), [iter(data)], 0
+    while waiting:
+        for value in waiting[-1]:
+            if type(value) is int and depth in {0, len(waiting)}:
+                found.append(value)
+                depth = len(waiting)
+            elif isinstance(value, list) and len(waiting) < 8:
+                waiting.append(iter(value))
+                break
+            else:
+                raise ValueError(f"{type(value).__name__} is no whole number")
+            if len(found) > most:
+                raise ValueError(f"there are more than {most} numbers")
+        else:
+            waiting.pop()
+    return found

@@ -110,7 +110,7 @@ def routes(desk: Desk, reviewer: str) -> APIRouter:
         state, entry = desk.state(task), task.entry
         owner = desk.leases.owner(task.key)
         return {
-            "place": place, "name": entry.name, "turn": task.turn, "predicted_dice": entry.predicted_dice, "unusual": entry.unusual,
+            "place": place, "key": task.key, "name": entry.name, "turn": task.turn, "predicted_dice": entry.predicted_dice, "unusual": entry.unusual,
             "version": state.version, "drafted_by": state.drafted_by, "verdict": state.verdict, "reason": state.reason, "reviewer": state.reviewer,
             "owner": None if owner == who(request) else owner,
         }  # fmt: skip
@@ -132,7 +132,7 @@ def routes(desk: Desk, reviewer: str) -> APIRouter:
             "void": VOID,
             "erased": erased,
             "models": list(desk.predictions.models),
-            "folder": desk.predictions.folder.resolve().name,
+            "identity": desk.predictions.identity[:16],
         }
 
     @router.get("/progress")

@@ -15,7 +15,7 @@ const OPACITIES = [0.35, 0.15, 0.6, 0];
 
 const view = new View($('stage'), $('picture'), $('overlay'));
 const tools = new Tools($('stage'), $('ring'), view, {
-  mask: () => now.mask, bitmap: () => now.bitmap, value: () => value, erased: () => about.erased, mayDraw,
+  mask: () => now?.mask, bitmap: () => now?.bitmap, value: () => value, erased: () => about.erased, mayDraw,
   ended: (tiles) => { if (tiles.length) now.saver.keep(tiles); },
   sized: () => { $('size').value = Math.log(tools.radius / 0.5) / Math.log(1024) * 100; $('size-out').value = `${Math.round(tools.radius * 2)} px`; remember(); },
   mode: showMode,
@@ -36,7 +36,7 @@ async function opened(place) {
   if (!loading.has(place)) {
     loading.set(place, load(place).then(({ about: told, picture, data, width, height, version }) => {
       const mask = new Mask(width, height, data), session = { place, told, bitmap: picture, mask, owner: told.owner, following: null, spent: 0, seen: 0 };
-      session.saver = new Saver(place, `${about.folder}:${about.reviewer}:${told.name}:${told.turn}`, mask, version, () => session === now && showSaved(), heard);
+      session.saver = new Saver(place, `${about.identity}:${about.reviewer}:${told.key}`, about.reviewer, mask, version, () => session === now && showSaved(), heard);
       session.restored = session.saver.restore();
       sessions.set(place, session);
       return session;
@@ -55,6 +55,7 @@ async function go(place) {
     return;
   }
   if (turn !== wanted) return;
+  if (tools.busy) tools.escape(); // begun while this one was fetched
   if (now && now !== session) leave(now);
   now = session; now.seen = performance.now();
   sessions.delete(place); sessions.set(place, session); // the newest
@@ -62,9 +63,11 @@ async function go(place) {
   tools.points = [];
   view.show(session.bitmap, session.mask);
   $('done').hidden = true;
+  refused.delete(place);
   notice();
   show();
-  if (session.restored) { session.restored = false; say('Strokes that had not reached the server were put back.'); }
+  tellRefused();
+  if (session.restored && !session.saver.stale) { session.restored = false; say('Strokes that had not reached the server were put back.'); }
   hold(session);
   session.following = asked(`/api/next?after=${place}`).then((said) => said.place, () => null);
   let ahead = await session.following;
@@ -91,7 +94,7 @@ async function hold(session, over = false) {
   try {
     const said = await (await ask('POST', `/api/tasks/${session.place}/lease`, { json: { over } })).json();
     session.owner = said.owner;
-    if (said.version > session.saver.version && !session.saver.unsaved && !session.deciding) { reload(session); return; } // somebody was here since it was fetched
+    if (said.version > session.saver.version && !session.saver.unsaved && !session.deciding && !tools.busy) { reload(session); return; } // somebody was here since it was fetched
     if (session === now) showOwner();
   } catch { /* the next heartbeat tries again */ }
 }
@@ -107,11 +110,10 @@ async function reload(session) {
 }
 
 function showOwner() {
-  if (now.owner) notice(`${now.owner} is at this image.`, 'Take over', () => { notice(); hold(now, true); });
-  else if (!now.saver.stale) notice();
+  if (now.owner) { notice(`${now.owner} is at this image.`, 'Take over', () => { notice(); hold(now, true); }); kind = 'owner'; } else if (kind === 'owner') notice();
 }
 
-function mayDraw() { return now !== null && !now.owner && !now.saver.stale; }
+function mayDraw() { return now !== null && !now.owner && !now.saver.stale && !now.deciding; }
 
 /** Says what became of the mask, and shows the next without waiting for the answer. */
 async function decide(verdict, reason = null) {
@@ -134,23 +136,38 @@ async function upcoming(session) {
   for (;;) {
     const next = await session.following, decided = [...decisions].find((one) => one.place === next);
     if (next === null || next === session.place || (!decided && !'amr'.includes(letters[next]))) return next;
-    await decided?.deciding;
+    if (decided) await decided.deciding;
+    else { heard(await asked('/api/progress')); await new Promise((done) => setTimeout(done, 300)); } // two servers may know different things for a while
     session.following = asked(`/api/next?after=${session.place}`).then((said) => said.place, () => null);
   }
 }
 
+/** Verdicts that were refused, until somebody goes back to them. */
+const refused = new Map();
+function tellRefused() {
+  const [first] = refused;
+  if (first && !$('notice-text').textContent.startsWith(first[1])) notice(first[1], 'Go back to it', () => go(first[0]));
+}
+
 async function settle(session, decision) {
+  let lost = false;
   for (let pause = 500; ; pause = Math.min(pause * 2, 10_000)) {
     try {
       await session.saver.settled();
       const said = await (await ask('POST', `/api/tasks/${session.place}/verdict`, { json: decision, version: session.saver.version })).json();
       session.saver.version = said.version;
-      session.told = await asked(`/api/tasks/${session.place}`);
       heard(said);
+      asked(`/api/tasks/${session.place}`).then((told) => { session.told = told; if (session === now) show(); }, () => {});
       return;
     } catch (error) {
-      if (error instanceof Stale) { session.saver.stale = error; if (session === now) showSaved(); else notice(`${error.message} (${session.told.name}).`, 'Go back to it', () => go(session.place)); return; }
-      if (error.status) { notice(`${session.told.name}: ${error.message}`, 'Go back to it', () => go(session.place)); return; }
+      if (session.saver.ours(error, lost)) { session.saver.version = error.version; asked('/api/progress').then(heard, () => {}); return; }
+      if (error instanceof Stale || (error.status && error.status < 500)) {
+        if (error instanceof Stale) session.saver.stale = error;
+        refused.set(session.place, `${session.told.name}: ${error.message}.`);
+        if (session === now) { refused.delete(session.place); showSaved(); if (!session.saver.stale) say(error.message); } else tellRefused();
+        return;
+      }
+      lost ||= !error.status;
       session.saver.trouble = 'the server does not answer'; showSaved();
       await new Promise((done) => setTimeout(done, pause));
       session.saver.trouble = '';
@@ -204,9 +221,10 @@ function showMode() {
   for (const button of $('classes').children) button.setAttribute('aria-checked', +button.dataset.value === value);
 }
 
-let saying = 0;
+let saying = 0, kind = '';
 function notice(text, yes, onYes, no, onNo) {
   clearTimeout(saying);
+  kind = '';
   $('notice').hidden = !text;
   if (!text) return;
   $('notice-text').textContent = text;
@@ -239,7 +257,11 @@ function undone(tiles) {
 }
 
 const ACTS = {
-  accept: () => tools.mode === 'polygon' && tools.points.length > 2 ? tools.closePolygon() : $('reasons').hidden ? decide('accept') : decide('reject'),
+  accept: (event) => {
+    if (tools.mode === 'polygon' && tools.points.length > 2) tools.closePolygon();
+    else if (!$('reasons').hidden && event.key === 'Enter') decide('reject');
+    else { $('reasons').hidden = true; decide('accept'); }
+  },
   subtract: () => tools.closePolygon(true),
   close: () => tools.closePolygon(),
   reject: () => { if (!mayDraw()) return; if (!$('reasons').hidden) decide('reject'); else $('reasons').hidden = false; },

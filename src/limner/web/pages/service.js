@@ -48,8 +48,8 @@ class Journal {
 /** Sends one task's strokes, one request at a time, until all are there. */
 export class Saver {
   /** @param {(state: {unsaved: number, trouble: string, stale: Stale | null}) => void} changed */
-  constructor(place, key, mask, version, changed, wrote) {
-    this.place = place; this.mask = mask; this.version = version; this.changed = changed; this.wrote = wrote;
+  constructor(place, key, reviewer, mask, version, changed, wrote) {
+    this.place = place; this.reviewer = reviewer; this.mask = mask; this.version = version; this.changed = changed; this.wrote = wrote;
     this.journal = new Journal(key);
     this.dirty = new Set(); this.sending = new Set();
     this.running = null; this.stale = null; this.trouble = '';
@@ -61,13 +61,23 @@ export class Saver {
   restore() {
     const kept = this.journal.read();
     if (!kept) return false;
-    const tiles = Object.entries(kept.tiles).map(([index, found]) => [+index, unrun(found, this.mask.read(+index).length)]);
+    let tiles;
+    try { tiles = Object.entries(kept.tiles).map(([index, found]) => [+index, unrun(found, this.mask.read(+index).length)]); } catch {
+      this.journal.write(0, this.mask, new Set()); // of another image
+      return false;
+    }
     const news = tiles.filter(([index, pixels]) => this.mask.read(index).some((value, i) => value !== pixels[i]));
     if (!news.length) { this.journal.write(0, this.mask, new Set()); return false; } // they had arrived
     this.mask.begin();
     for (const [index, pixels] of news) { this.mask.before.set(index, this.mask.read(index)); this.mask.write(index, pixels); }
     const changed = this.mask.end();
-    if (kept.version !== this.version) { changed.forEach((index) => this.dirty.add(index)); this.#stop(new Stale('somebody', this.version)); return true; }
+    if (kept.version !== this.version) {
+      const theirs = this.version;
+      this.version = kept.version; // so that the journal goes on to say what it was drawn over, however often the page is loaded
+      changed.forEach((index) => this.dirty.add(index));
+      this.#stop(new Stale('somebody', theirs));
+      return true;
+    }
     this.keep(changed);
     return true;
   }
@@ -95,16 +105,22 @@ export class Saver {
   /** After a stale write: forget ours. */
   yield() { this.dirty.clear(); this.stale = null; this.#note(); this.#tell(); }
 
+  /** Whether a refusal is of what was written by us, and acknowledged by an answer that was lost. */
+  ours(error, lost) { return lost && error instanceof Stale && error.by === this.reviewer && error.version === this.version + 1; }
+
   async #run() {
+    let lost = false;
     for (let pause = 500; this.dirty.size && !this.stale; ) {
       this.sending = this.dirty; this.dirty = new Set();
       try {
         const body = await packed([...this.sending].map((index) => [index, this.mask.read(index)]));
         const answer = await ask('PUT', `/api/tasks/${this.place}/draft`, { body, version: this.version });
         const said = await answer.json();
-        this.version = said.version; this.sending = new Set(); this.trouble = ''; pause = 500;
+        this.version = said.version; this.sending = new Set(); this.trouble = ''; pause = 500; lost = false;
         this.wrote(said);
       } catch (error) {
+        if (this.ours(error, lost)) { this.version = error.version; this.sending.forEach((index) => this.dirty.add(index)); this.sending = new Set(); lost = false; continue; }
+        lost ||= !error.status;
         this.sending.forEach((index) => this.dirty.add(index)); this.sending = new Set();
         if (error instanceof Stale) { this.#stop(error); break; }
         this.trouble = error.status ? error.message : 'the server does not answer';

@@ -32,15 +32,15 @@ export class Tools {
   closePolygon(subtract = this.erasing) {
     const { points } = this, mask = this.host.mask();
     this.points = [];
-    if (points.length > 2 && this.host.mayDraw()) this.#apply(() => mask.polygon(points, subtract ? this.host.erased() : this.host.value()));
+    if (points.length > 2 && !this.stroke && this.host.mayDraw()) this.#apply(() => mask.polygon(points, subtract ? this.host.erased() : this.host.value()));
     else this.view.again();
   }
 
-  fillHoles() { if (this.host.mayDraw()) this.#apply(() => this.host.mask().fillHoles(this.host.value(), this.host.erased())); }
+  fillHoles() { if (!this.stroke && this.host.mayDraw()) this.#apply(() => this.host.mask().fillHoles(this.host.value(), this.host.erased())); }
 
   /** Leaves what was begun; false where nothing was. */
   escape() {
-    if (this.stroke) { this.view.changed(this.host.mask().cancel()); this.stroke = null; return true; }
+    if (this.stroke) { this.view.changed(this.host.mask()?.cancel()); this.stroke = null; return true; }
     if (this.points.length) { this.points = []; this.view.again(); return true; }
     if (this.mode !== 'brush') { this.become(this.mode); return true; }
     return false;
@@ -70,7 +70,7 @@ export class Tools {
       if (this.fingers.size > 1) return;
     }
     if (event.button === 1) { this.panning = place; return; }
-    if (!this.host.mayDraw()) return;
+    if (this.stroke || !this.host.mayDraw()) return; // one stroke at a time: a palm beside the pen draws nothing
     const erase = event.button === 2 || event.button === 5 || event.altKey || this.erasing;
     if (this.mode === 'polygon') {
       if (event.button === 2) this.closePolygon(true);

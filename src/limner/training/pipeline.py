@@ -23,6 +23,8 @@ from limner.training.plan import Plan, compiled_where_it_pays, plan
 from limner.training.run import Ingredients, Run, new_folder
 from limner.training.trackers import require
 
+LEAKS = frozenset({"leak", "group-leak"})
+"""Findings of samples that lie on two sides and belong together."""
 Progress = Callable[[str], Callable[[Iterable[object], int], Iterable[object]]]
 """Gives the wrapper of one named stage's iteration, which draws its bar."""
 
@@ -70,7 +72,8 @@ def _create(data: Path, recipe: Recipe, folder: Path | None, announce: Callable[
     require(recipe)
     dataset = scan(data, recipe.data.group_pattern)
     health = check(dataset, progress("checking"))
-    labels = require_sound(health, _allowed(recipe))
+    # copies of what the run is tested on may be among what is new to it: they are put on their side
+    labels = require_sound(health, LEAKS if before else _allowed(recipe))
     if folder is not None and folder.exists():
         raise LimnerError(f"{folder} is there already. Nothing is overwritten: name another folder with --out, or go on with --resume {folder}.")
     sides = continuation.sides(dataset.samples, health, labels, before) if before else split_of(dataset.samples, health, recipe)
@@ -126,7 +129,7 @@ def split_of(samples: Sequence[Sample], health: Health, recipe: Recipe) -> Sides
 
 
 def _allowed(recipe: Recipe) -> frozenset[str]:
-    return frozenset({"leak", "group-leak"}) if recipe.data.allow_leaks else frozenset()
+    return LEAKS if recipe.data.allow_leaks else frozenset()
 
 
 def train(data: Path | str, recipe: Recipe | None = None, folder: Path | str | None = None, origin: Path | str | None = None) -> Run:

@@ -185,3 +185,9 @@ def test_merging_and_writing_what_was_not_reviewed_is_said(folder: Path, tmp_pat
     for command in (["merge", folder, tmp_path, "-o", tmp_path / "x"], ["masks", folder, "-o", tmp_path / "x"]):
         done = subprocess.run([sys.executable, "-m", "limner", *command], capture_output=True, text=True, timeout=60)
         assert done.returncode == 1 and "was not reviewed. Begin with: limner review" in " ".join(done.stderr.split())
+
+
+def test_a_port_that_is_taken_is_said(review: Served, folder: Path) -> None:
+    port = review.address.rsplit(":", 1)[1].strip("/")
+    done = subprocess.run([sys.executable, "-m", "limner", "review", folder, "--no-open", "--port", port], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1 and "cannot be listened on: Address already in use. Take another --port" in " ".join(done.stderr.split())

@@ -1,17 +1,24 @@
 """The server that an application runs in: patient with bodies that are in use, not with heads that do not come, and drained when it is told to stop."""
 
 import logging
+import socket
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from fastapi import FastAPI
 
+from limner.errors import LimnerError
+
 log = logging.getLogger("limner.web")
 
 
 def serve(app: FastAPI, host: str, port: int, announce: Callable[[str], None], reload: Sequence[Callable[[], object]] = (), head_s: float = 15.0) -> None:
-    """Run until SIGINT or SIGTERM, then end what was begun. SIGHUP calls `reload`. `head_s` is how long the head of a request may take."""
+    """Run until SIGINT or SIGTERM, then end what was begun. SIGHUP calls `reload`. `head_s` is how long the head of a request may take.
+
+    Raises LimnerError for an address that cannot be listened on.
+    """
+    _require_free(host, port)
     import asyncio
     import signal
 
@@ -67,3 +74,15 @@ def serve(app: FastAPI, host: str, port: int, announce: Callable[[str], None], r
                     loop.add_signal_handler(signal.SIGHUP, lambda: [loop.run_in_executor(None, one) for one in reload])
 
     Announced(config).run()
+
+
+def _require_free(host: str, port: int) -> None:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as tried:
+            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            tried.bind(address)
+    except OSError as error:
+        raise LimnerError(
+            f"{host}, port {port}, cannot be listened on: {error.strerror}. Take another --port (0 takes a free one), or another --host."
+        ) from error

@@ -9,6 +9,7 @@ import { View } from './view.js';
 const $ = (id) => document.getElementById(id);
 const MARKS = { a: '✓', m: '✎', r: '✕', d: '•', '.': '' };
 const AHEAD = 2, KEPT = 5, AROUND = 6; // images fetched before they are wanted, kept after they were, and pictures in the strip on each side
+const PIXELS = 120e6; // of the images that are open at once, about
 const IDLE_S = 30; // of silence that count as work at most
 const HEARTBEAT_MS = 60_000;
 const OPACITIES = [0.35, 0.15, 0.6, 0];
@@ -45,6 +46,9 @@ async function opened(place) {
   return loading.get(place);
 }
 
+/** How many images may be open: of large ones fewer. */
+const room = () => Math.max(1, Math.min(KEPT + AHEAD, Math.floor(PIXELS / (now.mask.width * now.mask.height))));
+
 async function go(place) {
   const turn = ++wanted;
   if (tools.busy) tools.escape();
@@ -59,7 +63,7 @@ async function go(place) {
   if (now && now !== session) leave(now);
   now = session; now.seen = performance.now();
   sessions.delete(place); sessions.set(place, session); // the newest
-  for (const [old, kept] of sessions) if (sessions.size > KEPT + AHEAD && kept !== now && !kept.saver.unsaved && !kept.deciding) { sessions.delete(old); kept.bitmap.close(); }
+  for (const [old, kept] of sessions) if (sessions.size > room() && kept !== now && !kept.saver.unsaved && !kept.deciding) { sessions.delete(old); kept.bitmap.close(); }
   tools.points = [];
   view.show(session.bitmap, session.mask);
   $('done').hidden = true;
@@ -71,7 +75,7 @@ async function go(place) {
   hold(session);
   session.following = asked(`/api/next?after=${place}`).then((said) => said.place, () => null);
   let ahead = await session.following;
-  for (let i = 0; i < AHEAD && ahead !== null && ahead !== place && turn === wanted; i++) {
+  for (let i = 0; i < Math.min(AHEAD, room()) && ahead !== null && ahead !== place && turn === wanted; i++) {
     await opened(ahead).catch(() => null);
     ahead = (await asked(`/api/next?after=${ahead}`).catch(() => ({ place: null }))).place;
   }

@@ -538,3 +538,29 @@ def test_nothing_is_drawn_while_a_verdict_is_under_way(page: Page, folder: Path)
     page.evaluate("window.release()")
     saved(page)
     assert len(desk_of(folder).store.events()) == 1
+
+
+def test_a_pen_paints_and_the_palm_beside_it_does_not(review: Served, browser: Browser) -> None:
+    with browser.new_context(viewport=SIZE, has_touch=True) as context:
+        page = watched(context.new_page())
+        page.goto(review.address)
+        shown(page, 0)
+        clear(page)
+        hand = context.new_cdp_session(page)
+
+        def pen(kind: str, x: float, y: float, button: str) -> None:
+            left, top = on_screen(page, x, y)
+            told = {"type": kind, "x": left, "y": top, "button": button, "buttons": 0 if kind == "mouseReleased" else 1, "clickCount": 1, "pointerType": "pen"}
+            hand.send("Input.dispatchMouseEvent", told)
+
+        pen("mousePressed", 20, 20, "left")
+        pen("mouseMoved", 40, 20, "left")
+        palm_x, palm_y = on_screen(page, 60, 50)
+        hand.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [{"x": palm_x, "y": palm_y, "id": 1}]})
+        pen("mouseMoved", 60, 20, "left")
+        hand.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+        pen("mouseReleased", 60, 20, "left")
+        drawn = mask_in(page)
+        assert drawn[20, 20:60].all() and not drawn[45:55, 55:65].any()
+        saved(page)
+        assert page.wrong == []  # type: ignore[attr-defined]

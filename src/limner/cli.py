@@ -410,8 +410,9 @@ def review(
     store: Annotated[
         str | None, typer.Option(envvar="LIMNER_STORE", help="postgresql://user:password@host/name; a file beside the predictions by default")
     ] = None,
+    order: Annotated[str, typer.Option(help="predicted: those that are least certain first; or random")] = "predicted",
     twice: Annotated[float, typer.Option(min=0, max=1, help="the share of the images that two people look at")] = 0.0,
-    seed: Annotated[int, typer.Option(help="of the audited tenth and of those seen twice")] = 0,
+    seed: Annotated[int, typer.Option(help="of a random order, of the audited tenth and of those seen twice")] = 0,
     open_page: Annotated[bool, typer.Option("--open/--no-open", help="open the page in a browser")] = True,
 ) -> None:
     """Check, mend and accept masks in a browser: the least certain first, every stroke saved; no model is needed."""
@@ -429,7 +430,7 @@ def review(
 
         access = Access.for_team(host, read_callers(reviewers) if reviewers else {}, allow_host or ())
         found = read_predictions(predictions, _bar("reading"))
-        desk = Desk(found, ordered(found.entries, seed, twice), Store(store) if store else Store.beside(predictions / "review"))
+        desk = Desk(found, ordered(found.entries, seed, twice, order), Store(store) if store else Store.beside(predictions / "review"))
 
         def announce(address: str) -> None:
             left = desk.progress().left

@@ -1,8 +1,10 @@
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from limner.errors import LimnerError
 from limner.review.folder import Entry
 from limner.review.queue import AUDITED, ordered
 
@@ -48,3 +50,11 @@ def test_more_images_leave_the_others_audited_as_they_were() -> None:
     few, many = ordered(entries([0.5] * 500)), ordered(entries([0.5] * 1000))
     audited = {task.entry.id for task in many if task.audited}
     assert {task.entry.id for task in few if task.audited} == {id for id in audited if int(id[:3]) < 500}
+
+
+def test_a_random_order_is_that_of_its_seed() -> None:
+    few = entries([0.5, 0.1, 0.9, 0.3, 0.7] * 8)
+    first, again, other = (ordered(few, seed, order="random") for seed in (0, 0, 1))
+    assert first == again != other and sorted(task.key for task in first) == sorted(task.key for task in other)
+    with pytest.raises(LimnerError, match="Choose predicted or random"):
+        ordered(few, order="best")

@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -52,3 +54,25 @@ def test_what_cannot_be_simulated_is_said(lesions: Path, tmp_path: Path, how: di
     (tmp_path / "there").mkdir()
     with pytest.raises(LimnerError, match="is there already"):
         next(iter(simulate(lesions, tmp_path / "there", TINY, **{**whole, "orders": ORDERS})))
+
+
+def test_the_verb_prints_what_each_order_needs(lesions: Path, tmp_path: Path) -> None:
+    sets = ["data.size_px=[16,16]", "model.widths=[2,4]", "train.epochs=1", "train.batch_size=4", "train.device=cpu", "train.precision=float32"]
+    command = [
+        "loop",
+        lesions,
+        "--budget",
+        "2",
+        "--rounds",
+        "1",
+        "--seeds",
+        "1",
+        "--out",
+        tmp_path / "loop",
+        *(part for one in sets for part in ("--set", one)),
+    ]
+    done = subprocess.run([sys.executable, "-m", "limner", *map(str, command)], capture_output=True, text=True, timeout=200)
+    said = " ".join(done.stdout.split())
+    assert done.returncode == 0, done.stderr
+    assert ("seed 0, predicted: 2 corrections, test Dice" in said and "random: 2 corrections for a Dice of" in said) or "more than there were" in said
+    assert (tmp_path / "loop" / "loop.json").is_file()

@@ -256,7 +256,7 @@ def test_help_names_every_key(page: Page) -> None:
     page.keyboard.press("?")
     expect(page.locator("#help")).to_be_visible()
     said = page.inner_text("#keys")
-    for name in ("A or Enter", "R, then 1–9", "J / K", "Shift+Z", "P", "F", "G", "C", "[ ] or wheel", "O", "Space", "U"):
+    for name in ("A or Enter", "R, then 1–7", "J / K", "Shift+Z", "P", "F", "G", "C", "[ ] or wheel", "O", "Space", "U"):
         assert name in said
     page.keyboard.press("?")
     expect(page.locator("#help")).to_be_hidden()

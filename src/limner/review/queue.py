@@ -4,8 +4,11 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from limner.errors import LimnerError
 from limner.review.folder import Entry
 
+ORDERS = ("predicted", "random")
+"""By doubt, or as they are drawn."""
 AUDITED = 0.1
 """The share of entries that is looked at wherever it stands in the order, so that masks accepted by habit show."""
 
@@ -24,12 +27,14 @@ class Task:
         return self.entry.id if self.turn == 1 else f"{self.entry.id}@{self.turn}"
 
 
-def ordered(entries: Iterable[Entry], seed: int = 0, twice: float = 0.0) -> list[Task]:
+def ordered(entries: Iterable[Entry], seed: int = 0, twice: float = 0.0, order: str = "predicted") -> list[Task]:
     """The same for the same entries and seed, whatever order they come in. `twice` is the share that two people look at.
 
-    The audited entries stand evenly among the others: of every ten, one.
+    The audited entries stand evenly among the others: of every ten, one. Raises LimnerError for an order that is not known.
     """
-    by_doubt = sorted(entries, key=lambda entry: (entry.doubt, entry.id))
+    if order not in ORDERS:
+        raise LimnerError(f"--order {order} is not known. Choose {' or '.join(ORDERS)}.")
+    by_doubt = sorted(entries, key=lambda entry: (entry.doubt if order == "predicted" else _draw("order", seed, entry), entry.id))
     audited = sorted((entry for entry in by_doubt if _draw("audit", seed, entry) < AUDITED), key=lambda entry: _draw("place", seed, entry))
     chosen = {entry.id for entry in audited}
     others, every = [entry for entry in by_doubt if entry.id not in chosen], list[Entry]()

@@ -4,7 +4,7 @@
 export const KEYS = [
   ['a', 'accept', 'A or Enter', 'accept the mask as it is'],
   ['enter', 'accept'],
-  ['r', 'reject', 'R, then 1–9', 'reject it, with a reason'],
+  ['r', 'reject', 'R, then 1–7', 'reject it, with a reason'],
   ['u', 'skip', 'U', 'skip to the next open image'],
   ['k', 'previous', 'J / K', 'next / previous image'],
   ['j', 'next'],
@@ -27,7 +27,7 @@ export const KEYS = [
   ['escape', 'escape', 'Esc', 'leave what was begun'],
   ['?', 'help', '?', 'this help'],
 ];
-const MOUSE = [['left button', 'adds'], ['right button, or Alt', 'erases']];
+const MOUSE = [['left button', 'adds'], ['right button, Alt', 'erases']];
 
 const of = (event) => {
   const key = event.key.toLowerCase(), held = (event.ctrlKey || event.metaKey ? 'ctrl+' : '') + (event.altKey ? 'alt+' : '');

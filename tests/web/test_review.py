@@ -1,6 +1,5 @@
 import gzip
 import json
-import shutil
 import subprocess
 import sys
 import zlib
@@ -13,16 +12,6 @@ from limner.data.images import read_mask
 from service import Served, Start, problem
 
 ANNA, BEN = "anna's token is long", "ben's token is long too"
-
-
-@pytest.fixture
-def folder(predicted: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(predicted, tmp_path / "predictions"))
-
-
-@pytest.fixture
-def review(folder: Path, start: Start) -> Served:
-    return start(folder, "--no-open", "--reviewer", "mira", verb="review")
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """The review page in a real browser, on a real server."""
 
 import json
-import shutil
 import signal
 import zlib
 from collections.abc import Iterator
@@ -26,16 +25,6 @@ SIZE = {"width": 1200, "height": 800}
 def browser() -> Iterator[Browser]:
     with chromium() as running:
         yield running
-
-
-@pytest.fixture
-def folder(predicted: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(predicted, tmp_path / "predictions"))
-
-
-@pytest.fixture
-def review(folder: Path, start: Start) -> Served:
-    return start(folder, "--no-open", "--reviewer", "mira", verb="review")
 
 
 @pytest.fixture

@@ -119,6 +119,47 @@ def test_keys_accept_and_reject_and_lead_to_the_next(page: Page, folder: Path) -
     assert all("Chrom" in event.client for event in events)
 
 
+def test_an_answer_that_comes_late_does_not_undo_a_later_one(page: Page, folder: Path) -> None:
+    page.evaluate("""() => {
+      const { fetch } = window;
+      window.fetch = async (path, ...more) => {
+        const answer = await fetch(path, ...more);
+        if (path === '/api/tasks/4/verdict') { window.decided = true; await new Promise((done) => { window.come = done; }); }
+        return answer;
+      };
+    }""")
+    for place in range(1, 5):
+        page.keyboard.press("a")
+        shown(page, place)
+    page.keyboard.press("u")
+    shown(page, 5)
+    page.keyboard.press("u")
+    shown(page, 4)
+    page.keyboard.press("a")
+    page.wait_for_function("() => window.decided")
+    shown(page, 5)
+    page.keyboard.press("a")
+    expect(page.locator("#left")).to_have_text("0 left")
+    page.evaluate("window.come()")
+    saved(page)
+    expect(page.locator("#done")).to_have_text("All is reviewed. Thank you.")
+    assert page.inner_text("#left") == "0 left" and page.evaluate("limner.letters") == "aaaaaa"
+
+
+def test_who_has_no_part_in_what_is_left_is_told_so(folder: Path, start: Start, browser: Browser) -> None:
+    review = start(folder, "--no-open", "--reviewer", "mira", "--twice", "1", verb="review")
+    with browser.new_context(viewport=SIZE) as context:
+        page = watched(context.new_page())
+        page.goto(review.address)
+        shown(page, 0)
+        for _ in range(6):
+            place = page.evaluate("limner.now.place")
+            page.keyboard.press("a")
+            page.wait_for_function(f"() => limner.now.place !== {place} || !document.getElementById('done').hidden")
+        expect(page.locator("#done")).to_have_text("Nothing is left for you. 6 wait for others.")
+        assert page.wrong == []  # type: ignore[attr-defined]
+
+
 def test_what_is_painted_and_erased_is_what_the_server_has(page: Page, folder: Path) -> None:
     clear(page)
     assert not mask_in(page).any()

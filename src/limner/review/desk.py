@@ -64,6 +64,11 @@ class Desk:
         """One letter for each task, in their order. What was drawn after a verdict waits for another."""
         return "".join("d" if state.draft else LETTERS[state.verdict] if state.verdict else "." for state in map(self.state, self.tasks))
 
+    def writes(self) -> int:
+        """How many writes this server knows of: asked for before the letters, it tells the later of two answers."""
+        with self._lock:
+            return sum(state.version for state in self._states.values())
+
     def progress(self) -> Progress:
         letters = self.letters()
         usual = sum(self._seconds) / len(self._seconds) / 60 if self._seconds else None

@@ -117,7 +117,7 @@ def routes(desk: Desk, reviewer: str) -> APIRouter:
 
     def overall(request: Request) -> dict[str, Any]:
         progress = desk.progress()
-        return {"reviewer": who(request), "letters": desk.letters(), "progress": {**asdict(progress), "left": progress.left}}
+        return {"reviewer": who(request), "writes": desk.writes(), "letters": desk.letters(), "progress": {**asdict(progress), "left": progress.left}}
 
     def written(state: State, request: Request) -> Response:
         return JSONResponse({"version": state.version, **overall(request)}, headers={"ETag": f'"{state.version}"'})

@@ -24,6 +24,7 @@ const tools = new Tools($('stage'), $('ring'), view, {
 
 let about = null; // of the review as a whole
 let letters = ''; // of each task, what became of it
+let writes = 0; // that the letters know of
 let now = null; // the task that is shown
 let wanted = 0; // counts up, so that what comes late is not shown
 let value = 1; // the class that is drawn
@@ -132,7 +133,7 @@ async function decide(verdict, reason = null) {
   $('reasons').hidden = true;
   const next = await upcoming(session);
   if (session !== now) return;
-  if (next === null || next === session.place) { await session.deciding; finished(); } else go(next);
+  if (next === null || next === session.place) finished(session); else go(next);
 }
 
 /** The next open task as the server knows it, and as it will once what is on its way has arrived. */
@@ -141,7 +142,7 @@ async function upcoming(session) {
     const next = await session.following, decided = [...decisions].find((one) => one.place === next);
     if (next === null || next === session.place || (!decided && !'amr'.includes(letters[next]))) return next;
     if (decided) await decided.deciding;
-    else { heard(await asked('/api/progress')); await new Promise((done) => setTimeout(done, 300)); } // two servers may know different things for a while
+    else { await asked('/api/progress').then(heard, () => {}); await new Promise((done) => setTimeout(done, 300)); } // two servers may know different things for a while
     session.following = asked(`/api/next?after=${session.place}`).then((said) => said.place, () => null);
   }
 }
@@ -179,11 +180,25 @@ async function settle(session, decision) {
   }
 }
 
-function finished() { if (![...letters].some((letter) => letter === '.' || letter === 'd')) { $('done').hidden = false; } show(); }
+/** Nothing more was known of: asks again once every verdict has arrived, and says it where it is so. */
+async function finished(session) {
+  await Promise.all([...decisions].map((one) => one.deciding));
+  let next;
+  try {
+    heard(await asked('/api/progress'));
+    next = (await asked('/api/next')).place;
+  } catch (error) { say(error.message); return; }
+  if (session !== now) return;
+  if (next !== null) { if (next !== now.place) go(next); return; }
+  const { left } = about.progress;
+  $('done').textContent = left ? `Nothing is left for you. ${left} ${left === 1 ? 'waits' : 'wait'} for others.` : 'All is reviewed. Thank you.';
+  $('done').hidden = false;
+}
 
-/** What the server says of the whole with every answer. */
+/** What the server says of the whole with every answer, unless a later answer was faster. */
 function heard(said) {
-  letters = said.letters; about.progress = said.progress;
+  if (said.writes < writes) return;
+  letters = said.letters; writes = said.writes; about.progress = said.progress;
   showProgress();
   if (now) strip(now.place);
 }
@@ -295,7 +310,7 @@ function tint(opacity) { view.tint(opacity); $('opacity').value = opacity * 100;
 function remember() { try { localStorage.setItem('limner:hand', JSON.stringify({ radius: tools.radius, opacity: view.opacity, tolerance: tools.tolerance })); } catch { /* as it is next time */ } }
 
 async function start() {
-  about = await asked('/api/review'); letters = about.letters;
+  about = await asked('/api/review'); letters = about.letters; writes = about.writes;
   view.colours = about.classes.map((one) => one.scored ? one.colour : null);
   view.colours[about.void] = [128, 128, 128];
   value = Math.max(0, about.classes.findIndex((one) => one.scored));
@@ -329,7 +344,7 @@ async function start() {
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => view.again());
   const first = (await asked('/api/next')).place;
   await go(first ?? 0);
-  if (first === null) finished();
+  if (first === null && now) finished(now);
   $('stage').focus({ preventScroll: true });
 }
 

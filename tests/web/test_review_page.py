@@ -119,7 +119,7 @@ def test_keys_accept_and_reject_and_lead_to_the_next(page: Page, folder: Path) -
     assert all("Chrom" in event.client for event in events)
 
 
-def test_an_answer_that_comes_late_does_not_undo_a_later_one(page: Page, folder: Path) -> None:
+def test_an_answer_that_comes_late_does_not_undo_a_later_one(page: Page) -> None:
     page.evaluate("""() => {
       const { fetch } = window;
       window.fetch = async (path, ...more) => {

@@ -9,9 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from limner.data.images import MAX_PIXELS, as_colours, image_size, page_count, read_image, read_mask, resize
+from limner.data.images import MAX_PIXELS, as_colours, decode_image, encode_mask, image_size, page_count, read_image, read_mask, resize
 from limner.errors import LimnerError
 
 RNG = np.random.default_rng(0)
@@ -426,3 +429,13 @@ def test_pages_without_pixels_are_not_followed(tmp_path: Path) -> None:
     with pytest.raises(LimnerError, match=r"a\.tif is damaged"):
         read_image(tmp_path / "a.tif")
     assert time.monotonic() - began < 2
+
+
+@given(arrays(np.uint8, st.one_of(st.tuples(*[st.integers(1, 20)] * 2), st.tuples(*[st.integers(1, 20)] * 2, st.just(3)))))
+def test_a_written_mask_is_read_as_it_was_and_by_others_too(pixels: np.ndarray) -> None:
+    content = encode_mask(pixels)
+    with Image.open(io.BytesIO(content)) as read:
+        read.load()
+        assert read.format == "PNG" and (np.asarray(read) == pixels).all()
+    colours = np.repeat(pixels[..., None], 3, axis=2) if pixels.ndim == 2 else pixels
+    assert (decode_image(content, "the mask", 400) == colours).all()

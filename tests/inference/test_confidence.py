@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy import ndimage
 
 from limner.inference.confidence import Canvas, Confidence, describe, features, fit_calibration, fit_familiarity, fit_quality, impression, trust
 from limner.inference.probabilities import Calibration, calibration_error, reliability, to_class_index
@@ -98,6 +99,15 @@ def test_any_map_has_finite_features(value: float) -> None:
         canvas = Canvas(np.zeros((size, size, 3), np.uint8), np.full((1, size, size), value, np.float32))
         assert np.isfinite(features([impression(canvas, Calibration(2.0, 1.0), 0.5, BINARY)])).all()
         assert np.isfinite(describe(canvas.pixels)).all()
+
+
+@given(arrays(bool, st.tuples(st.integers(1, 40), st.integers(1, 40))))
+def test_the_outline_and_the_rims_beside_it_are_those_of_morphology(inside: np.ndarray) -> None:
+    canvas = Canvas(np.zeros((*inside.shape, 3), np.uint8), inside[None].astype(np.float32))
+    sums = impression(canvas, Calibration(), 0.5, BINARY).sums[0]
+    edge = inside & ~ndimage.binary_erosion(inside)
+    inner, outer = inside & ~ndimage.binary_erosion(inside, iterations=6), ndimage.binary_dilation(inside, iterations=6) & ~inside
+    assert sums[[6, 14, 15]].tolist() == [edge.sum(), inner.sum(), outer.sum()]
 
 
 def lit(count: int, seed: int) -> np.ndarray:

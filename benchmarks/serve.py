@@ -1,9 +1,10 @@
 """Throughput and latency of `limner serve` at 1, 8 and 64 clients, beside the raw engine and the services that people write around the same file.
 
-python benchmarks/serve.py MODEL.onnx IMAGE [--seconds 10] [--peers PYTHON]
+python benchmarks/serve.py MODEL.onnx IMAGE [--seconds 6] [--rounds 3] [--peers PYTHON]
 
 wrk sends the image and waits for its mask. The raw engine is ONNX Runtime alone, called by as many threads as cores on what the image becomes (with
-augmentation at test time, all of it).
+augmentation at test time, all of it). It is measured before and after every number, since a shared machine's speed changes by the minute; a share is the
+median over the rounds.
 PYTHON is that of an environment with the packages of serve_peers.py. apt-get install wrk
 """
 
@@ -21,6 +22,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from statistics import median
 
 CLIENTS = (1, 8, 64)
 PORT = 8711
@@ -64,14 +66,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
     parser.add_argument("image", type=Path)
-    parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--seconds", type=float, default=6)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--peers")
     options = parser.parse_args()
     cores = os.cpu_count() or 1
-    print(f"{options.model}, {options.image.name}, {cores} cores, {options.seconds:g} s for each number")
-    raw = [float(_python([sys.executable, "-c", RAW, options.model, options.image, options.seconds, cores])) for _ in range(2)]
-    print(f"raw engine: {raw[0]:.1f}, again {raw[1]:.1f} images/s")
-    print(f"{'':10} {'clients':>8} {'images/s':>9} {'of raw':>7} {'p50 ms':>8} {'p99 ms':>8}  answers that are no masks")
+
+    def raw() -> float:
+        return float(_python([sys.executable, "-c", RAW, options.model, options.image, options.seconds, cores]))
+
+    print(f"{options.model}, {options.image.name}, {cores} cores, {options.rounds} rounds of {options.seconds:g} s for each number")
+    print(f"{'':10} {'clients':>8} {'images/s':>9} {'raw':>6} {'of raw':>7} {'least':>6} {'most':>6} {'p50 ms':>8} {'p99 ms':>8}  answers that are no masks")
     servers = {"limner": ([sys.executable, "-m", "limner", "serve", f"m={options.model}", "--port", PORT], "/v1/segment", "/readyz")}
     if options.peers:
         here = Path(__file__).with_name("serve_peers.py")
@@ -84,11 +89,17 @@ def main() -> None:
                 body, kind = json.dumps({"image": base64.b64encode(body).decode()}).encode(), "application/json"
             load(body, kind, path, 2, 2)  # warm
             for clients in CLIENTS:
-                rate, middle, slow, wrong = load(body, kind, path, clients, options.seconds)
-                time.sleep(2)  # wrk goes away in the middle of its last requests
-                print(f"{name:10} {clients:8} {rate:9.1f} {rate / max(raw):7.0%} {middle:8.0f} {slow:8.0f}  {wrong}", flush=True)
-    again = float(_python([sys.executable, "-c", RAW, options.model, options.image, options.seconds, cores]))
-    print(f"raw engine, at the end: {again:.1f} images/s")
+                found, before = [], raw()
+                for _ in range(options.rounds):
+                    loaded = load(body, kind, path, clients, options.seconds)
+                    time.sleep(2)  # wrk goes away in the middle of its last requests
+                    after = raw()
+                    found.append((*loaded, (before + after) / 2))
+                    before = after
+                rate, middle, slow, wrong, engine = (median(column) for column in zip(*found, strict=True))
+                shares = [one[0] / one[4] for one in found]
+                row = f"{name:10} {clients:8} {rate:9.1f} {engine:6.1f} {median(shares):7.0%} {min(shares):6.0%} {max(shares):6.0%} {middle:8.0f} {slow:8.0f}"
+                print(f"{row}  {wrong:g}", flush=True)
 
 
 def load(body: bytes, kind: str, path: str, clients: int, seconds: float) -> tuple[float, float, float, int]:

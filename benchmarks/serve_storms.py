@@ -6,13 +6,15 @@ Exit status 1 where the service grew, refused slowly, lost what it had accepted,
 """
 
 import argparse
+import asyncio
+import gc
 import http.client
 import random
+import re
 import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -20,6 +22,8 @@ from pathlib import Path
 import mutate
 
 PORT, CLIENTS = 8712, 64
+PROMPT_S = 0.05
+"""In which whoever is refused must know it."""
 
 
 def main() -> bool:
@@ -40,13 +44,11 @@ def main() -> bool:
             process.kill()
 
 
-def ask(connection: http.client.HTTPConnection, method: str, path: str, body: bytes | None = None) -> tuple[int, float, str | None]:
-    """Status, seconds, and Retry-After."""
-    began = time.monotonic()
+def ask(connection: http.client.HTTPConnection, method: str, path: str, body: bytes | None = None) -> int:
     connection.request(method, path, body, {"Content-Type": "application/octet-stream"})
     answer = connection.getresponse()
     answer.read()
-    return answer.status, time.monotonic() - began, answer.getheader("Retry-After")
+    return answer.status
 
 
 def memory_mb(process: "subprocess.Popen[str]") -> float:
@@ -54,56 +56,86 @@ def memory_mb(process: "subprocess.Popen[str]") -> float:
     return float(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) / 1024
 
 
-def flood(process: "subprocess.Popen[str]", image: bytes, minutes: float) -> bool:
-    """Clients that send as fast as they are answered, and again at once where they are refused after a while."""
-    found: list[tuple[int, float, str | None]] = []
-    stopping, lost = threading.Event(), list[str]()
+class Flood:
+    """Clients that send as fast as they are answered, and again after a fifth of a second where they are refused. They take turns in one thread."""
 
-    def client() -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=120)
-        while not stopping.is_set():
+    def __init__(self, image: bytes) -> None:
+        self._segment = (
+            b"POST /v1/segment HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/octet-stream\r\nContent-Length: %d\r\n\r\n" % len(image) + image
+        )
+        self.found, self.lost, self.health, self.sizes = list[tuple[int, float, bool]](), list[str](), list[float](), list[float]()
+        self.stopping = False
+
+    async def run(self, process: "subprocess.Popen[str]", minutes: float) -> tuple[int, int, float]:
+        """How many had been answered, the exit status, and how long it took to end."""
+        clients = [asyncio.create_task(self._client()) for _ in range(CLIENTS)]
+        until = time.monotonic() + minutes * 60
+        watcher = asyncio.create_task(self._watch(until))
+        while time.monotonic() < until:
+            self.sizes.append(memory_mb(process))
+            await asyncio.sleep(0.1)
+        await watcher
+        before, self.stopping = len(self.found), True
+        process.send_signal(signal.SIGTERM)
+        ended = time.monotonic()
+        status = await asyncio.to_thread(process.wait, 120)
+        seconds = time.monotonic() - ended
+        await asyncio.gather(*clients)
+        return before, status, seconds
+
+    async def _client(self) -> None:
+        streams = None
+        while not self.stopping:
             try:
-                found.append(ask(connection, "POST", "/v1/segment", image))
-            except (ConnectionError, http.client.HTTPException) as error:
-                connection.close()
-                if not stopping.is_set():
-                    lost.append(repr(error))
-            time.sleep(0.2 if found and found[-1][0] == 503 else 0)
+                streams = streams or await asyncio.open_connection("127.0.0.1", PORT)
+                self.found.append(await _asked(streams, self._segment))
+            except (OSError, asyncio.IncompleteReadError) as error:
+                streams = None
+                if not self.stopping:
+                    self.lost.append(repr(error))
+            if self.found and self.found[-1][0] == 503:
+                await asyncio.sleep(0.2)
 
-    threads = [threading.Thread(target=client) for _ in range(CLIENTS)]
-    for thread in threads:
-        thread.start()
-    began, health, sizes = time.monotonic(), list[float](), list[float]()
-    connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=120)
-    while time.monotonic() - began < minutes * 60:
-        health.append(ask(connection, "GET", "/healthz")[1])
-        sizes.append(memory_mb(process))
-        time.sleep(0.1)
-    statuses = Counter(one[0] for one in found)
-    refused = sorted(one[1] for one in found if one[0] == 503)
-    taken = sorted(one[1] for one in found if one[0] == 200)
-    settled = sizes[len(sizes) // 10 :]
+    async def _watch(self, until: float) -> None:
+        streams = await asyncio.open_connection("127.0.0.1", PORT)
+        while time.monotonic() < until:
+            self.health.append((await _asked(streams, b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"))[1])
+            await asyncio.sleep(0.1)
+
+
+async def _asked(streams: tuple[asyncio.StreamReader, asyncio.StreamWriter], request: bytes) -> tuple[int, float, bool]:
+    """Status, seconds, and whether there is a Retry-After."""
+    began = time.monotonic()
+    streams[1].write(request)
+    head = await streams[0].readuntil(b"\r\n\r\n")
+    seconds = time.monotonic() - began
+    length = re.search(rb"\r\ncontent-length: (\d+)", head, re.IGNORECASE)
+    assert length, head
+    await streams[0].readexactly(int(length[1]))
+    return int(head[9:12]), seconds, b"\r\nretry-after: " in head.lower()
+
+
+def flood(process: "subprocess.Popen[str]", image: bytes, minutes: float) -> bool:
+    gc.disable()  # or this process's pauses would count as the service's
+    storm = Flood(image)
+    before, status, seconds = asyncio.run(storm.run(process, minutes))
+    counts, after = Counter(one[0] for one in storm.found[:before]), Counter(one[0] for one in storm.found)
+    settled = storm.sizes[len(storm.sizes) // 10 :]
     growth = max(settled[-len(settled) // 10 :]) / max(settled[: len(settled) // 10]) - 1
-    inside = ask(connection, "GET", "/metrics")[0]
-    stopping.set()
-    process.send_signal(signal.SIGTERM)
-    ended = time.monotonic()
-    status = process.wait(120)
-    for thread in threads:
-        thread.join()
-    after = Counter(one[0] for one in found)
+    taken, refused = (sorted(one[1] for one in storm.found[:before] if one[0] == code) for code in (200, 503))
 
     def at(values: list[float], share: float) -> str:
         return f"{values[min(len(values) - 1, int(share * len(values)))] * 1000:.0f} ms" if values else "none"
 
-    print(f"{minutes:g} minutes, {CLIENTS} clients: {dict(statuses)}, {statuses[200] / minutes / 60:.1f} masks/s, metrics {inside}")
-    print(f"accepted: p50 {at(taken, 0.5)}, p99 {at(taken, 0.99)}; refused: p50 {at(refused, 0.5)}, p99 {at(refused, 0.99)}, longest {at(refused, 1)}")
-    print(f"/healthz: p50 {at(sorted(health), 0.5)}, p99 {at(sorted(health), 0.99)}")
+    print(f"{minutes:g} minutes, {CLIENTS} clients: {dict(counts)}, {counts[200] / minutes / 60:.1f} masks/s")
+    slow = sum(one > PROMPT_S for one in refused)
+    print(f"accepted: p50 {at(taken, 0.5)}, p99 {at(taken, 0.99)}")
+    print(f"refused: p50 {at(refused, 0.5)}, p99 {at(refused, 0.99)}, longest {at(refused, 1)}, {slow} later than {PROMPT_S * 1000:.0f} ms")
+    print(f"/healthz: p50 {at(sorted(storm.health), 0.5)}, p99 {at(sorted(storm.health), 0.99)}")
     print(f"memory: {settled[0]:.0f} MB, at the end {settled[-1]:.0f} MB, growth {growth:+.1%}")
-    late, seconds = sum(after.values()) - sum(statuses.values()), time.monotonic() - ended
-    print(f"SIGTERM: {late} answered after it, exit status {status} in {seconds:.1f} s; lost: {lost[:3] or 'none'}")
-    bad = [one for one in found if one[0] == 503 and not one[2]]
-    return bool(bad or lost or status or growth > 0.1 or set(after) - {200, 503})
+    print(f"SIGTERM: {len(storm.found) - before} answered after it, exit status {status} in {seconds:.1f} s; lost: {storm.lost[:3] or 'none'}")
+    bad = [one for one in storm.found if one[0] == 503 and not one[2]]
+    return bool(bad or storm.lost or status or slow or growth > 0.1 or set(after) - {200, 503})
 
 
 def fuzz(process: "subprocess.Popen[str]", count: int) -> bool:
@@ -113,8 +145,8 @@ def fuzz(process: "subprocess.Popen[str]", count: int) -> bool:
     before = memory_mb(process)
     for number in range(count):
         content, _ = mutate.mutate(files[number % len(files)], chance)
-        statuses[ask(connection, "POST", "/v1/segment", content)[0]] += 1
-    alive = process.poll() is None and ask(connection, "GET", "/healthz")[0] == 200
+        statuses[ask(connection, "POST", "/v1/segment", content)] += 1
+    alive = process.poll() is None and ask(connection, "GET", "/healthz") == 200
     print(f"{count} uploads: {dict(statuses)}; {'alive' if alive else 'DEAD'}; memory {before:.0f} MB, then {memory_mb(process):.0f} MB")
     return not alive or bool(set(statuses) - {200, 413, 422})
 

@@ -1,5 +1,6 @@
 """Small counts of what `benchmarks/serve_storms.py` does at length."""
 
+import inspect
 import random
 import runpy
 import subprocess
@@ -11,8 +12,12 @@ from pathlib import Path
 
 import httpx2 as httpx
 import pytest
+from fastapi import FastAPI
 
 from browser import chromium
+from limner.web.access import Access
+from limner.web.guard import guard
+from limner.web.metrics import Metrics
 from service import Served, Start, png, problem, write_model
 
 pytestmark = pytest.mark.alone
@@ -53,7 +58,13 @@ def test_past_the_queue_requests_are_refused_at_once_and_health_answers(start: S
         list(done)
     refused = [one for one in found if one[0] == 503]
     assert {one[0] for one in found} == {200, 503} and all(one[2] and int(one[2]) >= 1 for one in refused)
-    assert sorted(health)[len(health) // 2] < 0.1
+    assert sorted(health)[len(health) // 2] < 0.1 and sorted(one[1] for one in refused)[len(refused) // 2] < 0.05
+
+
+def test_a_refusal_waits_for_no_thread() -> None:
+    app = FastAPI()
+    guard(app, Access(), Metrics())
+    assert all(inspect.iscoroutinefunction(handler) for handler in app.exception_handlers.values())
 
 
 def test_what_was_accepted_is_answered_before_the_end(start: Start, tmp_path: Path) -> None:

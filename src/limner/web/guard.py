@@ -32,11 +32,8 @@ log = logging.getLogger("limner.web")
 
 def guard(app: FastAPI, access: Access, metrics: Metrics) -> None:
     """Put `Guard` before all that an application has, and give its errors one shape."""
-    app.add_exception_handler(ProblemError, lambda request, error: _failure(request, error.status, error.message, error.headers, error.more))
-    app.add_exception_handler(LimnerError, lambda request, error: _failure(request, 422, str(error)))
-    app.add_exception_handler(HTTPException, lambda request, error: _failure(request, error.status_code, str(error.detail), error.headers))
-    app.add_exception_handler(RequestValidationError, lambda request, error: _failure(request, 422, _spelled(error)))
-    app.add_exception_handler(Exception, lambda request, error: _failure(request, 500, "something went wrong here. The server's log says what."))
+    for kind in (ProblemError, LimnerError, HTTPException, RequestValidationError, Exception):
+        app.add_exception_handler(kind, _failed)
     app.add_middleware(Guard, access=access, metrics=metrics, known={route.path for route in app.routes if hasattr(route, "path")})
 
 
@@ -96,6 +93,20 @@ class Guard:
         else:
             scope["state"]["caller"] = self._access.caller(headers)
             await self._app(scope, receive, send)
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    """The answer to what was raised; a coroutine, since what is none would wait for a thread, of which those that work leave little."""
+    match error:
+        case ProblemError():
+            return _failure(request, error.status, error.message, error.headers, error.more)
+        case LimnerError():
+            return _failure(request, 422, str(error))
+        case HTTPException():
+            return _failure(request, error.status_code, str(error.detail), error.headers)
+        case RequestValidationError():
+            return _failure(request, 422, _spelled(error))
+    return _failure(request, 500, "something went wrong here. The server's log says what.")
 
 
 def _failure(request: Request, status: int, message: str, headers: Any = None, more: dict[str, Any] | None = None) -> Response:

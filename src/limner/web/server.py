@@ -1,5 +1,6 @@
 """The server that an application runs in: patient with bodies that are in use, not with heads that do not come, and drained when it is told to stop."""
 
+import gc
 import logging
 import socket
 import sys
@@ -67,6 +68,8 @@ def serve(app: FastAPI, host: str, port: int, announce: Callable[[str], None], r
         async def startup(self, sockets: Any = None) -> None:
             await super().startup(sockets)
             if self.started:
+                gc.collect()
+                gc.freeze()  # what is there now stays; to look through all of it now and then held every answer up for some 50 ms
                 bound = self.servers[0].sockets[0].getsockname()[1]
                 announce(f"http://{f'[{host}]' if ':' in host else host}:{bound}/")
                 if reload and hasattr(signal, "SIGHUP"):

@@ -9,6 +9,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
 import webbrowser
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -364,8 +365,7 @@ def serve(
             raise LimnerError(f"serving needs {error.name}, which is not installed: pip install 'limner[serve]'.") from error
 
         access = Access.of(host, token, allow_host or ())
-        paths = {name: _portable(path) for name, path in named(models).items()}
-        shelf, cores = Shelf(paths, device), workers or os.cpu_count() or 1
+        shelf, cores = Shelf(named(models), device, exported=_portable), workers or os.cpu_count() or 1
         limits = Limits(int(max_megabytes * 1e6), int(max_megapixels * 1e6), deadline_s=deadline)
         application = create_app(shelf, Queue(cores, queue), access, limits)
 
@@ -438,9 +438,16 @@ def review(
             if access.tokens:
                 console.print(f"Each reviewer is let in once by {address}?token=TOKEN.")
             elif open_page:
-                webbrowser.open(address)
+                threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()  # one in the terminal is waited for
 
-        run(create_review(desk, reviewer or getpass.getuser(), access), host, port, announce)
+        run(create_review(desk, reviewer or ("" if access.tokens else _own_name()), access), host, port, announce)
+
+
+def _own_name() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError) as error:
+        raise LimnerError("this machine has no name for you. Say who you are with --reviewer NAME.") from error
 
 
 @app.command()

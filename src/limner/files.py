@@ -33,6 +33,11 @@ def write_whole(path: Path, content: bytes | str, *, lasting: bool = False) -> N
         raise
 
 
+def readable(name: str) -> str:
+    """A file name as text: bytes that are none are spelled out."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def seal(content: bytes, beside: bytes = b"") -> bytes:
     """The content with its SHA-256, and that of what lies `beside` it, in the place of `UNSEALED`."""
     assert content.count(UNSEALED) == 1

@@ -98,13 +98,13 @@ def test_a_second_look_is_for_another_person_and_begins_from_the_prediction(fold
     decide(desk, 0)
     assert (desk.mask(desk.tasks[1])[0] == mask).all()
     decide(desk, 1, "ben")
-    assert {event.entry for event in desk.store.events()} == {desk.tasks[0].entry.id, f"{desk.tasks[0].entry.id}@2"}
+    assert {event.entry for event in desk.store.events()} == {desk.tasks[0].entry.id, f"{desk.tasks[0].entry.id}//2"}
 
 
 def test_the_review_of_other_predictions_is_refused(folder: Path) -> None:
     decide(desk_of(folder), 0)
     (folder / "predictions.json").write_text((folder / "predictions.json").read_text().replace("model.onnx", "other.onnx"))
-    with pytest.raises(LimnerError, match="of others"):
+    with pytest.raises(LimnerError, match="were others"):
         desk_of(folder)
 
 

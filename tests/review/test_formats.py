@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from limner.data.folder import scan
 from limner.data.health import check
 from limner.data.images import read_image
 from limner.errors import LimnerError
+from limner.labels import Labels, write_labels
 from limner.review.formats import FORMS, brush, write_masks
 from reviewing import Reviewed
 
@@ -123,3 +125,55 @@ def test_two_who_differ_are_not_written_unless_one_is_preferred(form: str, folde
     with pytest.raises(LimnerError, match="two people differ about 1 masks"):
         write_masks(review.predictions, review.store, tmp_path / "out", form)
     assert write_masks(review.predictions, review.store, tmp_path / "out", form, "anna") == 1
+
+
+def other_tools(folder: Path, mask: np.ndarray, labels: str = "") -> Reviewed:
+    """A review of one image and a mask that another tool drew."""
+    for kind, pixels in (("images", np.full((*mask.shape[:2], 3), 90, np.uint8)), ("masks", mask)):
+        for name in ("a", "b"):
+            (folder / kind).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels + np.uint8(kind == "images" and name == "b")).save(folder / kind / f"{name}.png")
+    if labels:
+        (folder / "labels.toml").write_text(labels)
+    review = Reviewed(folder)
+    review.decide("a")
+    return review
+
+
+def test_cvat_gets_no_more_objects_than_there_are_colours(tmp_path: Path) -> None:
+    """Its importer knows Pascal VOC's 255 colours: more parts than these are left to the classes."""
+    few, many = np.zeros((64, 64), np.uint8), np.zeros((64, 64), np.uint8)
+    few[::8, ::8], many[::2, ::2] = 255, 255
+    for name, mask, objects in (("few", few, 64), ("many", many, 0)):
+        review = other_tools(tmp_path / name, mask)
+        write_masks(review.predictions, review.store, tmp_path / f"{name}-out", "cvat")
+        picture = tmp_path / f"{name}-out" / "SegmentationObject" / "a.png"
+        assert picture.exists() == bool(objects)
+        if objects:
+            colours = {tuple(colour) for colour in np.asarray(Image.open(picture)).reshape(-1, 3).tolist()} - {(0, 0, 0)}
+            assert colours == {voc_colour(number) for number in range(1, objects + 1)}
+
+
+def voc_colour(number: int) -> tuple[int, ...]:
+    """As the development kit of Pascal VOC makes it."""
+    colour = [0, 0, 0]
+    for place in range(8):
+        for channel in range(3):
+            colour[channel] |= (number >> channel & 1) << 7 - place
+        number >>= 3
+    return tuple(colour)
+
+
+def test_names_of_classes_that_a_format_cannot_hold(tmp_path: Path) -> None:
+    colours = np.zeros((32, 32, 3), np.uint8)
+    colours[:9, :9], colours[20:, 20:] = (10, 20, 30), (0, 255, 0)
+    review = other_tools(tmp_path / "set", colours)
+    with pytest.raises(LimnerError, match="cannot hold the name #"):
+        write_masks(review.predictions, review.store, tmp_path / "out", "cvat")
+    classes = np.zeros((32, 32), np.uint8)
+    classes[:9, :9], classes[20:, 20:] = 1, 2
+    text = write_labels(Labels.of(("background", 'skin & "hair"', "<nail>"), (0, 1, 2)))
+    review = other_tools(tmp_path / "named", classes, text)
+    write_masks(review.predictions, review.store, tmp_path / "studio", "label-studio")
+    interface = ElementTree.fromstring((tmp_path / "studio" / "interface.xml").read_text())
+    assert [label.get("value") for label in interface.iter("Label")] == ['skin & "hair"', "<nail>"]

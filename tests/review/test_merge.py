@@ -1,5 +1,6 @@
 import csv
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -213,3 +214,22 @@ def test_pages_of_any_channels_keep_them(tmp_path: Path) -> None:
         pixels = np.random.default_rng(0).integers(0, 255, (12, 14, channels)).astype(np.uint8)
         (tmp_path / "x.tif").write_bytes(encode_tiff(pixels))
         assert (read_image(tmp_path / "x.tif") == pixels).all() and tifffile.imread(tmp_path / "x.tif").shape == pixels.shape
+
+
+def test_names_that_look_like_a_second_turn_or_are_no_text(lesions: Path, tmp_path: Path) -> None:
+    names = ["photo", "photo@2", os.fsdecode(b"caf\xe9")]
+    for index, name in enumerate(names):
+        for kind, pixels in (("images", draw(11, index, 40)[0]), ("masks", draw(11, index, 40)[1])):
+            path = tmp_path / "odd" / kind / f"{name}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(path)
+    review = Reviewed(tmp_path / "odd")
+    drawn = {name: review.decide(name, mended=name == "photo@2") for name in names}
+    assert [len(one.events) for one in outcomes(review.predictions, review.store)] == [1, 1, 1]
+    merged = merge(review.predictions, review.store, lesions, tmp_path / "next")
+    assert (merged.added, merged.left) == (3, 0)
+    after = scan(tmp_path / "next")
+    labels, by_id = check(after).labels, {sample.id: sample for sample in after.samples}
+    assert labels is not None
+    for name, readable in zip(names, ("photo", "photo@2", "caf\\xe9"), strict=True):
+        assert (by_id[readable].class_index(labels) == drawn[name]).all()

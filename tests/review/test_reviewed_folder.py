@@ -1,13 +1,15 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from limner.data.images import read_image, read_mask
+from limner.data.images import read_image, read_mask, write_png
 from limner.errors import LimnerError
+from limner.labels import write_labels
 from limner.review.folder import read_predictions
 from shapes import disc
 
@@ -77,3 +79,21 @@ def test_a_folder_that_holds_neither_says_what_is_wanted(tmp_path: Path, pairs: 
     (root / "masks" / "b.png").write_bytes(b"damaged")
     with pytest.raises(LimnerError, match="limner check"):
         read_predictions(root)
+
+
+def test_a_class_that_is_new_makes_another_review_and_a_name_does_not(tmp_path: Path) -> None:
+    """Masks are kept as class indices, which stand for values in their order."""
+    colours = np.zeros((24, 24, 3), np.uint8)
+    colours[:9, :9], colours[15:, 15:] = (0, 255, 0), (255, 0, 0)
+    for name in ("a", "b"):
+        for kind in ("images", "masks"):
+            (tmp_path / kind).mkdir(exist_ok=True)
+            write_png(tmp_path / kind / f"{name}.png", colours)
+    before = read_predictions(tmp_path)
+    assert before.labels.names == ("background", "#00ff00", "#ff0000")
+    (tmp_path / "labels.toml").write_text(write_labels(replace(before.labels, names=("background", "nail", "hair"))))
+    assert read_predictions(tmp_path).identity == before.identity
+    (tmp_path / "labels.toml").unlink()
+    colours[:9, 15:] = (0, 0, 255)
+    write_png(tmp_path / "masks" / "a.png", colours)
+    assert read_predictions(tmp_path).identity != before.identity

@@ -162,3 +162,9 @@ def test_a_database_that_is_not_there_is_said(url: str, said: str) -> None:
 def test_a_review_of_other_predictions_is_known(store: Store) -> None:
     assert store.belongs_to("predictions", "one") and store.belongs_to("predictions", "one")
     assert not store.belongs_to("predictions", "another")
+
+
+@pytest.mark.parametrize("name", ["scan%20set", "what?", "a#b", "größe"])
+def test_the_folder_may_be_called_anything(tmp_path: Path, name: str) -> None:
+    Store.beside(tmp_path / name).close()
+    assert (tmp_path / name / "review.sqlite").is_file() and [path.name for path in tmp_path.iterdir()] == [name]

@@ -78,8 +78,8 @@ def test_what_the_browser_says_of_the_site_counts(site: str, status: int) -> Non
     [
         ({}, 401), ({"authorization": f"Bearer {TOKEN}"}, 200), ({"authorization": f"bearer  {TOKEN} "}, 200), ({"authorization": f"Basic {TOKEN}"}, 401),
         ({"authorization": TOKEN}, 401), ({"authorization": f"Bearer {TOKEN}x"}, 401), ({"authorization": f"Bearer {TOKEN[:-1]}"}, 401),
-        ({"authorization": "Bearer \xe9"}, 401), ({"cookie": f"a=b; limner-token={TOKEN}"}, 200), ({"cookie": "limner-token=wrong"}, 401),
-        ({"authorization": "Bearer wrong", "cookie": f"limner-token={TOKEN}"}, 401), ({"cookie": f"limner-tokens={TOKEN}"}, 401),
+        ({"authorization": "Bearer \xe9"}, 401), ({"cookie": f"a=b; limner-token-8000={TOKEN}"}, 200), ({"cookie": "limner-token-8000=wrong"}, 401),
+        ({"authorization": "Bearer wrong", "cookie": f"limner-token-8000={TOKEN}"}, 401), ({"cookie": f"limner-token-8001={TOKEN}"}, 401),
     ],
 )  # fmt: skip
 def test_where_there_is_a_token_it_is_wanted_for_all_verbs(verb: str, headers: dict[str, str], status: int) -> None:
@@ -105,5 +105,13 @@ def test_an_address_that_others_reach_needs_a_token() -> None:
     assert not Access.of("127.0.0.1", None).tokens and is_loopback("::1") and not is_loopback("localhost.example")
 
 
-def test_any_address_is_no_name_that_is_answered_to() -> None:
-    assert asked(access=Access.of("0.0.0.0", TOKEN), host="0.0.0.0") == 400
+@pytest.mark.parametrize(
+    ("host", "name", "status"),
+    [
+        ("0.0.0.0", "0.0.0.0", 400), ("0.0.0.0", "192.168.1.5:8010", 401), ("0.0.0.0", "myhost:8010", 400),
+        ("::", "[2001:db8::7]:8010", 401), ("::", "[::]", 400),
+        ("192.168.1.5", "192.168.1.5", 401), ("192.168.1.5", "192.168.1.6", 400), ("127.0.0.1", "192.168.1.5", 400),
+    ],
+)  # fmt: skip
+def test_where_all_addresses_are_listened_on_any_will_do_and_no_name(host: str, name: str, status: int) -> None:
+    assert asked(access=Access.of(host, TOKEN), host=name) == status

@@ -27,6 +27,10 @@ def mask_of(served: Served, place: int, **headers: str) -> tuple[np.ndarray, str
     return np.frombuffer(answer.content, np.uint8).reshape(shape), answer.headers["etag"]
 
 
+def etag_of(served: Served, version: int) -> str:
+    return f'"{served.client.get("/api/review").json()["edition"]}-{version}"'
+
+
 def tile(mask: np.ndarray, index: int = 0) -> bytes:
     return zlib.compress(index.to_bytes(4, "little") + mask.tobytes())
 
@@ -40,11 +44,11 @@ def test_a_mask_is_drawn_and_accepted(review: Served, folder: Path) -> None:
     mask, etag = mask_of(review, place)
     assert (read_mask(folder / task["name"].replace(".jpg", ".png")).values == mask * np.uint8(255)).all()
     after = review.client.put(f"/api/tasks/{place}/draft", content=tile(mask ^ np.uint8(1)), headers={"If-Match": etag})
-    assert (after.status_code, after.headers["etag"], after.json()["letters"]) == (200, '"1"', "d.....")
+    assert (after.status_code, after.headers["etag"], after.json()["letters"]) == (200, etag_of(review, 1), "d.....")
     assert (mask_of(review, place)[0] == mask ^ np.uint8(1)).all()
-    said = review.client.post(f"/api/tasks/{place}/verdict", json={"verdict": "accept", "seconds": 6}, headers={"If-Match": '"1"'}).json()
+    said = review.client.post(f"/api/tasks/{place}/verdict", json={"verdict": "accept", "seconds": 6}, headers={"If-Match": etag_of(review, 1)}).json()
     assert (said["version"], said["letters"], said["progress"]["mended"], said["progress"]["minutes_per_image"]) == (2, "m.....", 1, 0.1)
-    review.client.post("/api/tasks/1/verdict", json={"verdict": "reject", "reason": "border is off"}, headers={"If-Match": '"0"'})
+    review.client.post("/api/tasks/1/verdict", json={"verdict": "reject", "reason": "border is off"}, headers={"If-Match": etag_of(review, 0)})
     assert review.client.get("/api/tasks/1").json()["reason"] == "border is off"
     assert review.client.get("/api/next", params={"after": 0}).json()["place"] == 2
 
@@ -65,11 +69,26 @@ def test_a_stale_write_is_refused_and_says_by_whom(review: Served) -> None:
     assert review.client.put("/api/tasks/0/draft", content=tile(mask), headers={"If-Match": etag}).status_code == 200
     for method, path, more in (("PUT", "draft", {"content": tile(mask)}), ("POST", "verdict", {"json": {"verdict": "accept"}})):
         stale = review.client.request(method, f"/api/tasks/0/{path}", headers={"If-Match": etag}, **more)
-        assert (stale.status_code, stale.json()["by"], stale.json()["version"], stale.headers["etag"]) == (412, "mira", 1, '"1"')
+        assert (stale.status_code, stale.json()["by"], stale.json()["version"], stale.headers["etag"]) == (412, "mira", 1, etag_of(review, 1))
         bare = review.client.request(method, f"/api/tasks/0/{path}", **more)
         assert bare.status_code == 428 and "If-Match" in problem(bare)
         odd = review.client.request(method, f"/api/tasks/0/{path}", headers={"If-Match": "soon"}, **more)
         assert odd.status_code == 400
+
+
+def test_a_page_of_another_order_writes_nothing(folder: Path, start: Start) -> None:
+    before = start(folder, "--no-open", verb="review")
+    _, etag = mask_of(before, 0)
+    assert before.stop() == 0
+    review = start(folder, "--no-open", "--order", "random", verb="review")
+    for method, path, more in (
+        ("PUT", "draft", {"content": tile(mask_of(review, 0)[0])}),
+        ("POST", "verdict", {"json": {"verdict": "accept"}}),
+        ("POST", "lease", {"json": {}}),
+    ):
+        answer = review.client.request(method, f"/api/tasks/0/{path}", headers={"If-Match": etag}, **more)
+        assert answer.status_code == 409 and "Load the page again" in problem(answer)
+    assert review.client.get("/api/review").json()["letters"] == "......"
 
 
 @pytest.mark.parametrize(
@@ -93,7 +112,7 @@ def test_a_stale_write_is_refused_and_says_by_whom(review: Served) -> None:
 def test_what_cannot_be_used_is_said(review: Served, method: str, path: str, body: bytes | None, status: int, said: str) -> None:
     import re
 
-    headers = {"If-Match": '"0"', "Content-Type": "application/json"}
+    headers = {"If-Match": etag_of(review, 0), "Content-Type": "application/json"}
     answer = review.client.request(method, path, content=body, headers=headers)
     assert answer.status_code == status and re.search(said, problem(answer))
     assert review.client.get("/api/review").json()["letters"] == "......"
@@ -112,6 +131,8 @@ def test_each_reviewer_is_known_by_a_token(team: Served) -> None:
 
 def test_two_people_are_not_sent_to_one_image_and_one_may_take_over(team: Served) -> None:
     anna, ben = ({"Authorization": f"Bearer {token}"} for token in (ANNA, BEN))
+    etag = team.client.get("/api/tasks/0/mask", headers=anna).headers["etag"]
+    anna, ben = {**anna, "If-Match": etag}, {**ben, "If-Match": etag}
     assert team.client.post("/api/tasks/0/lease", json={}, headers=anna).json()["owner"] is None
     assert team.client.get("/api/next", headers=anna).json()["place"] == 0 and team.client.get("/api/next", headers=ben).json()["place"] == 1
     assert team.client.post("/api/tasks/0/lease", json={}, headers=ben).json()["owner"] == "anna"
@@ -146,7 +167,7 @@ def test_a_team_shares_a_database(folder: Path, postgresql: str, start: Start) -
     assert (mask_of(second, 0)[0] == mask ^ np.uint8(1)).all() and second.client.get("/api/review").json()["letters"] == "d....."
     stale = second.client.post("/api/tasks/0/verdict", json={"verdict": "accept"}, headers={"If-Match": etag})
     assert (stale.status_code, stale.json()["by"]) == (412, "anna")
-    assert second.client.post("/api/tasks/0/verdict", json={"verdict": "accept"}, headers={"If-Match": '"1"'}).status_code == 200
+    assert second.client.post("/api/tasks/0/verdict", json={"verdict": "accept"}, headers={"If-Match": etag_of(first, 1)}).status_code == 200
     assert first.client.get("/api/progress").json()["letters"] == "m....."
     assert not (folder / "review").exists()
 

@@ -1,6 +1,8 @@
 import http.client
 import io
 import json
+import os
+import signal
 import socket
 import struct
 import subprocess
@@ -239,3 +241,30 @@ def test_too_large_a_body_is_not_read(server: Served) -> None:
         + b"80000\r\n%b\r\n" % bytes(0x80000) * 3
     )
     assert raw(server, chunks, 25)[0].startswith(b"HTTP/1.1 413")
+
+
+def test_a_body_that_breaks_off_is_no_fault_of_the_service(server: Served) -> None:
+    def counted(status: int) -> bool:
+        return f'route="/v1/segment",status="{status}"' in server.client.get("/metrics").text
+
+    url = httpx.URL(server.address)
+    with socket.create_connection((url.host, url.port or 80)) as connection:
+        connection.sendall(b"POST /v1/segment HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nContent-Length: 1000\r\n\r\nabc")
+        time.sleep(0.2)
+    until = time.monotonic() + 5
+    while not counted(400) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert counted(400) and not counted(500)
+
+
+def test_an_export_that_is_older_than_its_model_is_not_taken_up(start: Start, tmp_path: Path) -> None:
+    source = write_model(tmp_path / "m" / "model.onnx").with_suffix(".safetensors")
+    served = start(f"m={source}")
+    os.utime(source, (time.time() + 60,) * 2)
+    assert served.client.post("/v2/repository/models/m/load").status_code == 422
+    assert "is older than" in served.log.read_text()
+    served.process.send_signal(signal.SIGHUP)
+    until = time.monotonic() + 5
+    while "served on as it was" not in served.log.read_text() and time.monotonic() < until:
+        time.sleep(0.05)
+    assert "served on as it was" in served.log.read_text()

@@ -39,8 +39,13 @@ class Desk:
 
     def __init__(self, predictions: Predictions, tasks: Sequence[Task], store: Store, leases: Leases | None = None) -> None:
         if not store.belongs_to("predictions", predictions.identity):
-            raise LimnerError("the review beside these predictions is of others. Move its folder away, or give another database with --store.")
+            raise LimnerError(
+                f"the review is not of what {predictions.folder} holds now: the predictions, or the images and their classes, were others. Put them back, "
+                "or move the review's folder away, or give another database with --store."
+            )
         self.predictions, self.tasks, self.store, self.leases = predictions, tuple(tasks), store, leases or Leases()
+        self.edition = sha256("\n".join([predictions.identity, *(task.key for task in self.tasks)]).encode("utf-8", "surrogateescape"))[:16]
+        """Of these predictions in this order: under another one a place is another task."""
         self._seconds = [event.seconds for event in store.events()]
         store.sweep()
         self._states, self._lock = store.states(), threading.Lock()
@@ -124,15 +129,15 @@ class Desk:
         if (state.verdict and not state.draft) or self.leases.owner(task.key) not in {None, reviewer}:
             return False
         others = [other for other in self._turns[task.entry.id] if other is not task]
-        return not self._took_part(task, reviewer) and not any(self.leases.owner(other.key) == reviewer for other in others)
+        return not self.took_part(task, reviewer) and not any(self.leases.owner(other.key) == reviewer for other in others)
 
-    def _took_part(self, task: Task, reviewer: str) -> bool:
+    def took_part(self, task: Task, reviewer: str) -> bool:
         """Whether a person drew or decided in the other turn."""
         others = (self.state(other) for other in self._turns[task.entry.id] if other is not task)
         return any(reviewer in {state.reviewer, state.drafted_by} for state in others)
 
     def _require_part(self, task: Task, reviewer: str) -> None:
-        if self._took_part(task, reviewer):
+        if self.took_part(task, reviewer):
             raise LimnerError(f"{task.entry.name} is looked at by two people, and {reviewer} was one of them. Leave this turn to somebody else.")
 
     def _keep(self, task: Task, state: State) -> State:

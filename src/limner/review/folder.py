@@ -17,6 +17,7 @@ from limner.data.parallel import Progress
 from limner.data.places import place
 from limner.data.samples import DrawnMask, Sample
 from limner.errors import LimnerError
+from limner.files import readable
 from limner.labels import Labels
 
 RECORD = "predictions.json"
@@ -42,7 +43,7 @@ class Entry:
     @property
     def name(self) -> str:
         """What a person calls it."""
-        return PurePosixPath(self.image).name + (f" ({self.page + 1})" if self.page else "")
+        return readable(PurePosixPath(self.image).name) + (f" ({self.page + 1})" if self.page else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +108,10 @@ def read_predictions(folder: Path, progress: Progress | None = None) -> Predicti
         first = f"{health.errors[0].file}: {health.errors[0].message}" if health.errors else "no mask could be read."
         raise LimnerError(f"{folder} has no {RECORD}, and as images and masks it has errors, of which one is: {first} See all with: limner check {folder}")
     entries = tuple(Entry(sample.id, str(sample.image.resolve()), sample.page, sample.mask, 0.0, group=sample.group) for sample in dataset.samples)
-    identity = hashlib.sha256("\n".join(sorted(entry.id for entry in entries)).encode("utf-8", "surrogateescape")).hexdigest()
-    return Predictions(folder, health.labels, entries, (), identity, ours=False)
+    labels = health.labels
+    coding = json.dumps([labels.values, labels.void_values, labels.coloured])  # masks are kept as class indices, which mean nothing without it
+    identity = hashlib.sha256("\n".join([coding, *sorted(entry.id for entry in entries)]).encode("utf-8", "surrogateescape")).hexdigest()
+    return Predictions(folder, labels, entries, (), identity, ours=False)
 
 
 def _ours(folder: Path, content: bytes) -> Predictions:

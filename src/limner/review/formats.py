@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
+from xml.sax.saxutils import quoteattr
 
 import numpy as np
 from jaxtyping import Bool, UInt8
@@ -111,7 +112,7 @@ def _label_studio(part: Path, kept: Iterator[_Kept], predictions: Predictions) -
         ]  # fmt: skip
         tasks.append({"data": {"image": _image_name(one)}, "annotations": [{"result": regions}]})
     colours = "".join(
-        f'<Label value="{predictions.labels.names[index]}" background="#{"".join(f"{c:02x}" for c in predictions.labels.colour(index))}"/>'
+        f'<Label value={quoteattr(predictions.labels.names[index])} background="#{"".join(f"{c:02x}" for c in predictions.labels.colour(index))}"/>'
         for index in predictions.labels.scored
     )
     _put(part / "tasks.json", json.dumps(tasks).encode())
@@ -144,18 +145,20 @@ def _cvat(part: Path, kept: Iterator[_Kept], predictions: Predictions) -> None:
     from scipy import ndimage
 
     labels = predictions.labels
+    if unnamed := [labels.names[index] for index in labels.scored if labels.names[index].startswith("#") or ":" in labels.names[index]]:
+        raise LimnerError(f"CVAT's table of classes cannot hold the name {unnamed[0]}. Name the classes in a labels.toml beside the masks.")
     table = np.array([_voc_colour(index + (labels.names[0] != "background")) for index in range(256)], np.uint8)
     table[VOID] = 0
-    names = []
+    shades, names = np.array([_voc_colour(number) for number in range(256)], np.uint8), list[str]()
     for one in kept:
         objects, count = np.zeros(one.mask.shape, np.int64), 0
         for index in labels.scored:
             parts, found = ndimage.label(one.mask == index)
             objects[parts > 0] = parts[parts > 0] + count
             count += found
-        shades = np.array([(0, 0, 0), *((number * 67 % 251 + 1, number * 151 % 251 + 1, number % 251 + 1) for number in range(1, count + 1))], np.uint8)
         _put(part / "SegmentationClass" / f"{one.name}.png", encode_png(table[one.mask]))
-        _put(part / "SegmentationObject" / f"{one.name}.png", encode_png(shades[objects]))
+        if count < 256:  # there are no more of Pascal VOC's colours, and others are not imported; then each class is one object
+            _put(part / "SegmentationObject" / f"{one.name}.png", encode_png(shades[objects]))
         names.append(one.name)
     rows = ["# label:color_rgb:parts:actions", "background:0,0,0::"]
     rows += [f"{labels.names[index]}:{','.join(map(str, table[index].tolist()))}::" for index in labels.scored]

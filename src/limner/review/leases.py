@@ -32,12 +32,12 @@ class Leases:
 
     def give_back(self, key: str, reviewer: str) -> None:
         if self.owner(key) == reviewer:
-            del self._held[key]
+            self._held.pop(key, None)  # another thread may have done it
 
     def owner(self, key: str) -> str | None:
         """Who holds it now."""
         lease = self._held.get(key)
         if lease and lease.until <= self._clock():
-            del self._held[key]
+            self._held.pop(key, None)
             return None
         return lease.holder if lease else None

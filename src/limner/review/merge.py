@@ -20,10 +20,11 @@ from limner.data.images import STACK_SUFFIXES, encode_png, encode_tiff, image_si
 from limner.data.parallel import Progress
 from limner.data.samples import DrawnMask, Sample
 from limner.errors import LimnerError
-from limner.files import write_whole
+from limner.files import readable, write_whole
 from limner.labels import Labels, write_labels
 from limner.review.folder import Entry, Predictions
 from limner.review.outcome import Outcome, agreement, file_name, mask_of, outcomes
+from limner.review.queue import key_of
 from limner.review.store import Event, Store
 
 PROVENANCE, MANIFEST = "provenance.jsonl", "dataset.csv"
@@ -129,8 +130,9 @@ def merge(
 
 
 def _left(predictions: Predictions, store: Store, found: Sequence[Outcome]) -> int:
-    drawn = {key.partition("@")[0] for key, state in store.states().items() if state.draft}
-    return sum(entry.id in drawn for entry in predictions.entries) + len({e.id for e in predictions.entries} - {one.entry.id for one in found} - drawn)
+    states, decided = store.states(), {one.entry.id for one in found}
+    drafts = {key for key, state in states.items() if state.draft}
+    return sum(entry.id not in decided or any(key_of(entry, turn) in drafts for turn in (1, 2)) for entry in predictions.entries)
 
 
 def _write(
@@ -193,7 +195,7 @@ def _put(part: Path, id: str, suffix: str, content: bytes) -> dict[str, str]:
     target = part / "images" / f"{file_name(id)}{suffix}"
     target.parent.mkdir(parents=True, exist_ok=True)
     write_whole(target, content)
-    return {"id": id, "image": target.relative_to(part).as_posix()}
+    return {"id": readable(id), "image": target.relative_to(part).as_posix()}
 
 
 def _put_mask(part: Path, id: str, pixels: UInt[ndarray, "h w *c"]) -> str:
@@ -206,7 +208,7 @@ def _put_mask(part: Path, id: str, pixels: UInt[ndarray, "h w *c"]) -> str:
 def _line(id: str, one: _Reviewed, predictions: Predictions) -> str:
     event = one.event
     told: dict[str, Any] = {
-        "id": id, "image": one.entry.image, "image_sha256": one.sha256, "models": list(predictions.models), "base_hash": event.base_hash,
+        "id": readable(id), "image": one.entry.image, "image_sha256": one.sha256, "models": list(predictions.models), "base_hash": event.base_hash,
         "mask_hash": event.mask_hash, "verdict": event.verdict, "reviewer": event.reviewer, "at": event.at, "event": event.hash,
     }  # fmt: skip
     return json.dumps(told)

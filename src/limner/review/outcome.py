@@ -9,8 +9,10 @@ from jaxtyping import UInt8
 from numpy import ndarray
 
 from limner.errors import LimnerError
+from limner.files import readable
 from limner.metrics import image_dice
 from limner.review.folder import Entry, Predictions
+from limner.review.queue import key_of
 from limner.review.store import Event, Store, sha256
 from limner.review.tiles import from_content, to_content
 
@@ -39,11 +41,11 @@ class Outcome:
 def outcomes(predictions: Predictions, store: Store) -> list[Outcome]:
     """Of all entries that were decided. Raises LimnerError where the store's chain is broken, or it is that of other predictions."""
     if not store.belongs_to("predictions", predictions.identity):
-        raise LimnerError(f"the review is of other predictions than {predictions.folder} holds. Give those that were reviewed.")
+        raise LimnerError(f"the review is of other predictions, images or classes than {predictions.folder} holds now. Give those that were reviewed.")
     last: dict[str, Event] = {event.entry: event for event in store.events()}
     found = []
     for entry in sorted(predictions.entries, key=lambda entry: entry.id):
-        events = tuple(last[key] for key in (entry.id, f"{entry.id}@2") if key in last)
+        events = tuple(last[key] for key in (key_of(entry, 1), key_of(entry, 2)) if key in last)
         if events:
             found.append(Outcome(entry, events))
     return found
@@ -62,8 +64,9 @@ def mask_of(predictions: Predictions, store: Store, entry: Entry, event: Event) 
 def file_name(id: str) -> str:
     """Where what is written of an entry goes, below a folder and never beside it: its id, or a name made of it where that leads elsewhere."""
     path = PurePosixPath(id)
-    safe = not path.is_absolute() and ".." not in path.parts and "\\" not in id and ":" not in id
-    return id if safe else f"{path.name}-{sha256(id.encode('utf-8', 'surrogateescape'))[:12]}"
+    safe = not path.is_absolute() and ".." not in path.parts and "\\" not in id and ":" not in id and id == readable(id)
+    name = readable(path.name).replace("\\", "_")
+    return id if safe else f"{name}-{sha256(id.encode('utf-8', 'surrogateescape'))[:12]}"
 
 
 def agreement(predictions: Predictions, store: Store, found: Sequence[Outcome]) -> list[float]:

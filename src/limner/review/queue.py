@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from limner.errors import LimnerError
+from limner.files import readable
 from limner.review.folder import Entry
 
 ORDERS = ("predicted", "random")
@@ -24,7 +25,12 @@ class Task:
     @property
     def key(self) -> str:
         """What the store knows it by."""
-        return self.entry.id if self.turn == 1 else f"{self.entry.id}@{self.turn}"
+        return key_of(self.entry, self.turn)
+
+
+def key_of(entry: Entry, turn: int = 1) -> str:
+    """A store's key: the entry's id, of a second turn with what no path holds."""
+    return readable(entry.id) + ("" if turn == 1 else f"//{turn}")
 
 
 def ordered(entries: Iterable[Entry], seed: int = 0, twice: float = 0.0, order: str = "predicted") -> list[Task]:

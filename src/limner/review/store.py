@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from sqlalchemy import Column, Connection, Integer, LargeBinary, MetaData, String, Table, Text, create_engine, event, func, insert, select, text, update
+from sqlalchemy import URL, Column, Connection, Integer, LargeBinary, MetaData, String, Table, Text, create_engine, event, func, insert, select, text, update
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
 from limner.errors import LimnerError
@@ -99,10 +99,10 @@ class Event:
 class Store:
     """A review's memory. `now` gives the time that events bear."""
 
-    def __init__(self, url: str, now: Callable[[], datetime] = lambda: datetime.now().astimezone()) -> None:
+    def __init__(self, url: str | URL, now: Callable[[], datetime] = lambda: datetime.now().astimezone()) -> None:
         self._now = now
         try:
-            self._engine = create_engine(_dialect(url), pool_pre_ping=True)
+            self._engine = create_engine(_dialect(url) if isinstance(url, str) else url, pool_pre_ping=True)
             self._sqlite = self._engine.dialect.name == "sqlite"
             if self._sqlite:
                 event.listen(self._engine, "connect", _durable)
@@ -117,7 +117,7 @@ class Store:
     def beside(cls, folder: Path, now: Callable[[], datetime] = lambda: datetime.now().astimezone()) -> "Store":
         """The one in a folder, made where it is not there."""
         folder.mkdir(parents=True, exist_ok=True)
-        return cls(f"sqlite:///{(folder / 'review.sqlite').resolve()}", now)
+        return cls(URL.create("sqlite", database=str((folder / "review.sqlite").resolve())), now)
 
     def close(self) -> None:
         self._engine.dispose()

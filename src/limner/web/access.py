@@ -17,6 +17,8 @@ from starlette.datastructures import Headers
 from limner.errors import LimnerError
 
 COOKIE = "limner-token"
+EVERY = frozenset({"0.0.0.0", "::"})
+"""What listening on all of a machine's addresses is called."""
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 OPEN = frozenset({"/healthz", "/readyz", "/v2/health/live", "/v2/health/ready"})
 """What may be asked without a token: whether the service lives says nothing else of it."""
@@ -34,6 +36,8 @@ class Access:
 
     hosts: frozenset[str] = frozenset()
     tokens: Mapping[str, str] = field(default_factory=dict)
+    by_address: bool = False
+    """Whether any IP address will do for a name, since the service listens on all; a name can be pointed elsewhere, an address cannot."""
 
     @classmethod
     def of(cls, host: str, token: str | None, hosts: Collection[str] = ()) -> "Access":
@@ -63,7 +67,8 @@ class Access:
                 "a token is too short to be a secret, or two callers have the same. Take at least 16 characters, such as those of: "
                 "python -c 'import secrets; print(secrets.token_hex())'"
             )
-        return cls(frozenset(name.lower().strip("[]") for name in (host, *hosts) if name not in {"0.0.0.0", "::"}), dict(tokens))
+        names = frozenset(name.lower().strip("[]") for name in (host, *hosts) if name not in EVERY)
+        return cls(names, dict(tokens), by_address=host in EVERY)
 
     def refusal(self, method: str, path: str, headers: Headers) -> Refusal | None:
         """Why a request is not served, if so; its body was not looked at."""
@@ -90,10 +95,11 @@ class Access:
         if kind:
             return self.owner(given.strip()) if kind.lower() == "bearer" else None
         cookies = dict(part.strip().partition("=")[::2] for part in headers.get("cookie", "").split(";"))
-        return self.owner(unquote(cookies[COOKIE])) if COOKIE in cookies else None
+        name = cookie_name(headers)
+        return self.owner(unquote(cookies[name])) if name in cookies else None
 
     def _answers_to(self, name: str) -> bool:
-        return name in self.hosts or is_loopback(name)
+        return name in self.hosts or is_loopback(name) or (self.by_address and _is_address(name))
 
     def _same(self, origin: str, host: str) -> bool:
         try:
@@ -112,6 +118,19 @@ def read_callers(path: Path) -> dict[str, str]:
     if not table or not all(isinstance(token, str) and name.strip() and len(name) <= 100 for name, token in table.items()):
         raise LimnerError(f'{path} holds something else than names and tokens. A line of it is anna = "TOKEN".')
     return table
+
+
+def cookie_name(headers: Headers) -> str:
+    """That of the token of the service on this port, since a browser sends the cookies of all ports of a host."""
+    return f"{COOKIE}-{urlsplit('//' + headers['host']).port or 'default'}"
+
+
+def _is_address(name: str) -> bool:
+    """Whether it is an IP address that a machine can have."""
+    try:
+        return not ip_address(name.strip("[]")).is_unspecified
+    except ValueError:
+        return False
 
 
 def is_loopback(name: str) -> bool:

@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from limner.errors import LimnerError
-from limner.web.access import COOKIE, Access
+from limner.web.access import Access, cookie_name
 from limner.web.intake import ProblemError
 from limner.web.metrics import Metrics
 
@@ -84,7 +84,8 @@ class Guard:
         refusal = self._access.refusal(scope["method"], scope["path"], headers)
         if token and self._access.owner(token) is not None and (refusal is None or refusal.status == 401):
             response: Response = RedirectResponse("/", 303)  # so that the address, which is kept and sent on, holds no token
-            response.set_cookie(COOKIE, quote(token, safe=""), httponly=True, samesite="strict")
+            # lax, since a strict one is not sent where a link in a mail was followed; what changes anything is guarded by its Origin
+            response.set_cookie(cookie_name(headers), quote(token, safe=""), httponly=True, samesite="lax")
             await response(scope, receive, send)
         elif refusal is not None:
             more = {"WWW-Authenticate": "Bearer"} if refusal.status == 401 else {}

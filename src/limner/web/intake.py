@@ -8,6 +8,7 @@ from typing import Any
 
 from fastapi import Request
 from pydantic import BaseModel
+from starlette.requests import ClientDisconnect
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,8 @@ class Held:
                         raise ProblemError(503, "there is no room for another body now. Come again later.", {"Retry-After": "1", "Connection": "close"})
         except BaseException as error:
             self._bytes -= size
+            if isinstance(error, ClientDisconnect):
+                raise ProblemError(400, "the body did not come whole.", {"Connection": "close"}) from None
             if isinstance(error, TimeoutError):
                 raise ProblemError(408, f"the body did not come in {self._limits.body_s:g} seconds.", {"Connection": "close"}) from None
             raise

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import math
 from typing import Annotated, Any
 
@@ -16,6 +17,8 @@ from limner.inference.predictor import Prediction
 from limner.web.intake import FAILURES, Limits, ProblemError
 from limner.web.shelf import Shelf
 from limner.web.turns import Timeout, Turns
+
+log = logging.getLogger("limner.web")
 
 
 class Tensor(BaseModel):
@@ -91,12 +94,13 @@ def routes(shelf: Shelf, turns: Turns, limits: Limits) -> APIRouter:
         return JSONResponse(answer | ({"id": called} if called is not None else {}))
 
     @router.post("/v2/repository/models/{name}/load", tags=["open inference protocol"], summary="Serve what a model's file holds now", responses=FAILURES)
-    async def load(name: ModelName) -> dict[str, Any]:
+    async def load(request: Request, name: ModelName) -> dict[str, Any]:
         """The old version answers until the new one is ready, and goes on where the new one cannot be used."""
         before = shelf.require(name)
         try:
             after = await asyncio.to_thread(shelf.reload, name)
-        except LimnerError:
+        except LimnerError as error:
+            log.error(json.dumps({"id": request.state.id, "model": name, "error": str(error)}))
             raise ProblemError(422, f"the file of {name} cannot be used, and its version {before.version} is served on. The server's log says why.") from None
         return {"name": name, "version": after.version, "before": before.version}
 

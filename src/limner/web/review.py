@@ -112,15 +112,40 @@ def routes(desk: Desk, reviewer: str) -> APIRouter:
         return {
             "place": place, "key": task.key, "name": entry.name, "turn": task.turn, "predicted_dice": entry.predicted_dice, "unusual": entry.unusual,
             "version": state.version, "drafted_by": state.drafted_by, "verdict": state.verdict, "reason": state.reason, "reviewer": state.reviewer,
-            "owner": None if owner == who(request) else owner,
+            "owner": None if owner == who(request) else owner, "barred": desk.took_part(task, who(request)),
         }  # fmt: skip
 
     def overall(request: Request) -> dict[str, Any]:
         progress = desk.progress()
-        return {"reviewer": who(request), "writes": desk.writes(), "letters": desk.letters(), "progress": {**asdict(progress), "left": progress.left}}
+        return {
+            "reviewer": who(request),
+            "edition": desk.edition,
+            "writes": desk.writes(),
+            "letters": desk.letters(),
+            "progress": {**asdict(progress), "left": progress.left},
+        }
+
+    def etag(state: State) -> str:
+        return f'"{desk.edition}-{state.version}"'
+
+    def expected(if_match: str | None) -> int:
+        """The version of what the caller saw."""
+        if if_match is None:
+            raise ProblemError(428, "the request names no version. Send the ETag of the mask that was changed as If-Match.")
+        edition, _, version = if_match.removeprefix("W/").strip('"').rpartition("-")
+        if not version.isascii() or not version.isdigit() or len(version) > 9:
+            raise ProblemError(400, "If-Match is no ETag of this service.")
+        if edition != desk.edition:
+            raise ProblemError(409, "another review, or another order of it, is served here now. Load the page again.")
+        return int(version)
+
+    def stale(error: StaleError) -> ProblemError:
+        state = error.state
+        by = state.drafted_by or state.reviewer or "somebody"
+        return ProblemError(412, f"{by} changed this mask in the meantime.", {"ETag": etag(state)}, {"version": state.version, "by": by})
 
     def written(state: State, request: Request) -> Response:
-        return JSONResponse({"version": state.version, **overall(request)}, headers={"ETag": f'"{state.version}"'})
+        return JSONResponse({"version": state.version, **overall(request)}, headers={"ETag": etag(state)})
 
     @router.get("/review")
     async def review(request: Request) -> dict[str, Any]:
@@ -163,33 +188,34 @@ def routes(desk: Desk, reviewer: str) -> APIRouter:
         drawn, state = desk.mask(task_at(place))
         size = {"X-Height": str(drawn.shape[0]), "X-Width": str(drawn.shape[1])}
         content = gzip.compress(np.ascontiguousarray(drawn).tobytes(), 1, mtime=0)
-        return Response(content, media_type="application/octet-stream", headers={"ETag": f'"{state.version}"', "Content-Encoding": "gzip", **size})
+        return Response(content, media_type="application/octet-stream", headers={"ETag": etag(state), "Content-Encoding": "gzip", **size})
 
     @router.put("/tasks/{place}/draft")
     async def draft(request: Request, place: Place, if_match: IfMatch = None) -> Response:
         """The tiles that a stroke changed."""
-        task, version = task_at(place), _version(if_match)
+        task, version = task_at(place), expected(if_match)
         async with held.body(request) as body:
             size = (await asyncio.to_thread(image_of, place)).shape[:2]
             try:
                 state = await asyncio.to_thread(desk.draw, task, who(request), version, body, size)
-            except StaleError as stale:
-                raise _stale(stale) from None
+            except StaleError as error:
+                raise stale(error) from None
         return written(state, request)
 
     @router.post("/tasks/{place}/verdict")
     async def verdict(request: Request, place: Place, decision: Decision, if_match: IfMatch = None) -> Response:
-        task, version, client = task_at(place), _version(if_match), request.headers.get("user-agent", "")
+        task, version, client = task_at(place), expected(if_match), request.headers.get("user-agent", "")
         try:
             state = await asyncio.to_thread(
                 desk.decide, task, who(request), version, rejected=decision.verdict == "reject", reason=decision.reason, seconds=decision.seconds, client=client
             )
-        except StaleError as stale:
-            raise _stale(stale) from None
+        except StaleError as error:
+            raise stale(error) from None
         return written(state, request)
 
     @router.post("/tasks/{place}/lease")
-    async def lease(request: Request, place: Place, wish: Wish) -> dict[str, Any]:
+    async def lease(request: Request, place: Place, wish: Wish, if_match: IfMatch = None) -> dict[str, Any]:
+        expected(if_match)
         owner = desk.leases.take(task_at(place).key, who(request), over=wish.over)
         return {"owner": owner, **told(place, request)}
 
@@ -199,17 +225,3 @@ def routes(desk: Desk, reviewer: str) -> APIRouter:
         return told(place, request)
 
     return router
-
-
-def _version(if_match: str | None) -> int:
-    if if_match is None:
-        raise ProblemError(428, "the request names no version. Send the ETag of the mask that was changed as If-Match.")
-    bare = if_match.removeprefix("W/").strip('"')
-    if not bare.isascii() or not bare.isdigit() or len(bare) > 9:
-        raise ProblemError(400, "If-Match is no ETag of this service.")
-    return int(bare)
-
-
-def _stale(stale: StaleError) -> ProblemError:
-    by = stale.state.drafted_by or stale.state.reviewer or "somebody"
-    return ProblemError(412, f"{by} changed this mask in the meantime.", {"ETag": f'"{stale.state.version}"'}, {"version": stale.state.version, "by": by})

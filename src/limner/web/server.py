@@ -10,6 +10,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from limner.errors import LimnerError
+from limner.web.access import EVERY
 
 log = logging.getLogger("limner.web")
 
@@ -71,12 +72,24 @@ def serve(app: FastAPI, host: str, port: int, announce: Callable[[str], None], r
                 gc.collect()
                 gc.freeze()  # what is there now stays; to look through all of it now and then held every answer up for some 50 ms
                 bound = self.servers[0].sockets[0].getsockname()[1]
-                announce(f"http://{f'[{host}]' if ':' in host else host}:{bound}/")
+                name = _own_address(host) if host in EVERY else host
+                announce(f"http://{f'[{name}]' if ':' in name else name}:{bound}/")
                 if reload and hasattr(signal, "SIGHUP"):
                     loop = asyncio.get_running_loop()
                     loop.add_signal_handler(signal.SIGHUP, lambda: [loop.run_in_executor(None, one) for one in reload])
 
     Announced(config).run()
+
+
+def _own_address(host: str) -> str:
+    """That by which others reach this machine, as far as it knows; nothing is sent."""
+    family, elsewhere = (socket.AF_INET6, "2001:db8::1") if ":" in host else (socket.AF_INET, "192.0.2.1")
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as route:
+            route.connect((elsewhere, 9))
+            return str(route.getsockname()[0])
+    except OSError:
+        return "localhost"
 
 
 def _require_free(host: str, port: int) -> None:

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,10 +24,10 @@ class Served:
 
 
 class Shelf:
-    """Models by name. A request that took one keeps it, whatever is put in its place."""
+    """Models by name. A request that took one keeps it, whatever is put in its place. `exported` gives the file that is opened for a path."""
 
-    def __init__(self, paths: Mapping[str, Path], device: str = "cpu", threads: int = 1) -> None:
-        self._paths, self._device, self._threads = dict(paths), device, threads
+    def __init__(self, paths: Mapping[str, Path], device: str = "cpu", threads: int = 1, exported: Callable[[Path], Path] = Path) -> None:
+        self._paths, self._device, self._threads, self._exported = dict(paths), device, threads, exported
         self._served = {name: self._open(name) for name in self._paths}
 
     @property
@@ -59,7 +59,7 @@ class Shelf:
         return opened
 
     def _open(self, name: str) -> Served:
-        path = self._paths[name]
+        path = self._exported(self._paths[name])
         opened = open_model(path, self._device, self._threads)
         with path.open("rb") as file:
             version = hashlib.file_digest(file, "sha256").hexdigest()[:12]

@@ -30,6 +30,9 @@ export class Mask {
     return pixels;
   }
 
+  /** A tile without what the stroke in progress did to it. */
+  finished(index) { return this.before?.get(index) ?? this.read(index); }
+
   write(index, pixels) {
     const { left, top, right, bottom } = this.tile(index), width = right - left;
     for (let y = top; y < bottom; y++) this.data.set(pixels.subarray((y - top) * width, (y - top + 1) * width), y * this.width + left);

@@ -2,7 +2,7 @@
 
 import { KEYS, listen, writeHelp } from './keys.js';
 import { Mask, rect } from './mask.js';
-import { Saver, Stale, ask, asked, load } from './service.js';
+import { Saver, Stale, ask, asked, final, load } from './service.js';
 import { Tools } from './tools.js';
 import { View } from './view.js';
 
@@ -25,6 +25,8 @@ const tools = new Tools($('stage'), $('ring'), view, {
 let about = null; // of the review as a whole
 let letters = ''; // of each task, what became of it
 let writes = 0; // that the letters know of
+let moved = false; // whether the server shows another review by now
+let broken = null; // what is wrong with an image that cannot be shown
 let now = null; // the task that is shown
 let wanted = 0; // counts up, so that what comes late is not shown
 let value = 1; // the class that is drawn
@@ -36,9 +38,9 @@ const decisions = new Set(); // verdicts on their way
 async function opened(place) {
   if (sessions.has(place)) return sessions.get(place);
   if (!loading.has(place)) {
-    loading.set(place, load(place).then(({ about: told, picture, data, width, height, version }) => {
+    loading.set(place, load(place).then(({ about: told, picture, data, width, height, edition, version }) => {
       const mask = new Mask(width, height, data), session = { place, told, bitmap: picture, mask, owner: told.owner, following: null, spent: 0, seen: 0 };
-      session.saver = new Saver(place, `${about.identity}:${about.reviewer}:${told.key}`, about.reviewer, mask, version, () => session === now && showSaved(), heard);
+      session.saver = new Saver(place, `${about.identity}:${about.reviewer}:${told.key}`, about.reviewer, mask, edition, version, () => changed(session), heard);
       session.restored = session.saver.restore();
       sessions.set(place, session);
       return session;
@@ -49,6 +51,12 @@ async function opened(place) {
 
 /** How many images may be open: of large ones fewer. */
 const room = () => Math.max(1, Math.min(KEPT + AHEAD, Math.floor(PIXELS / (now.mask.width * now.mask.height))));
+
+/** Strokes went out, arrived, or were refused. */
+function changed(session) {
+  if (session.saver.stopped && session !== now) refused.set(session.place, `${session.told.name}: ${session.saver.stopped.message}.`);
+  showSaved();
+}
 
 async function go(place) {
   const turn = ++wanted;
@@ -62,17 +70,16 @@ async function go(place) {
   if (turn !== wanted) return;
   if (tools.busy) tools.escape(); // begun while this one was fetched
   if (now && now !== session) leave(now);
-  now = session; now.seen = performance.now();
+  now = session; now.seen = performance.now(); broken = null;
   sessions.delete(place); sessions.set(place, session); // the newest
   for (const [old, kept] of sessions) if (sessions.size > room() && kept !== now && !kept.saver.unsaved && !kept.deciding) { sessions.delete(old); kept.bitmap.close(); }
-  tools.points = [];
+  tools.forget();
   view.show(session.bitmap, session.mask);
   $('done').hidden = true;
   refused.delete(place);
   notice();
   show();
-  tellRefused();
-  if (session.restored && !session.saver.stale) { session.restored = false; say('Strokes that had not reached the server were put back.'); }
+  if (session.restored && !session.saver.stopped) { session.restored = false; say('Strokes that had not reached the server were put back.'); }
   hold(session);
   session.following = asked(`/api/next?after=${place}`).then((said) => said.place, () => null);
   let ahead = await session.following;
@@ -84,24 +91,27 @@ async function go(place) {
 
 function unreadable(place, error) {
   now && leave(now);
-  now = null;
+  now = null; broken = { place, message: error.message };
   const context = $('picture').getContext('2d');
   context.clearRect(0, 0, 1e5, 1e5); $('overlay').getContext('2d').clearRect(0, 0, 1e5, 1e5);
   $('name').textContent = `image ${place + 1}`; $('facts').textContent = '';
-  notice(`${error.message}`, 'Next', () => following(place));
+  tell();
   strip(place);
 }
 
-const following = async (place) => { const next = (await asked(`/api/next?after=${place}`)).place; if (next === null || next === place) go((place + 1) % letters.length); else go(next); };
+async function following(place) {
+  const next = await asked(`/api/next?after=${place}`).then((said) => said.place, () => null);
+  go(next === null || next === place ? (place + 1) % letters.length : next);
+}
 
 /** Tells the others who is at this image; says who else is. */
 async function hold(session, over = false) {
   try {
-    const said = await (await ask('POST', `/api/tasks/${session.place}/lease`, { json: { over } })).json();
-    session.owner = said.owner;
+    const said = await (await ask('POST', `/api/tasks/${session.place}/lease`, { json: { over }, match: session.saver.match })).json();
+    session.owner = said.owner; session.told = said;
     if (said.version > session.saver.version && !session.saver.unsaved && !session.deciding && !tools.busy) { reload(session); return; } // somebody was here since it was fetched
-    if (session === now) showOwner();
-  } catch { /* the next heartbeat tries again */ }
+    if (session === now) show();
+  } catch (error) { if (error.status === 409) leaveBehind(); /* else the next heartbeat tries again */ }
 }
 
 function leave(session) {
@@ -114,11 +124,7 @@ async function reload(session) {
   if (session === now) { now = null; await go(session.place); }
 }
 
-function showOwner() {
-  if (now.owner) { notice(`${now.owner} is at this image.`, 'Take over', () => { notice(); hold(now, true); }); kind = 'owner'; } else if (kind === 'owner') notice();
-}
-
-function mayDraw() { return now !== null && !now.owner && !now.saver.stale && !now.deciding; }
+function mayDraw() { return now !== null && !moved && !now.owner && !now.told.barred && !now.saver.stopped && !now.deciding; }
 
 /** Says what became of the mask, and shows the next without waiting for the answer. */
 async function decide(verdict, reason = null) {
@@ -147,33 +153,30 @@ async function upcoming(session) {
   }
 }
 
-/** Verdicts that were refused, until somebody goes back to them. */
-const refused = new Map();
-function tellRefused() {
-  const [first] = refused;
-  if (first && !$('notice-text').textContent.startsWith(first[1])) notice(first[1], 'Go back to it', () => go(first[0]));
-}
+const refused = new Map(); // by place: strokes and verdicts of images that were left since, until somebody goes back to them
 
 async function settle(session, decision) {
   let lost = false;
   for (let pause = 500; ; pause = Math.min(pause * 2, 10_000)) {
     try {
       await session.saver.settled();
-      const said = await (await ask('POST', `/api/tasks/${session.place}/verdict`, { json: decision, version: session.saver.version })).json();
+      const said = await (await ask('POST', `/api/tasks/${session.place}/verdict`, { json: decision, match: session.saver.match })).json();
       session.saver.version = said.version;
       heard(said);
       asked(`/api/tasks/${session.place}`).then((told) => { session.told = told; if (session === now) show(); }, () => {});
       return;
     } catch (error) {
       if (session.saver.ours(error, lost)) { session.saver.version = error.version; asked('/api/progress').then(heard, () => {}); return; }
-      if (error instanceof Stale || (error.status && error.status < 500)) {
-        if (error instanceof Stale) session.saver.stale = error;
-        refused.set(session.place, `${session.told.name}: ${error.message}.`);
-        if (session === now) { refused.delete(session.place); showSaved(); if (!session.saver.stale) say(error.message); } else tellRefused();
+      if (final(error)) {
+        if (error instanceof Stale) session.saver.stopped = error;
+        if (error.status === 409) leaveBehind();
+        if (session !== now) refused.set(session.place, `${session.told.name}: ${error.message}.`);
+        else if (!session.saver.stopped) say(error.message);
+        showSaved();
         return;
       }
-      lost ||= !error.status;
-      session.saver.trouble = 'the server does not answer'; showSaved();
+      lost ||= !error.status || error.status >= 500;
+      session.saver.trouble = error.status ? error.message : 'the server does not answer'; showSaved();
       await new Promise((done) => setTimeout(done, pause));
       session.saver.trouble = '';
     }
@@ -197,11 +200,15 @@ async function finished(session) {
 
 /** What the server says of the whole with every answer, unless a later answer was faster. */
 function heard(said) {
+  if (said.edition !== about.edition) { leaveBehind(); return; }
   if (said.writes < writes) return;
   letters = said.letters; writes = said.writes; about.progress = said.progress;
   showProgress();
   if (now) strip(now.place);
 }
+
+/** The server shows another review, or another order of it: nothing that is seen here can be written any more. */
+function leaveBehind() { moved = true; tell(); }
 
 function show() {
   const { told } = now;
@@ -227,10 +234,21 @@ function showSaved() {
   const busy = decisions.size || open.some((session) => session.saver.unsaved);
   $('saved').textContent = trouble ? `not saved yet: ${trouble}` : busy ? 'saving…' : 'saved';
   $('saved').classList.toggle('bad', !!trouble);
-  if (now?.saver.stale) {
-    const session = now;
-    notice(`${session.saver.stale.message}.`, 'Keep mine', () => { notice(); session.saver.insist(); }, 'Take theirs', () => { notice(); session.saver.yield(); reload(session); });
-  }
+  tell();
+}
+
+/** What a person must know, or choose, before anything else. */
+function tell() {
+  const session = now, stopped = now?.saver.stopped, [first] = refused;
+  const reopen = () => { session.saver.yield(); reload(session); };
+  if (moved) notice('Another review, or another order of it, is served here by now. Strokes that it has not are kept in this browser.', 'Load it', () => location.reload());
+  else if (broken) notice(broken.message, 'Next', () => following(broken.place));
+  else if (stopped instanceof Stale) notice(`${stopped.message}.`, 'Keep mine', () => session.saver.insist(), 'Take theirs', reopen);
+  else if (stopped) notice(stopped.message, 'Forget what I drew', reopen);
+  else if (now?.owner) notice(`${now.owner} is at this image.`, 'Take over', () => hold(session, true));
+  else if (now?.told.barred) notice('You looked at this image in its other turn. This one is for somebody else.');
+  else if (first) notice(first[1], 'Go back to it', () => go(first[0]));
+  else if (!saying) notice();
 }
 
 function showMode() {
@@ -240,16 +258,15 @@ function showMode() {
   for (const button of $('classes').children) button.setAttribute('aria-checked', +button.dataset.value === value);
 }
 
-let saying = 0, kind = '';
+let saying = 0;
 function notice(text, yes, onYes, no, onNo) {
-  clearTimeout(saying);
-  kind = '';
+  clearTimeout(saying); saying = 0;
   $('notice').hidden = !text;
   if (!text) return;
   $('notice-text').textContent = text;
   for (const [button, label, work] of [[$('notice-yes'), yes, onYes], [$('notice-no'), no, onNo]]) { button.hidden = !label; button.textContent = label ?? ''; button.onclick = work ?? null; }
 }
-function say(text) { notice(text); saying = setTimeout(() => notice(), 4000); }
+function say(text) { notice(text); saying = setTimeout(() => { saying = 0; tell(); }, 4000); }
 
 /** The pictures around the one that is shown. */
 function strip(place) {
@@ -338,7 +355,7 @@ async function start() {
   $('opacity').oninput = () => tint($('opacity').value / 100);
   $('tolerance').oninput = () => { tools.tolerance = +$('tolerance').value; remember(); };
   for (const input of document.querySelectorAll('input[type=range]')) input.onchange = () => $('stage').focus({ preventScroll: true });
-  addEventListener('beforeunload', (event) => { if (decisions.size) event.preventDefault(); });
+  addEventListener('beforeunload', (event) => { if (decisions.size || [...sessions.values()].some((session) => !session.saver.kept)) event.preventDefault(); });
   addEventListener('pagehide', () => { if (now && !now.owner) fetch(`/api/tasks/${now.place}/lease`, { method: 'DELETE', keepalive: true }).catch(() => {}); });
   setInterval(async () => { if (now) hold(now); try { heard(await asked('/api/progress')); } catch { /* the strokes say it */ } }, HEARTBEAT_MS);
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => view.again());

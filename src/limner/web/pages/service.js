@@ -7,9 +7,9 @@ export class Stale extends Error {
 }
 
 /** Asks the server; raises what it said where it refused. */
-export async function ask(method, path, { body, json, version, quiet } = {}) {
+export async function ask(method, path, { body, json, match } = {}) {
   const headers = {};
-  if (version !== undefined) headers['If-Match'] = `"${version}"`;
+  if (match !== undefined) headers['If-Match'] = `"${match}"`;
   if (json !== undefined) { headers['Content-Type'] = 'application/json'; body = JSON.stringify(json); }
   const answer = await fetch(path, { method, headers, body });
   if (answer.ok) return answer;
@@ -17,9 +17,11 @@ export async function ask(method, path, { body, json, version, quiet } = {}) {
   if (answer.status === 412) throw new Stale(said.by, said.version);
   const error = new Error(said.error);
   error.status = answer.status;
-  error.quiet = quiet;
   throw error;
 }
+
+/** Whether asking again would be answered in the same way. */
+export const final = (error) => error instanceof Stale || (error.status >= 400 && error.status < 500 && ![401, 408, 429].includes(error.status));
 
 export const asked = async (path) => (await ask('GET', path)).json();
 
@@ -30,32 +32,38 @@ export async function load(place) {
     ask('GET', `/api/tasks/${place}/image`).then((answer) => answer.blob()).then((blob) => createImageBitmap(blob)),
     ask('GET', `/api/tasks/${place}/mask`),
   ]);
-  const data = new Uint8Array(await drawn.arrayBuffer());
-  return { about, picture, data, width: +drawn.headers.get('X-Width'), height: +drawn.headers.get('X-Height'), version: +drawn.headers.get('ETag').replaceAll('"', '') };
+  const data = new Uint8Array(await drawn.arrayBuffer()), [edition, version] = drawn.headers.get('ETag').replaceAll('"', '').split('-');
+  return { about, picture, data, width: +drawn.headers.get('X-Width'), height: +drawn.headers.get('X-Height'), edition, version: +version };
 }
 
 /** Strokes that the server has not acknowledged, kept in this browser so that a closed tab loses none. */
 class Journal {
   constructor(key) { this.key = `limner:${key}`; }
   read() { try { return JSON.parse(localStorage.getItem(this.key)); } catch { return null; } }
+  /** Whether they are kept: the browser's store may be full, or forbidden, and then the server alone can keep them. */
   write(version, mask, tiles) {
-    if (!tiles.size) { try { localStorage.removeItem(this.key); } catch { /* nothing was kept there */ } return; }
-    const kept = Object.fromEntries([...tiles].map((index) => [index, [...runs(mask.read(index))]]));
-    try { localStorage.setItem(this.key, JSON.stringify({ version, tiles: kept })); } catch { /* full or forbidden: the server alone keeps it */ }
+    try {
+      if (!tiles.size) localStorage.removeItem(this.key);
+      else localStorage.setItem(this.key, JSON.stringify({ version, tiles: Object.fromEntries([...tiles].map((index) => [index, [...runs(mask.finished(index))]])) }));
+      return true;
+    } catch { return !tiles.size; }
   }
 }
 
 /** Sends one task's strokes, one request at a time, until all are there. */
 export class Saver {
-  /** @param {(state: {unsaved: number, trouble: string, stale: Stale | null}) => void} changed */
-  constructor(place, key, reviewer, mask, version, changed, wrote) {
-    this.place = place; this.reviewer = reviewer; this.mask = mask; this.version = version; this.changed = changed; this.wrote = wrote;
+  constructor(place, key, reviewer, mask, edition, version, changed, wrote) {
+    this.place = place; this.reviewer = reviewer; this.mask = mask; this.edition = edition; this.version = version; this.changed = changed; this.wrote = wrote;
     this.journal = new Journal(key);
     this.dirty = new Set(); this.sending = new Set();
-    this.running = null; this.stale = null; this.trouble = '';
+    this.running = null; this.trouble = ''; this.kept = true;
+    this.stopped = null; // by a refusal that is final: Stale where somebody else wrote
   }
 
   get unsaved() { return this.dirty.size + this.sending.size; }
+
+  /** What the server must have for a write of ours to be one after what was seen. */
+  get match() { return `${this.edition}-${this.version}`; }
 
   /** Strokes that an earlier page could not send: true where some were put back. */
   restore() {
@@ -86,54 +94,53 @@ export class Saver {
   keep(tiles) {
     tiles.forEach((index) => this.dirty.add(index));
     this.#note();
-    if (!this.stale) this.running ??= this.#run();
-    this.#tell();
+    if (!this.stopped) this.running ??= this.#run();
+    this.changed();
   }
 
-  /** Waits until the server has everything; raises Stale where it has somebody else's. */
+  /** Waits until the server has everything; raises what it refused it for. */
   async settled() {
     while (this.running) await this.running;
-    if (this.stale) throw this.stale;
+    if (this.stopped) throw this.stopped;
   }
 
   /** After a stale write: write ours over theirs, as a version of its own. */
   insist() {
-    this.version = this.stale.version; this.stale = null;
+    this.version = this.stopped.version; this.stopped = null;
     this.keep(Array.from({ length: this.mask.across * this.mask.down }, (_, index) => index)); // all of it, so that the server has what is seen
   }
 
-  /** After a stale write: forget ours. */
-  yield() { this.dirty.clear(); this.stale = null; this.#note(); this.#tell(); }
+  /** After a refusal: forget ours. */
+  yield() { this.dirty.clear(); this.stopped = null; this.#note(); this.changed(); }
 
   /** Whether a refusal is of what was written by us, and acknowledged by an answer that was lost. */
   ours(error, lost) { return lost && error instanceof Stale && error.by === this.reviewer && error.version === this.version + 1; }
 
   async #run() {
     let lost = false;
-    for (let pause = 500; this.dirty.size && !this.stale; ) {
+    for (let pause = 500; this.dirty.size && !this.stopped; ) {
       this.sending = this.dirty; this.dirty = new Set();
       try {
-        const body = await packed([...this.sending].map((index) => [index, this.mask.read(index)]));
-        const answer = await ask('PUT', `/api/tasks/${this.place}/draft`, { body, version: this.version });
+        const body = await packed([...this.sending].map((index) => [index, this.mask.finished(index)]));
+        const answer = await ask('PUT', `/api/tasks/${this.place}/draft`, { body, match: this.match });
         const said = await answer.json();
         this.version = said.version; this.sending = new Set(); this.trouble = ''; pause = 500; lost = false;
         this.wrote(said);
       } catch (error) {
         if (this.ours(error, lost)) { this.version = error.version; this.sending.forEach((index) => this.dirty.add(index)); this.sending = new Set(); lost = false; continue; }
-        lost ||= !error.status;
+        lost ||= !error.status || error.status >= 500; // by a proxy, for one
         this.sending.forEach((index) => this.dirty.add(index)); this.sending = new Set();
-        if (error instanceof Stale) { this.#stop(error); break; }
+        if (final(error)) { this.trouble = ''; this.#stop(error); break; }
         this.trouble = error.status ? error.message : 'the server does not answer';
-        this.#tell();
+        this.changed();
         await new Promise((done) => setTimeout(done, pause)); // the strokes are safe in this browser meanwhile
         pause = Math.min(pause * 2, 10_000);
       }
-      this.#note(); this.#tell();
+      this.#note(); this.changed();
     }
     this.running = null;
   }
 
-  #stop(stale) { this.stale = stale; this.#note(); this.#tell(); }
-  #note() { this.journal.write(this.version, this.mask, new Set([...this.dirty, ...this.sending])); }
-  #tell() { this.changed({ unsaved: this.unsaved, trouble: this.trouble, stale: this.stale }); }
+  #stop(error) { this.stopped = error; this.#note(); this.changed(); }
+  #note() { this.kept = this.journal.write(this.version, this.mask, new Set([...this.dirty, ...this.sending])); }
 }

@@ -14,6 +14,7 @@ export class Tools {
     this.radius = 12; this.tolerance = 24;
     this.mode = 'brush'; this.erasing = false; // by the button, for fingers
     this.points = []; this.stroke = null; this.panning = null; this.fingers = new Map(); this.pinch = null; this.last = null;
+    this.tap = null; // a finger that may be the first of two
     view.extra = (context) => this.#drawPolygon(context);
     const on = (name, work, options) => stage.addEventListener(name, work.bind(this), options);
     on('pointerdown', this.#down); on('pointermove', this.#move); on('pointerup', this.#up); on('pointercancel', this.#cancelled);
@@ -48,6 +49,9 @@ export class Tools {
 
   get busy() { return !!this.stroke; }
 
+  /** What was begun on another image. */
+  forget() { this.points = []; this.tap = null; }
+
   #apply(work) {
     const mask = this.host.mask();
     mask.begin();
@@ -66,18 +70,21 @@ export class Tools {
     const place = this.#place(event), point = this.view.at(...place);
     if (event.pointerType === 'touch') {
       this.fingers.set(event.pointerId, place);
-      if (this.fingers.size === 2) { this.escape(); this.pinch = this.#spread(); }
+      if (this.fingers.size === 2) { this.tap = null; if (this.stroke) this.escape(); this.pinch = this.#spread(); }
       if (this.fingers.size > 1) return;
     }
     if (event.button === 1) { this.panning = place; return; }
     if (this.stroke || !this.host.mayDraw()) return; // one stroke at a time: a palm beside the pen draws nothing
     const erase = event.button === 2 || event.button === 5 || event.altKey || this.erasing;
-    if (this.mode === 'polygon') {
-      if (event.button === 2) this.closePolygon(true);
-      else { this.points.push(point); this.view.again(); }
+    if (this.mode !== 'brush') {
+      const act = () => {
+        if (this.mode === 'grow') this.#grow(point, erase);
+        else if (event.button === 2) this.closePolygon(true);
+        else { this.points.push(point); this.view.again(); }
+      };
+      if (event.pointerType === 'touch') this.tap = { id: event.pointerId, act }; else act();
       return;
     }
-    if (this.mode === 'grow') { this.#grow(point, erase); return; }
     this.host.mask().begin();
     this.stroke = { id: event.pointerId, value: erase ? this.host.erased() : this.host.value(), at: point };
     this.view.changed(this.host.mask().line(...point, ...point, this.radius, this.stroke.value));
@@ -104,13 +111,19 @@ export class Tools {
   #up(event) {
     this.fingers.delete(event.pointerId);
     if (this.fingers.size < 2) this.pinch = null;
+    if (this.tap?.id === event.pointerId) {
+      const { act } = this.tap;
+      this.tap = null;
+      if (this.host.mayDraw()) act();
+      return;
+    }
     if (event.button === 1 || this.panning) { this.panning = null; return; }
     if (this.stroke?.id !== event.pointerId) return;
     this.stroke = null;
     this.host.ended(this.host.mask().end());
   }
 
-  #cancelled(event) { this.fingers.delete(event.pointerId); this.pinch = null; this.panning = null; if (this.stroke?.id === event.pointerId) this.escape(); }
+  #cancelled(event) { this.fingers.delete(event.pointerId); this.pinch = null; this.panning = null; this.tap = null; if (this.stroke?.id === event.pointerId) this.escape(); }
 
   #wheel(event) {
     event.preventDefault();

@@ -384,6 +384,10 @@ def serve(
         run(application, host, port, announce, [partial(again, name) for name in shelf.names])
 
 
+COPIED_S = 60.0
+"""A model that is this much newer than its export is another one; by less it may have been copied after it."""
+
+
 def _portable(path: Path) -> Path:
     """An exported model: the given one, or one made of a model.safetensors beside it, by another process, since this one needs no torch."""
     if path.suffix in {".onnx", ".xml"}:
@@ -394,7 +398,7 @@ def _portable(path: Path) -> Path:
         done = subprocess.run([sys.executable, "-m", "limner", "export", path, "--out", target], capture_output=True, text=True)
         if done.returncode:
             raise LimnerError(done.stderr.strip().removeprefix("error: ") or f"{path} could not be exported.")
-    elif target.stat().st_mtime < path.stat().st_mtime:
+    elif target.stat().st_mtime < path.stat().st_mtime - COPIED_S:
         raise LimnerError(f"{target} is older than {path}, and would be served in its place. Remove it, or name it to serve it as it is.")
     return target
 

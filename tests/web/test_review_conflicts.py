@@ -8,6 +8,8 @@ from pathlib import Path
 from playwright.sync_api import Browser, Page, expect
 
 from hand import SIZE, brush, desk_of, drag, mask_in, on_screen, saved, shown, watched
+from limner.review.folder import read_predictions
+from limner.review.queue import ordered
 from limner.review.store import State
 from service import Served, Start
 
@@ -94,7 +96,15 @@ def test_strokes_that_are_refused_for_good_can_be_forgotten(page: Page, folder: 
     before = mask_in(page)
     paint(page)
     expect(page.locator("#notice")).to_contain_text("not deflated")
+    page.keyboard.press("j")
+    shown(page, 1)
+    expect(page.locator("#notice-yes")).to_have_text("Go back to it")
     page.click("#notice-yes")
+    shown(page, 0)
+    expect(page.locator("#notice-yes")).to_have_text("Try again")
+    page.click("#notice-yes")
+    expect(page.locator("#notice")).to_contain_text("not deflated")
+    page.click("#notice-no")
     page.wait_for_function("() => limner.now && !limner.now.saver.stopped && limner.unsaved === 0")
     assert (mask_in(page) == before).all()
     page.evaluate("window.mended = true")
@@ -154,14 +164,63 @@ def test_a_page_of_another_order_says_so_and_writes_nothing(folder: Path, start:
     with opened(served, browser) as page:
         assert served.stop() == 0
         start(folder, "--no-open", "--reviewer", "mira", "--order", "random", "--port", port, verb="review")
-        page.keyboard.press("a")
-        expect(page.locator("#notice")).to_contain_text("Another review")
+        key = page.evaluate("limner.now.told.key")
         paint(page)
+        mine = mask_in(page)
+        expect(page.locator("#notice")).to_contain_text("Another review")
+        page.keyboard.press("a")
+        page.keyboard.press("j")
         assert desk_of(folder).letters() == "......"
         page.click("#notice-yes")
-        page.wait_for_function("() => window.limner?.now && document.getElementById('notice').hidden")
-        page.keyboard.press("a")
-        page.wait_for_function("() => window.limner.letters.includes('a')")
+        page.wait_for_function("() => window.limner?.now && document.getElementById('notice-yes').textContent !== 'Load it'")
+        for _ in range(6):
+            if page.evaluate("limner.now.told.key") == key:
+                break
+            place = page.evaluate("limner.now.place")
+            page.keyboard.press("j")
+            page.wait_for_function(f"() => limner.now.place !== {place}")
+        expect(page.locator("#notice")).to_contain_text("put back")
+        saved(page)
+        desk = desk_of(folder)
+        task = next(task for task in desk.tasks if task.key == key)
+        assert (mask_in(page) == mine).all() and (desk.mask(task)[0] == mine).all()
+
+
+def test_a_verdict_that_came_too_late_asks_what_shall_count(page: Page, folder: Path) -> None:
+    paint(page)
+    saved(page)
+    somebody_draws(folder, 0)
+    page.keyboard.press("a")
+    shown(page, 1)
+    expect(page.locator("#notice")).to_contain_text("ben changed this mask")
+    page.click("#notice-yes")
+    shown(page, 0)
+    page.wait_for_timeout(500)  # in which the answer of the lease comes
+    expect(page.locator("#notice-yes")).to_have_text("Keep mine")
+    mine = mask_in(page)
+    page.click("#notice-yes")
+    saved(page)
+    page.keyboard.press("a")
+    saved(page)
+    desk = desk_of(folder)
+    assert (desk.mask(desk.tasks[0])[0] == mine).all() and desk.letters()[0] == "m"
+    page.wrong.clear()  # type: ignore[attr-defined]  # the 412
+
+
+def test_past_an_image_that_is_gone_one_goes_on_from_there(folder: Path, start: Start, browser: Browser) -> None:
+    gone = ordered(read_predictions(folder).entries)[2].entry.image
+    record = folder / "predictions.json"
+    record.write_text(record.read_text().replace(gone, str(folder / "gone.jpg")))
+    with opened(start(folder, "--no-open", "--reviewer", "mira", verb="review"), browser) as page:
+        page.click("#strip [data-place='1']")
+        shown(page, 1)
+        page.keyboard.press("j")
+        expect(page.locator("#notice")).to_contain_text("does not exist")
+        assert page.evaluate("[limner.now, limner.view.mask]") == [None, None]
+        page.keyboard.press("+")
+        page.keyboard.press("j")
+        shown(page, 3)
+        expect(page.locator("#notice")).to_be_hidden()
 
 
 def test_leaving_asks_first_where_strokes_are_kept_nowhere(review: Served, browser: Browser) -> None:

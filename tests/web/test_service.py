@@ -260,7 +260,7 @@ def test_a_body_that_breaks_off_is_no_fault_of_the_service(server: Served) -> No
 def test_an_export_that_is_older_than_its_model_is_not_taken_up(start: Start, tmp_path: Path) -> None:
     source = write_model(tmp_path / "m" / "model.onnx").with_suffix(".safetensors")
     served = start(f"m={source}")
-    os.utime(source, (time.time() + 60,) * 2)
+    os.utime(source, (time.time() + 3600,) * 2)
     assert served.client.post("/v2/repository/models/m/load").status_code == 422
     assert "is older than" in served.log.read_text()
     served.process.send_signal(signal.SIGHUP)

@@ -146,7 +146,10 @@ def _cvat(part: Path, kept: Iterator[_Kept], predictions: Predictions) -> None:
 
     labels = predictions.labels
     if unnamed := [labels.names[index] for index in labels.scored if labels.names[index].startswith("#") or ":" in labels.names[index]]:
-        raise LimnerError(f"CVAT's table of classes cannot hold the name {unnamed[0]}. Name the classes in a labels.toml beside the masks.")
+        raise LimnerError(
+            f"CVAT's table of classes cannot hold the name {unnamed[0]}. Write png or coco instead, or name the classes in a labels.toml "
+            "beside the masks, with the values and the order that they have."
+        )
     table = np.array([_voc_colour(index + (labels.names[0] != "background")) for index in range(256)], np.uint8)
     table[VOID] = 0
     shades, names = np.array([_voc_colour(number) for number in range(256)], np.uint8), list[str]()

@@ -193,7 +193,7 @@ def routes(desk: Desk, reviewer: str) -> APIRouter:
     @router.put("/tasks/{place}/draft")
     async def draft(request: Request, place: Place, if_match: IfMatch = None) -> Response:
         """The tiles that a stroke changed."""
-        task, version = task_at(place), expected(if_match)
+        version, task = expected(if_match), task_at(place)
         async with held.body(request) as body:
             size = (await asyncio.to_thread(image_of, place)).shape[:2]
             try:
@@ -204,7 +204,7 @@ def routes(desk: Desk, reviewer: str) -> APIRouter:
 
     @router.post("/tasks/{place}/verdict")
     async def verdict(request: Request, place: Place, decision: Decision, if_match: IfMatch = None) -> Response:
-        task, version, client = task_at(place), expected(if_match), request.headers.get("user-agent", "")
+        version, task, client = expected(if_match), task_at(place), request.headers.get("user-agent", "")
         try:
             state = await asyncio.to_thread(
                 desk.decide, task, who(request), version, rejected=decision.verdict == "reject", reason=decision.reason, seconds=decision.seconds, client=client
@@ -216,7 +216,8 @@ def routes(desk: Desk, reviewer: str) -> APIRouter:
     @router.post("/tasks/{place}/lease")
     async def lease(request: Request, place: Place, wish: Wish, if_match: IfMatch = None) -> dict[str, Any]:
         expected(if_match)
-        owner = desk.leases.take(task_at(place).key, who(request), over=wish.over)
+        task, person = task_at(place), who(request)
+        owner = desk.leases.owner(task.key) if desk.took_part(task, person) else desk.leases.take(task.key, person, over=wish.over)
         return {"owner": owner, **told(place, request)}
 
     @router.delete("/tasks/{place}/lease")

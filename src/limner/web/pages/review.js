@@ -28,6 +28,7 @@ let writes = 0; // that the letters know of
 let moved = false; // whether the server shows another review by now
 let broken = null; // what is wrong with an image that cannot be shown
 let now = null; // the task that is shown
+let here = 0; // its place, also while it is fetched anew or cannot be shown
 let wanted = 0; // counts up, so that what comes late is not shown
 let value = 1; // the class that is drawn
 const sessions = new Map(); // by place: what was opened, with its strokes to undo
@@ -39,6 +40,7 @@ async function opened(place) {
   if (sessions.has(place)) return sessions.get(place);
   if (!loading.has(place)) {
     loading.set(place, load(place).then(({ about: told, picture, data, width, height, edition, version }) => {
+      if (edition !== about.edition) { leaveBehind(); throw new Error('another review is served here by now'); }
       const mask = new Mask(width, height, data), session = { place, told, bitmap: picture, mask, owner: told.owner, following: null, spent: 0, seen: 0 };
       session.saver = new Saver(place, `${about.identity}:${about.reviewer}:${told.key}`, about.reviewer, mask, edition, version, () => changed(session), heard);
       session.restored = session.saver.restore();
@@ -54,8 +56,13 @@ const room = () => Math.max(1, Math.min(KEPT + AHEAD, Math.floor(PIXELS / (now.m
 
 /** Strokes went out, arrived, or were refused. */
 function changed(session) {
-  if (session.saver.stopped && session !== now) refused.set(session.place, `${session.told.name}: ${session.saver.stopped.message}.`);
+  if (session.saver.stopped) stoppedAt(session);
   showSaved();
+}
+
+function stoppedAt(session) {
+  if (session.saver.stopped.status === 409) leaveBehind();
+  else if (session !== now) refused.set(session.place, `${session.told.name}: ${session.saver.stopped.message}`);
 }
 
 async function go(place) {
@@ -70,9 +77,9 @@ async function go(place) {
   if (turn !== wanted) return;
   if (tools.busy) tools.escape(); // begun while this one was fetched
   if (now && now !== session) leave(now);
-  now = session; now.seen = performance.now(); broken = null;
+  now = session; now.seen = performance.now(); here = place; broken = null;
   sessions.delete(place); sessions.set(place, session); // the newest
-  for (const [old, kept] of sessions) if (sessions.size > room() && kept !== now && !kept.saver.unsaved && !kept.deciding) { sessions.delete(old); kept.bitmap.close(); }
+  for (const [old, kept] of sessions) if (sessions.size > room() && kept !== now && !kept.saver.unsaved && !kept.saver.stopped && !kept.deciding) { sessions.delete(old); kept.bitmap.close(); }
   tools.forget();
   view.show(session.bitmap, session.mask);
   $('done').hidden = true;
@@ -83,17 +90,17 @@ async function go(place) {
   hold(session);
   session.following = asked(`/api/next?after=${place}`).then((said) => said.place, () => null);
   let ahead = await session.following;
-  for (let i = 0; i < Math.min(AHEAD, room()) && ahead !== null && ahead !== place && turn === wanted; i++) {
+  for (let i = 0; turn === wanted && now && i < Math.min(AHEAD, room()) && ahead !== null && ahead !== place; i++) {
     await opened(ahead).catch(() => null);
     ahead = (await asked(`/api/next?after=${ahead}`).catch(() => ({ place: null }))).place;
   }
 }
 
 function unreadable(place, error) {
-  now && leave(now);
-  now = null; broken = { place, message: error.message };
-  const context = $('picture').getContext('2d');
-  context.clearRect(0, 0, 1e5, 1e5); $('overlay').getContext('2d').clearRect(0, 0, 1e5, 1e5);
+  if (tools.busy) tools.escape();
+  if (now) leave(now);
+  now = null; here = place; broken = { place, message: error.message };
+  view.clear();
   $('name').textContent = `image ${place + 1}`; $('facts').textContent = '';
   tell();
   strip(place);
@@ -109,13 +116,14 @@ async function hold(session, over = false) {
   try {
     const said = await (await ask('POST', `/api/tasks/${session.place}/lease`, { json: { over }, match: session.saver.match })).json();
     session.owner = said.owner; session.told = said;
-    if (said.version > session.saver.version && !session.saver.unsaved && !session.deciding && !tools.busy) { reload(session); return; } // somebody was here since it was fetched
+    if (said.version > session.saver.version && !session.saver.unsaved && !session.saver.stopped && !session.deciding && !tools.busy) { reload(session); return; } // somebody was here since it was fetched
     if (session === now) show();
   } catch (error) { if (error.status === 409) leaveBehind(); /* else the next heartbeat tries again */ }
 }
 
 function leave(session) {
   spend(session);
+  if (session.saver.stopped) refused.set(session.place, `${session.told.name}: ${session.saver.stopped.message}`);
   if (!session.owner) ask('DELETE', `/api/tasks/${session.place}/lease`).catch(() => {});
 }
 
@@ -144,13 +152,14 @@ async function decide(verdict, reason = null) {
 
 /** The next open task as the server knows it, and as it will once what is on its way has arrived. */
 async function upcoming(session) {
-  for (;;) {
+  while (!moved) {
     const next = await session.following, decided = [...decisions].find((one) => one.place === next);
     if (next === null || next === session.place || (!decided && !'amr'.includes(letters[next]))) return next;
     if (decided) await decided.deciding;
     else { await asked('/api/progress').then(heard, () => {}); await new Promise((done) => setTimeout(done, 300)); } // two servers may know different things for a while
     session.following = asked(`/api/next?after=${session.place}`).then((said) => said.place, () => null);
   }
+  return null;
 }
 
 const refused = new Map(); // by place: strokes and verdicts of images that were left since, until somebody goes back to them
@@ -168,11 +177,11 @@ async function settle(session, decision) {
     } catch (error) {
       if (session.saver.ours(error, lost)) { session.saver.version = error.version; asked('/api/progress').then(heard, () => {}); return; }
       if (final(error)) {
-        if (error instanceof Stale) session.saver.stopped = error;
-        if (error.status === 409) leaveBehind();
-        if (session !== now) refused.set(session.place, `${session.told.name}: ${error.message}.`);
-        else if (!session.saver.stopped) say(error.message);
+        if (error instanceof Stale || error.status === 409) session.saver.stopped = error;
+        if (session.saver.stopped) stoppedAt(session);
+        else if (session !== now) refused.set(session.place, `${session.told.name}: ${error.message}`);
         showSaved();
+        if (session === now && !session.saver.stopped) say(error.message);
         return;
       }
       lost ||= !error.status || error.status >= 500;
@@ -240,13 +249,13 @@ function showSaved() {
 /** What a person must know, or choose, before anything else. */
 function tell() {
   const session = now, stopped = now?.saver.stopped, [first] = refused;
-  const reopen = () => { session.saver.yield(); reload(session); };
+  const reopen = () => { refused.delete(session.place); session.saver.yield(); reload(session); };
   if (moved) notice('Another review, or another order of it, is served here by now. Strokes that it has not are kept in this browser.', 'Load it', () => location.reload());
   else if (broken) notice(broken.message, 'Next', () => following(broken.place));
-  else if (stopped instanceof Stale) notice(`${stopped.message}.`, 'Keep mine', () => session.saver.insist(), 'Take theirs', reopen);
-  else if (stopped) notice(stopped.message, 'Forget what I drew', reopen);
-  else if (now?.owner) notice(`${now.owner} is at this image.`, 'Take over', () => hold(session, true));
+  else if (stopped instanceof Stale) notice(stopped.message, 'Keep mine', () => session.saver.insist(), 'Take theirs', reopen);
+  else if (stopped) notice(stopped.message, 'Try again', () => session.saver.again(), 'Forget what I drew', reopen);
   else if (now?.told.barred) notice('You looked at this image in its other turn. This one is for somebody else.');
+  else if (now?.owner) notice(`${now.owner} is at this image.`, 'Take over', () => hold(session, true));
   else if (first) notice(first[1], 'Go back to it', () => go(first[0]));
   else if (!saying) notice();
 }
@@ -303,8 +312,8 @@ const ACTS = {
   reject: () => { if (!mayDraw()) return; if (!$('reasons').hidden) decide('reject'); else $('reasons').hidden = false; },
   digit: (event) => { const button = $('reasons').querySelectorAll('button')[+event.key - 1]; if (!$('reasons').hidden && button) decide('reject', button.dataset.reason); },
   skip: async () => { if (!now) return; const next = await upcoming(now); if (next !== null) go(next); },
-  next: () => go(Math.min(letters.length - 1, (now?.place ?? -1) + 1)),
-  previous: () => go(Math.max(0, (now?.place ?? 1) - 1)),
+  next: () => go(Math.min(letters.length - 1, here + 1)),
+  previous: () => go(Math.max(0, here - 1)),
   undo: () => { if (mayDraw() && !tools.busy) undone(now.mask.undo()); },
   redo: () => { if (mayDraw() && !tools.busy) undone(now.mask.redo()); },
   brush: () => { tools.erasing = false; if (tools.mode !== 'brush') tools.become(tools.mode); showMode(); },

@@ -3,7 +3,7 @@
 import { packed, runs, unrun } from './mask.js';
 
 export class Stale extends Error {
-  constructor(by, version) { super(`${by} changed this mask in the meantime`); this.by = by; this.version = version; }
+  constructor(by, version) { super(`${by} changed this mask in the meantime.`); this.by = by; this.version = version; }
 }
 
 /** Asks the server; raises what it said where it refused. */
@@ -32,7 +32,7 @@ export async function load(place) {
     ask('GET', `/api/tasks/${place}/image`).then((answer) => answer.blob()).then((blob) => createImageBitmap(blob)),
     ask('GET', `/api/tasks/${place}/mask`),
   ]);
-  const data = new Uint8Array(await drawn.arrayBuffer()), [edition, version] = drawn.headers.get('ETag').replaceAll('"', '').split('-');
+  const data = new Uint8Array(await drawn.arrayBuffer()), [edition, version] = drawn.headers.get('ETag').replace(/^W\//, '').replaceAll('"', '').split('-'); // a proxy may have packed it
   return { about, picture, data, width: +drawn.headers.get('X-Width'), height: +drawn.headers.get('X-Height'), edition, version: +version };
 }
 
@@ -94,7 +94,7 @@ export class Saver {
   keep(tiles) {
     tiles.forEach((index) => this.dirty.add(index));
     this.#note();
-    if (!this.stopped) this.running ??= this.#run();
+    if (!this.stopped && this.dirty.size) this.running ??= this.#run();
     this.changed();
   }
 
@@ -109,6 +109,9 @@ export class Saver {
     this.version = this.stopped.version; this.stopped = null;
     this.keep(Array.from({ length: this.mask.across * this.mask.down }, (_, index) => index)); // all of it, so that the server has what is seen
   }
+
+  /** After a refusal that may pass: send what is not there yet. */
+  again() { this.stopped = null; this.keep([]); }
 
   /** After a refusal: forget ours. */
   yield() { this.dirty.clear(); this.stopped = null; this.#note(); this.changed(); }

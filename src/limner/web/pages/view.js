@@ -22,6 +22,13 @@ export class View {
     if (this.fitted || (differs && !this.#visible())) this.fit(); else this.moved();
   }
 
+  /** Shows nothing. */
+  clear() {
+    this.bitmap = null; this.mask = null; this.tiles.clear();
+    this.#background();
+    this.front.getContext('2d').clearRect(0, 0, this.front.width, this.front.height);
+  }
+
   resize() {
     const ratio = devicePixelRatio, box = this.stage.getBoundingClientRect();
     const width = Math.max(1, Math.round(box.width * ratio)), height = Math.max(1, Math.round(box.height * ratio));
@@ -82,11 +89,16 @@ export class View {
   }
 
   #drawPicture() {
+    const context = this.#background();
+    context.imageSmoothingEnabled = this.scale < SHARP;
+    context.drawImage(this.bitmap, this.x, this.y, this.mask.width * this.scale, this.mask.height * this.scale);
+  }
+
+  #background() {
     const context = this.back.getContext('2d', { alpha: false });
     context.fillStyle = getComputedStyle(this.stage).backgroundColor;
     context.fillRect(0, 0, this.back.width, this.back.height);
-    context.imageSmoothingEnabled = this.scale < SHARP;
-    context.drawImage(this.bitmap, this.x, this.y, this.mask.width * this.scale, this.mask.height * this.scale);
+    return context;
   }
 
   #drawMask(frame) {

@@ -1,6 +1,6 @@
 """Throughput and latency of `limner serve` at 1, 8 and 64 clients, beside the raw engine and the services that people write around the same file.
 
-python benchmarks/serve.py MODEL.onnx IMAGE [--seconds 6] [--rounds 3] [--peers PYTHON]
+python benchmarks/serve.py MODEL.onnx IMAGE [--clients 1 8 64] [--seconds 6] [--rounds 3] [--peers PYTHON]
 
 wrk sends the image and waits for its mask. The raw engine is ONNX Runtime alone, called by as many threads as cores on what the image becomes (with
 augmentation at test time, all of it). It is measured before and after every number, since a shared machine's speed changes by the minute; a share is the
@@ -14,6 +14,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -24,7 +25,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from statistics import median
 
-CLIENTS = (1, 8, 64)
 PORT = 8711
 RAW = """
 import sys, time
@@ -66,6 +66,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
     parser.add_argument("image", type=Path)
+    parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 64])
     parser.add_argument("--seconds", type=float, default=6)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--peers")
@@ -88,7 +89,7 @@ def main() -> None:
             if name == "LitServe":
                 body, kind = json.dumps({"image": base64.b64encode(body).decode()}).encode(), "application/json"
             load(body, kind, path, 2, 2)  # warm
-            for clients in CLIENTS:
+            for clients in options.clients:
                 found, before = [], raw()
                 for _ in range(options.rounds):
                     loaded = load(body, kind, path, clients, options.seconds)
@@ -118,6 +119,8 @@ def load(body: bytes, kind: str, path: str, clients: int, seconds: float) -> tup
 
 @contextmanager
 def _running(command: list[object], ready: str) -> Iterator[None]:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", PORT), 1):
+        raise SystemExit(f"something listens on port {PORT} already; end it first")
     process = subprocess.Popen([str(part) for part in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     try:
         for _ in range(300):
@@ -132,12 +135,20 @@ def _running(command: list[object], ready: str) -> Iterator[None]:
             raise SystemExit(f"{command} did not start")
         yield
     finally:
+        left = _below(process.pid)  # the peers leave processes behind
         process.terminate()
         with suppress(subprocess.TimeoutExpired):
             process.wait(20)
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)  # the peers leave processes behind
+        for one in left:
+            with suppress(ProcessLookupError):
+                os.kill(one, signal.SIGKILL)
         time.sleep(1)
+
+
+def _below(process: int) -> list[int]:
+    """The processes that one began, and those that they began."""
+    children = map(int, subprocess.run(["pgrep", "-P", str(process)], capture_output=True, text=True).stdout.split())
+    return [one for child in children for one in (child, *_below(child))]
 
 
 def _python(command: list[object]) -> str:

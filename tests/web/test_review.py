@@ -129,6 +129,16 @@ def test_each_reviewer_is_known_by_a_token(team: Served) -> None:
     assert team.client.put("/api/tasks/0/draft", content=b"x", headers={**as_anna, "Origin": "http://elsewhere.example"}).status_code == 403
 
 
+def test_the_address_that_is_printed_lets_a_colleague_in(folder: Path, tmp_path: Path, start: Start) -> None:
+    (tmp_path / "reviewers.toml").write_text(f'anna = "{ANNA}"\n')
+    served = start(folder, "--host", "0.0.0.0", "--reviewers", tmp_path / "reviewers.toml", verb="review")
+    assert "0.0.0.0" not in served.address and served.client.get("/api/review").status_code == 401
+    let_in = served.client.get("/", params={"token": ANNA})
+    assert let_in.status_code == 303 and served.client.get("/api/review").json()["reviewer"] == "anna"
+    port = served.address.rsplit(":", 1)[1].strip("/")
+    assert let_in.headers["set-cookie"].startswith(f"limner-token-{port}=")
+
+
 def test_two_people_are_not_sent_to_one_image_and_one_may_take_over(team: Served) -> None:
     anna, ben = ({"Authorization": f"Bearer {token}"} for token in (ANNA, BEN))
     etag = team.client.get("/api/tasks/0/mask", headers=anna).headers["etag"]

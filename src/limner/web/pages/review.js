@@ -272,7 +272,7 @@ function notice(text, yes, onYes, no, onNo) {
   clearTimeout(saying); saying = 0;
   $('notice').hidden = !text;
   if (!text) return;
-  $('notice-text').textContent = text;
+  if ($('notice-text').textContent !== text) $('notice-text').textContent = text; // or it would be read aloud again
   for (const [button, label, work] of [[$('notice-yes'), yes, onYes], [$('notice-no'), no, onNo]]) { button.hidden = !label; button.textContent = label ?? ''; button.onclick = work ?? null; }
 }
 function say(text) { notice(text); saying = setTimeout(() => { saying = 0; tell(); }, 4000); }

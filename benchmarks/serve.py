@@ -1,10 +1,10 @@
 """Throughput and latency of `limner serve` at 1, 8 and 64 clients, beside the raw engine and the services that people write around the same file.
 
-python benchmarks/serve.py MODEL.onnx IMAGE [--clients 1 8 64] [--seconds 6] [--rounds 3] [--peers PYTHON]
+python benchmarks/serve.py MODEL.onnx IMAGE [--clients 1 8 64] [--rounds 12] [--seconds 3] [--peers PYTHON]
 
 wrk sends the image and waits for its mask. The raw engine is ONNX Runtime alone, called by as many threads as cores on what the image becomes (with
-augmentation at test time, all of it). It is measured before and after every number, since a shared machine's speed changes by the minute; a share is the
-median over the rounds.
+augmentation at test time, all of it). A shared machine's speed changes by the second: all run side by side and take turns of a few seconds, the raw engine
+before and after each, and a share is the median over the rounds.
 PYTHON is that of an environment with the packages of serve_peers.py. apt-get install wrk
 """
 
@@ -20,10 +20,11 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
+from statistics import median, quantiles
 
 PORT = 8711
 RAW = """
@@ -38,16 +39,19 @@ def kept(array):
     arrays.append(array)
     return model.engine(array)
 Predictor([Network.of(model)._replace(engine=kept)], model.description.labels, model.description.choices).predict(read_image(Path(sys.argv[2])))
-until = time.monotonic() + float(sys.argv[3])
-def run(_):
+cores, seconds = int(sys.argv[3]), float(sys.argv[4])
+def run(until):
     count = 0
     while time.monotonic() < until:
         for array in arrays:
             model.engine(array)
         count += 1
     return count
-with ThreadPoolExecutor(int(sys.argv[4])) as pool:
-    print(sum(pool.map(run, range(int(sys.argv[4])))) / float(sys.argv[3]))
+with ThreadPoolExecutor(cores) as pool:
+    for _ in sys.stdin:
+        began = time.monotonic()
+        done = sum(pool.map(run, [began + seconds] * cores))
+        print(done / (time.monotonic() - began), flush=True)
 """
 
 SCRIPT = """
@@ -67,50 +71,60 @@ def main() -> None:
     parser.add_argument("model", type=Path)
     parser.add_argument("image", type=Path)
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 64])
-    parser.add_argument("--seconds", type=float, default=6)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=12)
+    parser.add_argument("--seconds", type=int, default=3)
     parser.add_argument("--peers")
     options = parser.parse_args()
-    cores = os.cpu_count() or 1
-
-    def raw() -> float:
-        return float(_python([sys.executable, "-c", RAW, options.model, options.image, options.seconds, cores]))
-
-    print(f"{options.model}, {options.image.name}, {cores} cores, {options.rounds} rounds of {options.seconds:g} s for each number")
-    print(f"{'':10} {'clients':>8} {'images/s':>9} {'raw':>6} {'of raw':>7} {'least':>6} {'most':>6} {'p50 ms':>8} {'p99 ms':>8}  answers that are no masks")
-    servers = {"limner": ([sys.executable, "-m", "limner", "serve", f"m={options.model}", "--port", PORT], "/v1/segment", "/readyz")}
+    cores, here = os.cpu_count() or 1, Path(__file__).with_name("serve_peers.py")
+    servers = {"limner": Server([sys.executable, "-m", "limner", "serve", f"m={options.model}", "--port", PORT], PORT, "/v1/segment", "/readyz")}
     if options.peers:
-        here = Path(__file__).with_name("serve_peers.py")
-        servers["LitServe"] = ([options.peers, here, "litserve", options.model, PORT], "/predict", "/health")
-        servers["BentoML"] = ([options.peers, here, "bentoml", options.model, PORT], "/v1/predict", "/readyz")
-    for name, (command, path, ready) in servers.items():
-        with _running(command, ready):
-            body, kind = options.image.read_bytes(), "image/jpeg"
-            if name == "LitServe":
-                body, kind = json.dumps({"image": base64.b64encode(body).decode()}).encode(), "application/json"
-            load(body, kind, path, 2, 2)  # warm
-            for clients in options.clients:
-                found, before = [], raw()
-                for _ in range(options.rounds):
-                    loaded = load(body, kind, path, clients, options.seconds)
-                    time.sleep(2)  # wrk goes away in the middle of its last requests
+        servers["LitServe"] = Server([options.peers, here, "litserve", options.model, PORT + 1], PORT + 1, "/predict", "/health")
+        servers["BentoML"] = Server([options.peers, here, "bentoml", options.model, PORT + 2], PORT + 2, "/v1/predict", "/readyz")
+    with ExitStack() as stack:
+        raw = stack.enter_context(_raw(options.model, options.image, cores, options.seconds))
+        for server in servers.values():
+            stack.enter_context(_running(server))
+        bodies = {name: (options.image.read_bytes(), "image/jpeg") for name in servers}
+        if "LitServe" in servers:
+            bodies["LitServe"] = json.dumps({"image": base64.b64encode(options.image.read_bytes()).decode()}).encode(), "application/json"
+        for name, server in servers.items():
+            load(*bodies[name], server, 2, 2)  # warm
+        print(f"{options.model}, {options.image.name}, {cores} cores, {options.rounds} rounds of {options.seconds} s")
+        columns = f"{'':10} {'clients':>8} {'images/s':>9} {'raw':>6} {'of raw':>7} {'quarter to quarter':>19} {'p50 ms':>8} {'p99 ms':>8}"
+        print(f"{columns}  answers that are no masks")
+        for clients in options.clients:
+            found: dict[str, list[tuple[float, ...]]] = {name: [] for name in servers}
+            before = raw()
+            for _ in range(options.rounds):
+                for name, server in servers.items():
+                    loaded = load(*bodies[name], server, clients, options.seconds)
+                    time.sleep(0.5 + clients / loaded[0])  # wrk goes away in the middle of its last requests
                     after = raw()
-                    found.append((*loaded, (before + after) / 2))
+                    found[name].append((*loaded, (before + after) / 2))
                     before = after
-                rate, middle, slow, wrong, engine = (median(column) for column in zip(*found, strict=True))
-                shares = [one[0] / one[4] for one in found]
-                row = f"{name:10} {clients:8} {rate:9.1f} {engine:6.1f} {median(shares):7.0%} {min(shares):6.0%} {max(shares):6.0%} {middle:8.0f} {slow:8.0f}"
-                print(f"{row}  {wrong:g}", flush=True)
+            for name, rows in found.items():
+                rate, middle, slow, wrong, engine = (median(column) for column in zip(*rows, strict=True))
+                low, share, high = quantiles([row[0] / row[4] for row in rows], n=4)
+                spread = f"{low:.0%} to {high:.0%}"
+                print(f"{name:10} {clients:8} {rate:9.1f} {engine:6.1f} {share:7.0%} {spread:>19} {middle:8.0f} {slow:8.0f}  {wrong:g}", flush=True)
 
 
-def load(body: bytes, kind: str, path: str, clients: int, seconds: float) -> tuple[float, float, float, int]:
+@dataclass(frozen=True)
+class Server:
+    command: list[object]
+    port: int
+    path: str
+    ready: str
+
+
+def load(body: bytes, kind: str, server: Server, clients: int, seconds: int) -> tuple[float, float, float, int]:
     """Masks a second, median and 99th percentile of the latency in ms, and how many answers were none."""
     with tempfile.TemporaryDirectory() as folder:
         sent, script = Path(folder) / "body", Path(folder) / "script.lua"
         sent.write_bytes(body)
         script.write_text(SCRIPT.format(path=sent, kind=kind))
-        command = ["wrk", "-t1", f"-c{clients}", f"-d{int(seconds)}s", "--timeout", "60s", "-s", script, f"http://127.0.0.1:{PORT}{path}"]
-        said = _python(command)
+        command = ["wrk", "-t1", f"-c{clients}", f"-d{seconds}s", "--timeout", "60s", "-s", script, f"http://127.0.0.1:{server.port}{server.path}"]
+        said = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=True).stdout
     found = re.search(r"FOUND (\S+) (\S+) (\S+) (\S+) (\S+)", said)
     assert found, said
     requests, wrong, lasted, middle, slow = map(float, found.groups())
@@ -118,21 +132,36 @@ def load(body: bytes, kind: str, path: str, clients: int, seconds: float) -> tup
 
 
 @contextmanager
-def _running(command: list[object], ready: str) -> Iterator[None]:
-    with suppress(OSError), socket.create_connection(("127.0.0.1", PORT), 1):
-        raise SystemExit(f"something listens on port {PORT} already; end it first")
-    process = subprocess.Popen([str(part) for part in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+def _raw(model: Path, image: Path, cores: int, seconds: int) -> Iterator[Callable[[], float]]:
+    """Measures the engine alone when it is called."""
+    command = [sys.executable, "-c", RAW, str(model), str(image), str(cores), str(seconds)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None and process.stdout is not None
+        asking, answering = process.stdin, process.stdout
+
+        def ask() -> float:
+            asking.write("go\n")
+            asking.flush()
+            return float(answering.readline())
+
+        ask()  # warm
+        yield ask
+        asking.close()
+
+
+@contextmanager
+def _running(server: Server) -> Iterator[None]:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", server.port), 1):
+        raise SystemExit(f"something listens on port {server.port} already; end it first")
+    process = subprocess.Popen([str(part) for part in server.command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         for _ in range(300):
             time.sleep(0.2)
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{PORT}{ready}") as answer:
-                    if answer.status == 200:
-                        break
-            except OSError:
-                continue
+            with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{server.port}{server.ready}") as answer:
+                if answer.status == 200:
+                    break
         else:
-            raise SystemExit(f"{command} did not start")
+            raise SystemExit(f"{server.command} did not start")
         yield
     finally:
         left = _below(process.pid)  # the peers leave processes behind
@@ -142,17 +171,12 @@ def _running(command: list[object], ready: str) -> Iterator[None]:
         for one in left:
             with suppress(ProcessLookupError):
                 os.kill(one, signal.SIGKILL)
-        time.sleep(1)
 
 
 def _below(process: int) -> list[int]:
     """The processes that one began, and those that they began."""
     children = map(int, subprocess.run(["pgrep", "-P", str(process)], capture_output=True, text=True).stdout.split())
     return [one for child in children for one in (child, *_below(child))]
-
-
-def _python(command: list[object]) -> str:
-    return subprocess.run([str(part) for part in command], capture_output=True, text=True, check=True).stdout
 
 
 if __name__ == "__main__":

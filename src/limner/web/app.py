@@ -50,5 +50,5 @@ def create_app(shelf: Shelf, queue: Queue, access: Access | None = None, limits:
             raise ProblemError(404, "there is no such file.")
         return Response((files("limner.web") / "pages" / name).read_text(encoding="utf-8"), media_type=STATIC[name])
 
-    guard(app, access or Access(), metrics)
+    guard(app, access or Access(), metrics, turns.shed)
     return app

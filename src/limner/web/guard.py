@@ -4,6 +4,7 @@ import json
 import logging
 import secrets
 import time
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs, quote
 
@@ -30,18 +31,18 @@ HEADERS = {
 log = logging.getLogger("limner.web")
 
 
-def guard(app: FastAPI, access: Access, metrics: Metrics) -> None:
-    """Put `Guard` before all that an application has, and give its errors one shape."""
+def guard(app: FastAPI, access: Access, metrics: Metrics, shed: Callable[[Scope], ProblemError | None] = lambda scope: None) -> None:
+    """Put `Guard` before all that an application has, and give its errors one shape. `shed` says at once what there is no room for."""
     for kind in (ProblemError, LimnerError, HTTPException, RequestValidationError, Exception):
         app.add_exception_handler(kind, _failed)
-    app.add_middleware(Guard, access=access, metrics=metrics, known={route.path for route in app.routes if hasattr(route, "path")})
+    app.add_middleware(Guard, access=access, metrics=metrics, shed=shed, known={route.path for route in app.routes if hasattr(route, "path")})
 
 
 class Guard:
     """Before all else: who may call; then a request id, headers that harden, a line in the log, and counts."""
 
-    def __init__(self, app: ASGIApp, access: Access, metrics: Metrics, known: set[str]) -> None:
-        self._app, self._access, self._metrics, self._known = app, access, metrics, known
+    def __init__(self, app: ASGIApp, access: Access, metrics: Metrics, shed: Callable[[Scope], ProblemError | None], known: set[str]) -> None:
+        self._app, self._access, self._metrics, self._shed, self._known = app, access, metrics, shed, known
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -90,6 +91,9 @@ class Guard:
         elif refusal is not None:
             more = {"WWW-Authenticate": "Bearer"} if refusal.status == 401 else {}
             response = JSONResponse({"error": refusal.message, "request_id": scope["state"]["id"]}, refusal.status, {"Connection": "close", **more})
+            await response(scope, receive, send)
+        elif full := self._shed(scope):  # before its route is looked for: when many come at once, each waits for those before it
+            response = JSONResponse({"error": full.message, "request_id": scope["state"]["id"]}, full.status, full.headers)
             await response(scope, receive, send)
         else:
             scope["state"]["caller"] = self._access.caller(headers)

@@ -1,10 +1,12 @@
 """A request's turn: its body is read, its work waits in the queue, and what goes wrong on the way is an answer."""
 
+import re
 import time
 from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import Header, Request
+from starlette.types import Scope
 
 from limner.web.intake import Held, Limits, ProblemError
 from limner.web.metrics import Metrics
@@ -13,22 +15,39 @@ from limner.web.queue import FullError, LateError, Queue
 Timeout = Annotated[int | None, Header(alias="X-Timeout-Ms", ge=100, le=600_000, description="give up where its turn has not come by then")]
 
 
+WORK = re.compile(r"/v1/segment|/v2/models/[^/]+/infer")
+"""What takes turns, by its path."""
+
+
 class Turns:
     """Of all routes that work on bodies."""
 
     def __init__(self, queue: Queue, limits: Limits, metrics: Metrics) -> None:
         self._queue, self._limits, self._metrics, self._held = queue, limits, metrics, Held(limits)
 
+    def shed(self, scope: Scope) -> ProblemError | None:
+        """Why a request is not even looked at: it wants a turn, and there is no room."""
+        if scope["method"] != "POST" or not WORK.fullmatch(scope["path"]):
+            return None
+        try:
+            self._queue.check()
+        except FullError as full:
+            return _no_room(full)
+        return None
+
     async def take(self, request: Request, timeout_ms: int | None, work: Callable[[bytes], Any]) -> tuple[Any, float]:
         """What `work` makes of the request's body when its turn comes, and how long it waited."""
         deadline = time.monotonic() + (timeout_ms / 1000 if timeout_ms else self._limits.deadline_s)
         try:
-            self._queue.check()
             async with self._held.body(request) as body:
                 result, waited = await self._queue.call(lambda: work(body), deadline)
         except FullError as full:
-            raise ProblemError(503, "there is no room for another request now. Come again later.", {"Retry-After": str(full.seconds)}) from None
+            raise _no_room(full) from None
         except LateError:
             raise ProblemError(504, "the request's turn did not come in time.", {"Retry-After": "1"}) from None
         self._metrics.stages.labels("wait").observe(waited)
         return result, waited
+
+
+def _no_room(full: FullError) -> ProblemError:
+    return ProblemError(503, "there is no room for another request now. Come again later.", {"Retry-After": str(full.seconds)})

@@ -10,6 +10,9 @@ from limner.review.folder import read_predictions
 from limner.review.queue import ordered
 from limner.review.store import Store
 
+ANNA, BEN = "anna's token is long", "ben's token is long too"
+"""Their tokens."""
+
 
 class Reviewed:
     """A desk at which people work."""

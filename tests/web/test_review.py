@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from limner.data.images import read_mask
+from reviewing import ANNA, BEN
 from service import Served, Start, problem
-
-ANNA, BEN = "anna's token is long", "ben's token is long too"
 
 
 @pytest.fixture

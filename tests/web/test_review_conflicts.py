@@ -11,9 +11,9 @@ from hand import SIZE, brush, desk_of, drag, mask_in, on_screen, saved, shown, w
 from limner.review.folder import read_predictions
 from limner.review.queue import ordered
 from limner.review.store import State
+from reviewing import ANNA, BEN
 from service import Served, Start
 
-ANNA, BEN = "anna's token is long", "ben's token is long too"
 HOLD = """() => {
   const { fetch } = window;
   window.held = [];

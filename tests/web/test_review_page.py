@@ -13,9 +13,8 @@ from limner.review.desk import Desk
 from limner.review.folder import read_predictions
 from limner.review.queue import ordered
 from limner.review.store import Store
+from reviewing import ANNA, BEN
 from service import Served, Start
-
-ANNA, BEN = "anna's token is long", "ben's token is long too"
 
 
 def test_keys_accept_and_reject_and_lead_to_the_next(page: Page, folder: Path) -> None:
@@ -309,6 +308,14 @@ def test_two_reviewers_see_each_other_and_nothing_is_overwritten(folder: Path, t
         assert (mask_in(ben) == mine).all()
 
 
+def drawn_without(served: Served, page: Page) -> None:
+    """A stroke that changes something, once the server is gone."""
+    served.process.send_signal(signal.SIGKILL)
+    served.close()
+    brush(page, 4)
+    drag(page, (20, 20), (60, 40), button="right" if mask_in(page)[30, 40] else "left")
+
+
 def test_strokes_survive_a_server_that_is_down_and_a_tab_that_is_closed(folder: Path, start: Start, browser: Browser) -> None:
     served = start(folder, "--no-open", "--reviewer", "mira", verb="review")
     port = served.address.rsplit(":", 1)[1].strip("/")
@@ -316,10 +323,7 @@ def test_strokes_survive_a_server_that_is_down_and_a_tab_that_is_closed(folder: 
         page = context.new_page()
         page.goto(served.address)
         shown(page, 0)
-        served.process.send_signal(signal.SIGKILL)
-        served.close()
-        brush(page, 4)
-        drag(page, (20, 20), (60, 40), button="right" if mask_in(page)[30, 40] else "left")
+        drawn_without(served, page)
         drawn = mask_in(page)
         expect(page.locator("#saved")).to_contain_text("not saved yet: the server does not answer")
         page.mouse.move(*on_screen(page, 20, 50))
@@ -455,10 +459,7 @@ def test_what_could_not_be_sent_asks_however_often_the_page_is_loaded(folder: Pa
         page = context.new_page()
         page.goto(served.address)
         shown(page, 0)
-        served.process.send_signal(signal.SIGKILL)
-        served.close()
-        brush(page, 4)
-        drag(page, (20, 20), (60, 40), button="right" if mask_in(page)[30, 40] else "left")
+        drawn_without(served, page)
         mine = mask_in(page)
         page.close()
         desk = desk_of(folder)

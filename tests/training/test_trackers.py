@@ -50,9 +50,12 @@ def test_mlflow_sees_the_same_events(lesions: Path, tmp_path: Path) -> None:
 
 
 def test_weights_and_biases_sees_them_offline(lesions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import wandb
+
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
     run = train(lesions, TINY.replace({"train.trackers": ("wandb",)}), tmp_path / "run")
+    wandb.teardown()  # a finished run is written by another process, which is waited for only here, as at the end of a command
     (written,) = run.folder.glob("wandb/offline-run-*/run-*.wandb")
     assert b"validation Dice" in written.read_bytes()
 

@@ -62,7 +62,7 @@ def predictions(folder: Path, sizes: tuple[tuple[int, int], ...] = SIZES, orient
             image.save(folder / "photos" / f"{width}x{height}-{orientation}.jpg", exif=exif, quality=90)
     model = write_model(folder / "model.onnx", classes=("background", "foreground"))
     photos = Local(folder / "photos")
-    predict_folder(Predictor.load(model), photos, photos.images(), Local(folder / "predictions"), ["model.onnx"], lambda items, _: items)
+    predict_folder(Predictor.load(model), photos, photos.images(), Local(folder / "predictions"), {"model.onnx": ""}, lambda items, _: items)
     return folder / "predictions"
 
 

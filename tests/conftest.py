@@ -80,7 +80,7 @@ def predicted(models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory)
         exif[0x0112] = 6 if index == 5 else 1
         image.save(folder / "photos" / f"photo-{index}.jpg", exif=exif, quality=95)
     place = Local(folder / "photos")
-    predict_folder(Predictor.load(models["lesions"]), place, place.images(), Local(folder / "predictions"), ["model.onnx"], lambda items, _: items)
+    predict_folder(Predictor.load(models["lesions"]), place, place.images(), Local(folder / "predictions"), {"model.onnx": ""}, lambda items, _: items)
     return folder / "predictions"
 
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 from limner.cli import app
 from limner.data.images import read_mask
+from service import write_model
 
 TINY = [
     "--set",
@@ -133,6 +134,22 @@ def test_a_mistake_is_answered_with_a_message(arguments: list[str], message: str
     done = limner(*arguments, cwd=tmp_path)
     assert done.returncode == 1
     assert message in " ".join(done.stderr.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["predict", "m.safetensors", "photos", "--device", "gpu"], "there is no device gpu here"),
+        (["predict", "m.safetensors", "photos", "--device", "mps"], "there is no device mps here"),
+        (["export", "m.safetensors", "--out", "new.onnx", "--images", "typo"], "typo holds no image for the proof"),
+    ],
+)
+def test_a_mistake_about_a_model_that_is_there_is_answered_with_a_message(arguments: list[str], message: str, tmp_path: Path) -> None:
+    write_model(tmp_path / "m.onnx")
+    (tmp_path / "photos").mkdir()
+    Image.new("RGB", (20, 20)).save(tmp_path / "photos" / "a.png")
+    done = limner(*arguments, cwd=tmp_path)
+    assert done.returncode == 1 and message in " ".join(done.stderr.split())
 
 
 def test_an_encoder_that_is_none_is_named_before_anything_is_made(lesions: Path, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from limner.errors import LimnerError
+from limner.files import sha256_of
 
 if TYPE_CHECKING:
     from limner.data.health import Health
@@ -269,14 +270,14 @@ def predict(
         if engine == "ray":
             from limner.inference.on_ray import spread_on_ray
 
-            spread = spread_on_ray(files, tta, workers)
+            spread = spread_on_ray(files, tta, workers, device)
         predictor = Predictor.load(*files, device=device, tta=tta)
         source, names = place(images), list[str]()
         if isinstance(source, Local) and not source.root.is_dir():
             if not source.root.exists():
                 raise LimnerError(f"{images} is not there. Give an image or a folder of images.")
             source, names = Local(source.root.parent), [source.root.name]
-        known = [str(model.resolve()) for model in files]
+        known = {str(model.resolve()): sha256_of(model) for model in files}
         done = predict_folder(predictor, source, names or source.images(), place(out), known, _bar("predicting"), spread)
         written, failures = done.records, done.failures
         if done.before:
@@ -314,7 +315,10 @@ def export(
 
         target = out or model.with_name("model.onnx" if precision == "float32" else f"model-{precision}.{'xml' if precision == 'bfloat16' else 'onnx'}")
         if precision == "float32":
-            parity = write(model, target, [read_image(path) for path in image_files(images)[:PROOF]] if images else ())
+            shown = [] if images is None else [images] if images.is_file() else image_files(images)
+            if images is not None and not shown:
+                raise LimnerError(f"{images} holds no image for the proof. Give a folder of images with --images, or leave it out.")
+            parity = write(model, target, [read_image(path) for path in shown[:PROOF]])
             console.print(
                 f"[bold]{escape(str(target))}[/] draws the same masks: {parity.changed} of {parity.pixels:,} pixels of {parity.images} images differ, "
                 f"probabilities by {parity.difference:.1g} at most."
@@ -384,22 +388,20 @@ def serve(
         run(application, host, port, announce, [partial(again, name) for name in shelf.names])
 
 
-COPIED_S = 60.0
-"""A model that is this much newer than its export is another one; by less it may have been copied after it."""
-
-
 def _portable(path: Path) -> Path:
     """An exported model: the given one, or one made of a model.safetensors beside it, by another process, since this one needs no torch."""
     if path.suffix in {".onnx", ".xml"}:
         return path
+    from limner.inference.engines import read_export
+
     target = path.with_suffix(".onnx")
     if not target.exists():
         console.print(f"exporting {escape(str(path))} to {escape(target.name)}")
         done = subprocess.run([sys.executable, "-m", "limner", "export", path, "--out", target], capture_output=True, text=True)
         if done.returncode:
             raise LimnerError(done.stderr.strip().removeprefix("error: ") or f"{path} could not be exported.")
-    elif target.stat().st_mtime < path.stat().st_mtime - COPIED_S:
-        raise LimnerError(f"{target} is older than {path}, and would be served in its place. Remove it, or name it to serve it as it is.")
+    elif read_export(target)[2].get("source_sha256") != sha256_of(path):
+        raise LimnerError(f"{target} was not exported from what {path} is now, and would be served in its place. Remove it, or name it to serve it as it is.")
     return target
 
 
@@ -749,7 +751,7 @@ def _friendly() -> Iterator[None]:
         complaints.print("Stopped.")
         raise typer.Exit(130) from None
     except MemoryError:
-        _fail("there is not enough memory. Lower train.batch_size or data.size_px with --set, or close other programs.")
+        _fail("there is not enough memory. Close other programs; for training, lower train.batch_size or data.size_px with --set.")
     except OSError as error:
         if error.errno == errno.ENOSPC:
             _fail("the disk is full. What was written before is whole: free some space and run the command again; training goes on with --resume.")

@@ -33,6 +33,12 @@ def write_whole(path: Path, content: bytes | str, *, lasting: bool = False) -> N
         raise
 
 
+def sha256_of(path: Path) -> str:
+    """Of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def readable(name: str) -> str:
     """A file name as text: bytes that are none are spelled out."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -2,7 +2,9 @@ import io
 import struct
 import subprocess
 import sys
+import tempfile
 import time
+import tracemalloc
 import zlib
 from pathlib import Path
 
@@ -14,8 +16,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from limner.data.images import MAX_PIXELS, as_colours, decode_image, encode_mask, image_size, page_count, read_image, read_mask, resize
+from limner.data.images import MAX_PIXELS, as_colours, decode_image, encode_mask, image_size, page_count, read_drawn, read_image, read_mask, resize
 from limner.errors import LimnerError
+from limner.labels import Labels
 
 RNG = np.random.default_rng(0)
 PICTURE = RNG.integers(0, 256, (6, 9, 3)).astype(np.uint8)
@@ -263,6 +266,55 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
     (tmp_path / "folder.png").mkdir()
     with pytest.raises(LimnerError, match=r"folder\.png"):
         read_image(tmp_path / "folder.png")
+
+
+def png(width: int, height: int, bits: int, colour: int, pixels: bytes) -> bytes:
+    chunks = (b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)), (b"IDAT", zlib.compress(pixels)), (b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body)) for name, body in chunks)
+
+
+@pytest.mark.parametrize(("bits", "values"), [(1, [0, 255, 255, 0]), (2, [0, 1, 2, 3]), (4, [0, 1, 2, 3])])
+def test_a_shallow_grey_mask_has_the_values_of_its_file(bits: int, values: list[int], tmp_path: Path) -> None:
+    packed = {1: b"\0\x60", 2: b"\0\x1b", 4: b"\0\x01\x23"}[bits]
+    (tmp_path / "a.png").write_bytes(png(4, 1, bits, 0, packed))
+    assert read_mask(tmp_path / "a.png").values.tolist() == [values]
+
+
+def test_a_png_that_claims_impossible_pixels_is_not_unpacked(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png(500, 500, 255, 6, bytes(500 * (1 + 500 * 255 // 2))))
+    tracemalloc.start()
+    with pytest.raises(LimnerError, match="255 bits for a colour of type 6"):
+        read_image(tmp_path / "a.png")
+    assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    tracemalloc.stop()
+
+
+def test_tiles_far_larger_than_their_image_are_not_decoded(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((16, 16, 3), np.uint8), tile=(8192, 8192), compression="zlib", photometric="rgb")
+    with pytest.raises(LimnerError, match="its tiles have 8192x8192 pixels, more than all of it"):
+        read_image(tmp_path / "a.tif")
+
+
+def test_large_numbers_close_to_each_other_are_told_apart(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", (4_000_000_000 + np.arange(10_000).reshape(100, 100)).astype(np.uint32))
+    assert len(np.unique(read_image(tmp_path / "a.tif"))) == 256
+
+
+def test_a_file_that_the_system_does_not_give_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.png").symlink_to("a.png")
+    with pytest.raises(LimnerError, match=r"a\.png cannot be opened"):
+        read_image(tmp_path / "a.png")
+
+
+@given(st.booleans(), st.sets(st.integers(0, 3), min_size=1))
+def test_a_mask_of_coloured_classes_comes_back_though_all_its_colours_are_grey(grey: bool, drawn: set[int]) -> None:
+    colours = (0, 0x808080, 0xFFFFFF, 0x404040) if grey else (0, 0x808080, 0x0000FF, 0x123456)
+    labels = Labels.of("abcd", colours, coloured=True)
+    index = np.array([sorted(drawn)], np.uint8)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.png"
+        path.write_bytes(encode_mask(labels.to_pixels(index)))
+        assert (read_drawn(path, labels) == index).all()
 
 
 def bomb(width: int, height: int) -> bytes:

@@ -1,3 +1,4 @@
+import tracemalloc
 from pathlib import Path
 from unittest import mock
 
@@ -19,13 +20,15 @@ KINDS = {
     "one strip": {"photometric": "rgb"},
     "jpeg tiles": {"tile": (32, 32), "photometric": "ycbcr", "compression": "jpeg"},
     "grey": {"tile": (16, 16), "photometric": "minisblack"},
+    "a solid fourth channel": {"tile": (32, 32), "photometric": "rgb", "extrasamples": ["unspecified"]},
     "with alpha": {"tile": (32, 32), "photometric": "rgb", "extrasamples": ["unassalpha"]},
 }
 
 
 def written(path: Path, kind: str, height: int = 90, width: int = 131) -> Path:
-    channels = {"grey": 1, "with alpha": 4}.get(kind, 3)
+    channels = {"grey": 1, "with alpha": 4, "a solid fourth channel": 4}.get(kind, 3)
     pixels = np.random.default_rng(0).integers(0, 255, (height, width, channels)).astype(np.uint8)
+    pixels[..., 3:] = 255
     tifffile.imwrite(path, pixels[..., 0] if channels == 1 else pixels, **KINDS[kind])
     return path
 
@@ -58,11 +61,28 @@ def test_what_was_decoded_is_kept_only_up_to_a_limit(tmp_path: Path, monkeypatch
         (np.zeros((2, 40, 40), np.uint8), {"photometric": "minisblack"}, "several images"),
         (np.zeros((40, 40), np.uint8), {"extratags": [(274, 3, 1, 6, True)]}, "a turn"),
         (np.zeros((40, 40), np.uint8), {"photometric": "miniswhite"}, "colours of the kind MINISWHITE"),
+        (np.zeros((40, 40, 3), np.uint8), {"photometric": "ycbcr", "compression": "zlib"}, "colours of the kind YCBCR"),
     ],
 )
 def test_what_cannot_be_read_in_parts_is_refused_with_a_cure(pixels: np.ndarray, how: dict[str, object], message: str, tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", pixels, **how)
     with pytest.raises(LimnerError, match=rf"{message}.*Export it as"):
+        LargeTiff(tmp_path / "a.tif")
+
+
+def test_of_one_strip_that_is_not_compressed_no_more_is_read_than_is_asked_for(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((3000, 3000, 3), np.uint8), rowsperstrip=3000)
+    picture = LargeTiff(tmp_path / "a.tif")
+    tracemalloc.start()
+    picture.read(Box(1000, 1000, 100, 100))
+    assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    tracemalloc.stop()
+
+
+def test_a_compressed_part_as_large_as_the_image_is_refused_with_a_cure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((90, 90, 3), np.uint8), rowsperstrip=90, compression="zlib")
+    monkeypatch.setattr(regions, "MOST_PART_BYTES", 20_000)
+    with pytest.raises(LimnerError, match=r"compressed in parts of 24,300 bytes.*Export it in tiles"):
         LargeTiff(tmp_path / "a.tif")
 
 

@@ -2,6 +2,7 @@ import json
 import random
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,8 @@ from limner.data.folder import scan
 from limner.data.preprocess import Preprocessing
 from limner.errors import LimnerError
 from limner.inference import export as exporting
-from limner.inference.engines import open_model
-from limner.inference.export import export, export_smaller, synthetic
+from limner.inference.engines import in_torch, open_model
+from limner.inference.export import compare, export, export_smaller, synthetic
 from limner.inference.predictor import Predictor
 from limner.labels import Labels
 from limner.model.bundle import Bundle
@@ -96,6 +97,12 @@ def test_an_export_that_draws_other_masks_is_refused(model: Path, ending: str, m
     with pytest.raises(LimnerError, match=r"refused.*differ.*Nothing was written"):
         export(model, model.with_suffix(ending))
     assert not model.with_suffix(ending).exists() and not model.with_suffix(".bin").exists()
+
+
+def test_an_engine_that_gives_no_numbers_is_refused(model: Path) -> None:
+    one = in_torch(Bundle.load(model))
+    nothing = replace(one, engine=lambda images: np.full_like(one.engine(images), np.nan))
+    assert not compare(one, nothing, [np.zeros((60, 60, 3), np.uint8)]).holds
 
 
 def test_the_file_says_what_other_programs_must_know(model: Path) -> None:

@@ -1,4 +1,5 @@
 import json
+import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -13,13 +14,13 @@ from limner.data.postprocess import Postprocessing
 from limner.data.preprocess import Preprocessing
 from limner.errors import LimnerError
 from limner.inference.engines import Sight
-from limner.inference.folder_predictions import UNFINISHED, Done, predict_folder
+from limner.inference.folder_predictions import UNFINISHED, Done, predict_folder, targets_of
 from limner.inference.predictor import Network, Predictor
 from limner.labels import Labels
 from limner.model.description import Choices
 
 BINARY = Labels.of(("background", "foreground"), (0, 255))
-MODELS = ["m.safetensors"]
+MODELS = {"m.safetensors": "0123"}
 Progress = Callable[[Iterable[object], int], Iterable[object]]
 
 
@@ -40,6 +41,16 @@ def run(one: Predictor, images: Path | str, out: Path | str, progress: Progress 
     return predict_folder(one, source, source.images(), place(out), MODELS, progress)
 
 
+def stopped_after(count: int) -> Progress:
+    def stopped(items: Iterable[object], _count: int) -> Iterable[object]:
+        for index, item in enumerate(items):
+            if index == count:
+                raise KeyboardInterrupt
+            yield item
+
+    return stopped
+
+
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     """Eight photographs, bright on the left."""
@@ -53,15 +64,8 @@ def photos(tmp_path: Path) -> Path:
 
 def test_a_call_that_was_stopped_goes_on_and_ends_as_if_it_never_was(photos: Path, tmp_path: Path) -> None:
     whole = run(predictor(), photos, tmp_path / "whole")
-
-    def stopped(items: Iterable[object], _count: int) -> Iterable[object]:
-        for index, item in enumerate(items):
-            if index == 3:
-                raise KeyboardInterrupt
-            yield item
-
     with pytest.raises(KeyboardInterrupt):
-        run(predictor(), photos, tmp_path / "out", stopped)
+        run(predictor(), photos, tmp_path / "out", stopped_after(3))
     begun = tmp_path / "out" / UNFINISHED
     assert begun.is_dir()
     done = run(predictor(), photos, tmp_path / "out")
@@ -71,10 +75,64 @@ def test_a_call_that_was_stopped_goes_on_and_ends_as_if_it_never_was(photos: Pat
         assert path.read_bytes() == (tmp_path / "out" / path.relative_to(tmp_path / "whole")).read_bytes()
 
 
+def test_what_a_kill_or_a_loss_of_power_cut_off_is_done_again(photos: Path, tmp_path: Path) -> None:
+    whole = run(predictor(), photos, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        run(predictor(), photos, tmp_path / "out", stopped_after(3))
+    first, second, *_ = (path for path in sorted((tmp_path / "out" / UNFINISHED).iterdir()) if path.name != "how.json")
+    first.write_bytes(b"")
+    second.write_bytes(second.read_bytes()[:20])
+    second.with_name("another.json.part").write_bytes(b"{")
+    assert run(predictor(), photos, tmp_path / "out").records == whole.records
+
+
+def test_an_image_that_was_changed_between_two_sittings_is_predicted_anew(photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(predictor(), photos, tmp_path / "out", stopped_after(6))
+    Image.fromarray(np.full((20, 30, 3), 255, np.uint8)).save(photos / "0.png")
+    run(predictor(), photos, tmp_path / "out")
+    with Image.open(tmp_path / "out" / "0.png") as mask:
+        assert mask.size == (30, 20) and np.asarray(mask).min() == 255
+
+
+def test_the_images_of_another_folder_are_no_continuation(photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(predictor(), photos, tmp_path / "out", stopped_after(3))
+    shutil.copytree(photos, tmp_path / "others")
+    with pytest.raises(LimnerError, match="unfinished predictions of other images"):
+        run(predictor(), tmp_path / "others", tmp_path / "out")
+
+
+def test_masks_that_lie_below_the_images_are_not_predicted(photos: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(predictor(), photos, photos / "out", stopped_after(3))
+    assert len(run(predictor(), photos, photos / "out").records) == 8
+
+
+def test_a_name_that_is_too_long_for_a_mask_stops_no_other(photos: Path, tmp_path: Path) -> None:
+    (photos / "0.png").rename(photos / f"{'x' * 251}.png")
+    (photos / "1.png").rename(photos / f"{'界' * 80}.png")  # 240 bytes
+    done = run(predictor(), photos, tmp_path / "out")
+    assert len(done.records) == 7 and "too long here. Rename it" in done.failures[0]
+
+
+@pytest.mark.parametrize("names", [["a.jpg", "a.png"], ["a.tif", "a#1.png"], ["deep/a#12.jpg", "deep/a.dcm"]])
+def test_images_whose_masks_would_bear_one_name_are_named(names: list[str]) -> None:
+    with pytest.raises(LimnerError, match=rf"the masks of ({names[0]} and {names[1]}|{names[1]} and {names[0]}) would bear"):
+        targets_of(names)
+    assert targets_of(["a.png", "a#1.png", "deep/a.tif", "b#2.tif"])["a#1.png"] == "a#1.png"
+
+
+def test_grey_colours_of_classes_are_read_back_for_the_overview(photos: Path, tmp_path: Path) -> None:
+    labels = Labels.of(("sky", "bus"), (0, 0x808080), coloured=True)
+    two = Network(lambda images: np.concatenate([brightness(images), -brightness(images)], axis=1), Preprocessing((32, 32), (0.5,) * 3, (0.5,) * 3, "resize"))
+    assert len(run(Predictor([two], labels), photos, tmp_path / "out").records) == 8
+
+
 def test_other_settings_do_not_go_on(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "out" / UNFINISHED).mkdir(parents=True)
     (tmp_path / "out" / UNFINISHED / "how.json").write_text(json.dumps({"models": ["another"]}))
-    with pytest.raises(LimnerError, match="unfinished predictions of other models"):
+    with pytest.raises(LimnerError, match="unfinished predictions of other images, models or settings"):
         run(predictor(), photos, tmp_path / "out")
 
 

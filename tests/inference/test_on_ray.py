@@ -33,7 +33,7 @@ if any("default_worker.py" in part for part in sys.orig_argv):
 
 
 def test_two_workers_draw_the_same_masks_and_the_death_of_one_is_survived(tmp_path: Path) -> None:
-    model = write_model(tmp_path / "m" / "model.onnx")
+    models = write_model(tmp_path / "m" / "model.onnx"), write_model(tmp_path / "other" / "model.xml", seed=1)
     (tmp_path / "in").mkdir()
     for index in range(8):
         pixels = np.random.default_rng(index).integers(0, 255, (40, 50 + index, 3)).astype(np.uint8)
@@ -48,8 +48,8 @@ def test_two_workers_draw_the_same_masks_and_the_death_of_one_is_survived(tmp_pa
         command = [sys.executable, "-W", "ignore", "-m", "limner", *map(str, arguments)]
         return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment, timeout=240)
 
-    here = limner("predict", model, "in", "-o", "here")
-    there = limner("predict", model, "in", "-o", "there", "--engine", "ray")
+    here = limner("predict", *models, "in", "-o", "here")
+    there = limner("predict", *models, "in", "-o", "there", "--engine", "ray")
     assert here.returncode == there.returncode == 1, there.stderr[-3000:]  # of the broken file
     assert "not predicted" in there.stderr and "bad.png" in there.stderr
     assert (tmp_path / "mark").exists()

@@ -21,7 +21,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
         Image.fromarray(draw(9, index, 40)[0]).save(folder / "photos" / f"new-{index}.png")
     model = write_model(folder / "model.onnx", classes=("background", "foreground"))
     photos = Local(folder / "photos")
-    predict_folder(Predictor.load(model), photos, photos.images(), Local(folder / "predictions"), ["model.onnx"], lambda items, _: items)
+    predict_folder(Predictor.load(model), photos, photos.images(), Local(folder / "predictions"), {"model.onnx": ""}, lambda items, _: items)
     return folder
 
 

@@ -351,7 +351,7 @@ def test_several_classes_are_drawn_each_in_its_colour(models: dict[str, Path], t
     (tmp_path / "photos").mkdir()
     write_png(tmp_path / "photos" / "a.png", draw(0, 1, 64)[0])
     photos = Local(tmp_path / "photos")
-    predict_folder(Predictor.load(models["scenes"]), photos, photos.images(), Local(tmp_path / "predictions"), ["m"], lambda items, _: items)
+    predict_folder(Predictor.load(models["scenes"]), photos, photos.images(), Local(tmp_path / "predictions"), {"m": ""}, lambda items, _: items)
     served = start(tmp_path / "predictions", "--no-open", verb="review")
     with browser.new_context(viewport=SIZE) as context:
         page = watched(context.new_page())

@@ -257,12 +257,15 @@ def test_a_body_that_breaks_off_is_no_fault_of_the_service(server: Served) -> No
     assert counted(400) and not counted(500)
 
 
-def test_an_export_that_is_older_than_its_model_is_not_taken_up(start: Start, tmp_path: Path) -> None:
+def test_an_export_of_another_model_is_not_taken_up(start: Start, tmp_path: Path) -> None:
     source = write_model(tmp_path / "m" / "model.onnx").with_suffix(".safetensors")
     served = start(f"m={source}")
-    os.utime(source, (time.time() + 3600,) * 2)
+    assert served.client.post("/v2/repository/models/m/load").status_code == 200
+    times = source.stat().st_atime, source.stat().st_mtime
+    source.write_bytes(write_model(tmp_path / "other" / "model.onnx", seed=1).with_suffix(".safetensors").read_bytes())
+    os.utime(source, times)  # as of a copy that keeps them
     assert served.client.post("/v2/repository/models/m/load").status_code == 422
-    assert "is older than" in served.log.read_text()
+    assert "was not exported from what" in served.log.read_text()
     served.process.send_signal(signal.SIGHUP)
     until = time.monotonic() + 5
     while "served on as it was" not in served.log.read_text() and time.monotonic() < until:

@@ -11,7 +11,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from PIL import BmpImagePlugin, Image, JpegImagePlugin, PngImagePlugin, WebPImag
 
 from limner.errors import LimnerError
 from limner.files import write_whole
-from limner.labels import Kind
+from limner.labels import Kind, Labels
 
 PNG = b"\x89PNG\r\n\x1a\n"
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WebP", "DICOM")
@@ -34,6 +34,10 @@ MAX_PIXELS = 500_000_000
 SENT_PIXEL_BYTES = 8
 """A pixel of an image that somebody sent may have, such as four channels of 16 bits."""
 ORIENTATION = 0x0112
+PNG_BITS = {0: {1, 2, 4, 8, 16}, 2: {8, 16}, 3: {1, 2, 4, 8}, 4: {8, 16}, 6: {8, 16}}
+"""How deep a channel of each type of colour may be (W3C PNG, section 11.2.1); more would be memory that no image needs."""
+USUAL_TILE_PX = 4096
+"""Up to this side a TIFF's tiles may be larger than its image."""
 REDUCING_GAP = 3.0
 """Pixels that are thrown together are averaged in whole blocks first, down to so many times the size that is wanted."""
 WINDOW_PERCENT = (0.1, 99.9)
@@ -157,6 +161,12 @@ def read_mask(path: Path, *, page: int = 0) -> MaskPixels:
         return _as_mask(_decode(data, header, path, page, as_stored=True), path, lossy=header.format == "JPEG" or b"VP8 " in data[:64])
 
 
+def read_drawn(path: Path, labels: Labels) -> UInt8[ndarray, "h w"]:
+    """A mask that `Labels.to_pixels` gave and `encode_mask` kept, in class indices again. Raises LimnerError for any other file."""
+    mask = read_mask(path)
+    return labels.from_pixels((mask.as_colours() if labels.coloured and not labels.binary else mask).values)
+
+
 def image_size(path: Path) -> tuple[int, int]:
     """Height and width after the EXIF turn, from the header alone. Raises LimnerError as `read_image` does."""
     with _reading(path) as data:
@@ -241,7 +251,7 @@ def _reading(path: Path) -> Iterator[bytes]:
         data = path.read_bytes()
     except FileNotFoundError as error:
         raise LimnerError(f"{path} does not exist.") from error
-    except (PermissionError, IsADirectoryError) as error:
+    except OSError as error:
         raise LimnerError(f"{path} cannot be opened: {error.strerror}. Is it a file that you may read?") from error
     with _explained(path):
         yield data
@@ -319,7 +329,10 @@ def _decode(data: bytes, header: _Header, path: Path, page: int, *, at_least_px:
     if header.format == "WebP" and struct.unpack("<I", data[4:8])[0] + 8 > len(data):
         raise ValueError(f"the file ends after {len(data)} bytes")
     plugin: Any = {"PNG": PngImagePlugin.PngImageFile, "BMP": BmpImagePlugin.BmpImageFile, "WebP": WebPImagePlugin.WebPImageFile}[header.format]
-    return _from_pillow(plugin(io.BytesIO(data)), header, path)
+    decoded = _from_pillow(plugin(io.BytesIO(data)), header, path)
+    if as_stored and header.format == "PNG" and data[25] == 0 and data[24] in {2, 4}:  # which Pillow spreads over 0..255
+        return replace(decoded, pixels=decoded.pixels // (255 // (2 ** data[24] - 1)))
+    return decoded
 
 
 def _decode_jpeg(data: bytes, header: _Header, at_least_px: tuple[int, int] | None) -> UInt8[ndarray, "h w *c"]:
@@ -349,6 +362,8 @@ def _check_png(data: bytes) -> None:
         if name == b"IDAT":
             pixels += memoryview(data)[at + 8 : end]
         if name == b"IEND":
+            if data[24] not in PNG_BITS.get(data[25], ()):
+                raise ValueError(f"its header gives {data[24]} bits for a colour of type {data[25]}, which no PNG has")
             needed = _png_bytes(data)
             if len(zlib.decompressobj().decompress(pixels, needed)) < needed:
                 raise ValueError("its pixels end before the image does")
@@ -406,6 +421,9 @@ def _tiff_header(data: bytes, path: Path) -> _Header:
         orientation = pages[0].tags.valueof(ORIENTATION, 1)
         images = len(pages) // _tiff_channels(file, len(pages))
         depth = pages[0].samplesperpixel * max(1, pages[0].bitspersample // 8) * (len(pages) // images)
+        for page in pages:
+            if page.is_tiled and max(page.tilelength, page.tilewidth) > max(USUAL_TILE_PX, page.imagelength, page.imagewidth):
+                raise ValueError(f"its tiles have {page.tilewidth}x{page.tilelength} pixels, more than all of it")
         return _Header("TIFF", pages[0].imagelength, pages[0].imagewidth, orientation if orientation in range(1, 9) else 1, images, depth)
 
 
@@ -446,14 +464,14 @@ def _decode_tiff(data: bytes, path: Path, page: int, as_stored: bool) -> _Decode
         if directory.photometric.name == "PALETTE":
             palette = (np.asarray(directory.colormap).T >> 8).astype(np.uint8)
         extra = [int(kind) for kind in directory.extrasamples]
-        alpha = bool(extra) and directory.photometric.name != "SEPARATED" and (extra[-1] in {1, 2} or _is_one_value(pixels[..., -1]))
+        alpha = bool(extra) and directory.photometric.name != "SEPARATED" and (extra[-1] in {1, 2} or is_solid(pixels[..., -1]))
         orientation = directory.tags.valueof(ORIENTATION, 1)
         return _Decoded(_upright(pixels, orientation if orientation in range(1, 9) else 1), palette, alpha=alpha, planes=channels > 1)
 
 
-def _is_one_value(channel: Shaped[ndarray, "h w"]) -> bool:
+def is_solid(channel: Shaped[ndarray, "*_"]) -> bool:
     """Whether a channel of which nothing is said is that of an image that is solid everywhere."""
-    return bool((channel == channel[0, 0]).all()) and channel.dtype.kind == "u" and int(channel[0, 0]) == np.iinfo(channel.dtype).max
+    return bool((channel == channel.flat[0]).all()) and channel.dtype.kind == "u" and int(channel.flat[0]) == np.iinfo(channel.dtype).max
 
 
 def _tiff_page(directory: Any, data: bytes, path: Path, as_stored: bool) -> Shaped[ndarray, "h w *c"]:
@@ -575,7 +593,8 @@ def _to_8_bits(pixels: Pixels, path: Path, window: tuple[float, float] | None) -
     low, high = window or np.percentile(pixels, WINDOW_PERCENT)
     if high <= low:
         low, high = float(pixels.min()), max(float(pixels.max()), float(pixels.min()) + 1)
-    scaled = (np.clip(pixels.astype(np.float32), low, high) - np.float32(low)) * np.float32(255 / (high - low))
+    exact = np.float64 if pixels.dtype.kind in "ui" and pixels.dtype.itemsize > 2 else np.float32  # which tells no neighbours of large numbers apart
+    scaled = (np.clip(pixels.astype(exact), low, high) - exact(low)) * exact(255 / (high - low))
     return np.rint(scaled).astype(np.uint8)
 
 

@@ -32,6 +32,14 @@ class Local:
         """How a file of it is called by people and other programs."""
         return str((self.root / name).resolve())
 
+    def stamp(self, name: str) -> str:
+        """Another one where the file was changed; empty where there is none."""
+        try:
+            about = (self.root / name).stat()
+        except OSError:
+            return ""
+        return f"{about.st_size} {about.st_mtime_ns}"
+
     @contextmanager
     def file(self, name: str) -> Iterator[Path]:
         """A path that holds the file."""
@@ -78,6 +86,13 @@ class Remote:
 
     def spelled(self, name: str) -> str:
         return f"{self.url.rstrip('/')}/{name}"
+
+    def stamp(self, name: str) -> str:
+        system, root = self._open()
+        try:
+            return str(system.ukey(f"{root}/{name}"))
+        except FileNotFoundError:
+            return ""
 
     @contextmanager
     def file(self, name: str) -> Iterator[Path]:
@@ -141,6 +156,12 @@ class Remote:
 
 
 Place = Local | Remote
+
+
+def below(inner: Place, outer: Place) -> str | None:
+    """What names in `outer` begin with that lie in `inner`; None where it is elsewhere."""
+    start, end = (f"{one.spelled('').rstrip('/')}/" for one in (outer, inner))
+    return end.removeprefix(start) if end.startswith(start) else None
 
 
 def place(where: str | Path) -> Place:

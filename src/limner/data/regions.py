@@ -13,7 +13,7 @@ from jaxtyping import UInt8
 from numpy import ndarray
 from PIL import Image
 
-from limner.data.images import ORIENTATION, REDUCING_GAP
+from limner.data.images import ORIENTATION, REDUCING_GAP, is_solid
 from limner.data.preprocess import BAND_PIXELS, Box
 from limner.errors import LimnerError
 from limner.files import PART
@@ -24,7 +24,9 @@ KEPT_BYTES = 128 * 1024 * 1024
 """Of decoded parts, since neighbours are asked for together."""
 TILE_PX = 256
 """The side of the tiles that are written."""
-DEFLATE = 8
+DEFLATE, JPEG = 8, 7
+MOST_PART_BYTES = 512 * 1024 * 1024
+"""Of a compressed part once it is decoded."""
 
 
 @runtime_checkable
@@ -70,7 +72,7 @@ class LargeTiff:
         kind = getattr(page.photometric, "name", page.photometric)
         wrong = {
             f"pixels of type {page.dtype}": page.dtype != np.uint8,
-            f"colours of the kind {kind}": kind not in {"MINISBLACK", "RGB", "YCBCR"},
+            f"colours of the kind {kind}": kind not in {"MINISBLACK", "RGB"} and (kind, page.compression) != ("YCBCR", JPEG),
             "planes one after the other": page.planarconfig != 1,
             "several images": several,
             "a turn": page.tags.valueof(ORIENTATION, 1) != 1,
@@ -82,13 +84,25 @@ class LargeTiff:
             )
         self._samples = int(page.samplesperpixel)
         extra = [int(kind) for kind in page.extrasamples]
-        self._colours = self._samples - (bool(extra) and extra[-1] in {1, 2})  # alpha is dropped
-        self.channels = 3 if self._colours == 1 else self._colours
-        self._part_px = (int(page.tilelength), int(page.tilewidth)) if page.is_tiled else (int(page.rowsperstrip), self.size_px[1])
+        self._bare: int | None = page.dataoffsets[0] if page.is_memmappable else None  # where pixels begin that lie there as they are, be it as one strip
+        self._part_px = (int(page.tilelength), int(page.tilewidth)) if page.is_tiled else (min(int(page.rowsperstrip), self.size_px[0]), self.size_px[1])
+        part_bytes = self._part_px[0] * self._part_px[1] * self._samples
+        if self._bare is None and part_bytes > MOST_PART_BYTES:
+            raise LimnerError(f"{path} is compressed in parts of {part_bytes:,} bytes, and none can be read without all of it. Export it in tiles.")
         self._kept: OrderedDict[int, UInt8[ndarray, "h w s"]] = OrderedDict()
         self._kept_bytes = 0
+        first = self._samples_of(Box(0, 0, 1, self.size_px[1]))[..., -1]
+        alpha = bool(extra) and (extra[-1] in {1, 2} or is_solid(first))  # as `read_image` has it, by the first row, since not all of it is looked at
+        self._colours = self._samples - alpha
+        self.channels = 3 if self._colours == 1 else self._colours
 
     def read(self, box: Box) -> UInt8[ndarray, "h w c"]:
+        found = self._samples_of(box)
+        return np.repeat(found[..., :1], 3, axis=2) if self._colours == 1 else found[..., : self._colours]
+
+    def _samples_of(self, box: Box) -> UInt8[ndarray, "h w s"]:
+        if self._bare is not None:
+            return self._as_it_lies(box, self._bare)
         across = -(-self.size_px[1] // self._part_px[1])
         found = np.empty((box.height, box.width, self._samples), np.uint8)
         (height, width), bottom, right = self._part_px, box.top + box.height, box.left + box.width
@@ -100,7 +114,19 @@ class LargeTiff:
                 found[rows.start - box.top : rows.stop - box.top, columns.start - box.left : columns.stop - box.left] = part[
                     rows.start - row * height : rows.stop - row * height, columns.start - column * width : columns.stop - column * width
                 ]
-        return np.repeat(found[..., :1], 3, axis=2) if self._colours == 1 else found[..., : self._colours]
+        return found
+
+    def _as_it_lies(self, box: Box, start: int) -> UInt8[ndarray, "h w s"]:
+        found = np.empty((box.height, box.width, self._samples), np.uint8)
+        with self._lock:
+            for row, line in enumerate(found, start=box.top):
+                self._file.filehandle.seek(start + (row * self.size_px[1] + box.left) * self._samples)
+                if self._file.filehandle.readinto(line) < line.nbytes:  # type: ignore[arg-type]  # any buffer will do
+                    raise self._damaged("the file ends before its pixels do")
+        return found
+
+    def _damaged(self, what: object) -> LimnerError:
+        return LimnerError(f"{self._path} is damaged: {str(what).rstrip('.')}. It must decode whole: copy or export it again.")
 
     def _part(self, index: int) -> UInt8[ndarray, "h w s"]:
         with self._lock:
@@ -116,7 +142,7 @@ class LargeTiff:
                 decoded, _, shape = self._page.decode(data, index, jpegtables=self._page.jpegtables)
                 part = np.ascontiguousarray(decoded[0, : shape[1], : shape[2]])
             except Exception as error:  # hostile bytes may raise anything
-                raise LimnerError(f"{self._path} is damaged: {str(error).rstrip('.')}. It must decode whole: copy or export it again.") from error
+                raise self._damaged(error) from error
             self._kept[index] = part
             self._kept_bytes += part.nbytes
             while self._kept_bytes > KEPT_BYTES and len(self._kept) > 1:

@@ -1,8 +1,9 @@
 """What runs a network: array in, logits out. torch, ONNX Runtime and OpenVINO are each imported only when a model file asks for them."""
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -11,7 +12,7 @@ from jaxtyping import Float32
 from numpy import ndarray
 
 from limner.errors import LimnerError
-from limner.files import unsealed
+from limner.files import sha256_of, unsealed
 from limner.model.description import Description, read
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ OPENVINO_HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
 FORBIDDEN = "location"
 """The key under which an ONNX file names another that holds its weights; nothing else in a file of ours bears it."""
 
+DIGITS = 12
 LARGE_PIXELS = 1024 * 1024
 """Where a batch has more, what it needed is given back after it: tiles of several sizes otherwise each keep memory of their own."""
 
@@ -42,6 +44,18 @@ class Model:
     description: Description
     engine: Engine
     sight: Sight
+    version: str = ""
+    """Of the file that it was opened from, the first digits of the SHA-256."""
+
+
+def require_device(device: str) -> None:
+    """Raises LimnerError where there is no such device, or torch cannot use it here."""
+    import torch
+
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not there.get(device.partition(":")[0], False):
+        usable = ", ".join(name for name, is_so in there.items() if is_so)
+        raise LimnerError(f"there is no device {device} here, or torch cannot use it. Take one that is there ({usable}), or mend the driver.")
 
 
 class TorchEngine:
@@ -50,6 +64,7 @@ class TorchEngine:
     def __init__(self, bundle: "Bundle", device: str = "cpu") -> None:
         import torch
 
+        require_device(device)
         self._device = torch.device(device)
         self._network = bundle.network().to(self._device).to(memory_format=torch.channels_last)
 
@@ -128,7 +143,7 @@ def open_model(path: Path | str, device: str = "cpu", threads: int = 0) -> Model
     if path.suffix not in {".onnx", ".xml"}:
         from limner.model.bundle import Bundle
 
-        return in_torch(Bundle.load(path), device)
+        return replace(in_torch(Bundle.load(path), device), version=sha256_of(path)[:DIGITS])
     content, weights, about = read_export(path)
     try:
         if path.suffix == ".xml":
@@ -139,7 +154,7 @@ def open_model(path: Path | str, device: str = "cpu", threads: int = 0) -> Model
             engine = OnnxEngine(content, device, threads)
     except ImportError as error:
         raise LimnerError(f"{path} needs {error.name}, which is not installed: pip install 'limner[export]'.") from error
-    return Model(read(about["model"], path), engine, Sight(*about["sight"]))
+    return Model(read(about["model"], path), engine, Sight(*about["sight"]), hashlib.sha256(content).hexdigest()[:DIGITS])
 
 
 def read_export(path: Path) -> tuple[bytes, bytes, Mapping[str, Any]]:

@@ -6,7 +6,7 @@ import logging
 import tempfile
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from limner.data.sample_set import draw
 from limner.data.samples import Sample
 from limner.errors import LimnerError
-from limner.files import UNSEALED, seal, write_whole
+from limner.files import UNSEALED, seal, sha256_of, write_whole
 from limner.inference.engines import FORBIDDEN, Engine, Model, OnnxEngine, OpenVinoEngine, Sight, in_torch
 from limner.inference.predictor import Predictor
 from limner.inference.probabilities import to_probabilities
@@ -84,7 +84,8 @@ def export(source: Path, out: Path, images: Sequence[UInt8[ndarray, "_ _ c"]] = 
     _require_free(out)
     bundle = Bundle.load(source)
     sight = _sight(bundle)
-    made = _program(bundle, sight) if out.suffix == ".pt2" else _made(bundle, _traced(bundle), sight, "float32", openvino=out.suffix == ".xml")
+    about = _about(source, bundle, sight, "float32")
+    made = _program(bundle, about) if out.suffix == ".pt2" else _made(bundle, _traced(bundle), about, openvino=out.suffix == ".xml")
     parity = compare(in_torch(bundle), made.model, images or synthetic(bundle.recipe.data.channels))
     if not parity.holds:
         raise LimnerError(
@@ -108,10 +109,10 @@ def export_smaller(source: Path, out: Path, precision: str, training: Sequence[S
         raise LimnerError("there is no image of known mask to measure the change on. Give a folder with --data that has a test or validation split.")
     bundle = Bundle.load(source)
     traced, sight = _traced(bundle), _sight(bundle)
-    plain = _made(bundle, traced, sight, "float32", openvino=out.suffix == ".xml")
+    plain = _made(bundle, traced, _about(source, bundle, sight, "float32"), openvino=out.suffix == ".xml")
     arrays = [_canvas(bundle, sample) for sample in (training or scored)[:CALIBRATED]]
     smaller = quantised(traced, arrays) if precision == "int8" else halved(traced) if precision == "float16" else traced
-    made = _made(bundle, smaller, sight, precision, openvino=out.suffix == ".xml")
+    made = _made(bundle, smaller, _about(source, bundle, sight, precision), openvino=out.suffix == ".xml")
     change = measure(plain.model, made.model, scored, arrays)
     made.write(out)
     return change
@@ -146,18 +147,22 @@ def _traced(bundle: Bundle) -> bytes:
         raise LimnerError(f"export needs {error.name}, which is not installed: pip install 'limner[export]'.") from error
 
 
-def _made(bundle: Bundle, traced: bytes, sight: Sight, precision: str, *, openvino: bool) -> _Made:
-    about = {"model": bundle.record(), "sight": sight, "precision": precision}
+def _about(source: Path, bundle: Bundle, sight: Sight, precision: str) -> dict[str, Any]:
+    """What an exported file says of itself."""
+    return {"model": bundle.record(), "sight": sight, "precision": precision, "source_sha256": sha256_of(source)}
+
+
+def _made(bundle: Bundle, traced: bytes, about: Mapping[str, Any], *, openvino: bool) -> _Made:
     try:
         structure, weights = for_openvino(traced, about) if openvino else (for_onnx(traced, about), b"")
-        engine: Engine = OpenVinoEngine(structure, weights, precision) if openvino else OnnxEngine(structure)
+        engine: Engine = OpenVinoEngine(structure, weights, about["precision"]) if openvino else OnnxEngine(structure)
     except ImportError as error:
         raise LimnerError(f"export needs {error.name}, which is not installed: pip install 'limner[export]'.") from error
-    return _Made(Model(bundle, engine, sight), structure, weights)
+    return _Made(Model(bundle, engine, about["sight"]), structure, weights)
 
 
-def _program(bundle: Bundle, sight: Sight) -> _Made:
-    content = to_program(bundle.network(), bundle.recipe.data.channels, {"model": bundle.record(), "sight": sight, "precision": "float32"})
+def _program(bundle: Bundle, about: Mapping[str, Any]) -> _Made:
+    sight, content = about["sight"], to_program(bundle.network(), bundle.recipe.data.channels, about)
     program = torch.export.load(io.BytesIO(content)).module()
 
     def engine(images: Float32[ndarray, "b c h w"]) -> Float32[ndarray, "b k h w"]:
@@ -215,12 +220,17 @@ def compare(original: Model, exported: Model, images: Sequence[UInt8[ndarray, "_
         one, other = first.predict(image), second.predict(image)
         pixels += one.class_index.size
         changed += int((one.class_index != other.class_index).sum())
-        difference = max(difference, float(np.abs(one.probabilities - other.probabilities).max()))
+        difference = max(difference, _apart(one.probabilities, other.probabilities))
         array = original.description.preprocessing.standardised(image[:512, :512])
         for batch in (array[None], np.stack([array, array[:, ::-1]])):
             drawn = (np.stack([to_probabilities(logits) for logits in engine(np.ascontiguousarray(batch))]) for engine in (original.engine, exported.engine))
-            difference = max(difference, float(np.abs(next(drawn) - next(drawn)).max()))
+            difference = max(difference, _apart(next(drawn), next(drawn)))
     return Parity(len(images), pixels, changed, difference)
+
+
+def _apart(one: Float32[ndarray, "*n"], other: Float32[ndarray, "*n"]) -> float:
+    """The largest difference; infinite where one is no number."""
+    return float(np.nan_to_num(np.abs(one - other).max(), nan=np.inf))
 
 
 def synthetic(channels: int) -> list[UInt8[ndarray, "_ _ c"]]:

@@ -3,6 +3,7 @@
 Of each file that is done a record is kept until all are, so that the same call goes on where one was stopped, on whatever machines it ran.
 """
 
+import errno
 import hashlib
 import json
 import tempfile
@@ -15,14 +16,15 @@ import numpy as np
 from jaxtyping import UInt8
 from numpy import ndarray
 
-from limner.data.images import STACK_SUFFIXES, as_colours, encode_jpeg, encode_mask, encode_png, page_count, read_image, read_mask
+from limner.data.images import STACK_SUFFIXES, as_colours, encode_jpeg, encode_mask, encode_png, page_count, read_drawn, read_image
 from limner.data.parallel import in_order
 from limner.data.pictures import CELL_PX, COLUMNS, contact_sheet, overlay, shrink
-from limner.data.places import Place
+from limner.data.places import Place, below
 from limner.data.preprocess import Box
-from limner.data.regions import TILE_PX, LargeTiff, large_picture, packed, shrunk, write_packed, write_tiles
+from limner.data.regions import TILE_PX, LargeTiff, Whole, large_picture, packed, shrunk, write_packed, write_tiles
 from limner.errors import LimnerError
-from limner.inference.predictor import Predictor
+from limner.files import sha256_of
+from limner.inference.predictor import BAND_ROWS, Predictor
 
 SHOWN = 4 * COLUMNS
 UNCERTAINTY, UNFINISHED = "uncertainty", "unfinished"
@@ -45,22 +47,26 @@ def predict_folder(
     images: Place,
     names: Sequence[str],
     out: Place,
-    models: Sequence[str],
+    models: Mapping[str, str],
     progress: Callable[[Iterable[Any], int], Iterable[Any]],
     spread: Spread = in_order,
 ) -> Done:
-    """Write `<name>.png` and `uncertainty/<name>.png` for each image, `predictions.json` and `overview.jpg`.
+    """Write `<name>.png` and `uncertainty/<name>.png` for each image, `predictions.json` and `overview.jpg`. `models` gives the SHA-256 of each file.
 
     In the JSON and in the picture those come first whose predicted Dice is lowest. A map of uncertainty is 0 where the mask is certain and 255
     where all classes are alike. An image too large to be in memory gives tiled TIFFs. A file that cannot be read does not stop the rest. Where `out`
-    holds what such a call had done when it was stopped, only the rest is done. Raises LimnerError where there is no image or `out` holds
-    anything else.
+    holds what the same call had done when it was stopped, only the rest is done, and what was changed since. What `out` holds is no image to
+    predict. Raises LimnerError where there is no image or `out` holds anything else.
     """
+    own = below(out, images)
+    names = [name for name in names if not (own and name.startswith(own))]
     if not names:
         raise LimnerError(f"{images.spelled('')} holds no image. Give an image or a folder of images.")
     targets = targets_of(names)
-    how = {"models": list(models), "classes": list(predictor.labels.names), "choices": str(predictor.choices)}
-    done = _begun(out, how)
+    how = {
+        "images": images.spelled(""), "models": dict(models), "classes": list(predictor.labels.names), "choices": str(predictor.choices)
+    }  # fmt: skip
+    done = {name: line for name, line in _begun(out, how).items() if name in targets and line["stamp"] == images.stamp(name)}
     left = [name for name in names if name not in done]
     for line in progress(spread(Work(predictor, images, out, targets), left), len(left)):
         done[line["file"]] = line
@@ -68,7 +74,7 @@ def predict_folder(
     records = sorted((record for line in lines for record in line.get("records", [])), key=_doubt)
     failures = [line["failed"] for line in lines if "failed" in line]
     labels = asdict(predictor.labels)
-    about = {"models": how["models"], "classes": how["classes"], "labels": labels, "predictions": records, "failed": failures}
+    about = {"models": list(models), "classes": how["classes"], "labels": labels, "predictions": records, "failed": failures}
     out.write("predictions.json", (json.dumps(about, indent=2) + "\n").encode())
     if records:
         sources = {id(record): line["file"] for line in lines for record in line.get("records", [])}
@@ -89,11 +95,19 @@ class Work:
 
     def __call__(self, name: str) -> Record:
         try:
+            stamp = self.images.stamp(name)
             with self.images.file(name) as path:
-                line: Record = {"file": name, "records": [record | {"image_sha256": _sha256(path)} for record in self._predict(name, path)]}
+                records = [record | {"image_sha256": sha256_of(path)} for record in self._predict(name, path)]
         except LimnerError as error:
             return {"file": name, "failed": str(error)}
-        self.out.write(f"{UNFINISHED}/{name}.json", json.dumps(line).encode())
+        except MemoryError:
+            return {"file": name, "failed": f"{self.images.spelled(name)} needs more memory than there is. Export it as a TIFF in tiles, or cut it."}
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            return {"file": name, "failed": f"{self.images.spelled(name)}: its mask would bear a name that is too long here. Rename it."}
+        line = {"file": name, "stamp": stamp, "records": records}
+        self.out.write(f"{UNFINISHED}/{hashlib.sha256(name.encode('utf-8', 'surrogateescape')).hexdigest()}.json", json.dumps(line).encode())
         return line
 
     def _predict(self, name: str, path: Path) -> list[Record]:
@@ -105,28 +119,37 @@ class Work:
         return [self._page(name, path, page, mask.as_posix()) for page, mask in enumerate(each)]
 
     def _page(self, name: str, path: Path, page: int, target: str) -> Record:
-        """One image, of which there are several in a stack."""
-        prediction = self.predictor.predict(read_image(path, page=page))
-        uncertainty = prediction.uncertainty
-        self.out.write(target, encode_mask(self.predictor.labels.to_pixels(prediction.class_index)))
-        self.out.write(f"{UNCERTAINTY}/{target}", encode_png(_grey(uncertainty)))
-        return self._record(name, page, target, prediction.predicted_dice, prediction.unusualness, float(uncertainty.mean()))
+        """One image, of which there are several in a stack; its probabilities, four bytes for each pixel and class, are there for a band at a time."""
+        image = read_image(path, page=page)
+        class_index, doubt, sums = np.empty(image.shape[:2], np.uint8), np.empty(image.shape[:2], np.uint8), list[float]()
+        bands, judge = self.predictor.stream(Whole(image), BAND_ROWS)
+        for top, band in zip(range(0, len(image), BAND_ROWS), bands, strict=True):
+            rows = slice(top, top + BAND_ROWS)
+            class_index[rows], doubt[rows] = band.class_index, _grey(band.uncertainty)
+            sums.append(float(band.uncertainty.sum(dtype=np.float64)))
+        labels = self.predictor.labels
+        self.out.write(target, encode_mask(labels.to_pixels(self.predictor.choices.postprocessing(class_index, labels))))
+        self.out.write(f"{UNCERTAINTY}/{target}", encode_png(doubt))
+        return self._record(name, page, target, *judge(), sum(sums) / doubt.size)
 
     def _large(self, name: str, picture: LargeTiff, target: str) -> Record:
-        """Masks as tiled TIFFs (of a coloured set the class indices), written as they come; the uncertainty is kept compressed until the mask is whole."""
-        doubts, sums, labels = list[bytes](), list[float](), self.predictor.labels
+        """Masks as tiled TIFFs (of a coloured set the class indices), written as they come; the uncertainty waits on disk until the mask is whole."""
+        sums, labels = list[float](), self.predictor.labels
         bands, judge = self.predictor.stream(picture, TILE_PX)
 
-        def masks() -> Iterator[UInt8[ndarray, "_ w"]]:
-            for band in bands:
-                doubts.extend(packed(_grey(band.uncertainty)))
-                sums.append(float(band.uncertainty.sum(dtype=np.float64)))
-                yield band.class_index if labels.coloured and not labels.binary else labels.to_pixels(band.class_index)
+        with tempfile.TemporaryDirectory() as folder, (Path(folder) / "waiting").open("w+b") as waiting:
+            lengths = list[int]()
 
-        with tempfile.TemporaryDirectory() as folder:
+            def masks() -> Iterator[UInt8[ndarray, "_ w"]]:
+                for band in bands:
+                    lengths.extend(waiting.write(tile) for tile in packed(_grey(band.uncertainty)))
+                    sums.append(float(band.uncertainty.sum(dtype=np.float64)))
+                    yield band.class_index if labels.coloured and not labels.binary else labels.to_pixels(band.class_index)
+
             drawn, doubt = Path(folder) / "mask.tif", Path(folder) / "uncertainty.tif"
             write_tiles(drawn, picture.size_px, masks())
-            write_packed(doubt, picture.size_px, doubts)
+            waiting.seek(0)
+            write_packed(doubt, picture.size_px, map(waiting.read, lengths))
             self.out.put(target, drawn)
             self.out.put(f"{UNCERTAINTY}/{target}", doubt)
         record = self._record(name, 0, target, *judge(), sum(sums) / (picture.size_px[0] * picture.size_px[1]))
@@ -149,8 +172,14 @@ class Work:
 def targets_of(names: Sequence[str]) -> dict[str, str]:
     """Where each image's mask goes, relative to the folder of predictions. Raises LimnerError where two would bear one name."""
     targets = {name: PurePosixPath(name).with_suffix(".png").as_posix() for name in names}
-    if len(set(targets.values())) < len(targets):
-        raise LimnerError("there are images that differ in their ending alone, whose masks would bear the same name. Rename them.")
+    stems = {stem.with_suffix("").as_posix(): name for name, stem in ((name, PurePosixPath(name)) for name in names)}
+    for name, target in targets.items():
+        stem = target.removesuffix(".png")
+        whole, number, digits = stem.rpartition("#")
+        stack = stems.get(whole, "") if number and digits.isdecimal() else ""
+        other = stems[stem] if stems[stem] != name else stack if PurePosixPath(stack).suffix.lower() in STACK_SUFFIXES else ""
+        if other:
+            raise LimnerError(f"the masks of {name} and {other} would bear the same name. Rename one of them.")
     if taken := next((name for name in names if name.split("/")[0] in {UNCERTAINTY, UNFINISHED} and "/" in name), None):
         raise LimnerError(f"there is a folder {taken.split('/')[0]}, whose masks would lie among what limner keeps under that name. Rename it.")
     return targets
@@ -164,12 +193,21 @@ def _begun(out: Place, how: Mapping[str, Any]) -> dict[str, Record]:
             raise LimnerError(f"{out.spelled('')} is not empty. Nothing is overwritten: name a new folder with --out.")
         out.write(f"{UNFINISHED}/how.json", json.dumps(how).encode())
         return {}
-    if json.loads(begun) != how:
+    if _json(begun) != how:
         raise LimnerError(
-            f"{out.spelled('')} holds unfinished predictions of other models or settings. Finish them with those, or name a new folder with --out."
+            f"{out.spelled('')} holds unfinished predictions of other images, models or settings. Finish them with those, or name a new folder with --out."
         )
-    lines = [json.loads(out.read(name) or b"{}") for name in out.below(UNFINISHED) if name != f"{UNFINISHED}/how.json"]
-    return {line["file"]: line for line in lines}
+    lines = (_json(out.read(name)) for name in out.below(UNFINISHED) if name.endswith(".json") and name != f"{UNFINISHED}/how.json")
+    return {line["file"]: line for line in lines if line}
+
+
+def _json(content: bytes | None) -> Record:
+    """What was written; nothing where a loss of power cut it off."""
+    try:
+        found: Record = json.loads(content or b"{}")
+    except ValueError:
+        return {}
+    return found
 
 
 def _picture(record: Record, images: Place, name: str, out: Place, predictor: Predictor) -> UInt8[ndarray, "h w 3"]:
@@ -178,17 +216,12 @@ def _picture(record: Record, images: Place, name: str, out: Place, predictor: Pr
     with images.file(name) as path, out.file(record["mask"]) as mask:
         large = large_picture(path)
         if large is None:
-            return overlay(*shrink(read_image(path, page=record["page"]), labels.from_pixels(read_mask(mask).values)), labels)
+            return overlay(*shrink(read_image(path, page=record["page"]), read_drawn(mask, labels)), labels)
         height, width = large.size_px
         size = max(1, height * CELL_PX // max(height, width)), max(1, width * CELL_PX // max(height, width))
         drawn, columns = LargeTiff(mask), np.arange(size[1]) * width // size[1]
         rows = np.stack([drawn.read(Box(row * height // size[0], 0, 1, width))[0, columns, 0] for row in range(size[0])])
         return overlay(as_colours(shrunk(large, size)), rows if labels.coloured and not labels.binary else labels.from_pixels(rows), labels)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _grey(uncertainty: ndarray) -> UInt8[ndarray, "h w"]:

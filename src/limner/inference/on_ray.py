@@ -3,7 +3,7 @@
 import json
 import logging
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +15,23 @@ from limner.inference.predictor import Predictor
 class Worker:
     """One actor: it holds the models, and predicts what it is given. Files and results lie where all machines reach them."""
 
-    def __init__(self, models: Sequence[tuple[str, bytes]], tta: str | None, work: Work) -> None:
+    def __init__(self, models: Sequence[Mapping[str, bytes]], tta: str | None, device: str, work: Work) -> None:
         with tempfile.TemporaryDirectory() as folder:
             paths = []
-            for number, (name, content) in enumerate(models):
-                paths.append(Path(folder) / f"{number}-{name}")
-                paths[-1].write_bytes(content)
-            self._work = Work(Predictor.load(*(path for path in paths if path.suffix != ".bin"), tta=tta), work.images, work.out, work.targets)
+            for number, files in enumerate(models):  # each in a folder of its own, since two may bear one name
+                (Path(folder) / str(number)).mkdir()
+                for name, content in files.items():
+                    (Path(folder) / str(number) / name).write_bytes(content)
+                paths.append(Path(folder) / str(number) / next(iter(files)))
+            self._work = Work(Predictor.load(*paths, device=device, tta=tta), work.images, work.out, work.targets)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
         return {"line": [json.dumps(self._work(str(name))) for name in batch["name"]]}
 
 
-def spread_on_ray(models: Sequence[Path], tta: str | None, workers: int) -> Callable[[Callable[[str], Record], Iterable[str]], Iterator[Record]]:
+def spread_on_ray(
+    models: Sequence[Path], tta: str | None, workers: int, device: str = "cpu"
+) -> Callable[[Callable[[str], Record], Iterable[str]], Iterator[Record]]:
     """What `predict_folder` takes as `spread`; the cluster is that of the environment, or one begun on this machine.
 
     A worker that dies is begun again, and what it had under way is done once more. Raises LimnerError where Ray is not installed.
@@ -40,17 +44,18 @@ def spread_on_ray(models: Sequence[Path], tta: str | None, workers: int) -> Call
 
     def spread(work: Callable[[str], Record], names: Iterable[str]) -> Iterator[Record]:
         assert isinstance(work, Work)
-        parts = [path for model in models for path in (model, model.with_suffix(".bin")) if path.suffix != ".bin" or (model.suffix == ".xml" and path.exists())]
-        contents = [(path.name, path.read_bytes()) for path in parts]
+        parts = [[model, model.with_suffix(".bin")] if model.suffix == ".xml" else [model] for model in models]
+        contents = [{path.name: path.read_bytes() for path in files} for files in parts]
         away = Work(None, work.images, work.out, work.targets)  # type: ignore[arg-type]  # each worker opens the models itself
         if not ray.is_initialized():
             ray.init(logging_level=logging.ERROR, include_dashboard=False)
         done = ray.data.from_items([{"name": name} for name in names]).map_batches(
             Worker,
-            fn_constructor_args=(contents, tta, away),
+            fn_constructor_args=(contents, tta, device, away),
             batch_size=1,
             batch_format="numpy",
             compute=ray.data.ActorPoolStrategy(size=workers),
+            num_gpus=int(device == "cuda"),
             max_restarts=-1,
             max_task_retries=-1,
         )

@@ -12,12 +12,12 @@ from numpy import ndarray
 
 from limner.data.folder import scan
 from limner.data.health import check
-from limner.data.images import read_image, read_mask
+from limner.data.images import read_drawn, read_image
 from limner.data.parallel import Progress
 from limner.data.places import place
 from limner.data.samples import DrawnMask, Sample
 from limner.errors import LimnerError
-from limner.files import readable
+from limner.files import readable, sha256_of
 from limner.labels import Labels
 
 RECORD = "predictions.json"
@@ -70,23 +70,21 @@ class Predictions:
         with where.file(PurePosixPath(entry.image).name) as path:
             if not path.is_file():
                 raise LimnerError(f"{entry.image} does not exist. Put it back, or predict again.")
-            if entry.image_sha256 is not None:
-                with path.open("rb") as file:
-                    if hashlib.file_digest(file, "sha256").hexdigest() != entry.image_sha256:
-                        raise LimnerError(f"{entry.image} is not the file that its mask was drawn in: it was changed since. Restore it, or predict again.")
+            if entry.image_sha256 is not None and sha256_of(path) != entry.image_sha256:
+                raise LimnerError(f"{entry.image} is not the file that its mask was drawn in: it was changed since. Restore it, or predict again.")
             yield path
 
     def image_hash(self, entry: Entry) -> str:
         """Of the image's file as it is now. Raises LimnerError as `file` does."""
-        with self.file(entry) as path, path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        with self.file(entry) as path:
+            return sha256_of(path)
 
     def mask(self, entry: Entry) -> UInt8[ndarray, "h w"]:
         """As it was drawn, in class indices. Raises LimnerError where the file is gone or has values that mean no class."""
         if not self.ours:
             return Sample(entry.id, Path(entry.image), entry.mask, page=entry.page).class_index(self.labels)
         assert isinstance(entry.mask, Path)
-        return self.labels.from_pixels(read_mask(entry.mask).values)
+        return read_drawn(entry.mask, self.labels)
 
 
 def read_predictions(folder: Path, progress: Progress | None = None) -> Predictions:

@@ -6,8 +6,6 @@ from pathlib import Path
 
 import torch
 
-from limner.errors import LimnerError
-
 FAST_BFLOAT16 = ("avx512_bf16", "amx_bf16")
 TOLD_APART = (*FAST_BFLOAT16, "avx2", "avx512f", "avx512_vnni", "avx512_fp16", "avx_vnni", "amx_int8", "fma", "neon", "sve")
 """Instructions that libraries choose their arithmetic by."""
@@ -20,13 +18,6 @@ def best_device() -> tuple[str, str]:
     if torch.backends.mps.is_available():
         return "mps", "an Apple GPU is there"
     return "cpu", f"no GPU; {torch.get_num_threads()} threads"
-
-
-def require_device(device: str) -> None:
-    """Raises LimnerError where this machine has no such device."""
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not there[device]:
-        raise LimnerError(f"there is no device {device} here, or torch cannot use it. Set train.device=cpu, or mend the driver.")
 
 
 def best_precision(device: str) -> tuple[str, str]:

@@ -14,13 +14,14 @@ import torch
 from limner.data.health import Facts
 from limner.data.preprocess import views
 from limner.errors import LimnerError
+from limner.inference.engines import require_device
 from limner.labels import Labels
 from limner.losses import LOSSES
 from limner.model.encoders import at_hand
 from limner.model.presets import ENCODER_DEFAULTS, PRESETS, build
 from limner.recipe import Geometry, Recipe
 from limner.training.distributed import ALONE
-from limner.training.machine import best_device, best_precision, require_device
+from limner.training.machine import best_device, best_precision
 from limner.training.step import Stepper, begin
 from limner.training.trackers import at_hand as tracker_at_hand
 

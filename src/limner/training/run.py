@@ -23,6 +23,7 @@ from limner.data.samples import Sample
 from limner.errors import LimnerError
 from limner.files import write_whole
 from limner.inference.choosing import choose
+from limner.inference.engines import require_device
 from limner.inference.predictor import Predictor
 from limner.labels import Labels
 from limner.model.bundle import Bundle
@@ -34,7 +35,7 @@ from limner.training.checkpoint import Checkpoints, restore
 from limner.training.distributed import Ranks, synchronise_norms
 from limner.training.history import draw_curve
 from limner.training.loop import Choosing, Chosen, Event, Note, Outside, Step, Stopped, Validating, Validation, fit
-from limner.training.machine import identity, processor_name, require_device
+from limner.training.machine import identity, processor_name
 from limner.training.step import State, begin
 from limner.training.trackers import Tracker, trackers
 

@@ -1,10 +1,10 @@
 """The models that are served, by name; a new version takes the place of the old one between two requests."""
 
-import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 
 from limner.errors import LimnerError
 from limner.inference.engines import open_model
@@ -28,6 +28,7 @@ class Shelf:
 
     def __init__(self, paths: Mapping[str, Path], device: str = "cpu", threads: int = 1, exported: Callable[[Path], Path] = Path) -> None:
         self._paths, self._device, self._threads, self._exported = dict(paths), device, threads, exported
+        self._lock = Lock()
         self._served = {name: self._open(name) for name in self._paths}
 
     @property
@@ -54,16 +55,14 @@ class Shelf:
 
     def reload(self, name: str) -> Served:
         """Open a model's file again, and serve what it holds now. Raises LimnerError where it cannot be used; the old one is then kept."""
-        opened = self._open(name)
-        self._served[name] = opened
+        with self._lock:  # of two who ask at once, the later finds the later file
+            opened = self._open(name)
+            self._served[name] = opened
         return opened
 
     def _open(self, name: str) -> Served:
-        path = self._exported(self._paths[name])
-        opened = open_model(path, self._device, self._threads)
-        with path.open("rb") as file:
-            version = hashlib.file_digest(file, "sha256").hexdigest()[:12]
-        return Served(name, version, Predictor.of(opened))
+        opened = open_model(self._exported(self._paths[name]), self._device, self._threads)
+        return Served(name, opened.version, Predictor.of(opened))
 
 
 def named(models: Iterable[str]) -> dict[str, Path]:

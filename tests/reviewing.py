@@ -28,5 +28,5 @@ class Reviewed:
             mask = self.desk.mask(task)[0].copy()
             mask[:9, :9] ^= 1
             self.desk.draw(task, reviewer, self.store.state(task.key).version, zlib.compress(b"\0\0\0\0" + mask.tobytes()), mask.shape)
-        self.desk.decide(task, reviewer, self.store.state(task.key).version, rejected=rejected, reason=None, seconds=2.0, client="test")
+        self.desk.decide(task, reviewer, self.store.state(task.key).version, self.desk.basis(task), rejected=rejected, reason=None, seconds=2.0, client="test")
         return self.desk.mask(task)[0]

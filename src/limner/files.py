@@ -4,6 +4,9 @@ import errno
 import hashlib
 import os
 import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 PART = ".part"
@@ -31,6 +34,17 @@ def write_whole(path: Path, content: bytes | str, *, lasting: bool = False) -> N
     except OSError:
         temporary.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def whole_folder(out: Path) -> Iterator[Path]:
+    """A new folder that takes its name once all of it is there; where that fails nothing is left, and nothing else is touched."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name[:100]}-", dir=out.parent) as around:
+        part = Path(around) / "whole"
+        part.mkdir()
+        yield part
+        part.rename(out)
 
 
 def sha256_of(path: Path) -> str:

@@ -1,12 +1,14 @@
 import shutil
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from limner.errors import LimnerError
-from limner.review.desk import Desk
+from limner.review.desk import ChangedError, Desk
 from limner.review.folder import read_predictions
 from limner.review.queue import ordered
 from limner.review.store import StaleError, State, Store
@@ -29,7 +31,7 @@ def stroke(mask: np.ndarray) -> bytes:
 
 def decide(desk: Desk, place: int, reviewer: str = "anna", *, rejected: bool = False) -> State:
     task = desk.tasks[place]
-    return desk.decide(task, reviewer, desk.store.state(task.key).version, rejected=rejected, reason=None, seconds=3.0, client="test")
+    return desk.decide(task, reviewer, desk.store.state(task.key).version, desk.basis(task), rejected=rejected, reason=None, seconds=3.0, client="test")
 
 
 def draw(desk: Desk, place: int, mask: np.ndarray, reviewer: str = "anna") -> State:
@@ -75,7 +77,7 @@ def test_another_server_over_the_same_folder_goes_on_where_one_ended(folder: Pat
     assert second.letters() == "a....." and second.progress().minutes_per_image == 0.05
     decide(second, 1)
     with pytest.raises(StaleError):
-        first.decide(first.tasks[1], "ben", 0, rejected=True, reason=None, seconds=1.0, client="test")
+        first.decide(first.tasks[1], "ben", 0, first.basis(first.tasks[1]), rejected=True, reason=None, seconds=1.0, client="test")
     first.look()
     assert first.letters() == "aa...."
 
@@ -101,11 +103,41 @@ def test_a_second_look_is_for_another_person_and_begins_from_the_prediction(fold
     assert {event.entry for event in desk.store.events()} == {desk.tasks[0].entry.id, f"{desk.tasks[0].entry.id}//2"}
 
 
+@pytest.mark.parametrize("kind", ["mask", "image"])
+def test_a_verdict_on_what_was_changed_since_it_was_shown_is_refused(kind: str, pairs: Callable[..., Path]) -> None:
+    desk = desk_of(pairs({name: np.eye(16, dtype=np.uint8) for name in "ab"}))
+    task = desk.tasks[0]
+    assert isinstance(task.entry.mask, Path)
+    path = task.entry.mask if kind == "mask" else Path(task.entry.image)
+    basis, (_, state) = desk.basis(task), desk.mask(task)
+    path.write_bytes(path.read_bytes() + b"\0")
+    with pytest.raises(ChangedError, match="was changed since it was shown"):
+        desk.decide(task, "anna", state.version, basis, rejected=False, reason=None, seconds=1.0, client="test")
+    assert not desk.store.events() and decide(desk, 0).verdict == "accepted"
+
+
+def test_what_was_drawn_over_a_mask_of_another_size_is_said(pairs: Callable[..., Path]) -> None:
+    folder = pairs({name: np.eye(16, dtype=np.uint8) for name in "ab"})
+    desk = desk_of(folder)
+    draw(desk, 0, np.zeros((16, 16), np.uint8))
+    assert isinstance(desk.tasks[0].entry.mask, Path)
+    Image.fromarray(np.eye(20, dtype=np.uint8)).save(desk.tasks[0].entry.mask)
+    with pytest.raises(LimnerError, match="another size than the mask, which has 20x20 px"):
+        desk.mask(desk.tasks[0])
+
+
 def test_the_review_of_other_predictions_is_refused(folder: Path) -> None:
     decide(desk_of(folder), 0)
     (folder / "predictions.json").write_text((folder / "predictions.json").read_text().replace("model.onnx", "other.onnx"))
     with pytest.raises(LimnerError, match="were others"):
         desk_of(folder)
+
+
+def test_one_person_cannot_take_both_turns_on_two_servers(folder: Path) -> None:
+    first, second = desk_of(folder, twice=1.0), desk_of(folder, twice=1.0)
+    decide(first, 0)
+    with pytest.raises(LimnerError, match="anna was one of them"):
+        decide(second, 1)
 
 
 def test_one_person_cannot_take_both_turns(folder: Path) -> None:

@@ -1,6 +1,7 @@
 import csv
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -105,6 +106,15 @@ def test_nothing_is_overwritten_and_nothing_is_merged_that_nobody_saw(review: Re
     scenes = pairs({"a": np.arange(16, dtype=np.uint8)[None].repeat(16, 0) // 6, "b": np.arange(16, dtype=np.uint8)[None].repeat(16, 0) // 6})
     with pytest.raises(LimnerError, match="They must agree"):
         merge(review.predictions, review.store, scenes, tmp_path / "other")
+
+
+def test_a_folder_that_is_called_like_a_part_of_the_new_one_is_left_alone(review: Reviewed, lesions: Path, tmp_path: Path) -> None:
+    data = Path(shutil.copytree(lesions, tmp_path / "next.part"))
+    before = sorted(data.rglob("*"))
+    review.decide("new-0.png")
+    merge(review.predictions, review.store, data, tmp_path / "next")
+    assert sorted(data.rglob("*")) == before and (tmp_path / "next" / "dataset.csv").is_file()
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith((".", "next"))) == ["next", "next.part"]
 
 
 def test_masks_keep_the_coding_of_the_set_that_they_join(review: Reviewed, pairs: Callable[..., Path], tmp_path: Path) -> None:

@@ -62,7 +62,10 @@ def test_events_are_a_chain_that_the_database_does_not_rewrite(store: Store) -> 
     found = store.events()
     assert [event.number for event in found] == [1, 2, 3, 4, 5]
     assert [event.previous for event in found[1:]] == [event.hash for event in found[:-1]]
-    for statement in ("DELETE FROM events", "UPDATE events SET record = '{}'"):
+    statements = ["DELETE FROM events", "UPDATE events SET record = '{}'"]
+    if store._sqlite:
+        statements += ["REPLACE INTO events VALUES (5, '{}', 'new')", "REPLACE INTO events SELECT 9, record, hash FROM events WHERE number = 5"]
+    for statement in statements:
         with pytest.raises(DBAPIError, match="only ever added"), store._engine.begin() as connection:
             connection.execute(text(statement))
     assert len(store.events()) == 5
@@ -87,6 +90,19 @@ def test_a_chain_that_was_tampered_with_is_found(harm: str, tmp_path: Path) -> N
         behind.execute(harm)
     behind.close()
     with pytest.raises(LimnerError, match="not as it was written"):
+        store.events()
+
+
+@pytest.mark.parametrize("harm", ["DELETE FROM events WHERE number = 5", "UPDATE entries SET verdict = 'rejected' WHERE entry = 'entry 2'"])
+def test_entries_and_events_that_disagree_are_found(harm: str, tmp_path: Path) -> None:
+    store = Store.beside(tmp_path)
+    for number in range(5):
+        decide(store, f"entry {number}", 0)
+    with sqlite3.connect(tmp_path / "review.sqlite") as behind:
+        behind.execute("DROP TRIGGER events_no_delete")
+        behind.execute(harm)
+    behind.close()
+    with pytest.raises(LimnerError, match=r"what is known of entry \d is not what"):
         store.events()
 
 

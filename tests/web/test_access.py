@@ -70,6 +70,8 @@ def test_pages_of_other_origins_change_nothing(origin: str, status: int, verb: s
 @pytest.mark.parametrize(("site", "status"), [("same-origin", 200), ("none", 200), ("cross-site", 403), ("same-site", 403), ("?", 403)])
 def test_what_the_browser_says_of_the_site_counts(site: str, status: int) -> None:
     assert asked("POST", sec_fetch_site=site) == status
+    assert asked("GET", sec_fetch_site=site, sec_fetch_mode="no-cors") == status
+    assert asked("GET", sec_fetch_site=site, sec_fetch_mode="navigate") == 200
 
 
 @pytest.mark.parametrize("verb", VERBS)

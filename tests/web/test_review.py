@@ -26,8 +26,8 @@ def mask_of(served: Served, place: int, **headers: str) -> tuple[np.ndarray, str
     return np.frombuffer(answer.content, np.uint8).reshape(shape), answer.headers["etag"]
 
 
-def etag_of(served: Served, version: int) -> str:
-    return f'"{served.client.get("/api/review").json()["edition"]}-{version}"'
+def etag_of(served: Served, version: int, place: int = 0) -> str:
+    return f'{mask_of(served, place)[1].rpartition("-")[0]}-{version}"'
 
 
 def tile(mask: np.ndarray, index: int = 0) -> bytes:
@@ -47,7 +47,7 @@ def test_a_mask_is_drawn_and_accepted(review: Served, folder: Path) -> None:
     assert (mask_of(review, place)[0] == mask ^ np.uint8(1)).all()
     said = review.client.post(f"/api/tasks/{place}/verdict", json={"verdict": "accept", "seconds": 6}, headers={"If-Match": etag_of(review, 1)}).json()
     assert (said["version"], said["letters"], said["progress"]["mended"], said["progress"]["minutes_per_image"]) == (2, "m.....", 1, 0.1)
-    review.client.post("/api/tasks/1/verdict", json={"verdict": "reject", "reason": "border is off"}, headers={"If-Match": etag_of(review, 0)})
+    review.client.post("/api/tasks/1/verdict", json={"verdict": "reject", "reason": "border is off"}, headers={"If-Match": etag_of(review, 0, 1)})
     assert review.client.get("/api/tasks/1").json()["reason"] == "border is off"
     assert review.client.get("/api/next", params={"after": 0}).json()["place"] == 2
 
@@ -157,8 +157,16 @@ def test_an_image_that_is_gone_is_said_and_the_rest_goes_on(folder: Path, start:
     (folder / "predictions.json").write_text(json.dumps(record))
     review = start(folder, "--no-open", verb="review")
     gone = review.client.get("/api/tasks/0/image")
-    assert gone.status_code == 422 and "does not exist" in gone.json()["error"]
+    assert gone.status_code == 422 and "gone.jpg does not exist" in gone.json()["error"] and str(folder) not in gone.text
     assert review.client.get("/api/tasks/1/image").status_code == 200
+
+
+def test_a_verdict_on_another_image_than_was_shown_is_refused(review: Served, folder: Path) -> None:
+    _, etag = mask_of(review, 0)
+    (folder / review.client.get("/api/tasks/0").json()["key"]).touch()
+    answer = review.client.post("/api/tasks/0/verdict", json={"verdict": "accept"}, headers={"If-Match": etag})
+    assert answer.status_code == 410 and "was changed since it was shown" in problem(answer)
+    assert review.client.post("/api/tasks/0/verdict", json={"verdict": "accept"}, headers={"If-Match": mask_of(review, 0)[1]}).status_code == 200
 
 
 def test_the_answer_of_a_mask_is_packed_as_browsers_unpack_it(review: Served) -> None:

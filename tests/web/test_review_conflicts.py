@@ -48,6 +48,18 @@ def somebody_draws(folder: Path, place: int, reviewer: str = "ben", rows: int = 
     return desk.draw(task, reviewer, desk.state(task).version, zlib.compress(b"\0\0\0\0" + mask.tobytes()), mask.shape)
 
 
+def test_an_image_that_is_changed_while_it_is_shown_is_looked_at_again(page: Page, folder: Path) -> None:
+    (folder / page.evaluate("limner.now.told.key")).touch()
+    page.keyboard.press("a")
+    expect(page.locator("body")).to_contain_text("was changed since it was shown")
+    assert desk_of(folder).letters() == "......"
+    page.locator("#strip button").first.click()
+    shown(page, 0)
+    page.keyboard.press("a")
+    page.wait_for_function("() => limner.letters[0] === 'a'")
+    page.wrong.clear()  # type: ignore[attr-defined]  # the 410
+
+
 def test_what_is_sent_holds_nothing_of_a_stroke_that_is_taken_back(page: Page, folder: Path) -> None:
     page.evaluate(HOLD)
     paint(page, 20)

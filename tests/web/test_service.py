@@ -153,12 +153,23 @@ def test_the_open_inference_protocol(server: Served, models: dict[str, Path]) ->
     about = server.client.get("/v2/models/lesions").json()
     assert about["inputs"][0]["datatype"] == "UINT8" and about["parameters"]["classes"] == ["background", "lesion"]
     assert server.client.get(f"/v2/models/lesions/versions/{about['versions'][0]}").status_code == 200
+    assert server.client.get(f"/v2/models/lesions/versions/{about['versions'][0]}/ready").json()["ready"] is True
     assert server.client.get("/v2/models/lesions/versions/9").status_code == server.client.get("/v2/models/x/ready").status_code == 404
     image = np.asarray(Image.open(io.BytesIO(png())))
     asked = {"id": "7", "inputs": [{"name": "image", "shape": [1, *image.shape], "datatype": "UINT8", "data": image.ravel().tolist()}]}
     answer = server.client.post("/v2/models/lesions/infer", json=asked).json()
     assert answer["id"] == "7" and answer["outputs"][0]["shape"] == [1, 40, 60]
     np.testing.assert_array_equal(np.reshape(answer["outputs"][0]["data"], (40, 60)), drawn(models))
+    by_version = f"/v2/models/lesions/versions/{about['versions'][0]}/infer"
+    assert server.client.post(by_version, json=asked).json() == answer
+    assert server.client.post("/v2/models/lesions/versions/9/infer", json=asked).status_code == 404
+
+
+def test_arrays_of_many_numbers_are_not_read(start: Start, models: dict[str, Path]) -> None:
+    answer = start(f"lesions={models['lesions']}").client.post(
+        "/v2/models/lesions/infer", content=b" " * 16_000_001, headers={"Content-Type": "application/json"}
+    )
+    assert answer.status_code == 413 and "16,000,000 bytes" in problem(answer)
 
 
 @pytest.mark.parametrize(
@@ -174,6 +185,7 @@ def test_the_open_inference_protocol(server: Served, models: dict[str, Path]) ->
         b'{"inputs": [{"name": "a", "shape": [1, 1, 1, 3], "datatype": "UINT8", "data": [true, 2, 3]}]}',
         b'{"inputs": [{"name": "a", "shape": [1, 0, 1, 3], "datatype": "UINT8", "data": []}]}',
         b'{"inputs": [{"name": "a", "shape": [1, 1, 1, 3], "datatype": "UINT8", "data": [1e400, 2, 3]}]}',
+        b'{"id": "\\ud800", "inputs": [{"name": "a", "shape": [1, 1, 1, 3], "datatype": "UINT8", "data": [1, 2, 3]}]}',
     ],
 )  # fmt: skip
 def test_what_is_not_the_protocol_is_refused(server: Served, asked: bytes) -> None:

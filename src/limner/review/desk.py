@@ -34,6 +34,10 @@ class Progress:
         return self.tasks - self.accepted - self.mended - self.rejected
 
 
+class ChangedError(LimnerError):
+    """What was shown is no more what there is."""
+
+
 class Desk:
     """A review. Raises LimnerError where the store is that of other predictions, or was tampered with."""
 
@@ -79,6 +83,10 @@ class Desk:
         usual = sum(self._seconds) / len(self._seconds) / 60 if self._seconds else None
         return Progress(len(letters), letters.count("a"), letters.count("m"), letters.count("r"), usual)
 
+    def basis(self, task: Task) -> str:
+        """Of the files that a task shows: another one where one of them was changed."""
+        return sha256(self.predictions.stamp(task.entry).encode())[:8]
+
     def mask(self, task: Task) -> tuple[UInt8[ndarray, "h w"], State]:
         """The mask as it stands, in class indices: what was predicted, or last decided, and what was drawn over it since."""
         state = self.store.state(task.key)
@@ -96,9 +104,14 @@ class Desk:
         state = self.store.save_draft(task.key, reviewer, version, {index: tile.tobytes() for index, tile in tiles.items()})
         return self._keep(task, state)
 
-    def decide(self, task: Task, reviewer: str, version: int, *, rejected: bool, reason: str | None, seconds: float, client: str) -> State:
-        """Accept the mask as it stands, which mends it where it is not the predicted one, or reject it. Raises StaleError as the store does."""
+    def decide(self, task: Task, reviewer: str, version: int, basis: str, *, rejected: bool, reason: str | None, seconds: float, client: str) -> State:
+        """Accept the mask as it stands, which mends it where it is not the predicted one, or reject it.
+
+        Raises StaleError as the store does, and ChangedError where the image or the predicted mask is another than was shown (`basis`).
+        """
         self._require_part(task, reviewer)
+        if basis != self.basis(task):
+            raise ChangedError(f"the image of {task.entry.name}, or the mask that was predicted for it, was changed since it was shown. Look at it again.")
         mask, _ = self.mask(task)
         base = self.predictions.mask(task.entry)
         drawn = None if np.array_equal(mask, base) else to_content(mask)
@@ -137,6 +150,9 @@ class Desk:
         return any(reviewer in {state.reviewer, state.drafted_by} for state in others)
 
     def _require_part(self, task: Task, reviewer: str) -> None:
+        for other in self._turns[task.entry.id]:
+            if other is not task:  # another server may have written there
+                self._keep(other, self.store.state(other.key))
         if self.took_part(task, reviewer):
             raise LimnerError(f"{task.entry.name} is looked at by two people, and {reviewer} was one of them. Leave this turn to somebody else.")
 

@@ -14,7 +14,7 @@ from limner.data.folder import scan
 from limner.data.health import check
 from limner.data.images import read_drawn, read_image
 from limner.data.parallel import Progress
-from limner.data.places import place
+from limner.data.places import Place, place
 from limner.data.samples import DrawnMask, Sample
 from limner.errors import LimnerError
 from limner.files import readable, sha256_of
@@ -66,13 +66,16 @@ class Predictions:
     @contextmanager
     def file(self, entry: Entry) -> Iterator[Path]:
         """A path that holds the image. Raises LimnerError where it is gone, or another than the mask was drawn in."""
-        where = place(entry.image.rpartition("/")[0]) if "://" in entry.image else place(Path(entry.image).parent)
-        with where.file(PurePosixPath(entry.image).name) as path:
+        with _place_of(entry.image).file(PurePosixPath(entry.image).name) as path:
             if not path.is_file():
                 raise LimnerError(f"{entry.image} does not exist. Put it back, or predict again.")
             if entry.image_sha256 is not None and sha256_of(path) != entry.image_sha256:
                 raise LimnerError(f"{entry.image} is not the file that its mask was drawn in: it was changed since. Restore it, or predict again.")
             yield path
+
+    def stamp(self, entry: Entry) -> str:
+        """Another one where the file of the image or of the mask was changed."""
+        return " ".join(_place_of(str(path)).stamp(PurePosixPath(path).name) for path in (entry.image, entry.mask) if not isinstance(path, DrawnMask))
 
     def image_hash(self, entry: Entry) -> str:
         """Of the image's file as it is now. Raises LimnerError as `file` does."""
@@ -85,6 +88,11 @@ class Predictions:
             return Sample(entry.id, Path(entry.image), entry.mask, page=entry.page).class_index(self.labels)
         assert isinstance(entry.mask, Path)
         return read_drawn(entry.mask, self.labels)
+
+
+def _place_of(file: str) -> Place:
+    """Where a file lies."""
+    return place(file.rpartition("/")[0]) if "://" in file else place(Path(file).parent)
 
 
 def read_predictions(folder: Path, progress: Progress | None = None) -> Predictions:

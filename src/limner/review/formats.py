@@ -1,7 +1,6 @@
 """Reviewed masks as other tools read them: PNG, COCO, Label Studio's brush, CVAT's masks, and the folder of nnU-Net."""
 
 import json
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -14,7 +13,7 @@ from numpy import ndarray
 
 from limner.data.images import encode_mask, encode_png
 from limner.errors import LimnerError
-from limner.files import write_whole
+from limner.files import whole_folder, write_whole
 from limner.labels import VOID, Labels
 from limner.review.folder import Entry, Predictions
 from limner.review.outcome import Outcome, file_name, mask_of, outcomes
@@ -51,11 +50,8 @@ def write_masks(predictions: Predictions, store: Store, out: Path, form: str, pr
     kept = [one for one in found if one.of(prefer).verdict != "rejected"]
     if not kept:
         raise LimnerError(f"no mask of {predictions.folder} was accepted or mended yet. Begin with: limner review {predictions.folder}")
-    part = out.with_name(out.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    FORMS[form](part, _masks(predictions, store, kept, prefer), predictions)
-    part.rename(out)
+    with whole_folder(out) as part:
+        FORMS[form](part, _masks(predictions, store, kept, prefer), predictions)
     return len(kept)
 
 

@@ -20,7 +20,7 @@ from limner.data.images import STACK_SUFFIXES, encode_png, encode_tiff, image_si
 from limner.data.parallel import Progress
 from limner.data.samples import DrawnMask, Sample
 from limner.errors import LimnerError
-from limner.files import readable, write_whole
+from limner.files import readable, whole_folder, write_whole
 from limner.labels import Labels, write_labels
 from limner.review.folder import Entry, Predictions
 from limner.review.outcome import Outcome, agreement, file_name, mask_of, outcomes
@@ -122,10 +122,8 @@ def merge(
     if conflicts:
         more = f"\n  and {len(conflicts) - SHOWN} more" if len(conflicts) > SHOWN else ""
         raise LimnerError(f"{len(conflicts)} conflicts, and nothing was written:\n  " + "\n  ".join(conflicts[:SHOWN]) + more)
-    part = out.with_name(out.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    _write(part, labels, dataset.samples, new, replaced, _earlier(data), predictions, store)
-    part.rename(out)
+    with whole_folder(out) as part:
+        _write(part, labels, dataset.samples, new, replaced, _earlier(data), predictions, store)
     return Merged(len(there), len(new), len(replaced), rejected, _left(predictions, store, found), tuple(agreement(predictions, store, found)))
 
 

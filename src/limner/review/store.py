@@ -189,15 +189,27 @@ class Store:
         return after
 
     def events(self) -> list[Event]:
-        """All of them, in order. Raises LimnerError where the chain is broken: something was changed, removed or put in behind the store's back."""
+        """All of them, in order. Raises LimnerError where something was changed, removed or put in behind the store's back.
+
+        The chain has no key: whoever computes all of it anew, and what is known of the entries too, is not found.
+        """
         found, previous = list[Event](), FIRST
         with self._engine.connect() as connection:
+            if not self._sqlite:
+                connection.execution_options(isolation_level="REPEATABLE READ")  # so that both tables are of one moment, as in SQLite
+            decided = {row.entry: _state(row) for row in connection.execute(select(entries).where(entries.c.verdict.is_not(None)))}
             for number, row in enumerate(connection.execute(select(events).order_by(events.c.number)), start=1):
                 told = json.loads(row.record)
                 if (row.number, told["number"], told["previous"], sha256((previous + row.record).encode())) != (number, number, previous, row.hash):
                     raise LimnerError(f"the review's event {number} is not as it was written, or one before it is missing. Restore the database from a copy.")
                 found.append(Event(**told, hash=row.hash))
                 previous = row.hash
+        last = {event.entry: event for event in found}
+        for entry in last.keys() | decided.keys():
+            state, event = decided.get(entry), last.get(entry)
+            known = state and event and (state.verdict, state.reviewer, state.mask or event.base_hash)
+            if event is None or known != (event.verdict, event.reviewer, event.mask_hash):
+                raise LimnerError(f"what is known of {entry} is not what the review's last event of it says, or that is missing. Restore the database.")
         return found
 
     def sweep(self) -> int:
@@ -250,6 +262,9 @@ class Store:
 
 
 SQLITE_APPEND_ONLY = [
+    "CREATE TRIGGER IF NOT EXISTS events_no_replace BEFORE INSERT ON events WHEN EXISTS (SELECT 1 FROM events WHERE number = NEW.number OR hash = NEW.hash) "
+    "BEGIN SELECT RAISE(ABORT, 'events are only ever added'); END",  # INSERT OR REPLACE deletes without a trigger
+] + [
     f"CREATE TRIGGER IF NOT EXISTS events_no_{what.lower()} BEFORE {what} ON events BEGIN SELECT RAISE(ABORT, 'events are only ever added'); END"
     for what in ("UPDATE", "DELETE")
 ]

@@ -61,8 +61,10 @@ def with_tiles(mask: UInt8[ndarray, "h w"], tiles: Mapping[int, UInt8[ndarray, "
 
 
 def from_contents(contents: Mapping[int, bytes], size_px: tuple[int, int]) -> dict[int, UInt8[ndarray, "_ _"]]:
-    """Tiles as the store gives them: the pixels of each, row by row."""
+    """Tiles as the store gives them: the pixels of each, row by row. Raises LimnerError where they are of a mask of another size."""
     places = boxes(size_px)
+    if any(index >= len(places) or len(content) != places[index].height * places[index].width for index, content in contents.items()):
+        raise LimnerError(f"what was drawn is of another size than the mask, which has {size_px[1]}x{size_px[0]} px. Restore the image and its mask.")
     return {index: np.frombuffer(content, np.uint8).reshape(places[index].height, places[index].width) for index, content in contents.items()}
 
 

@@ -76,10 +76,13 @@ class Access:
         name = _name(hosts[0]) if len(hosts) == 1 else None
         if name is None or not self._answers_to(name):
             return Refusal(400, "the Host of the request is none that this service answers to. Name it with --allow-host, or call it by its address.")
+        foreign = headers.get("sec-fetch-site", "none") not in {"same-origin", "none"}
         if method not in SAFE:
             origins = headers.getlist("origin")
-            if len(origins) > 1 or (origins and not self._same(origins[0], hosts[0])) or headers.get("sec-fetch-site", "none") not in {"same-origin", "none"}:
+            if len(origins) > 1 or (origins and not self._same(origins[0], hosts[0])) or foreign:
                 return Refusal(403, "the request comes from a page of another origin, which may change nothing here.")
+        elif foreign and headers.get("sec-fetch-mode") != "navigate":
+            return Refusal(403, "the request comes from a page of another origin, which may show nothing of this.")
         if self.tokens and path not in OPEN and self.caller(headers) is None:
             return Refusal(401, "there is no token, or a wrong one. Send it as: Authorization: Bearer TOKEN")
         return None

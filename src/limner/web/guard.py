@@ -24,6 +24,7 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'",
@@ -33,7 +34,7 @@ log = logging.getLogger("limner.web")
 
 def guard(app: FastAPI, access: Access, metrics: Metrics, shed: Callable[[Scope], ProblemError | None] = lambda scope: None) -> None:
     """Put `Guard` before all that an application has, and give its errors one shape. `shed` says at once what there is no room for."""
-    for kind in (ProblemError, LimnerError, HTTPException, RequestValidationError, Exception):
+    for kind in (ProblemError, LimnerError, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, _failed)
     app.add_middleware(Guard, access=access, metrics=metrics, shed=shed, known={route.path for route in app.routes if hasattr(route, "path")})
 
@@ -55,12 +56,12 @@ class Guard:
         given = headers.get("x-request-id", "")
         request_id = given if 0 < len(given) <= 64 and given.isascii() and given.replace("-", "").isalnum() else secrets.token_hex(8)
         scope.setdefault("state", {})["id"] = request_id
-        status = 500
+        status, begun = 500, False
 
         async def answer(message: Message) -> None:
-            nonlocal status
+            nonlocal status, begun
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, begun = message["status"], True
                 found = MutableHeaders(scope=message)
                 for name, value in (*HEADERS.items(), ("X-Request-Id", request_id)):
                     found[name] = value
@@ -68,6 +69,11 @@ class Guard:
 
         try:
             await self._guarded(scope, receive, answer, headers)
+        except Exception:
+            log.exception("request %s", request_id)
+            if not begun:
+                told = {"error": "something went wrong here. The server's log says what.", "request_id": request_id}
+                await JSONResponse(told, 500)(scope, receive, answer)
         finally:
             route = getattr(scope.get("route"), "path", scope["path"] if scope["path"] in self._known else "other")
             seconds = time.monotonic() - began
@@ -111,7 +117,7 @@ async def _failed(request: Request, error: Exception) -> Response:
             return _failure(request, error.status_code, str(error.detail), error.headers)
         case RequestValidationError():
             return _failure(request, 422, _spelled(error))
-    return _failure(request, 500, "something went wrong here. The server's log says what.")
+    raise error
 
 
 def _failure(request: Request, status: int, message: str, headers: Any = None, more: dict[str, Any] | None = None) -> Response:

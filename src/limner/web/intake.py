@@ -58,17 +58,16 @@ class Held:
         self._limits, self._bytes = limits, 0
 
     @asynccontextmanager
-    async def body(self, request: Request) -> AsyncIterator[bytes]:
-        """A request's body, for as long as it is needed."""
-        body = await self._read(request)
+    async def body(self, request: Request, most: int | None = None) -> AsyncIterator[bytes]:
+        """A request's body, for as long as it is needed; of so many bytes where that is less than the limits'."""
+        body = await self._read(request, min(most or self._limits.body_bytes, self._limits.body_bytes))
         try:
             yield body
         finally:
             self._bytes -= len(body)
 
-    async def _read(self, request: Request) -> bytes:
+    async def _read(self, request: Request, most: int) -> bytes:
         """The body. Raises ProblemError where it is larger, or comes more slowly, than the limits, or there is no room for it."""
-        most = self._limits.body_bytes
         length = request.headers.get("content-length", "0")
         if not length.isdigit() or int(length) > most:
             raise ProblemError(413, f"the body has more than {most:,} bytes. Send a smaller image.", {"Connection": "close"})

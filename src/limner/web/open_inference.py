@@ -8,16 +8,18 @@ from typing import Annotated, Any
 
 import numpy as np
 from fastapi import APIRouter, Path, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 from pydantic import BaseModel, Field, ValidationError
 
 import limner
 from limner.errors import LimnerError
 from limner.inference.predictor import Prediction
 from limner.web.intake import FAILURES, Limits, ProblemError
-from limner.web.shelf import Shelf
+from limner.web.shelf import Served, Shelf
 from limner.web.turns import Timeout, Turns
 
+MOST_BYTES, CHUNK = 16_000_000, 4096
+"""Of a body, since reading numbers as text holds up all others for 20 ms a megabyte; and of the values that are written at once."""
 log = logging.getLogger("limner.web")
 
 
@@ -40,7 +42,7 @@ def routes(shelf: Shelf, turns: Turns, limits: Limits) -> APIRouter:
 
     @router.get("/v2", tags=["open inference protocol"], summary="The server")
     async def server() -> dict[str, Any]:
-        return {"name": "limner", "version": limner.__version__, "extensions": ["model_repository"]}
+        return {"name": "limner", "version": limner.__version__, "extensions": []}
 
     @router.get("/v2/health/live", tags=["open inference protocol"], summary="Does the process answer?")
     async def live() -> dict[str, bool]:
@@ -50,10 +52,13 @@ def routes(shelf: Shelf, turns: Turns, limits: Limits) -> APIRouter:
     async def ready() -> dict[str, bool]:
         return {"ready": True}
 
-    def described(name: str, version: str | None) -> dict[str, Any]:
+    def chosen(name: str, version: str | None) -> Served:
         found = shelf.require(name)
         if version not in {None, found.version}:
             raise ProblemError(404, f"{name} is served in the version {found.version} alone.")
+        return found
+
+    def described(found: Served) -> dict[str, Any]:
         return {
             "name": found.name, "versions": [found.version], "platform": "limner",
             "inputs": [{"name": "image", "datatype": "UINT8", "shape": [1, -1, -1, -1]}],
@@ -63,35 +68,42 @@ def routes(shelf: Shelf, turns: Turns, limits: Limits) -> APIRouter:
 
     @router.get("/v2/models/{name}", tags=["open inference protocol"], summary="A model", responses={404: FAILURES[404]})
     async def model_metadata(name: ModelName) -> dict[str, Any]:
-        return described(name, None)
+        return described(chosen(name, None))
 
     @router.get("/v2/models/{name}/versions/{version}", tags=["open inference protocol"], summary="A version", responses={404: FAILURES[404]})
     async def version_metadata(name: ModelName, version: str) -> dict[str, Any]:
-        return described(name, version)
+        return described(chosen(name, version))
 
     @router.get("/v2/models/{name}/ready", tags=["open inference protocol"], summary="Is a model loaded?", responses={404: FAILURES[404]})
     async def model_ready(name: ModelName) -> dict[str, Any]:
-        return {"name": shelf.require(name).name, "ready": True}
+        return {"name": chosen(name, None).name, "ready": True}
+
+    @router.get("/v2/models/{name}/versions/{version}/ready", tags=["open inference protocol"], summary="And a version?", responses={404: FAILURES[404]})
+    async def version_ready(name: ModelName, version: str) -> dict[str, Any]:
+        return {"name": chosen(name, version).name, "ready": True}
+
+    @router.post("/v2/models/{name}/versions/{version}/infer", tags=["open inference protocol"], summary="Segment an array by a version",
+        responses=FAILURES, openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": _infer_schema()}}}})  # fmt: skip
+    async def version_infer(request: Request, name: ModelName, version: str, timeout_ms: Timeout = None) -> Response:
+        """As without a version, which must be the one that is served."""
+        return await inferred(request, chosen(name, version), timeout_ms)
 
     @router.post("/v2/models/{name}/infer", tags=["open inference protocol"], summary="Segment an array", responses=FAILURES,
         openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": _infer_schema()}}}})  # fmt: skip
     async def infer(request: Request, name: ModelName, timeout_ms: Timeout = None) -> Response:
-        """One image as an array UINT8 of shape [1, height, width, channels]; class indices come back."""
-        chosen = shelf.require(name)
+        """One image as an array UINT8 of shape [1, height, width, channels]; class indices come back. Of large images send the file to /v1/segment."""
+        return await inferred(request, chosen(name, None), timeout_ms)
+
+    async def inferred(request: Request, served: Served, timeout_ms: int | None) -> Response:
         if not request.headers.get("content-type", "application/json").lower().startswith("application/json"):
             raise ProblemError(415, "an array is sent as application/json. Images go to /v1/segment.")
 
-        def work(body: bytes) -> tuple[str | None, Prediction]:
+        def work(body: bytes) -> bytes:
             asked = _parsed(body)
-            return asked.id, chosen.predictor.predict(_array(asked.inputs[0], limits))
+            return _answer(served, asked.id, served.predictor.predict(_array(asked.inputs[0], limits)))
 
-        (called, prediction), _ = await turns.take(request, timeout_ms, work)
-        mask = prediction.class_index
-        outputs: list[dict[str, Any]] = [{"name": "mask", "datatype": "UINT8", "shape": [1, *mask.shape], "data": mask.ravel().tolist()}]
-        if prediction.predicted_dice is not None:
-            outputs.append({"name": "predicted_dice", "datatype": "FP32", "shape": [1], "data": [prediction.predicted_dice]})
-        answer = {"model_name": chosen.name, "model_version": chosen.version, "outputs": outputs}
-        return JSONResponse(answer | ({"id": called} if called is not None else {}))
+        content, _ = await turns.take(request, timeout_ms, work, MOST_BYTES)
+        return Response(content, media_type="application/json")
 
     @router.post("/v2/repository/models/{name}/load", tags=["open inference protocol"], summary="Serve what a model's file holds now", responses=FAILURES)
     async def load(request: Request, name: ModelName) -> dict[str, Any]:
@@ -107,6 +119,18 @@ def routes(shelf: Shelf, turns: Turns, limits: Limits) -> APIRouter:
     return router
 
 
+def _answer(served: Served, called: str | None, prediction: Prediction) -> bytes:
+    """The answer as it is sent, made piece by piece, since others wait while one call makes all of it."""
+    mask = prediction.class_index.ravel()
+    digits = [str(value) for value in range(256)]
+    rows = (",".join([digits[value] for value in mask[start : start + CHUNK].tolist()]) for start in range(0, mask.size, CHUNK))
+    outputs: list[dict[str, Any]] = [{"name": "mask", "datatype": "UINT8", "shape": [1, *prediction.class_index.shape], "data": []}]
+    if prediction.predicted_dice is not None:
+        outputs.append({"name": "predicted_dice", "datatype": "FP32", "shape": [1], "data": [prediction.predicted_dice]})
+    answer = {"outputs": outputs, "model_name": served.name, "model_version": served.version} | ({"id": called} if called is not None else {})
+    return json.dumps(answer, separators=(",", ":")).replace('"data":[]', f'"data":[{",".join(rows)}]', 1).encode()
+
+
 def _infer_schema() -> dict[str, Any]:
     """What an inference request is like, in one piece."""
     schema = InferRequest.model_json_schema()
@@ -116,12 +140,12 @@ def _infer_schema() -> dict[str, Any]:
 
 def _parsed(body: bytes) -> InferRequest:
     try:
-        return InferRequest.model_validate(json.loads(body))
+        return InferRequest.model_validate_json(body)
     except ValidationError as error:
         first = error.errors()[0]
+        if first["type"] == "json_invalid":
+            raise ProblemError(400, "the body is no JSON.") from None
         raise ProblemError(400, f"the request is not as the protocol has it: {'.'.join(map(str, first['loc']))}: {first['msg']}.") from None
-    except (ValueError, RecursionError):
-        raise ProblemError(400, "the body is no JSON.") from None
 
 
 def _array(tensor: Tensor, limits: Limits) -> Any:

@@ -43,14 +43,17 @@ class Queue:
 
         def begin() -> tuple[Result, float]:
             began = time.monotonic()
-            if began > deadline:
-                raise LateError
             result = work()
             self._usual_s += 0.1 * (time.monotonic() - began - self._usual_s)
             return result, began - asked
 
-        future = asyncio.get_running_loop().run_in_executor(self._pool, begin)
+        turn = self._pool.submit(begin)
+        future = asyncio.wrap_future(turn)
         future.add_done_callback(self._leave)
+        done, _ = await asyncio.wait({future}, timeout=max(0.0, deadline - asked))
+        if not done and turn.cancel():  # which what has begun cannot be
+            await asyncio.wait({future})
+            raise LateError
         return await future
 
     def _leave(self, future: "asyncio.Future[Any]") -> None:

@@ -2,8 +2,12 @@
 
 import asyncio
 import gzip
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.resources import files
 from typing import Annotated, Any, Literal
 
@@ -16,8 +20,9 @@ from pydantic import BaseModel, Field
 import limner
 from limner.data.images import as_colours, encode_jpeg
 from limner.data.pictures import overlay, shrink
+from limner.errors import LimnerError
 from limner.labels import VOID
-from limner.review.desk import Desk
+from limner.review.desk import ChangedError, Desk
 from limner.review.queue import Task
 from limner.review.store import StaleError, State
 from limner.web.access import Access
@@ -25,6 +30,7 @@ from limner.web.guard import guard
 from limner.web.intake import Held, Limits, ProblemError
 from limner.web.metrics import Metrics
 
+log = logging.getLogger("limner.web")
 STATIC = {
     "icon.svg": "image/svg+xml",
     "review.css": "text/css",
@@ -92,17 +98,31 @@ def routes(desk: Desk, reviewer: str) -> APIRouter:
             raise ProblemError(404, f"there are {len(desk.tasks)} tasks, counted from 0.")
         return desk.tasks[place]
 
+    @contextmanager
+    def named(task: Task) -> Iterator[None]:
+        """Errors that call files by their names alone; the log has the paths."""
+        try:
+            yield
+        except LimnerError as error:
+            log.error(json.dumps({"task": task.key, "error": str(error)}))
+            message = str(error)
+            for path in (task.entry.image, str(task.entry.mask)):
+                message = message.replace(path, task.entry.name)
+            raise ProblemError(410 if isinstance(error, ChangedError) else 422, message) from None
+
     @lru_cache(maxsize=4)
-    def image_of(place: int) -> Any:
-        pixels = desk.predictions.image(desk.tasks[place].entry)
+    def image_of(place: int, basis: str) -> Any:  # noqa: ARG001  # of other files it is another
+        with named(desk.tasks[place]):
+            pixels = desk.predictions.image(desk.tasks[place].entry)
         if pixels.shape[0] * pixels.shape[1] > MOST_PIXELS:
             raise ProblemError(413, f"the image has {pixels.shape[1]}x{pixels.shape[0]} px; up to {MOST_PIXELS // 1_000_000} megapixels can be reviewed.")
         return as_colours(pixels)
 
     @lru_cache(maxsize=4000)
-    def thumbnail_of(place: int, version: int) -> bytes:  # noqa: ARG001  # another version is another picture
-        mask, _ = desk.mask(desk.tasks[place])
-        drawn = overlay(*shrink(image_of(place), mask, THUMBNAIL_PX), labels)
+    def thumbnail_of(place: int, version: int, basis: str) -> bytes:  # noqa: ARG001  # another version is another picture
+        with named(desk.tasks[place]):
+            mask, _ = desk.mask(desk.tasks[place])
+        drawn = overlay(*shrink(image_of(place, basis), mask, THUMBNAIL_PX), labels)
         return encode_jpeg(drawn, 80)
 
     def told(place: int, request: Request) -> dict[str, Any]:
@@ -125,27 +145,27 @@ def routes(desk: Desk, reviewer: str) -> APIRouter:
             "progress": {**asdict(progress), "left": progress.left},
         }
 
-    def etag(state: State) -> str:
-        return f'"{desk.edition}-{state.version}"'
+    def etag(basis: str, state: State) -> str:
+        return f'"{desk.edition}-{basis}-{state.version}"'
 
-    def expected(if_match: str | None) -> int:
-        """The version of what the caller saw."""
+    def expected(if_match: str | None) -> tuple[str, int]:
+        """The basis and the version of what the caller saw."""
         if if_match is None:
             raise ProblemError(428, "the request names no version. Send the ETag of the mask that was changed as If-Match.")
-        edition, _, version = if_match.removeprefix("W/").strip('"').rpartition("-")
+        edition, basis, version = ["", "", *if_match.removeprefix("W/").strip('"').split("-")][-3:]
         if not version.isascii() or not version.isdigit() or len(version) > 9:
             raise ProblemError(400, "If-Match is no ETag of this service.")
         if edition != desk.edition:
             raise ProblemError(409, "another review, or another order of it, is served here now. Load the page again.")
-        return int(version)
+        return basis, int(version)
 
-    def stale(error: StaleError) -> ProblemError:
+    def stale(error: StaleError, basis: str) -> ProblemError:
         state = error.state
         by = state.drafted_by or state.reviewer or "somebody"
-        return ProblemError(412, f"{by} changed this mask in the meantime.", {"ETag": etag(state)}, {"version": state.version, "by": by})
+        return ProblemError(412, f"{by} changed this mask in the meantime.", {"ETag": etag(basis, state)}, {"version": state.version, "by": by})
 
-    def written(state: State, request: Request) -> Response:
-        return JSONResponse({"version": state.version, **overall(request)}, headers={"ETag": etag(state)})
+    def written(basis: str, state: State, request: Request) -> Response:
+        return JSONResponse({"version": state.version, **overall(request)}, headers={"ETag": etag(basis, state)})
 
     @router.get("/review")
     async def review(request: Request) -> dict[str, Any]:
@@ -175,43 +195,47 @@ def routes(desk: Desk, reviewer: str) -> APIRouter:
 
     @router.get("/tasks/{place}/image")
     def image(place: Place) -> Response:
-        task_at(place)
-        return Response(encode_jpeg(np.ascontiguousarray(image_of(place)), 95), media_type="image/jpeg")
+        pixels = image_of(place, desk.basis(task_at(place)))
+        return Response(encode_jpeg(np.ascontiguousarray(pixels), 95), media_type="image/jpeg")
 
     @router.get("/tasks/{place}/thumbnail")
     def thumbnail(place: Place) -> Response:
-        return Response(thumbnail_of(place, desk.state(task_at(place)).version), media_type="image/jpeg")
+        task = task_at(place)
+        return Response(thumbnail_of(place, desk.state(task).version, desk.basis(task)), media_type="image/jpeg")
 
     @router.get("/tasks/{place}/mask")
     def mask(place: Place) -> Response:
         """Class indices, row by row."""
-        drawn, state = desk.mask(task_at(place))
+        task = task_at(place)
+        basis = desk.basis(task)
+        with named(task):
+            drawn, state = desk.mask(task)
         size = {"X-Height": str(drawn.shape[0]), "X-Width": str(drawn.shape[1])}
         content = gzip.compress(np.ascontiguousarray(drawn).tobytes(), 1, mtime=0)
-        return Response(content, media_type="application/octet-stream", headers={"ETag": etag(state), "Content-Encoding": "gzip", **size})
+        return Response(content, media_type="application/octet-stream", headers={"ETag": etag(basis, state), "Content-Encoding": "gzip", **size})
 
     @router.put("/tasks/{place}/draft")
     async def draft(request: Request, place: Place, if_match: IfMatch = None) -> Response:
         """The tiles that a stroke changed."""
-        version, task = expected(if_match), task_at(place)
+        (basis, version), task = expected(if_match), task_at(place)
         async with held.body(request) as body:
-            size = (await asyncio.to_thread(image_of, place)).shape[:2]
+            size = (await asyncio.to_thread(image_of, place, basis)).shape[:2]
             try:
                 state = await asyncio.to_thread(desk.draw, task, who(request), version, body, size)
             except StaleError as error:
-                raise stale(error) from None
-        return written(state, request)
+                raise stale(error, basis) from None
+        return written(basis, state, request)
 
     @router.post("/tasks/{place}/verdict")
     async def verdict(request: Request, place: Place, decision: Decision, if_match: IfMatch = None) -> Response:
-        version, task, client = expected(if_match), task_at(place), request.headers.get("user-agent", "")
+        (basis, version), task, client = expected(if_match), task_at(place), request.headers.get("user-agent", "")
+        decide = partial(desk.decide, rejected=decision.verdict == "reject", reason=decision.reason, seconds=decision.seconds, client=client)
         try:
-            state = await asyncio.to_thread(
-                desk.decide, task, who(request), version, rejected=decision.verdict == "reject", reason=decision.reason, seconds=decision.seconds, client=client
-            )
+            with named(task):
+                state = await asyncio.to_thread(decide, task, who(request), version, basis)
         except StaleError as error:
-            raise stale(error) from None
-        return written(state, request)
+            raise stale(error, basis) from None
+        return written(basis, state, request)
 
     @router.post("/tasks/{place}/lease")
     async def lease(request: Request, place: Place, wish: Wish, if_match: IfMatch = None) -> dict[str, Any]:

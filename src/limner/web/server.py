@@ -12,6 +12,8 @@ from fastapi import FastAPI
 from limner.errors import LimnerError
 from limner.web.access import EVERY
 
+DRAINED_S = 660
+"""How long what was begun may take after SIGTERM: the longest wait that a caller may ask for, and its work."""
 log = logging.getLogger("limner.web")
 
 
@@ -62,7 +64,7 @@ def serve(app: FastAPI, host: str, port: int, announce: Callable[[str], None], r
         log.addHandler(logging.StreamHandler(sys.stderr))
     config = uvicorn.Config(
         app, host=host, port=port, http=Impatient, ws="none", access_log=False, log_level="warning", server_header=False, proxy_headers=False,
-        timeout_keep_alive=int(head_s), timeout_graceful_shutdown=60, lifespan="off",
+        timeout_keep_alive=int(head_s), timeout_graceful_shutdown=DRAINED_S, lifespan="off",
     )  # fmt: skip
 
     class Announced(uvicorn.Server):

@@ -15,7 +15,7 @@ from limner.web.queue import FullError, LateError, Queue
 Timeout = Annotated[int | None, Header(alias="X-Timeout-Ms", ge=100, le=600_000, description="give up where its turn has not come by then")]
 
 
-WORK = re.compile(r"/v1/segment|/v2/models/[^/]+/infer")
+WORK = re.compile(r"/v1/segment|/v2/models/[^/]+(/versions/[^/]+)?/infer")
 """What takes turns, by its path."""
 
 
@@ -35,11 +35,11 @@ class Turns:
             return _no_room(full)
         return None
 
-    async def take(self, request: Request, timeout_ms: int | None, work: Callable[[bytes], Any]) -> tuple[Any, float]:
-        """What `work` makes of the request's body when its turn comes, and how long it waited."""
+    async def take(self, request: Request, timeout_ms: int | None, work: Callable[[bytes], Any], most_bytes: int | None = None) -> tuple[Any, float]:
+        """What `work` makes of the request's body, of so many bytes at most, when its turn comes, and how long it waited."""
         deadline = time.monotonic() + (timeout_ms / 1000 if timeout_ms else self._limits.deadline_s)
         try:
-            async with self._held.body(request) as body:
+            async with self._held.body(request, most_bytes) as body:
                 result, waited = await self._queue.call(lambda: work(body), deadline)
         except FullError as full:
             raise _no_room(full) from None

@@ -39,10 +39,10 @@ const decisions = new Set(); // verdicts on their way
 async function opened(place) {
   if (sessions.has(place)) return sessions.get(place);
   if (!loading.has(place)) {
-    loading.set(place, load(place).then(({ about: told, picture, data, width, height, edition, version }) => {
+    loading.set(place, load(place).then(({ about: told, picture, data, width, height, edition, basis, version }) => {
       if (edition !== about.edition) { leaveBehind(); throw new Error('another review is served here by now'); }
       const mask = new Mask(width, height, data), session = { place, told, bitmap: picture, mask, owner: told.owner, following: null, spent: 0, seen: 0 };
-      session.saver = new Saver(place, `${about.identity}:${about.reviewer}:${told.key}`, about.reviewer, mask, edition, version, () => changed(session), heard);
+      session.saver = new Saver(place, `${about.identity}:${about.reviewer}:${told.key}`, about.reviewer, mask, `${edition}-${basis}`, version, () => changed(session), heard);
       session.restored = session.saver.restore();
       sessions.set(place, session);
       return session;
@@ -177,6 +177,14 @@ async function settle(session, decision) {
     } catch (error) {
       if (session.saver.ours(error, lost)) { session.saver.version = error.version; asked('/api/progress').then(heard, () => {}); return; }
       if (final(error)) {
+        if (error.status === 410) { // the image or its mask was changed under it: what is seen now is not what was judged
+          const seen = session === now;
+          if (!seen) refused.set(session.place, `${session.told.name}: ${error.message}`);
+          await reload(session);
+          if (seen) say(error.message);
+          showSaved();
+          return;
+        }
         if (error instanceof Stale || error.status === 409) session.saver.stopped = error;
         if (session.saver.stopped) stoppedAt(session);
         else if (session !== now) refused.set(session.place, `${session.told.name}: ${error.message}`);

@@ -32,8 +32,8 @@ export async function load(place) {
     ask('GET', `/api/tasks/${place}/image`).then((answer) => answer.blob()).then((blob) => createImageBitmap(blob)),
     ask('GET', `/api/tasks/${place}/mask`),
   ]);
-  const data = new Uint8Array(await drawn.arrayBuffer()), [edition, version] = drawn.headers.get('ETag').replace(/^W\//, '').replaceAll('"', '').split('-'); // a proxy may have packed it
-  return { about, picture, data, width: +drawn.headers.get('X-Width'), height: +drawn.headers.get('X-Height'), edition, version: +version };
+  const data = new Uint8Array(await drawn.arrayBuffer()), [edition, basis, version] = drawn.headers.get('ETag').replace(/^W\//, '').replaceAll('"', '').split('-'); // a proxy may have packed it
+  return { about, picture, data, width: +drawn.headers.get('X-Width'), height: +drawn.headers.get('X-Height'), edition, basis, version: +version };
 }
 
 /** Strokes that the server has not acknowledged, kept in this browser so that a closed tab loses none. */
@@ -52,8 +52,8 @@ class Journal {
 
 /** Sends one task's strokes, one request at a time, until all are there. */
 export class Saver {
-  constructor(place, key, reviewer, mask, edition, version, changed, wrote) {
-    this.place = place; this.reviewer = reviewer; this.mask = mask; this.edition = edition; this.version = version; this.changed = changed; this.wrote = wrote;
+  constructor(place, key, reviewer, mask, seen, version, changed, wrote) {
+    this.place = place; this.reviewer = reviewer; this.mask = mask; this.seen = seen; this.version = version; this.changed = changed; this.wrote = wrote;
     this.journal = new Journal(key);
     this.dirty = new Set(); this.sending = new Set();
     this.running = null; this.trouble = ''; this.kept = true;
@@ -63,7 +63,7 @@ export class Saver {
   get unsaved() { return this.dirty.size + this.sending.size; }
 
   /** What the server must have for a write of ours to be one after what was seen. */
-  get match() { return `${this.edition}-${this.version}`; }
+  get match() { return `${this.seen}-${this.version}`; }
 
   /** Strokes that an earlier page could not send: true where some were put back. */
   restore() {

@@ -1,0 +1,54 @@
+import asyncio
+import time
+
+import httpx2 as httpx
+import pytest
+from fastapi import FastAPI
+
+from limner.web.access import Access
+from limner.web.guard import HEADERS, guard
+from limner.web.metrics import Metrics
+from limner.web.queue import LateError, Queue
+
+
+def test_whose_turn_does_not_come_in_time_is_told_then_and_makes_room() -> None:
+    queue, done = Queue(1, 1), list[str]()
+
+    async def both() -> float:
+        first = asyncio.create_task(queue.call(lambda: time.sleep(1.0), time.monotonic() + 9))
+        await asyncio.sleep(0.1)
+        began = time.monotonic()
+        with pytest.raises(LateError):
+            await queue.call(lambda: done.append("late"), began + 0.1)
+        waited = time.monotonic() - began
+        assert queue.inside == 1
+        await first
+        await queue.call(lambda: done.append("in time"), time.monotonic() + 9)
+        return waited
+
+    assert 0.1 <= asyncio.run(both()) < 0.5 and done == ["in time"]
+
+
+def test_what_has_begun_is_ended_whatever_its_deadline() -> None:
+    async def slow() -> tuple[str, float]:
+        return await Queue(1, 0).call(lambda: time.sleep(0.3) or "done", time.monotonic() + 0.1)
+
+    assert asyncio.run(slow())[0] == "done"
+
+
+def test_what_fails_unforeseen_is_answered_as_hardened_as_all_else() -> None:
+    app = FastAPI()
+
+    @app.get("/broken")
+    async def broken() -> None:
+        raise RuntimeError("secret of the inside")
+
+    guard(app, Access(), Metrics())
+
+    async def asked() -> httpx.Response:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
+            return await client.get("/broken", headers={"X-Request-Id": "abc"})
+
+    answer = asyncio.run(asked())
+    assert answer.status_code == 500 and answer.json()["request_id"] == answer.headers["x-request-id"] == "abc"
+    assert "secret" not in answer.text and HEADERS.items() <= {name: answer.headers[name] for name in HEADERS}.items()

@@ -19,7 +19,7 @@ from limner.web.shelf import Served, Shelf
 from limner.web.turns import Timeout, Turns
 
 MOST_BYTES, CHUNK = 16_000_000, 4096
-"""Of a body, since reading numbers as text holds up all others for 20 ms a megabyte; and of the values that are written at once."""
+"""Of a body, since reading numbers as text holds up all others for 15 ms a megabyte; and of the values that are written at once."""
 log = logging.getLogger("limner.web")
 
 

@@ -54,6 +54,18 @@ def test_what_lies_in_void_moves_nothing() -> None:
     assert boundaries(drawn, alone, (1,))[0][0] > 2
 
 
+def test_outline_that_void_surrounds_is_not_measured_from_but_to() -> None:
+    """A ring of void around the object, as Pascal VOC draws it."""
+    y, x = np.mgrid[:40, :40] - 20
+    distance = np.hypot(y, x)
+    true = np.where(distance <= 10, 1, np.where(distance <= 13, VOID, 0)).astype(np.uint8)
+    small, whole, none = ((distance <= radius).astype(np.uint8) for radius in (7, 11, -1))
+    hausdorff, mean, within = boundaries(small, true, (1,))[0]
+    assert 2.5 < mean <= hausdorff < 3.5 and within == 0
+    assert boundaries(whole, true, (1,))[0].tolist() == [0, 0, 1], "it ends within the void"
+    assert boundaries(none, true, (1,))[0][0] == pytest.approx(math.hypot(40, 40))
+
+
 def test_a_shifted_square_lies_as_far_as_it_was_shifted() -> None:
     true, drawn = np.zeros((40, 40), bool), np.zeros((40, 40), bool)
     true[10:30, 10:30] = drawn[10:30, 13:33] = True

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from limner.errors import LimnerError
-from limner.labels import VOID, Labels, MaskValues, detect_labels, read_labels
+from limner.labels import VOID, Labels, MaskValues, detect_labels, read_labels, write_labels
 
 
 def masks(*values: set[int], lossy: bool = False) -> list[MaskValues]:
@@ -201,6 +201,18 @@ def test_a_labels_file_that_says_nothing_usable_is_named(tmp_path: Path, text: s
     (tmp_path / "labels.toml").write_text(text)
     with pytest.raises(LimnerError, match=rf"labels\.toml.*{complaint}"):
         read_labels(tmp_path / "labels.toml")
+
+
+def test_a_labels_file_may_state_as_many_classes_as_a_class_file(tmp_path: Path) -> None:
+    labels = Labels.of([f"class {i}" for i in range(200)], range(200))
+    (tmp_path / "labels.toml").write_text(write_labels(labels))
+    assert read_labels(tmp_path / "labels.toml") == labels
+
+
+def test_named_classes_do_not_make_255_void_where_it_may_be_the_foreground() -> None:
+    with pytest.raises(LimnerError, match="255 may be the same class as 1, or void"):
+        detect_labels(masks({0, 1}, {0, 255}), [(0, "background"), (1, "lesion")])
+    assert detect_labels(masks({0, 1, 255}), [(0, "background"), (1, "lesion")]).void_values == ((VOID, VOID),)
 
 
 def test_a_labels_file_that_leaves_a_value_out_names_a_mask_that_has_it(tmp_path: Path) -> None:

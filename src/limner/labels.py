@@ -217,8 +217,8 @@ def read_labels(path: Path) -> Labels:
         raise LimnerError(f"{path} holds {', '.join(table)}, which is not known. Known are void and [classes].")
     stated_ranges = [stated for ranges in (*values, void) for stated in ranges]
     twice = [a for i, a in enumerate(stated_ranges) for b in stated_ranges[:i] if a[0] <= b[1] and b[0] <= a[1]]
-    if twice or len(values) < 2 or len(values) > MAX_CLASSES:
-        cause = f"gives the value {twice[0][0]} to two classes" if twice else f"states {len(values)} classes; 2 to {MAX_CLASSES} are possible"
+    if twice or len(values) < 2 or len(values) > MAX_NAMED:
+        cause = f"gives the value {twice[0][0]} to two classes" if twice else f"states {len(values)} classes; 2 to {MAX_NAMED} are possible"
         raise LimnerError(f"{path} {cause}. {STATE_IT}")
     return Labels(tuple(name for _, name in named), values, void, coloured)
 
@@ -243,7 +243,7 @@ def detect_labels(masks: Sequence[MaskValues], class_names: Sequence[tuple[int, 
             raise LimnerError(f"the masks hold {spelled} (for instance {holder}), which labels.toml gives to no class. Add each to a class or to void.")
         return stated
     if class_names and not (coloured and max(value for value, _ in class_names) < MAX_CLASSES):
-        return _named_labels(seen, class_names, coloured)
+        return _named_labels(seen, masks, class_names, coloured)
     return _colour_labels(seen) if coloured else _grey_labels(seen, masks)
 
 
@@ -325,11 +325,13 @@ def _colour_labels(seen: list[int]) -> Labels:
     return Labels.of(["background" if value == 0 else f"#{value:06x}" for value in seen], seen, coloured=True)
 
 
-def _named_labels(seen: Sequence[int], class_names: Sequence[tuple[int, str]], coloured: bool) -> Labels:
+def _named_labels(seen: Sequence[int], masks: Sequence[MaskValues], class_names: Sequence[tuple[int, str]], coloured: bool) -> Labels:
     void = {value for value, name in class_names if name.lower() in VOID_NAMES}
     named = [(value, name) for value, name in class_names if value not in void]
     unnamed = sorted(set(seen) - void - {value for value, _ in named})
     if unnamed == [VOID] and not coloured and len({value for value, _ in named} & set(seen)) > 1:
+        if {value for value, _ in named} == {0, 1}:
+            _refuse_mixed_binary(masks)
         void.add(VOID)
     elif unnamed:
         spelled = ", ".join(f"#{value:06x}" if coloured else str(value) for value in unnamed[:12])

@@ -97,6 +97,15 @@ def image_dice(class_index: UInt8[ndarray, "h w"], truth: UInt8[ndarray, "h w"],
     return float(mean_over_classes(per_class[None])[0])
 
 
+def comparable(scores: Float64[ndarray, "n 2"]) -> Float64[ndarray, "m 2"]:
+    """Pairs of scores of the same images, those left out in which there was nothing for either.
+
+    Where there was nothing and one drew nothing, it has no score and was right: 1 stands beside the score of the other, which drew something.
+    """
+    known = ~np.isnan(scores)
+    return np.where(known, scores, 1.0)[known.any(1)]
+
+
 def mean_interval(values: Float64[ndarray, "n m"]) -> Float64[ndarray, "m 2"]:
     """The 95 % interval of each column's mean over images, by the bootstrap's percentiles; what is not a number is left out."""
     present = ~np.isnan(values)
@@ -113,7 +122,8 @@ def interval(count: int, statistic: Callable[[Float64[ndarray, "r n"]], Float64[
 
 def helps(better: Float64[ndarray, " n"], base: Float64[ndarray, " n"]) -> bool:
     """Whether scores of the same images are higher on average by more than chance has it: the interval of the difference lies above 0."""
-    return bool(mean_interval((better - base)[:, None])[0, 0] > 0)
+    pairs = comparable(np.stack([better, base], axis=1))
+    return bool(mean_interval(pairs[:, :1] - pairs[:, 1:])[0, 0] > 0)
 
 
 def _resamples(count: int) -> Iterator[Float64[ndarray, "r n"]]:

@@ -298,6 +298,49 @@ def test_pascal_voc_s_lists_are_its_splits_and_255_is_void(tmp_path: Path) -> No
     assert labels is not None and labels.void_values == ((VOID, VOID),)
 
 
+def test_what_pascal_voc_s_lists_name_is_used_or_reported(tmp_path: Path) -> None:
+    for name in ("a", "b", "listed", "new"):
+        save(tmp_path / "JPEGImages" / f"{name}.jpg", np.zeros((16, 16, 3), np.uint8))
+        if name != "listed":
+            save(tmp_path / "SegmentationClass" / f"{name}.png")
+    lists = tmp_path / "ImageSets" / "Segmentation"
+    lists.mkdir(parents=True)
+    (lists / "trainval.txt").write_text("a\nlisted\n")
+    (lists / "test.txt").write_text("b\n")
+    dataset = scan(tmp_path)
+    assert sides(tmp_path) == [("a", "train"), ("b", "test")], "trainval stands for train where there is none"
+    assert [path.name for path in dataset.images_without_mask] == ["listed.jpg"]
+    assert [path.name for path in dataset.unused] == ["new.jpg", "new.png"]
+    (lists / "test.txt").write_text("b\ngone\n")
+    with pytest.raises(LimnerError, match="name 1 images that are not there, such as gone"):
+        scan(tmp_path)
+
+
+def test_what_has_no_split_beside_an_official_test_set_is_trained_on_and_its_copies_there_are_leaks(tmp_path: Path) -> None:
+    for name in ("a", "b", "test/a"):
+        folder, _, stem = name.rpartition("/")
+        save(tmp_path / folder / "images" / f"{stem}.png", disc() // 2)
+        save(tmp_path / folder / "masks" / f"{stem}.png")
+    assert sides(tmp_path) == [("a", "train"), ("b", "train"), ("test/a", "test")]
+    assert {finding.severity for finding in check(scan(tmp_path)).findings if finding.code == "leak"} == {"error"}
+
+
+def test_images_that_are_in_no_group_though_others_are_are_told(pairs: Callable[..., Path]) -> None:
+    root = pairs({name: disc(radius=3 + i) for i, name in enumerate(("anna-1", "anna-2", "Ben_1"))})
+    (found,) = (finding for finding in check(scan(root, "^([a-z]+)-")).findings if finding.code == "ungrouped")
+    assert "1 images are in no group" in found.message and found.file.endswith("Ben_1.png")
+
+
+@pytest.mark.parametrize("key", ["images", "categories"])
+def test_an_id_that_coco_gives_twice_is_an_error(tmp_path: Path, key: str) -> None:
+    path = coco(tmp_path, [[[3, 3, 8, 3, 8, 8, 3, 8]]], categories=[3]) / "annotations.json"
+    table = json.loads(path.read_text())
+    table[key].append({**table[key][0], "file_name": "b.png", "name": "another"})
+    path.write_text(json.dumps(table))
+    with pytest.raises(LimnerError, match=rf"has 2 {key} of the id {table[key][0]['id']}"):
+        scan(tmp_path)
+
+
 @pytest.mark.parametrize("ending", ["annot", "_labels"])
 def test_camvid_s_folders_are_known(tmp_path: Path, ending: str) -> None:
     for side in ("train", "val", "test"):

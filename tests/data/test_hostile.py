@@ -389,6 +389,7 @@ def test_it_is_caught_with_file_cause_and_cure(case: str, root: Path) -> None:
 
 
 ALONGSIDE = {
+    "one patient in training and test": {"ungrouped"},
     "few images": {"missing-mask", "missing-image"},
     "no pair at all": {"missing-mask", "missing-image"},
     "an image in the place of its mask": {"specks"},

@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -149,6 +150,15 @@ def test_of_large_images_fewer_are_looked_at(pairs: Pairs, monkeypatch: pytest.M
     monkeypatch.setattr(choosing, "MOST_PIXELS", 16 * 16)
     few = [sample.id for sample in choosing._spread(samples)]
     assert len(few) == 5 and {"00", "23"} <= set(few)
+
+
+def test_the_second_look_ends_with_the_time_too(pairs: Pairs, monkeypatch: pytest.MonkeyPatch) -> None:
+    left = iter([100.0] * 31 + [0.0] * 100)
+    monkeypatch.setattr(choosing, "in_torch", lambda bundle, device: Model(bundle, lambda images: images.mean(1, keepdims=True), Sight()))
+    marked = mock.Mock(side_effect=choosing._mark)
+    monkeypatch.setattr(choosing, "_mark", marked)
+    found, _ = finished(scan(pairs({f"{i:02}": disc() for i in range(30)})).samples, lambda: next(left))
+    assert marked.call_count == choosing.FEWEST and found.confidence
 
 
 def test_no_validation_image_leaves_the_bundle_as_it_was() -> None:

@@ -75,6 +75,18 @@ def test_two_models_are_compared_image_by_image() -> None:
     assert compare(better, first)[0].difference == pytest.approx(-dice.difference)
 
 
+def test_what_one_model_draws_where_nothing_is_counts_against_it() -> None:
+    labels = Labels.of(("background", "cell", "rim"), range(3))
+
+    def of(false: int) -> Scores:
+        nothing = [[90, 0, 0, 10], [0, false, 0, 100 - false], [0, 0, 0, 100]]
+        return Scores.of([image("a", [[90, 0, 0, 10], [5, 0, 5, 90], [0, 0, 0, 100]]), image("b", nothing), image("c", nothing)], labels)
+
+    dice = compare(of(0), of(7))[0]
+    assert (dice.won, dice.lost, dice.same) == (0, 2, 1)
+    assert dice.difference == pytest.approx(-2 / 3) == pytest.approx(dice.second - dice.first)
+
+
 def test_models_scored_on_other_images_are_not_compared() -> None:
     with pytest.raises(LimnerError, match="not scored on the same images"):
         compare(scores(), Scores.of([image("z", [[0, 0, 0, 0], [1, 0, 0, 0]])], BINARY))

@@ -3,14 +3,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from limner.data.folder import Dataset
 from limner.data.samples import Sample
 from limner.errors import LimnerError
 from limner.inference.evaluate import ImageScore, Scores
 from limner.inference.probabilities import BINS
-from limner.inference.slices import read_columns, slices
+from limner.inference.slices import _quarters, read_columns, slices
 from limner.labels import Labels
 
 SAMPLES = [Sample(f"ISIC_{i:07}", Path(f"images/ISIC_{i:07}.jpg"), Path("m.png")) for i in range(12)]
+
+
+DATASET = Dataset(Path(), "images beside masks", tuple(SAMPLES))
 
 
 def scores() -> Scores:
@@ -40,7 +44,7 @@ def test_what_is_alike_in_all_images_is_no_slice() -> None:
 
 def test_columns_of_texts_and_numbers_slice_the_scores(tmp_path: Path) -> None:
     rows = "\n".join(f"ISIC_{i:07}.jpg,{'back' if i % 3 else 'face'},{20 + i * 2.5}" for i in range(11))
-    columns = read_columns(table(tmp_path, f"image,site,age\n{rows}\n"), SAMPLES)
+    columns = read_columns(table(tmp_path, f"image,site,age\n{rows}\n"), DATASET, SAMPLES)
     assert columns["site"][11] == "", "the last image is not in the table"
     found = slices(scores(), columns)
     assert {one.name: one.images for one in found["site"]} == {"back": 7, "face": 4, "not stated": 1}
@@ -64,9 +68,26 @@ def test_many_numbers_are_cut_into_quarters_and_many_texts_left_out() -> None:
 )
 def test_a_table_that_does_not_fit_is_refused(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(LimnerError, match=message):
-        read_columns(table(tmp_path, text), SAMPLES)
+        read_columns(table(tmp_path, text), DATASET, SAMPLES)
+
+
+def test_a_name_that_several_images_bear_and_a_line_too_many_are_refused(tmp_path: Path) -> None:
+    two = [Sample(f"{who}/001", Path(f"images/{who}/001.png"), Path("m.png")) for who in ("anna", "ben")]
+    dataset = Dataset(Path(), "images beside masks", tuple(two))
+    with pytest.raises(LimnerError, match=r"line 2: several images bear the name '001\.png'"):
+        read_columns(table(tmp_path, "image,site\n001.png,back\n"), dataset, two[:1])
+    assert read_columns(table(tmp_path, "image;Site\nben/001;back\nimages/anna/001.png;face\n"), dataset, two) == {"site": ["face", "back"]}
+    with pytest.raises(LimnerError, match="line 3: ben/001 was named before"):
+        read_columns(table(tmp_path, "image,site\nben/001,back\nben/001,face\n"), dataset, two)
+
+
+def test_quarters_of_small_and_of_large_numbers_keep_their_images() -> None:
+    found = slices(scores(), {"at": [str(1_700_000_000 + i) for i in range(12)] + []})
+    assert [one.images for one in found["at"]] == [1] * 12
+    many = _quarters(np.repeat(1e-5 * np.arange(1, 5), 3), as_percent=True)
+    assert [len(rows) for _, rows in many] == [3, 3, 3, 3] and len(dict(many)) == 4
 
 
 def test_a_table_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(LimnerError, match="cannot be read"):
-        read_columns(tmp_path / "none.csv", SAMPLES)
+        read_columns(tmp_path / "none.csv", DATASET, SAMPLES)

@@ -12,7 +12,7 @@ from limner.data.folder import scan
 from limner.data.sample_set import draw
 from limner.errors import LimnerError
 from limner.model.bundle import Bundle
-from limner.training.loop import Note, Step
+from limner.training.loop import Choosing, Note, Step
 from limner.training.pipeline import resume, silent, start, train
 from limner.training.run import WORSE, Run
 
@@ -73,6 +73,42 @@ def test_a_copy_of_an_image_that_is_tested_on_is_not_trained_on(before: Run, mor
         shutil.copy(path, path.with_name(name))
     after = train(more, TINY.replace({"train.epochs": 1}), tmp_path / "after", before.folder)
     assert any("ISIC_8000000" in id for id in after.split["test"])
+
+
+def test_a_copy_of_an_image_that_was_trained_on_is_not_tested_on(before: Run, more: Path, tmp_path: Path) -> None:
+    seen = next(sample for sample in scan(more).samples if sample.split == "train")
+    for path, name in ((seen.image, "ISIC_8000000.jpg"), (seen.mask, "ISIC_8000000_segmentation.png")):
+        assert isinstance(path, Path)
+        shutil.copy(path, Path(str(path.parent).replace("Training", "Test")) / name)
+    assert next(sample.split for sample in scan(more).samples if "8000000" in sample.id) == "test"
+    after = train(more, TINY.replace({"train.epochs": 1}), tmp_path / "after", before.folder)
+    assert any("ISIC_8000000" in id for id in after.split["train"])
+
+
+@pytest.mark.parametrize("at", ["judging", "writing it down"])
+def test_judging_that_was_stopped_is_done_when_the_run_goes_on(at: str, more: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    good = train(more, TINY.replace({"train.epochs": 30, "train.learning_rate": 0.01}), tmp_path / "good")
+    worse = TINY.replace({"train.epochs": 1, "train.learning_rate": 100.0})
+    run, events = start(more, worse, tmp_path / "bad", lambda plan: None, silent, origin=good.folder)
+    if at == "judging":
+        seen = (event for event in events if isinstance(event, Choosing) and event.count == len(run.split["val"]))
+        next(seen)
+        events.close()
+    else:
+        write = Run.write_json
+
+        def cut_off(self: Run, name: str, content: dict) -> None:
+            if "judged" in content:
+                raise KeyboardInterrupt
+            write(self, name, content)
+
+        monkeypatch.setattr(Run, "write_json", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            list(events)
+        monkeypatch.undo()
+    assert "judged" not in run.receipt
+    list(resume(Run.open(run.folder), silent))
+    assert run.receipt["judged"]["kept"] == "before" and run.receipt["judged"]["images"] == len(run.split["val"])
 
 
 def test_a_run_that_goes_on_is_the_same_when_it_was_stopped(before: Run, more: Path, tmp_path: Path) -> None:

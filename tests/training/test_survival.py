@@ -96,6 +96,35 @@ def test_a_batch_that_does_not_fit_goes_through_in_parts(lesions: Path, tmp_path
     assert isinstance(seen[-1], Stopped)
 
 
+def test_a_validation_that_does_not_fit_goes_through_in_parts(lesions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = UNet.forward
+
+    def forward(self: UNet, images: torch.Tensor) -> torch.Tensor:
+        if len(images) > 2:
+            raise torch.OutOfMemoryError("of three images")
+        return whole(self, images)
+
+    monkeypatch.setattr(UNet, "forward", forward)
+    _, events = start(lesions, TINY, tmp_path / "run", lambda plan: None, silent)
+    seen = list(events)
+    assert [event.text for event in seen if isinstance(event, Note)] == [
+        "the device's memory does not hold a batch of 4: it goes through in 2 parts of 2 from here on"
+    ]
+    assert isinstance(seen[-1], Stopped)
+
+
+def test_what_the_first_step_takes_is_no_measure_of_a_validation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It compiles, or wakes a device."""
+    now = [0.0]
+    monkeypatch.setattr(loop.time, "perf_counter", lambda: now[0])
+    state = step.begin(step_network(TINY), TINY.train)
+    pace = loop._Pace(state, TINY.train, loop.Outside(lambda: 360 - now[0]), 500)
+    for seconds, progress in ((22, 22 / 360), (0.1, 22.1 / 360 + 0.5 * 0.1 / 4 * 500 / 360)):
+        now[0] += seconds
+        pace.after_step(10)
+        assert state.progress == pytest.approx(progress)
+
+
 def test_a_batch_that_does_not_fit_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = UNet.supervised
 

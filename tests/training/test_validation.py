@@ -29,7 +29,7 @@ def scored(data: Standardised, labels: Labels, ranks: Ranks = ALONE) -> Scored:
     network = nn.Conv2d(3, labels.logits, kernel_size=1, bias=False)
     with torch.no_grad():
         network.weight.copy_(torch.eye(3)[: labels.logits, :, None, None])
-    steps = validate(network, data, Pixels(data, CPU), lambda images: images - 0.5, labels, TrainSettings(batch_size=4), ranks)
+    steps = validate(network, data, Pixels(data, CPU), lambda images: images - 0.5, labels, TrainSettings(), ranks, 4)
     try:
         while True:
             next(steps)

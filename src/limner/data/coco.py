@@ -1,6 +1,7 @@
 """COCO's annotation files: which image has which objects, and of which class."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +45,10 @@ def annotated(path: Path, table: Mapping[str, Any], names: Sequence[tuple[int, s
     Raises LimnerError for an object of no image, of no category, or without a drawing: it would silently be background.
     """
     index_of = {name: index for index, name in names}
+    for key in ("categories", "images"):
+        counted = Counter(record.get("id") for record in _records(path, table, key))
+        if twice := [id for id, count in counted.items() if count > 1 or id is None]:
+            raise LimnerError(f"{path} has {counted[twice[0]]} {key} of the id {twice[0]!r}. Each has its own: export it again, or join files by new ids.")
     categories = {category["id"]: index_of.get(str(category["name"]), 0) for category in _records(path, table, "categories")}
     shapes: dict[object, list[_Shape]] = {}
     for annotation in _records(path, table, "annotations"):

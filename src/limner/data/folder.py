@@ -25,7 +25,10 @@ SPLIT_NAMES: dict[str, Split] = {
 IMAGE_FOLDERS = ("images", "image", "imgs", "img")
 MASK_FOLDERS = ("masks", "mask", "labels", "label", "annotations", "gt", "groundtruth")
 MASK_ENDINGS = "segmentation|mask|masks|label|labels|seg|gt|groundtruth|annotation"
-FOREIGN = frozenset({".gif", ".heic", ".heif", ".avif", ".jp2", ".psd", ".svg", ".npy", ".nii", ".gz", ".mha", ".dng", ".nef", ".cr2", ".raw", ".czi", ".svs"})
+FOREIGN = frozenset(
+    {".gif", ".heic", ".heif", ".avif", ".jp2", ".psd", ".svg", ".npy", ".nii", ".gz", ".mha", ".dng", ".nef", ".cr2", ".raw", ".czi", ".svs"}
+    | {".ppm", ".pgm", ".pbm", ".tga", ".jpe", ".j2k", ".jxl", ".exr", ".npz", ".nrrd"}
+)
 """Endings of pictures that are not read."""
 CLASS_FILES = ("classes.txt", "labels.txt", "class_dict.csv", "label_colors.txt")
 
@@ -103,6 +106,8 @@ def scan(root: Path | str, group_pattern: str = "") -> Dataset:
             f"Found there: {', '.join(sorted(p.name for p in root.iterdir())[:8]) or 'nothing'}."
         )
     uneven = tuple((sample, pages) for sample in found.samples if (pages := _mask_pages(sample)) != _pages(sample.image))
+    if any(sample.split for sample in found.samples):  # beside official splits all else is to train on
+        found.samples = [replace(sample, split=sample.split or "train") for sample in found.samples]
     samples = sorted(_unstacked(found.samples), key=lambda sample: (sample.id, str(sample.image)))
     samples = _grouped(samples, _groups(root, samples), group_pattern)
     known = {path for s in samples for path in (s.image, s.mask) if isinstance(path, Path)} | {*found.images_without_mask, *found.masks_without_image}
@@ -158,7 +163,7 @@ def _manifest(root: Path) -> _Found | None:
     """CSV: one or more tables with the columns image and mask (and split, group, id), their paths relative to them"""
     found = _Found("CSV manifest")
     for path in sorted(path for path in root.iterdir() if path.suffix.lower() == ".csv"):
-        rows = _rows(path, strict=False)
+        rows = table_rows(path, strict=False)
         if not rows or not {"image", "mask"} <= rows[0].keys():
             continue
         found.layout += f" {path.name}"
@@ -192,9 +197,6 @@ def _nnunet(root: Path) -> _Found | None:
                 f"{others[0]} holds a further channel of its case. One file for each case is read: join the channels into one image, such as a TIFF."
             )
         found.pair(files, image_files(masks), (images, masks), split, channel="_0000")
-    if not any(sample.split for sample in found.samples):
-        return found
-    found.samples = [replace(sample, split=sample.split or "train") for sample in found.samples]
     return found
 
 
@@ -239,23 +241,30 @@ def _voc(root: Path) -> _Found | None:
         return None
     found = _Found("Pascal VOC")
     sides: dict[str, Split] = {}
-    for path in sorted((base / "ImageSets" / "Segmentation").glob("*.txt")):
-        if path.stem in SPLIT_NAMES:
+    lists = {path: SPLIT_NAMES.get(path.stem) for path in sorted((base / "ImageSets" / "Segmentation").glob("*.txt"))}
+    if "train" not in lists.values():
+        lists |= {path: "train" for path in lists if path.stem == "trainval"}
+    for path, split in lists.items():
+        if split is not None:
             for name in _lines(path):
                 listed = Path(name.split()[0]).name if name.split()[0].endswith(tuple(SUFFIXES)) else Path(name).name
                 stem = Path(listed).stem if Path(listed).suffix.lower() in SUFFIXES else listed
-                if sides.setdefault(stem, SPLIT_NAMES[path.stem]) != SPLIT_NAMES[path.stem]:
+                if sides.setdefault(stem, split) != split:
                     raise LimnerError(f"{path} lists {name}, which another list of that folder holds as well. Each image is in one split.")
     masks = image_files(base / "SegmentationClass")
-    named = {path.stem for path in masks}
+    named = {path.stem for path in masks} | sides.keys()
     found.pair([path for path in image_files(images) if path.stem in named], masks, (images, base / "SegmentationClass"), None)
     found.set_aside = [path for path in image_files(images) if path.stem not in named]  # most of VOC's images have boxes alone
     if sides:
+        if gone := sorted(sides.keys() - {path.stem for path in (*masks, *image_files(images))}):
+            raise LimnerError(
+                f"the lists in {base / 'ImageSets' / 'Segmentation'} name {len(gone)} images that are not there, such as {gone[0]}. "
+                "Fetch them, or mend the lists."
+            )
         unlisted = [sample for sample in found.samples if sample.id not in sides]
         if len(unlisted) == len(found.samples) and found.samples:
             raise LimnerError(f"the lists in {base / 'ImageSets' / 'Segmentation'} name no image that is there, such as {found.samples[0].id}. Mend the lists.")
-        found.samples = [replace(sample, split=sides[sample.id]) for sample in found.samples if sample.id in sides]
-        found.set_aside += [path for sample in unlisted for path in (sample.image, sample.mask) if isinstance(path, Path)]
+        found.samples = [replace(sample, split=sides[sample.id]) for sample in found.samples if sample.id in sides]  # what no list names is unused
     return found
 
 
@@ -393,15 +402,10 @@ def _groups(root: Path, samples: Sequence[Sample]) -> dict[str, str]:
     path = root / "groups.csv"
     if not path.is_file():
         return {}
-    rows = _rows(path)
+    rows = table_rows(path)
     if rows and not {"image", "group"} <= rows[0].keys():
         raise LimnerError(f"{path} has no columns image and group. Each line holds an image's name and what it belongs to, such as a patient.")
-    ids: dict[str, set[str]] = {}
-    for sample in samples:
-        spelled = sample.image.relative_to(root).as_posix() if sample.image.is_relative_to(root) else sample.image.as_posix()
-        stack = sample.id.partition("#")[0]
-        for name in {spelled, spelled.rpartition(".")[0], sample.id, stack, sample.image.name, sample.image.stem}:
-            ids.setdefault(name, set()).add(sample.id)
+    ids = spellings(root, samples)
     stacks = {sample.id: sample.image for sample in samples}
     groups: dict[str, str] = {}
     for number, row in enumerate(rows, start=2):
@@ -415,10 +419,21 @@ def _groups(root: Path, samples: Sequence[Sample]) -> dict[str, str]:
     return groups
 
 
+def spellings(root: Path, samples: Sequence[Sample]) -> dict[str, set[str]]:
+    """The ids that a table may mean by a name: by path, by id, or by a file's name, with or without its ending."""
+    ids: dict[str, set[str]] = {}
+    for sample in samples:
+        spelled = sample.image.relative_to(root).as_posix() if sample.image.is_relative_to(root) else sample.image.as_posix()
+        stack = sample.id.partition("#")[0]
+        for name in {spelled, spelled.rpartition(".")[0], sample.id, stack, sample.image.name, sample.image.stem}:
+            ids.setdefault(name, set()).add(sample.id)
+    return ids
+
+
 def _grouped(samples: list[Sample], table: dict[str, str], pattern: str) -> list[Sample]:
     """The samples with their groups: of the table, of the pattern's first group or whole match, or of the layout."""
     try:
-        matches = {sample.id: re.search(pattern, sample.id) if pattern else None for sample in samples}
+        matches = {s.id: re.search(pattern, s.id.partition("#")[0] if s.page or s.group else s.id) if pattern else None for s in samples}
     except re.error as error:
         raise LimnerError(f"data.group_pattern = {pattern!r} is no regular expression: {error}.") from error
     if pattern and samples and not any(matches.values()):
@@ -427,7 +442,7 @@ def _grouped(samples: list[Sample], table: dict[str, str], pattern: str) -> list
     return [replace(s, group=table.get(s.id) or by_name.get(s.id) or s.group) for s in samples]
 
 
-def _rows(path: Path, *, strict: bool = True) -> list[dict[str, str]]:
+def table_rows(path: Path, *, strict: bool = True) -> list[dict[str, str]]:
     """The lines of a table by its column names, separated by commas, semicolons or tabs. Raises LimnerError, or gives none where not strict."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:

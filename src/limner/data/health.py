@@ -249,6 +249,11 @@ def _set_findings(facts: Sequence[Facts], samples: dict[str, Sample]) -> Iterato
         if fact.channels != commonest:
             message = f"has {fact.channels} channels, and most images have {commonest}. Export it with the same, or move it away."
             yield _finding("channels-differ", "error", samples[fact.id].image, message, fact.id)
+    named = [sample for sample in samples.values() if sample.group and sample.group != sample.id.partition("#")[0]]  # a stack is a group by itself
+    alone = [sample for sample in samples.values() if not sample.group]
+    if named and alone:
+        message = f"{len(alone)} images are in no group, such as {alone[0].image}, though {len(named)} others are. They are split as if each were alone."
+        yield Finding("ungrouped", "note", str(alone[0].image), message, (alone[0].id,))
     sides: dict[str, dict[str, str]] = defaultdict(dict)
     for sample in samples.values():
         if sample.group and sample.split:

@@ -77,31 +77,31 @@ def _cut(samples: list[Sample], fraction: float, salt: str, of: _Content) -> tup
     def lot(unit: list[Sample]) -> bytes:
         return _hash(f"{salt}/{min(of.digest.get(sample.id, sample.id) for sample in unit)}")
 
-    units = sorted(_units(samples, of.copies), key=lambda unit: (sum(of.foreground.get(s.id, 0.0) for s in unit) / len(unit), lot(unit)))
+    drawn = sorted(units(samples, of.copies), key=lambda unit: (sum(of.foreground.get(s.id, 0.0) for s in unit) / len(unit), lot(unit)))
     stretch = max(2, round(1 / fraction))
     wanted, taken = 0.0, set[str]()
-    for start in range(0, len(units), stretch):
-        among = units[start : start + stretch]
+    for start in range(0, len(drawn), stretch):
+        among = drawn[start : start + stretch]
         wanted += fraction * sum(map(len, among))
         for unit in sorted(among, key=lot):
             if len(taken) + len(unit) / 2 <= wanted:
                 taken |= {sample.id for sample in unit}
-    if not taken and len(units) > 1:
-        taken = {sample.id for sample in min(units, key=lambda unit: (len(unit), lot(unit)))}
+    if not taken and len(drawn) > 1:
+        taken = {sample.id for sample in min(drawn, key=lambda unit: (len(unit), lot(unit)))}
     return [s for s in samples if s.id not in taken], [s for s in samples if s.id in taken]
 
 
-def _units(samples: list[Sample], copies: Mapping[str, str]) -> list[list[Sample]]:
+def units(samples: Sequence[Sample], copies: Mapping[str, str]) -> list[list[Sample]]:
     """Samples that must stay together, by their group or because they are one picture; each unit in the order of its ids."""
     first: dict[tuple[str, str], int] = {}
     links = []
     for position, sample in enumerate(samples):
         marks = [("copy", copies.get(sample.id, sample.id)), ("group", sample.group)] if sample.group else [("copy", copies.get(sample.id, sample.id))]
         links += [(first.setdefault((kind, str(mark)), position), position) for kind, mark in marks]
-    units: dict[int, list[Sample]] = defaultdict(list)
+    found: dict[int, list[Sample]] = defaultdict(list)
     for sample, lowest in zip(samples, clusters(len(samples), links), strict=True):
-        units[lowest].append(sample)
-    return list(units.values())
+        found[lowest].append(sample)
+    return list(found.values())
 
 
 def _hash(text: str) -> bytes:

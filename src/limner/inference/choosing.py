@@ -21,7 +21,7 @@ from limner.inference.predictor import Network, ask
 from limner.inference.probabilities import Calibration, to_class_index
 from limner.inference.variants import VARIANTS
 from limner.labels import VOID, Labels
-from limner.metrics import dice, helps, image_dice, mean_interval
+from limner.metrics import comparable, dice, helps, image_dice, mean_interval
 from limner.model.bundle import Bundle
 from limner.model.description import THRESHOLD, Choices
 
@@ -86,6 +86,8 @@ def choose(
     looked = spread[: len(tallies)]
     marks: list[_Mark] = []
     for sample in looked:
+        if len(marks) >= FEWEST and seconds_left() <= 0:  # an augmentation that was taken makes the second look longer than the first
+            break
         marks.append(_mark(network, sample, labels, choices, calibration))
         yield len(looked) + len(marks), 2 * len(looked)
     postprocessing, more = _choose_postprocessing([mark.dice for mark in marks])
@@ -154,8 +156,9 @@ def _choose_way(tallies: Sequence[_Tally], labels: Labels) -> tuple[Choices, lis
     for name in list(VARIANTS)[1:]:
         table = np.stack([tally.dice[name] for tally in augmented])
         tried = table[:, best(table)]
-        taken = helps(tried, scores) and bool(np.nanmean(tried) - np.nanmean(scores) >= WORTH)
-        gains.append(_gain(f"augmentation {name}", scores, tried, taken))
+        gain = _gain(f"augmentation {name}", scores, tried, helps(tried, scores))
+        taken = gain.taken and gain.gain >= WORTH
+        gains.append(replace(gain, taken=taken))
         if taken:
             chosen, scores, at = name, tried, best(table)
     return Choices(float(THRESHOLDS[at]) if labels.binary else THRESHOLD, chosen), gains
@@ -174,11 +177,12 @@ def _choose_postprocessing(scores: Sequence[dict[Postprocessing, float]]) -> tup
 
 
 def _gain(name: str, before: Float64[ndarray, " n"], after: Float64[ndarray, " n"], taken: bool) -> Gain:
-    known = ~np.isnan(before) & ~np.isnan(after)
-    low, high = mean_interval((after - before)[known][:, None])[0] if known.any() else (0.0, 0.0)
-    return Gain(
-        name, float(before[known].mean()) if known.any() else 0.0, float((after - before)[known].mean()) if known.any() else 0.0, float(low), float(high), taken
-    )
+    pairs = comparable(np.stack([before, after], axis=1))
+    if not len(pairs):
+        return Gain(name, 0.0, 0.0, 0.0, 0.0, taken)
+    difference = pairs[:, 1] - pairs[:, 0]
+    low, high = mean_interval(difference[:, None])[0]
+    return Gain(name, float(pairs[:, 0].mean()), float(difference.mean()), float(low), float(high), taken)
 
 
 def _dice_by_threshold(probabilities: Float32[ndarray, "k h w"], truth: UInt8[ndarray, "h w"], labels: Labels) -> Float64[ndarray, " t"]:
@@ -203,5 +207,9 @@ def _spread(samples: Sequence[Sample]) -> list[Sample]:
         return []
     pixels = float(np.median([math.prod(sample.size_px()) for sample in samples[:: max(1, len(samples) // ENOUGH)]]))
     count = min(len(samples), MOST, max(ENOUGH, int(MOST_PIXELS / pixels)))
-    even = [samples[int(i)] for i in np.linspace(0, len(samples) - 1, count).round()]
-    return [even[i] for i in sorted(range(count), key=lambda i: int(f"{i:032b}"[::-1], 2))]
+    return spread_out([samples[int(i)] for i in np.linspace(0, len(samples) - 1, count).round()])
+
+
+def spread_out(samples: Sequence[Sample]) -> list[Sample]:
+    """All of them, in an order whose every beginning is spread over the set."""
+    return [samples[i] for i in sorted(range(len(samples)), key=lambda i: int(f"{i:032b}"[::-1], 2))]

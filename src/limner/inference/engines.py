@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 from jaxtyping import Float32
 from numpy import ndarray
 
@@ -71,9 +72,15 @@ class TorchEngine:
     def __call__(self, images: Float32[ndarray, "b c h w"]) -> Float32[ndarray, "b k h w"]:
         import torch
 
-        with torch.inference_mode():
-            batch = torch.from_numpy(images).to(device=self._device, memory_format=torch.channels_last)
-            logits: ndarray = self._network(batch).float().cpu().numpy()
+        try:
+            with torch.inference_mode():
+                batch = torch.from_numpy(images).to(device=self._device, memory_format=torch.channels_last)
+                logits: ndarray = self._network(batch).float().cpu().numpy()
+        except torch.OutOfMemoryError:
+            if len(images) == 1:
+                raise
+            half = len(images) // 2
+            return np.concatenate([self(images[:half]), self(images[half:])])
         return logits
 
 

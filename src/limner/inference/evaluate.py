@@ -14,7 +14,7 @@ from limner.errors import LimnerError
 from limner.inference.predictor import Prediction, Predictor
 from limner.inference.probabilities import reliability
 from limner.labels import Labels
-from limner.metrics import JACCARD_THRESHOLD, RATIOS, confusion, interval, mean_interval, mean_over_classes, thresholded
+from limner.metrics import JACCARD_THRESHOLD, RATIOS, comparable, confusion, interval, mean_interval, mean_over_classes, thresholded
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,10 @@ class Scores:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two models on the same images: of one score the difference of the means (second less first) with its 95 % interval, and images won and lost."""
+    """Two models on the same images: of one score the difference of the means (second less first) with its 95 % interval, and images won and lost.
+
+    All of it is of the images in which there was something for one of them: `metrics.comparable`.
+    """
 
     name: str
     first: float
@@ -150,10 +153,12 @@ def compare(first: Scores, second: Scores) -> list[Comparison]:
 
 
 def _compared(name: str, first: Float64[ndarray, " n"], second: Float64[ndarray, " n"]) -> Comparison:
-    difference = second - first
+    pairs = comparable(np.stack([first, second], axis=1))
+    difference = pairs[:, 1] - pairs[:, 0]
     ends = mean_interval(difference[:, None])[0]
     won, lost = int((difference > 0).sum()), int((difference < 0).sum())
-    return Comparison(name, _nanmean(first), _nanmean(second), _nanmean(difference), _pair(ends), won, lost, len(difference) - won - lost)
+    means = [_nanmean(values) for values in (pairs[:, 0], pairs[:, 1], difference)]
+    return Comparison(name, means[0], means[1], means[2], _pair(ends), won, lost, len(difference) - won - lost)
 
 
 def evaluate(predictor: Predictor, samples: Iterable[Sample]) -> Scores:

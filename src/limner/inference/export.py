@@ -25,7 +25,7 @@ from limner.files import UNSEALED, seal, sha256_of, write_whole
 from limner.inference.engines import FORBIDDEN, Engine, Model, OnnxEngine, OpenVinoEngine, Sight, in_torch
 from limner.inference.predictor import Predictor
 from limner.inference.probabilities import to_probabilities
-from limner.metrics import image_dice, mean_interval
+from limner.metrics import comparable, image_dice, mean_interval
 from limner.model.bundle import Bundle
 from limner.model.reach import reach
 from limner.model.unet import UNet, padded
@@ -193,8 +193,7 @@ def measure(before: Model, after: Model, scored: Sequence[Sample], arrays: Seque
         dice.append([image_dice(one, truth, labels) for one in drawn])
         changed += int((drawn[0] != drawn[1]).sum())
         pixels += truth.size
-    table = np.array(dice)
-    table = table[~np.isnan(table).any(1)]
+    table = comparable(np.array(dice))
     difference = table[:, 1] - table[:, 0]
     low, high = mean_interval(difference[:, None])[0]
     seconds = _seconds([before.engine, after.engine], arrays)

@@ -46,6 +46,8 @@ def build(settings: ModelSettings, channels: int, classes: int) -> UNet:
     Raises LimnerError where the settings contradict each other or a pretrained encoder cannot be had.
     """
     settings = resolve(settings)
+    if settings.nested and settings.refine_convolutions:
+        raise LimnerError("model.nested has no last block, so model.refine_convolutions would do nothing. Set it to 0, or leave one of the two.")
     if not settings.encoder:
         return UNet(ConvEncoder(settings, channels), settings, classes)
     if settings.nested:

@@ -1,6 +1,8 @@
 """Going on from an earlier run with more data: what stays as it was, and whether the new model may take the place of the old one."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +10,12 @@ import numpy as np
 
 from limner.data.health import Health
 from limner.data.samples import Sample
-from limner.data.splits import Sides, recorded
+from limner.data.splits import Sides, recorded, units
 from limner.errors import LimnerError
+from limner.inference.choosing import FEWEST, spread_out
 from limner.inference.predictor import Predictor
 from limner.labels import Labels
-from limner.metrics import image_dice, mean_interval
+from limner.metrics import comparable, image_dice, mean_interval
 from limner.model.bundle import Bundle
 from limner.recipe import Recipe
 
@@ -42,39 +45,46 @@ def kept(recipe: Recipe, before: Bundle) -> dict[str, Any]:
 
 
 def sides(samples: Sequence[Sample], health: Health, labels: Labels, before: Bundle) -> Sides:
-    """The sides of the old run, so that what it was not trained on stays unseen; new samples are trained on, unless they are copies, or of the
-    group, of one that is validated or tested on. Raises LimnerError where the classes differ or nothing is left to validate on.
+    """The sides of the old run, so that what it was not trained on stays unseen. New samples go where their copies and their group are; others where
+    the layout has them, or are trained on. Raises LimnerError where the classes differ or nothing is left to validate on.
     """
     if labels.names != before.labels.names:
         raise LimnerError(f"the run knows the classes {', '.join(before.labels.names)}, and the data has {', '.join(labels.names)}. They must be the same.")
     found = recorded(samples, before.split)
     new = found.pop("new")
-    held = {kin: side for side in ("val", "test") for sample in found[side] for kin in _kin(sample, health)}
-    while kindred := [sample for sample in new if any(kin in held for kin in _kin(sample, health))]:  # kin of kin too
-        for sample in kindred:
-            side = next(held[kin] for kin in _kin(sample, health) if kin in held)
-            held |= dict.fromkeys(_kin(sample, health), side)
-            found[side].append(sample)
-        new = [sample for sample in new if sample not in kindred]
-    for sample in new:
-        found[sample.split or "train"].append(sample)
+    side_of, fresh = {sample.id: side for side, there in found.items() for sample in there}, {sample.id for sample in new}
+    for unit in units(samples, health.clusters):
+        wanted: set[str | None] = {side_of[sample.id] for sample in unit if sample.id in side_of} or {sample.split for sample in unit}
+        found[next((side for side in ("test", "val") if side in wanted), "train")] += [sample for sample in unit if sample.id in fresh]
     if not found["val"] or not found["train"]:
         raise LimnerError("the data has none of the samples that the run was validated on. Give the next revision of its data, or train anew without --from.")
     return {side: sorted(group, key=lambda sample: sample.id) for side, group in found.items()}
 
 
-def _kin(sample: Sample, health: Health) -> list[tuple[str, str]]:
-    """What a sample must not be parted from: its copies and its group."""
-    return [("copy", health.clusters.get(sample.id, sample.id)), *([("group", sample.group)] if sample.group else [])]
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The mean Dice of two models on the same images, how many those are, and the 95 % interval of the difference (second less first)."""
+
+    before: float
+    after: float
+    interval: tuple[float, float]
+    images: int
 
 
-def paired(before: Predictor, after: Predictor, samples: Sequence[Sample], labels: Labels) -> tuple[float, float, float, float]:
-    """The mean Dice of two models on the same images, whose masks are coded as `labels` say, and the 95 % interval of the difference (second less first)."""
-    rows = []
-    for sample in samples:
+def paired(
+    before: Predictor, after: Predictor, samples: Sequence[Sample], labels: Labels, seconds_left: Callable[[], float] = lambda: math.inf
+) -> Generator[int, None, Judged]:
+    """Score two models on the same images, whose masks are coded as `labels` say, giving how many are done.
+
+    Where the time is short, fewer of them are looked at, spread over the set.
+    """
+    rows: list[list[float]] = []
+    for sample in spread_out(samples):
+        if len(rows) >= FEWEST and seconds_left() <= 0:
+            break
         truth, image = sample.class_index(labels), sample.read_image()
         rows.append([image_dice(predictor.predict(image).class_index, truth, before.labels) for predictor in (before, after)])
-    table = np.array(rows)
-    table = table[~np.isnan(table).any(1)]
+        yield len(rows)
+    table = comparable(np.array(rows))
     low, high = mean_interval(table[:, 1:] - table[:, :1])[0]
-    return float(table[:, 0].mean()), float(table[:, 1].mean()), float(low), float(high)
+    return Judged(float(table[:, 0].mean()), float(table[:, 1].mean()), (float(low), float(high)), len(rows))

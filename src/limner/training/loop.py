@@ -124,7 +124,7 @@ def fit(
     settings = recipe.train
     standardise = standardiser(preprocessing, settings.device)
     stepper = Stepper(state, loss_of(settings, batches, labels), settings, outside.ranks, compiled=settings.compile)
-    pace = _Pace(state, settings, outside, len(validation) / outside.ranks.count)
+    pace = _Pace(state, settings, outside, len(validation))
     watch, pixels = _Watch(state, batches), Pixels(validation, batches.device)
     while True:
         if reason := _finished(state, settings, pace):
@@ -153,16 +153,21 @@ def fit(
         yield from watch.look(wait=True)
         state.step = len(batches)  # from here on a resumed run begins with the validation
         if pace.validates():
-            began = time.perf_counter()
-            scoring = validate(state.average, validation, pixels, standardise, labels, settings, outside.ranks)
-            try:
-                while True:
-                    yield Validating(next(scoring), len(validation))
-                    if pace.stop_asked():
-                        yield Stopped("a stop was asked for", finished=False)
-                        return
-            except StopIteration as finished:
-                scored = finished.value
+            began, scored = time.perf_counter(), None
+            while scored is None:
+                part = max(1, settings.batch_size // state.parts)
+                scoring = validate(state.average, validation, pixels, standardise, labels, settings, outside.ranks, part)
+                try:
+                    while True:
+                        yield Validating(next(scoring), len(validation))
+                        if pace.stop_asked():
+                            yield Stopped("a stop was asked for", finished=False)
+                            return
+                except StopIteration as finished:
+                    scored = finished.value
+                except torch.OutOfMemoryError as error:
+                    yield _smaller(state, settings.batch_size, outside.ranks, error)
+                    stepper.prepare()
             best = scored.mean_dice > state.best_dice
             if best:
                 state.best_dice, state.best_epoch = scored.mean_dice, state.epoch + 1
@@ -227,7 +232,7 @@ class _Watch:
 class _Pace:
     """How far the schedule is: by epochs, or by a time budget, of which the last validation is part; and when to validate and stop."""
 
-    def __init__(self, state: State, settings: TrainSettings, outside: Outside, canvases: float) -> None:
+    def __init__(self, state: State, settings: TrainSettings, outside: Outside, canvases: int) -> None:
         self._state, self._settings, self._outside, self._canvases = state, settings, outside, canvases
         self.by_clock = outside.seconds_left is not None
         self.over = self.by_clock and state.progress >= 1
@@ -238,8 +243,10 @@ class _Pace:
     def after_step(self, steps: int) -> bool:
         """Move the state's progress on; whether a stop is asked for."""
         self._steps += 1
-        if not self._measured:  # a validation canvas takes less than a training canvas, which takes forward and backward
-            each = (time.perf_counter() - self._began) / self._steps / self._settings.batch_size
+        if self._steps == 1:  # which compiles, or wakes the device: what it takes says nothing of a validation
+            self._began = time.perf_counter()
+        elif not self._measured:  # a validation canvas takes less than a training canvas, which takes forward and backward
+            each = (time.perf_counter() - self._began) / (self._steps - 1) / self._settings.batch_size
             self._reserve = 0.5 * each * self._canvases
         state, progress = self._state, (self._state.epoch + self._state.step / steps) / self._settings.epochs
         if self._outside.seconds_left is not None:
@@ -257,8 +264,8 @@ class _Pace:
         """Whether the epoch that ended is one after which the network is scored; the last one always is."""
         last = self.over or (not self.by_clock and self._state.epoch + 1 >= self._settings.epochs)
         if self._outside.seconds_left is not None and not last:
-            left = self._outside.ranks.agreed(self._outside.seconds_left(), stop=False)[0]
-            if left < 2 * self._reserve:  # the last validation follows so soon that there is no time for two
+            spare = max(self._outside.seconds_left() - 2 * self._reserve, 0.0)  # each process has its own reserve, and the first one's counts
+            if self._outside.ranks.agreed(spare, stop=False)[0] <= 0:  # the last validation follows so soon that there is no time for two
                 return False
         return last or (self._state.epoch + 1) % self._settings.validate_every == 0
 

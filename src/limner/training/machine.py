@@ -1,6 +1,8 @@
 """What this machine is and can do, as far as a run depends on it."""
 
+import os
 import platform
+import shutil
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -18,6 +20,14 @@ def best_device() -> tuple[str, str]:
     if torch.backends.mps.is_available():
         return "mps", "an Apple GPU is there"
     return "cpu", f"no GPU; {torch.get_num_threads()} threads"
+
+
+NO_COMPILER = "a compiler of C++ is not installed"
+
+
+def can_compile(device: str) -> bool:
+    """Whether torch.compile has what it needs for a device."""
+    return device != "cpu" or any(map(shutil.which, ("c++", "g++", "clang++", os.environ.get("CXX", "c++"))))
 
 
 def best_precision(device: str) -> tuple[str, str]:

@@ -2,8 +2,6 @@
 
 import bisect
 import math
-import os
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +19,7 @@ from limner.model.encoders import at_hand
 from limner.model.presets import ENCODER_DEFAULTS, PRESETS, build
 from limner.recipe import Geometry, Recipe
 from limner.training.distributed import ALONE
-from limner.training.machine import best_device, best_precision
+from limner.training.machine import NO_COMPILER, best_device, best_precision, can_compile
 from limner.training.step import Stepper, begin
 from limner.training.trackers import at_hand as tracker_at_hand
 
@@ -231,8 +229,8 @@ def compiled_where_it_pays(planned: Plan, canvases: int) -> Plan:
     def chosen(value: bool, reason: str) -> Plan:
         return Plan(recipe.replace({"train.compile": value}), {**planned.reasons, "train.compile": reason})
 
-    if recipe.train.device == "cpu" and not any(map(shutil.which, ("c++", "g++", "clang++", os.environ.get("CXX", "c++")))):
-        return chosen(False, "a compiler of C++ is not installed")
+    if not can_compile(recipe.train.device):
+        return chosen(False, NO_COMPILER)
     steps = recipe.train.epochs * max(1, canvases // recipe.train.batch_size)
     _, plain = _measure_step(recipe)
     whole = recipe.train.minutes * 60 if recipe.train.minutes else steps * plain
@@ -266,6 +264,7 @@ def _measure_step(recipe: Recipe, *, compiled: bool = False) -> tuple[float, flo
             if state.parts >= len(images):
                 raise
             state.parts *= 2
+            stepper.prepare()
             continue
         seconds.append(time.perf_counter() - began)
     return seconds[0], min(seconds[1:])

@@ -35,7 +35,7 @@ from limner.training.checkpoint import Checkpoints, restore
 from limner.training.distributed import Ranks, synchronise_norms
 from limner.training.history import draw_curve
 from limner.training.loop import Choosing, Chosen, Event, Note, Outside, Step, Stopped, Validating, Validation, fit
-from limner.training.machine import identity, processor_name
+from limner.training.machine import NO_COMPILER, can_compile, identity, processor_name
 from limner.training.step import State, begin
 from limner.training.trackers import Tracker, trackers
 
@@ -178,10 +178,17 @@ class Run:
                 notes = [Note(f"{damage} The checkpoint before it is taken.") for damage in loaded.damaged]
                 notes += self._differences(loaded.about["identity"], made_by, mine)
                 notes += self._lost_best(state, mine)
+            if recipe.train.compile and not can_compile(recipe.train.device):
+                recipe = recipe.replace({"train.compile": False})
+                if mine.first:
+                    self.write_json("receipt.json", {**self.receipt, "exact": False, "not_exact_because": [NO_COMPILER]})
+                notes.append(Note(f"{NO_COMPILER}: training goes on without torch.compile, and not bit for bit. receipt.json says so."))
             device = torch.device("cuda", torch.cuda.current_device()) if recipe.train.device == "cuda" else torch.device(recipe.train.device)
             batches = Batches(ingredients.train, recipe.train.batch_size, recipe.augment, recipe.train.seed, device, (mine.rank, mine.count))
             minutes = recipe.train.minutes
-            outside = Outside(SecondsLeft(minutes * 60 * (1 - CHOOSING) * (1 - state.progress), began) if minutes else None, stop_asked, mine)
+            share = 1 - CHOOSING * (1 if before is None else 2)  # what is chosen and judged afterwards has its own time
+            left = SecondsLeft(minutes * 60 * share * (1 - state.progress), began) if minutes else None
+            outside = Outside(left, stop_asked, mine)
             events = fit(state, batches, ingredients.validation, ingredients.preprocessing, ingredients.labels, recipe, outside)
             if not mine.first:
                 yield from events
@@ -360,17 +367,26 @@ class _Desk:
         before, receipt = self._run.origin, self._run.receipt
         if before is None or "judged" in receipt or stop_asked():
             return
-        device, samples = self._ingredients.recipe.train.device, self._ingredients.validation_samples
-        after = Bundle.load(self._run.model)
-        old, new, low, high = continuation.paired(Predictor.of(before, device=device), Predictor.of(after, device=device), samples, self._ingredients.labels)
-        worse = high < 0
+        made, minutes, aside = self._ingredients, self._ingredients.recipe.train.minutes, self._run.folder / WORSE
+        after = Bundle.load(aside if aside.exists() else self._run.model)  # a kill came between putting the old one in its place and writing that down
+        old, new = (Predictor.of(bundle, device=made.recipe.train.device) for bundle in (before, after))
+        left = SecondsLeft(minutes * 60 * CHOOSING, time.monotonic()) if minutes else lambda: math.inf
+        judging = continuation.paired(old, new, made.validation_samples, made.labels, left)
+        try:
+            while not stop_asked():
+                yield Choosing(next(judging), len(made.validation_samples))
+            return
+        except StopIteration as finished:
+            judged: continuation.Judged = finished.value
+        worse = judged.interval[1] < 0
         if worse:
-            after.save(self._run.folder / WORSE)
+            after.save(aside)
             before.save(self._run.model)
-        told = {"before": old, "after": new, "interval": [low, high], "kept": "before" if worse else "after"}
-        self._run.write_json("receipt.json", {**self._run.receipt, "judged": told})
+        self._run.write_json("receipt.json", {**self._run.receipt, "judged": {**asdict(judged), "kept": "before" if worse else "after"}})
+        low, high = judged.interval
         note = Note(
-            f"validation Dice {old:.4f} before and {new:.4f} after (95 % of the difference {low:+.4f} to {high:+.4f}): "
+            f"validation Dice {judged.before:.4f} before and {judged.after:.4f} after on {judged.images} images "
+            f"(95 % of the difference {low:+.4f} to {high:+.4f}): "
             + (f"the new model is worse, so model.safetensors is the one before, and the new one is {WORSE}" if worse else "the new model takes its place")
         )
         self.log(note)

@@ -33,9 +33,16 @@ class Scored:
 
 
 def validate(
-    network: nn.Module, data: Standardised, pixels: Pixels, standardise: Standardise, labels: Labels, settings: TrainSettings, ranks: Ranks
+    network: nn.Module,
+    data: Standardised,
+    pixels: Pixels,
+    standardise: Standardise,
+    labels: Labels,
+    settings: TrainSettings,
+    ranks: Ranks,
+    batch_size: int,
 ) -> Generator[int, None, Scored]:
-    """Score a network, giving how many canvases are done after each batch; each of several processes looks at its part.
+    """Score a network, so many canvases at a time, giving how many canvases are done after each batch; each of several processes looks at its part.
 
     The Dice is that of the threshold 0.5, over the scored classes that are in the image or its prediction.
     """
@@ -45,7 +52,7 @@ def validate(
     watched = set(watched_rows(data))
     drawn: dict[int, UInt8[ndarray, "h w"]] = {}
     rows = np.arange(len(data))[ranks.rank :: ranks.count]
-    batches = [rows[first : first + settings.batch_size] for first in range(0, len(rows), settings.batch_size)]
+    batches = [rows[first : first + batch_size] for first in range(0, len(rows), batch_size)]
     for chosen, (images, masks) in zip(batches, pixels.each(batches), strict=True):
         with torch.no_grad(), autocast(settings):
             logits = network(standardise(images.permute(0, 3, 1, 2).float() / 255)).float()
@@ -54,7 +61,7 @@ def validate(
         for position in [i for i, row in enumerate(chosen.tolist()) if row in watched]:
             drawn[int(chosen[position])] = taken[position].to(torch.uint8).cpu().numpy()
         yield int(chosen[-1]) + 1
-    most = math.ceil(math.ceil(len(data) / ranks.count) / settings.batch_size)
+    most = math.ceil(math.ceil(len(data) / ranks.count) / batch_size)
     for _ in range(most - len(batches)):  # all processes give as many times, since they look at each other in between
         yield len(data)
     return Scored(_score(ranks.total(counts).cpu().numpy(), labels), drawn)

@@ -27,6 +27,6 @@ class Reviewed:
         if mended:
             mask = self.desk.mask(task)[0].copy()
             mask[:9, :9] ^= 1
-            self.desk.draw(task, reviewer, self.store.state(task.key).version, zlib.compress(b"\0\0\0\0" + mask.tobytes()), mask.shape)
+            self.desk.draw(task, reviewer, self.store.state(task.key).version, self.desk.basis(task), zlib.compress(b"\0\0\0\0" + mask.tobytes()), mask.shape)
         self.desk.decide(task, reviewer, self.store.state(task.key).version, self.desk.basis(task), rejected=rejected, reason=None, seconds=2.0, client="test")
         return self.desk.mask(task)[0]

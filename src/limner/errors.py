@@ -6,3 +6,9 @@ class LimnerError(Exception):
 
     The message says what happened (with the value), what was expected, and how to mend it.
     """
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether that is what an error is about: each library says it in its own way."""
+    told = str(error)
+    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "not enough memory" in told or "allocate memory" in told

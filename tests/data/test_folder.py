@@ -311,6 +311,8 @@ def test_what_pascal_voc_s_lists_name_is_used_or_reported(tmp_path: Path) -> Non
     assert sides(tmp_path) == [("a", "train"), ("b", "test")], "trainval stands for train where there is none"
     assert [path.name for path in dataset.images_without_mask] == ["listed.jpg"]
     assert [path.name for path in dataset.unused] == ["new.jpg", "new.png"]
+    (lists / "val.txt").write_text("a\n")
+    assert sides(tmp_path) == [("a", "val"), ("b", "test")]
     (lists / "test.txt").write_text("b\ngone\n")
     with pytest.raises(LimnerError, match="name 1 images that are not there, such as gone"):
         scan(tmp_path)

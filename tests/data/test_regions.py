@@ -79,6 +79,13 @@ def test_of_one_strip_that_is_not_compressed_no_more_is_read_than_is_asked_for(t
     tracemalloc.stop()
 
 
+def test_a_fourth_channel_that_is_solid_at_the_top_alone_is_kept(tmp_path: Path) -> None:
+    pixels = np.full((90, 60, 4), 255, np.uint8)
+    pixels[30:] = 7
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", extrasamples=["unspecified"], tile=(16, 16))
+    assert LargeTiff(tmp_path / "a.tif").channels == read_image(tmp_path / "a.tif").shape[2] == 4
+
+
 def test_a_compressed_part_as_large_as_the_image_is_refused_with_a_cure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tifffile.imwrite(tmp_path / "a.tif", np.zeros((90, 90, 3), np.uint8), rowsperstrip=90, compression="zlib")
     monkeypatch.setattr(regions, "MOST_PART_BYTES", 20_000)

@@ -76,7 +76,7 @@ def test_a_name_that_several_images_bear_and_a_line_too_many_are_refused(tmp_pat
     dataset = Dataset(Path(), "images beside masks", tuple(two))
     with pytest.raises(LimnerError, match=r"line 2: several images bear the name '001\.png'"):
         read_columns(table(tmp_path, "image,site\n001.png,back\n"), dataset, two[:1])
-    assert read_columns(table(tmp_path, "image;Site\nben/001;back\nimages/anna/001.png;face\n"), dataset, two) == {"site": ["face", "back"]}
+    assert read_columns(table(tmp_path, "image;Site\nben/001;back\nimages/anna/001.png;face\n"), dataset, two) == {"Site": ["face", "back"]}
     with pytest.raises(LimnerError, match="line 3: ben/001 was named before"):
         read_columns(table(tmp_path, "image,site\nben/001,back\nben/001,face\n"), dataset, two)
 

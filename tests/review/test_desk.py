@@ -36,7 +36,7 @@ def decide(desk: Desk, place: int, reviewer: str = "anna", *, rejected: bool = F
 
 def draw(desk: Desk, place: int, mask: np.ndarray, reviewer: str = "anna") -> State:
     task = desk.tasks[place]
-    return desk.draw(task, reviewer, desk.store.state(task.key).version, stroke(mask), mask.shape)
+    return desk.draw(task, reviewer, desk.store.state(task.key).version, desk.basis(task), stroke(mask), mask.shape)
 
 
 def test_what_is_accepted_as_it_was_is_accepted_and_what_was_changed_is_mended(folder: Path) -> None:
@@ -113,6 +113,8 @@ def test_a_verdict_on_what_was_changed_since_it_was_shown_is_refused(kind: str, 
     path.write_bytes(path.read_bytes() + b"\0")
     with pytest.raises(ChangedError, match="was changed since it was shown"):
         desk.decide(task, "anna", state.version, basis, rejected=False, reason=None, seconds=1.0, client="test")
+    with pytest.raises(ChangedError, match="Look at it again"):
+        desk.draw(task, "anna", state.version, basis, stroke(np.zeros((16, 16), np.uint8)), (16, 16))
     assert not desk.store.events() and decide(desk, 0).verdict == "accepted"
 
 

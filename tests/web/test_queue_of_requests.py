@@ -29,6 +29,13 @@ def test_whose_turn_does_not_come_in_time_is_told_then_and_makes_room() -> None:
     assert 0.1 <= asyncio.run(both()) < 0.5 and done == ["in time"]
 
 
+def test_a_request_that_comes_late_is_not_begun() -> None:
+    done = list[str]()
+    with pytest.raises(LateError):
+        asyncio.run(Queue(1, 1).call(lambda: done.append("late"), time.monotonic() - 1))
+    assert not done
+
+
 def test_what_has_begun_is_ended_whatever_its_deadline() -> None:
     async def slow() -> tuple[str, float]:
         return await Queue(1, 0).call(lambda: time.sleep(0.3) or "done", time.monotonic() + 0.1)

@@ -45,7 +45,7 @@ def somebody_draws(folder: Path, place: int, reviewer: str = "ben", rows: int = 
     task = desk.tasks[place]
     mask = desk.mask(task)[0].copy()
     mask[:rows] ^= 1
-    return desk.draw(task, reviewer, desk.state(task).version, zlib.compress(b"\0\0\0\0" + mask.tobytes()), mask.shape)
+    return desk.draw(task, reviewer, desk.state(task).version, desk.basis(task), zlib.compress(b"\0\0\0\0" + mask.tobytes()), mask.shape)
 
 
 def test_an_image_that_is_changed_while_it_is_shown_is_looked_at_again(page: Page, folder: Path) -> None:

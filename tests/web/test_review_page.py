@@ -465,7 +465,7 @@ def test_what_could_not_be_sent_asks_however_often_the_page_is_loaded(folder: Pa
         desk = desk_of(folder)
         theirs = desk.mask(desk.tasks[0])[0].copy()
         theirs[:5] ^= 1
-        desk.draw(desk.tasks[0], "ben", 0, zlib.compress(b"\0\0\0\0" + theirs.tobytes()), theirs.shape)
+        desk.draw(desk.tasks[0], "ben", 0, desk.basis(desk.tasks[0]), zlib.compress(b"\0\0\0\0" + theirs.tobytes()), theirs.shape)
         start(folder, "--no-open", "--reviewer", "mira", "--port", port, verb="review")
         for _ in range(3):
             again = context.new_page()

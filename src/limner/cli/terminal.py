@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from limner.errors import LimnerError
+from limner.errors import LimnerError, lacks_memory
 
 console = Console(highlight=False)
 complaints = Console(stderr=True, highlight=False)
@@ -45,8 +45,6 @@ def friendly() -> Iterator[None]:
     except KeyboardInterrupt:
         complaints.print("Stopped.")
         raise typer.Exit(130) from None
-    except MemoryError:
-        _fail("there is not enough memory. Close other programs; for training, lower train.batch_size or data.size_px with --set.")
     except OSError as error:
         if error.errno == errno.ENOSPC:
             _fail("the disk is full. What was written before is whole: free some space and run the command again; training goes on with --resume.")
@@ -56,10 +54,10 @@ def friendly() -> Iterator[None]:
             _fail(f"{error.filename} may not be read or written ({error.strerror}). Choose another folder or mend its permissions.")
         where = f" ({error.filename})" if error.filename else ""
         _fail(f"the system refused{where}: {error.strerror or error}. What was written before is whole; training goes on with --resume.")
-    except RuntimeError as error:
-        if type(error).__name__ == "OutOfMemoryError" or "not enough memory" in str(error) or "can't allocate memory" in str(error):
-            _fail("there is not enough memory for this batch. Lower train.batch_size or data.size_px with --set.")
-        raise
+    except Exception as error:
+        if not lacks_memory(error):
+            raise
+        _fail("there is not enough memory. Close other programs; for training, lower train.batch_size or data.size_px with --set.")
 
 
 def _fail(message: str) -> None:

@@ -149,9 +149,11 @@ def _watch(run: "Run", events: "Iterator[Event]", shown: Console, asked: _Asked)
 
 
 def _begun(events: "Iterator[Event]", asked: _Asked) -> "Iterator[Event]":
-    """The events; from the first one on a signal lets the step end and saves. Before it nothing would be lost, and compiling may take long."""
+    """The events; from the first step on a signal lets the step end and saves. Before it nothing would be lost, and compiling may take long."""
+    from limner.training.loop import Note
+
     for event in events:
-        asked.training = True
+        asked.training = asked.training or not isinstance(event, Note)
         yield event
 
 

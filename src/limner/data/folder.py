@@ -243,13 +243,13 @@ def _voc(root: Path) -> _Found | None:
     sides: dict[str, Split] = {}
     lists = {path: SPLIT_NAMES.get(path.stem) for path in sorted((base / "ImageSets" / "Segmentation").glob("*.txt"))}
     if "train" not in lists.values():
-        lists |= {path: "train" for path in lists if path.stem == "trainval"}
+        lists = dict(sorted((lists | {path: "train" for path in lists if path.stem == "trainval"}).items(), key=lambda one: one[0].stem == "trainval"))
     for path, split in lists.items():
         if split is not None:
             for name in _lines(path):
                 listed = Path(name.split()[0]).name if name.split()[0].endswith(tuple(SUFFIXES)) else Path(name).name
                 stem = Path(listed).stem if Path(listed).suffix.lower() in SUFFIXES else listed
-                if sides.setdefault(stem, split) != split:
+                if sides.setdefault(stem, split) != split and path.stem != "trainval":  # of which the validation's are a part
                     raise LimnerError(f"{path} lists {name}, which another list of that folder holds as well. Each image is in one split.")
     masks = image_files(base / "SegmentationClass")
     named = {path.stem for path in masks} | sides.keys()
@@ -442,14 +442,19 @@ def _grouped(samples: list[Sample], table: dict[str, str], pattern: str) -> list
     return [replace(s, group=table.get(s.id) or by_name.get(s.id) or s.group) for s in samples]
 
 
-def table_rows(path: Path, *, strict: bool = True) -> list[dict[str, str]]:
-    """The lines of a table by its column names, separated by commas, semicolons or tabs. Raises LimnerError, or gives none where not strict."""
+def table_rows(path: Path, *, strict: bool = True, as_spelled: bool = False) -> list[dict[str, str]]:
+    """The lines of a table by its column names (in lower case unless `as_spelled`), separated by commas, semicolons or tabs.
+
+    Raises LimnerError, or gives none where not strict.
+    """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             head = file.readline()
             file.seek(0)
             delimiter = max(",;\t", key=head.count)
-            return [{str(key).strip().lower(): (value or "").strip() for key, value in row.items() if key} for row in csv.DictReader(file, delimiter=delimiter)]
+            rows = csv.DictReader(file, delimiter=delimiter)
+            spell = str.strip if as_spelled else lambda key: key.strip().lower()
+            return [{spell(str(key)): (value or "").strip() for key, value in row.items() if key} for row in rows]
     except (OSError, UnicodeDecodeError, csv.Error, AttributeError) as error:
         if not strict:
             return []

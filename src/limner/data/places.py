@@ -90,9 +90,10 @@ class Remote:
     def stamp(self, name: str) -> str:
         system, root = self._open()
         try:
-            return str(system.ukey(f"{root}/{name}"))
+            about = system.info(f"{root}/{name}")
         except FileNotFoundError:
             return ""
+        return " ".join(str(about[key]) for key in ("size", "ETag", "etag", "mtime", "created") if about.get(key) is not None)
 
     @contextmanager
     def file(self, name: str) -> Iterator[Path]:

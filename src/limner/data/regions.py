@@ -25,6 +25,8 @@ KEPT_BYTES = 128 * 1024 * 1024
 TILE_PX = 256
 """The side of the tiles that are written."""
 DEFLATE, JPEG = 8, 7
+ROWS_LOOKED_AT = 16
+"""To tell a solid alpha from a channel of the image."""
 MOST_PART_BYTES = 512 * 1024 * 1024
 """Of a compressed part once it is decoded."""
 
@@ -56,7 +58,7 @@ class Whole:
 class LargeTiff:
     """A TIFF of 8 bits, grey or colour, of which only the strips or tiles that are asked for are decoded.
 
-    Raises LimnerError where it is of another kind, and from `read` where a part is damaged.
+    Raises LimnerError where it is of another kind, and where a part that is looked at is damaged.
     """
 
     def __init__(self, path: Path) -> None:
@@ -91,10 +93,15 @@ class LargeTiff:
             raise LimnerError(f"{path} is compressed in parts of {part_bytes:,} bytes, and none can be read without all of it. Export it in tiles.")
         self._kept: OrderedDict[int, UInt8[ndarray, "h w s"]] = OrderedDict()
         self._kept_bytes = 0
-        first = self._samples_of(Box(0, 0, 1, self.size_px[1]))[..., -1]
-        alpha = bool(extra) and (extra[-1] in {1, 2} or is_solid(first))  # as `read_image` has it, by the first row, since not all of it is looked at
+        alpha = bool(extra) and (extra[-1] in {1, 2} or all(is_solid(row) for row in self._last_of_rows()))  # as `read_image` has it, which looks at all
         self._colours = self._samples - alpha
         self.channels = 3 if self._colours == 1 else self._colours
+
+    def _last_of_rows(self) -> Iterator[UInt8[ndarray, " w"]]:
+        """The last channel of some rows."""
+        height, width = self.size_px
+        for top in np.linspace(0, height - 1, ROWS_LOOKED_AT).astype(int).tolist():
+            yield self._samples_of(Box(top, 0, 1, width))[0, :, -1]
 
     def read(self, box: Box) -> UInt8[ndarray, "h w c"]:
         found = self._samples_of(box)

@@ -73,14 +73,19 @@ class TorchEngine:
         import torch
 
         try:
-            with torch.inference_mode():
-                batch = torch.from_numpy(images).to(device=self._device, memory_format=torch.channels_last)
-                logits: ndarray = self._network(batch).float().cpu().numpy()
+            return self._drawn(images)
         except torch.OutOfMemoryError:
             if len(images) == 1:
                 raise
-            half = len(images) // 2
-            return np.concatenate([self(images[:half]), self(images[half:])])
+        half = len(images) // 2  # out of the exception's reach, which holds what there was
+        return np.concatenate([self(images[:half]), self(images[half:])])
+
+    def _drawn(self, images: Float32[ndarray, "b c h w"]) -> Float32[ndarray, "b k h w"]:
+        import torch
+
+        with torch.inference_mode():
+            batch = torch.from_numpy(images).to(device=self._device, memory_format=torch.channels_last)
+            logits: ndarray = self._network(batch).float().cpu().numpy()
         return logits
 
 

@@ -84,7 +84,7 @@ def export(source: Path, out: Path, images: Sequence[UInt8[ndarray, "_ _ c"]] = 
     _require_free(out)
     bundle = Bundle.load(source)
     sight = _sight(bundle)
-    about = _about(source, bundle, sight, "float32")
+    about = _about(source, bundle, sight)
     made = _program(bundle, about) if out.suffix == ".pt2" else _made(bundle, _traced(bundle), about, openvino=out.suffix == ".xml")
     parity = compare(in_torch(bundle), made.model, images or synthetic(bundle.recipe.data.channels))
     if not parity.holds:
@@ -109,10 +109,11 @@ def export_smaller(source: Path, out: Path, precision: str, training: Sequence[S
         raise LimnerError("there is no image of known mask to measure the change on. Give a folder with --data that has a test or validation split.")
     bundle = Bundle.load(source)
     traced, sight = _traced(bundle), _sight(bundle)
-    plain = _made(bundle, traced, _about(source, bundle, sight, "float32"), openvino=out.suffix == ".xml")
+    about = _about(source, bundle, sight)
+    plain = _made(bundle, traced, about, openvino=out.suffix == ".xml")
     arrays = [_canvas(bundle, sample) for sample in (training or scored)[:CALIBRATED]]
     smaller = quantised(traced, arrays) if precision == "int8" else halved(traced) if precision == "float16" else traced
-    made = _made(bundle, smaller, _about(source, bundle, sight, precision), openvino=out.suffix == ".xml")
+    made = _made(bundle, smaller, about | {"precision": precision}, openvino=out.suffix == ".xml")
     change = measure(plain.model, made.model, scored, arrays)
     made.write(out)
     return change
@@ -147,9 +148,9 @@ def _traced(bundle: Bundle) -> bytes:
         raise LimnerError(f"export needs {error.name}, which is not installed: pip install 'limner[export]'.") from error
 
 
-def _about(source: Path, bundle: Bundle, sight: Sight, precision: str) -> dict[str, Any]:
-    """What an exported file says of itself."""
-    return {"model": bundle.record(), "sight": sight, "precision": precision, "source_sha256": sha256_of(source)}
+def _about(source: Path, bundle: Bundle, sight: Sight) -> dict[str, Any]:
+    """What an exported file says of itself, in float32."""
+    return {"model": bundle.record(), "sight": sight, "precision": "float32", "source_sha256": sha256_of(source)}
 
 
 def _made(bundle: Bundle, traced: bytes, about: Mapping[str, Any], *, openvino: bool) -> _Made:

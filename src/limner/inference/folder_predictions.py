@@ -22,7 +22,7 @@ from limner.data.pictures import CELL_PX, COLUMNS, contact_sheet, overlay, shrin
 from limner.data.places import Place, below
 from limner.data.preprocess import Box
 from limner.data.regions import TILE_PX, LargeTiff, Whole, large_picture, packed, shrunk, write_packed, write_tiles
-from limner.errors import LimnerError
+from limner.errors import LimnerError, lacks_memory
 from limner.files import sha256_of
 from limner.inference.predictor import BAND_ROWS, Predictor
 
@@ -100,12 +100,14 @@ class Work:
                 records = [record | {"image_sha256": sha256_of(path)} for record in self._predict(name, path)]
         except LimnerError as error:
             return {"file": name, "failed": str(error)}
-        except MemoryError:
-            return {"file": name, "failed": f"{self.images.spelled(name)} needs more memory than there is. Export it as a TIFF in tiles, or cut it."}
         except OSError as error:
             if error.errno != errno.ENAMETOOLONG:
                 raise
             return {"file": name, "failed": f"{self.images.spelled(name)}: its mask would bear a name that is too long here. Rename it."}
+        except Exception as error:
+            if not lacks_memory(error):
+                raise
+            return {"file": name, "failed": f"{self.images.spelled(name)} needs more memory than there is. Export it as a TIFF in tiles, or cut it."}
         line = {"file": name, "stamp": stamp, "records": records}
         self.out.write(f"{UNFINISHED}/{hashlib.sha256(name.encode('utf-8', 'surrogateescape')).hexdigest()}.json", json.dumps(line).encode())
         return line
@@ -116,6 +118,8 @@ class Work:
             return [self._large(name, large, target.with_suffix(".tif").as_posix())]
         pages = page_count(path) if path.suffix.lower() in STACK_SUFFIXES else 1
         each = [target if pages == 1 else target.with_stem(f"{target.stem}#{page + 1}") for page in range(pages)]
+        if pages > 1 and (taken := {mask.as_posix() for mask in each} & set(self.targets.values())):
+            raise LimnerError(f"{self.images.spelled(name)}: its mask {min(taken)} would be that of another image. Rename one of them.")
         return [self._page(name, path, page, mask.as_posix()) for page, mask in enumerate(each)]
 
     def _page(self, name: str, path: Path, page: int, target: str) -> Record:
@@ -172,14 +176,10 @@ class Work:
 def targets_of(names: Sequence[str]) -> dict[str, str]:
     """Where each image's mask goes, relative to the folder of predictions. Raises LimnerError where two would bear one name."""
     targets = {name: PurePosixPath(name).with_suffix(".png").as_posix() for name in names}
-    stems = {stem.with_suffix("").as_posix(): name for name, stem in ((name, PurePosixPath(name)) for name in names)}
+    first: dict[str, str] = {}
     for name, target in targets.items():
-        stem = target.removesuffix(".png")
-        whole, number, digits = stem.rpartition("#")
-        stack = stems.get(whole, "") if number and digits.isdecimal() else ""
-        other = stems[stem] if stems[stem] != name else stack if PurePosixPath(stack).suffix.lower() in STACK_SUFFIXES else ""
-        if other:
-            raise LimnerError(f"the masks of {name} and {other} would bear the same name. Rename one of them.")
+        if (other := first.setdefault(target, name)) != name:
+            raise LimnerError(f"the masks of {other} and {name} would bear the same name. Rename one of them.")
     if taken := next((name for name in names if name.split("/")[0] in {UNCERTAINTY, UNFINISHED} and "/" in name), None):
         raise LimnerError(f"there is a folder {taken.split('/')[0]}, whose masks would lie among what limner keeps under that name. Rename it.")
     return targets

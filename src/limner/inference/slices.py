@@ -9,6 +9,7 @@ from jaxtyping import Float64
 from numpy import ndarray
 
 from limner.data.folder import Dataset, spellings, table_rows
+from limner.data.images import SUFFIXES
 from limner.data.samples import Sample
 from limner.errors import LimnerError
 from limner.inference.evaluate import Scores
@@ -47,16 +48,16 @@ def read_columns(path: Path, dataset: Dataset, samples: Sequence[Sample]) -> dic
 
     Raises LimnerError where it cannot be read, is about none of them, names one twice, or by what several images bear.
     """
-    rows = table_rows(path)
+    rows = table_rows(path, as_spelled=True)
     header = list(rows[0]) if rows else []
-    key = next((name for name in header if name in KEYS), None)
+    key = next((name for name in header if name.lower() in KEYS), None)
     if key is None:
         raise LimnerError(f"{path} has the columns {', '.join(header) or 'none'}. One of them must name the image: {', '.join(KEYS)}.")
     ids, files = spellings(dataset.root, dataset.samples), {sample.id: sample.image for sample in dataset.samples}
     about: dict[str, dict[str, str]] = {}
     for number, row in enumerate(rows, start=2):
         name = PurePosixPath(row[key].replace("\\", "/"))  # a table of another machine has its paths
-        meant = next((ids[one] for one in (row[key], name.name, name.stem) if one in ids), set())
+        meant = next((ids[one] for one in (row[key], name.name, *([name.stem] if name.suffix.lower() in SUFFIXES else [])) if one in ids), set())
         if len({files[id] for id in meant}) > 1:
             raise LimnerError(f"{path}, line {number}: several images bear the name {row[key]!r}. Give its path in the dataset, such as {samples[0].id}.")
         if twice := [id for id in meant if id in about and about[id] != row]:

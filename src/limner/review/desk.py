@@ -97,9 +97,10 @@ class Desk:
         contents = {index: self.store.blob(hash) for index, hash in state.draft.items()}
         return with_tiles(beneath, from_contents(contents, (beneath.shape[0], beneath.shape[1]))), state
 
-    def draw(self, task: Task, reviewer: str, version: int, body: bytes, size_px: tuple[int, int]) -> State:
-        """Keep the tiles that a stroke changed, deflated as the page sends them. Raises LimnerError for others, and StaleError as the store does."""
+    def draw(self, task: Task, reviewer: str, version: int, basis: str, body: bytes, size_px: tuple[int, int]) -> State:
+        """Keep the tiles that a stroke changed, deflated as the page sends them. Raises LimnerError for others, and else as `decide` does."""
         self._require_part(task, reviewer)
+        self._require_basis(task, basis)
         tiles = unpacked(body, size_px, len(self.predictions.labels.names))
         state = self.store.save_draft(task.key, reviewer, version, {index: tile.tobytes() for index, tile in tiles.items()})
         return self._keep(task, state)
@@ -110,8 +111,7 @@ class Desk:
         Raises StaleError as the store does, and ChangedError where the image or the predicted mask is another than was shown (`basis`).
         """
         self._require_part(task, reviewer)
-        if basis != self.basis(task):
-            raise ChangedError(f"the image of {task.entry.name}, or the mask that was predicted for it, was changed since it was shown. Look at it again.")
+        self._require_basis(task, basis)
         mask, _ = self.mask(task)
         base = self.predictions.mask(task.entry)
         drawn = None if np.array_equal(mask, base) else to_content(mask)
@@ -155,6 +155,10 @@ class Desk:
                 self._keep(other, self.store.state(other.key))
         if self.took_part(task, reviewer):
             raise LimnerError(f"{task.entry.name} is looked at by two people, and {reviewer} was one of them. Leave this turn to somebody else.")
+
+    def _require_basis(self, task: Task, basis: str) -> None:
+        if basis != self.basis(task):
+            raise ChangedError(f"the image of {task.entry.name}, or the mask that was predicted for it, was changed since it was shown. Look at it again.")
 
     def _keep(self, task: Task, state: State) -> State:
         with self._lock:

@@ -38,8 +38,10 @@ class Queue:
     async def call(self, work: Callable[[], Result], deadline: float) -> tuple[Result, float]:
         """The result, and how many seconds it waited. Raises FullError, and LateError where `deadline` (of time.monotonic) passes before its turn."""
         self.check()
-        self.inside += 1
         asked = time.monotonic()
+        if asked > deadline:
+            raise LateError
+        self.inside += 1
 
         def begin() -> tuple[Result, float]:
             began = time.monotonic()
@@ -50,7 +52,11 @@ class Queue:
         turn = self._pool.submit(begin)
         future = asyncio.wrap_future(turn)
         future.add_done_callback(self._leave)
-        done, _ = await asyncio.wait({future}, timeout=max(0.0, deadline - asked))
+        try:
+            done, _ = await asyncio.wait({future}, timeout=deadline - asked)
+        except asyncio.CancelledError:
+            turn.cancel()
+            raise
         if not done and turn.cancel():  # which what has begun cannot be
             await asyncio.wait({future})
             raise LateError

@@ -195,8 +195,9 @@ def routes(desk: Desk, reviewer: str) -> APIRouter:
 
     @router.get("/tasks/{place}/image")
     def image(place: Place) -> Response:
-        pixels = image_of(place, desk.basis(task_at(place)))
-        return Response(encode_jpeg(np.ascontiguousarray(pixels), 95), media_type="image/jpeg")
+        basis = desk.basis(task_at(place))
+        pixels = image_of(place, basis)
+        return Response(encode_jpeg(np.ascontiguousarray(pixels), 95), media_type="image/jpeg", headers={"X-Basis": basis})
 
     @router.get("/tasks/{place}/thumbnail")
     def thumbnail(place: Place) -> Response:
@@ -219,9 +220,10 @@ def routes(desk: Desk, reviewer: str) -> APIRouter:
         """The tiles that a stroke changed."""
         (basis, version), task = expected(if_match), task_at(place)
         async with held.body(request) as body:
-            size = (await asyncio.to_thread(image_of, place, basis)).shape[:2]
+            size = (await asyncio.to_thread(image_of, place, desk.basis(task))).shape[:2]
             try:
-                state = await asyncio.to_thread(desk.draw, task, who(request), version, body, size)
+                with named(task):
+                    state = await asyncio.to_thread(desk.draw, task, who(request), version, basis, body, size)
             except StaleError as error:
                 raise stale(error, basis) from None
         return written(basis, state, request)

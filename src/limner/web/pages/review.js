@@ -180,9 +180,8 @@ async function settle(session, decision) {
         if (error.status === 410) { // the image or its mask was changed under it: what is seen now is not what was judged
           const seen = session === now;
           if (!seen) refused.set(session.place, `${session.told.name}: ${error.message}`);
-          await reload(session);
-          if (seen) say(error.message);
-          showSaved();
+          reload(session);
+          if (seen) opened(session.place).then(() => say(error.message), () => {});
           return;
         }
         if (error instanceof Stale || error.status === 409) session.saver.stopped = error;

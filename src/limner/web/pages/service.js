@@ -27,12 +27,10 @@ export const asked = async (path) => (await ask('GET', path)).json();
 
 /** What a task shows: its picture, ready to be drawn, and its mask. */
 export async function load(place) {
-  const [about, picture, drawn] = await Promise.all([
-    asked(`/api/tasks/${place}`),
-    ask('GET', `/api/tasks/${place}/image`).then((answer) => answer.blob()).then((blob) => createImageBitmap(blob)),
-    ask('GET', `/api/tasks/${place}/mask`),
-  ]);
+  const [about, image, drawn] = await Promise.all([asked(`/api/tasks/${place}`), ask('GET', `/api/tasks/${place}/image`), ask('GET', `/api/tasks/${place}/mask`)]);
+  const picture = await createImageBitmap(await image.blob());
   const data = new Uint8Array(await drawn.arrayBuffer()), [edition, basis, version] = drawn.headers.get('ETag').replace(/^W\//, '').replaceAll('"', '').split('-'); // a proxy may have packed it
+  if (image.headers.get('X-Basis') !== basis) return load(place); // the files were changed between the two
   return { about, picture, data, width: +drawn.headers.get('X-Width'), height: +drawn.headers.get('X-Height'), edition, basis, version: +version };
 }
 

@@ -71,7 +71,7 @@ def row(data: Path, recipe: Recipe) -> dict[str, float]:
         epochs = sum(event["event"] == "validation" for event in events)
         scores = evaluate(Predictor.of(bundle), recorded(scan(data).samples, bundle.split)["test"])
     network = build(bundle.recipe.model, bundle.recipe.data.channels, bundle.labels.logits)
-    per_image, jaccards = scores.dice_per_image(), scores.jaccard_per_image()
+    per_image, jaccards = (scores.per_image()[name] for name in ("dice", "jaccard"))
     low, high = interval(per_image)
     return {
         "parameters": sum(parameter.numel() for parameter in network.parameters()),

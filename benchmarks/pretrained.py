@@ -63,7 +63,7 @@ def dice(sides: Sides, count: int, recipe: Recipe) -> np.ndarray:
             writer.writerow(["image", "mask", "split"])
             writer.writerows([sample.image.resolve(), mask_of(sample), side] for side, samples in chosen.items() for sample in samples)
         run = train(Path(folder), recipe, Path(folder) / "run")
-        return evaluate(Predictor.load(run.model), sides["test"]).dice_per_image()
+        return evaluate(Predictor.load(run.model), sides["test"]).per_image()["dice"]
 
 
 def mask_of(sample: Sample) -> Path:

@@ -107,7 +107,7 @@ def scripts(root: Path, count: int, _: str) -> bool:
             if (number + 1) % 100 == 0:
                 print(f"{number + 1} scripts, {strokes} strokes, {differing} pixels differ, {time.monotonic() - began:.0f} s", flush=True)
         for task in desk.tasks:
-            desk.decide(task, "mira", desk.store.state(task.key).version, rejected=False, reason=None, seconds=1.0, client="storm")
+            desk.decide(task, "mira", desk.store.state(task.key).version, desk.basis(task), rejected=False, reason=None, seconds=1.0, client="storm")
         data = root / "data"
         (data / "images").mkdir(parents=True)
         (data / "masks").mkdir()

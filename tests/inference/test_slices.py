@@ -82,7 +82,7 @@ def test_a_name_that_several_images_bear_and_a_line_too_many_are_refused(tmp_pat
 
 
 def test_quarters_of_small_and_of_large_numbers_keep_their_images() -> None:
-    found = slices(scores(), {"at": [str(1_700_000_000 + i) for i in range(12)] + []})
+    found = slices(scores(), {"at": [str(1_700_000_000 + i) for i in range(12)]})
     assert [one.images for one in found["at"]] == [1] * 12
     many = _quarters(np.repeat(1e-5 * np.arange(1, 5), 3), as_percent=True)
     assert [len(rows) for _, rows in many] == [3, 3, 3, 3] and len(dict(many)) == 4

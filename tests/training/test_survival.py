@@ -16,7 +16,9 @@ from test_run import TINY, hashes
 from limner.errors import LimnerError
 from limner.model.unet import UNet
 from limner.training import checkpoint, loop, step
+from limner.training import run as running
 from limner.training.loop import Note, Skipped, Step, Stopped, Validation
+from limner.training.machine import NO_COMPILER
 from limner.training.pipeline import resume, silent, start, train
 from limner.training.run import Run
 
@@ -79,38 +81,33 @@ def test_several_in_a_row_stop_the_run_and_name_the_images(lesions: Path, tmp_pa
     assert Run.open(tmp_path / "run").model.is_file()
 
 
-def test_a_batch_that_does_not_fit_goes_through_in_parts(lesions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = UNet.supervised
+@pytest.mark.parametrize(("method", "most"), [("supervised", 1), ("forward", 2)])
+def test_a_batch_that_does_not_fit_goes_through_in_parts(method: str, most: int, lesions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In training, and in a validation."""
+    whole = getattr(UNet, method)
 
-    def supervised(self: UNet, images: torch.Tensor) -> list[torch.Tensor]:
-        if len(images) > 1:
-            raise torch.OutOfMemoryError("of two images")
+    def of_few(self: UNet, images: torch.Tensor) -> object:
+        if len(images) > most:
+            raise torch.OutOfMemoryError(f"of more than {most}")
         return whole(self, images)
 
-    monkeypatch.setattr(UNet, "supervised", supervised)
+    monkeypatch.setattr(UNet, method, of_few)
     _, events = start(lesions, TINY, tmp_path / "run", lambda plan: None, silent)
     seen = list(events)
+    parted = [parts for parts in (2, 4) if 4 // parts >= most]
     assert [event.text for event in seen if isinstance(event, Note)] == [
-        f"the device's memory does not hold a batch of 4: it goes through in {parts} parts of {4 // parts} from here on" for parts in (2, 4)
+        f"the device's memory does not hold a batch of 4: it goes through in {parts} parts of {4 // parts} from here on" for parts in parted
     ]
     assert isinstance(seen[-1], Stopped)
 
 
-def test_a_validation_that_does_not_fit_goes_through_in_parts(lesions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = UNet.forward
-
-    def forward(self: UNet, images: torch.Tensor) -> torch.Tensor:
-        if len(images) > 2:
-            raise torch.OutOfMemoryError("of three images")
-        return whole(self, images)
-
-    monkeypatch.setattr(UNet, "forward", forward)
-    _, events = start(lesions, TINY, tmp_path / "run", lambda plan: None, silent)
-    seen = list(events)
-    assert [event.text for event in seen if isinstance(event, Note)] == [
-        "the device's memory does not hold a batch of 4: it goes through in 2 parts of 2 from here on"
-    ]
-    assert isinstance(seen[-1], Stopped)
+def test_without_a_compiler_a_run_goes_on_says_so_and_is_marked(lesions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "can_compile", lambda device: False)
+    run, events = start(lesions, TINY.replace({"train.compile": True}), tmp_path / "run", lambda plan: None, silent)
+    notes = [event.text for event in events if isinstance(event, Note)]
+    assert any("training goes on without torch.compile" in note for note in notes)
+    list(resume(Run.open(run.folder), silent))
+    assert run.receipt["exact"] is False and run.receipt["not_exact_because"] == [NO_COMPILER]
 
 
 def test_what_the_first_step_takes_is_no_measure_of_a_validation(monkeypatch: pytest.MonkeyPatch) -> None:

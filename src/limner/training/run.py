@@ -180,10 +180,9 @@ class Run:
                 notes += self._lost_best(state, mine)
             if recipe.train.compile and not can_compile(recipe.train.device):
                 recipe = recipe.replace({"train.compile": False})
+                causes = dict.fromkeys([*self.receipt.get("not_exact_because", ()), NO_COMPILER])  # once, however often the run goes on
                 if mine.first:
-                    self.write_json(
-                        "receipt.json", {**self.receipt, "exact": False, "not_exact_because": [*self.receipt.get("not_exact_because", ()), NO_COMPILER]}
-                    )
+                    self.write_json("receipt.json", {**self.receipt, "exact": False, "not_exact_because": list(causes)})
                 notes.append(Note(f"{NO_COMPILER}: training goes on without torch.compile, and not bit for bit. receipt.json says so."))
             device = torch.device("cuda", torch.cuda.current_device()) if recipe.train.device == "cuda" else torch.device(recipe.train.device)
             batches = Batches(ingredients.train, recipe.train.batch_size, recipe.augment, recipe.train.seed, device, (mine.rank, mine.count))

@@ -4,7 +4,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -104,6 +104,20 @@ def test_two_processes_may_prepare_the_same_at_once(lesions: Path) -> None:
         process.join()
     assert sums[0] == sums[1] == int(prepare(scan(lesions).samples, LABELS, (48, 48)).images.sum())
     assert len(list(cache_home().iterdir())) == 1
+
+
+def test_another_process_may_be_quicker(lesions: Path) -> None:
+    samples = scan(lesions).samples
+
+    def meanwhile(canvases: Iterable[object], _: int) -> Iterator[object]:
+        yield from canvases
+        prepare(samples, LABELS, (48, 48))
+
+    slower = prepare(samples, LABELS, (48, 48), progress=meanwhile)
+    found = prepare(samples, LABELS, (48, 48), progress=lambda canvases, total: pytest.fail("made a second time"))
+    assert (slower.images == found.images).all()
+    assert (slower.masks == found.masks).all()
+    assert [folder.name for folder in cache_home().iterdir()] == [found.key]
 
 
 @pytest.mark.parametrize("moment_s", [0.0, 0.02, 0.05, 0.1])

@@ -4,6 +4,7 @@ A folder of the cache is made under another name and renamed when it is whole, s
 leaves half of one. Checksums of its rows are looked at when it is opened.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -69,10 +70,14 @@ def prepare(
     """
     key = _key(samples, labels, size_px, geometry)
     folder = cache_home() / key
+    there = folder.exists()
     found = _open(folder, len(samples), size_px)
-    if found is None:
-        _build(folder, samples, labels, size_px, geometry, progress)
-        found = _open(folder, len(samples), size_px)
+    if found is None and there:  # damaged; what appears from now on is another process's and whole
+        shutil.rmtree(folder, ignore_errors=True)
+    for _ in range(2):  # another process that found the damage as well may remove it a moment too late
+        if found is None:
+            _build(folder, samples, labels, size_px, geometry, progress)
+            found = _open(folder, len(samples), size_px)
     if found is None:
         raise LimnerError(f"{folder} was written but does not read back the same. Is the disk sound? Set LIMNER_CACHE to a folder on another one.")
     return replace(found, ids=tuple(sample.id for sample in samples), key=key)
@@ -123,10 +128,10 @@ def _build(folder: Path, samples: Sequence[Sample], labels: Labels, size_px: tup
         owners = np.repeat(np.arange(len(samples)), list(counts))
         canvases = watched(in_order(lambda sample: _standardise(sample, labels, size_px, geometry), samples), len(samples), progress)
         _write(temporary, canvases, owners, size_px)
-        if folder.exists() and _open(folder, len(samples), size_px) is None:
-            shutil.rmtree(folder, ignore_errors=True)
-        if not folder.exists():  # another process may have been quicker; its content is the same
-            temporary.rename(folder)
+        temporary.rename(folder)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):  # another process was quicker; its content is the same
+            raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

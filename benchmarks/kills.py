@@ -74,7 +74,7 @@ def main() -> None:
 def wait_for_a_save(process: subprocess.Popen[bytes], folder: Path) -> None:
     """Until a file is being written, or the process has ended."""
     while process.poll() is None and not any(folder.glob("last/*.part")):
-        pass
+        time.sleep(0.0005)
 
 
 def begin(work: Path, name: str, precision: str, *, again: bool = False) -> subprocess.Popen[bytes]:

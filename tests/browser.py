@@ -4,7 +4,9 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
+
+expect.set_options(timeout=60_000)  # for a busy machine; nothing is measured by it
 
 
 @contextmanager
@@ -12,6 +14,6 @@ def chromium() -> Iterator[Browser]:
     """Headless Chromium: the system's, where there is one, else Playwright's own."""
     installed = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=installed, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=installed, args=["--no-sandbox"], timeout=120_000)
         yield browser
         browser.close()

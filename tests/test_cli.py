@@ -4,7 +4,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from PIL import Image
 from limner.cli import app
 from limner.data.images import read_mask
 from service import write_model
+from waiting import wait_until
 
 TINY = [
     "--set",
@@ -98,6 +98,12 @@ def test_one_bad_file_does_not_stop_the_rest(lesions: Path, tmp_path: Path) -> N
     assert again.returncode == 1 and "Nothing is overwritten" in again.stderr
 
 
+def test_tiles_that_cannot_be_exact_are_said_to_be_blended(lesions: Path, tmp_path: Path) -> None:
+    limner("train", lesions, *TINY, "--set", "data.geometry=tile", "--set", "model.norm=instance", "--out", "run", cwd=tmp_path)
+    done = limner("predict", "run/model.safetensors", lesions / "ISIC2018_Task1-2_Test_Input", cwd=tmp_path)
+    assert done.returncode == 0 and "its tiles are not exact: they are blended" in " ".join(done.stderr.split())
+
+
 def test_check_exits_with_1_on_errors_and_prints_json(lesions: Path, pairs, tmp_path: Path) -> None:
     assert limner("check", lesions, cwd=tmp_path).returncode == 0
     root = pairs({"a": np.eye(16, dtype=np.uint8), "b": np.eye(16, dtype=np.uint8)})
@@ -168,11 +174,9 @@ def test_a_pretrained_encoder_just_works(lesions: Path, tmp_path: Path) -> None:
 def test_an_interrupted_run_says_how_it_goes_on_and_does(lesions: Path, tmp_path: Path, number: signal.Signals) -> None:
     command = [sys.executable, "-m", "limner", "train", str(lesions), *TINY, "--set", "train.epochs=100000", "--set", "train.patience=100000", "--out", "run"]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
-    while not (tmp_path / "run" / "model.safetensors").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_until(lambda: (tmp_path / "run" / "model.safetensors").exists())
     process.send_signal(number)
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=120)
     assert process.returncode == (130 if number == signal.SIGINT else 0), err
     assert "Traceback" not in err
     assert "limner train --resume run" in out
@@ -180,11 +184,9 @@ def test_an_interrupted_run_says_how_it_goes_on_and_does(lesions: Path, tmp_path
     assert "epochs = 100000" in recipe.read_text()
     resumed = subprocess.Popen([sys.executable, "-m", "limner", "train", "--resume", "run"], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
     before = (tmp_path / "run" / "events.jsonl").stat().st_size
-    deadline = time.monotonic() + 60
-    while (tmp_path / "run" / "events.jsonl").stat().st_size == before and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_until(lambda: (tmp_path / "run" / "events.jsonl").stat().st_size > before)
     resumed.send_signal(signal.SIGINT)
-    assert "Stopped; everything is saved" in resumed.communicate(timeout=20)[0]
+    assert "Stopped; everything is saved" in resumed.communicate(timeout=120)[0]
     lines = [json.loads(line) for line in (tmp_path / "run" / "events.jsonl").read_text().splitlines()]
     epochs = [line["epoch"] for line in lines if line["event"] == "validation"]
     assert epochs == list(range(1, len(epochs) + 1))
@@ -196,10 +198,11 @@ def test_help_is_quick_and_without_torch(tmp_path: Path) -> None:
     assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path).returncode == 0
     seconds = []
     for _ in range(3):
-        began = time.monotonic()
+        began = os.times()
         assert "train" in limner("--help", cwd=tmp_path).stdout
-        seconds.append(time.monotonic() - began)
-    assert min(seconds) < 0.5
+        ended = os.times()
+        seconds.append(ended.children_user - began.children_user + ended.children_system - began.children_system)
+    assert min(seconds) < 0.5, "of a processor, whatever else it does"
 
 
 def test_every_verb_is_in_the_readme() -> None:

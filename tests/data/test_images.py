@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from limner.data.images import MAX_PIXELS, as_colours, decode_image, encode_mask, image_size, page_count, read_drawn, read_image, read_mask, resize
+from limner.data.images import MAX_PIXELS, as_colours, as_image, decode_image, encode_mask, image_size, page_count, read_drawn, read_image, read_mask, resize
 from limner.errors import LimnerError
 from limner.labels import Labels
 
@@ -408,6 +408,18 @@ def test_many_channels_are_resized_alike_and_shown_as_colours() -> None:
     pixels = RNG.integers(0, 255, (16, 24, 5)).astype(np.uint8)
     np.testing.assert_array_equal(resize(pixels, (8, 12))[..., :3], resize(pixels[..., :3].copy(), (8, 12)))
     assert as_colours(pixels[..., :2]).shape == as_colours(pixels).shape == (16, 24, 3)
+
+
+@pytest.mark.parametrize("pixels", [DEEP, (DEEP >> 8).astype(np.uint8), DEEP > 30_000, (DEEP / 7).astype(np.float32), PICTURE, PICTURE.astype(np.uint16) * 9])
+def test_an_array_is_taken_as_its_file_would_be(tmp_path: Path, pixels: np.ndarray) -> None:
+    tifffile.imwrite(tmp_path / "x.tif", pixels, photometric="rgb" if pixels.ndim == 3 else "minisblack")
+    assert (as_image(pixels) == read_image(tmp_path / "x.tif")).all()
+
+
+@pytest.mark.parametrize("shape", [(4,), (0, 4), (2, 3, 4, 3)])
+def test_an_array_that_is_no_image_is_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(LimnerError, match="height, width"):
+        as_image(np.zeros(shape, np.uint8))
 
 
 def test_numbers_that_are_none_are_refused(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def test_two_workers_draw_the_same_masks_and_the_death_of_one_is_survived(tmp_pa
     def limner(*arguments: object) -> "subprocess.CompletedProcess[str]":
         environment = {**os.environ, "RAY_DATA_DISABLE_PROGRESS_BARS": "1", "PYTHONPATH": str(tmp_path / "site")}
         command = [sys.executable, "-W", "ignore", "-m", "limner", *map(str, arguments)]
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment, timeout=240)
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment, timeout=600)
 
     here = limner("predict", *models, "in", "-o", "here")
     there = limner("predict", *models, "in", "-o", "there", "--engine", "ray")

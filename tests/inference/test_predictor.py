@@ -1,10 +1,14 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from limner.data.images import write_png
 from limner.data.postprocess import Postprocessing
 from limner.data.preprocess import Preprocessing
+from limner.inference.engines import Sight
 from limner.inference.predictor import Network, Predictor
 from limner.inference.probabilities import to_class_index, to_probabilities
 from limner.inference.variants import VARIANTS, Variant
@@ -42,6 +46,22 @@ def test_what_is_bright_is_found_where_it_is() -> None:
     prediction = predictor().predict(square())
     assert (prediction.class_index == (square()[..., 0] > 0)).mean() > 0.93
     assert 0 < prediction.uncertainty.mean() < 0.2
+
+
+def test_a_file_and_arrays_of_any_depth_give_the_same_mask(tmp_path: Path) -> None:
+    write_png(tmp_path / "square.png", square())
+    expected = predictor().predict(square()).class_index
+    for image in (tmp_path / "square.png", str(tmp_path / "square.png"), square()[..., 0], square().astype(np.uint16) * 256, square() > 0, square() / 255):
+        assert (predictor().predict(image).class_index == expected).all()
+
+
+def test_it_says_whether_its_tiles_are_blended() -> None:
+    tiles = Preprocessing((16, 16), (0.5,) * 3, (0.5,) * 3, "tile")
+    seen = [
+        Predictor([Network(brightness, how, sight=sight)], BINARY).blends
+        for how, sight in ((tiles, Sight(4, None)), (tiles, Sight(4, 9)), (PREPROCESSING, Sight()))
+    ]
+    assert seen == [True, False, False]
 
 
 def test_uncertainty_is_highest_where_the_mask_ends() -> None:

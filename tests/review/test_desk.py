@@ -1,6 +1,7 @@
 import shutil
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,19 @@ def test_what_is_accepted_as_it_was_is_accepted_and_what_was_changed_is_mended(f
     assert (progress.left, progress.accepted, progress.mended, progress.rejected, progress.minutes_per_image) == (3, 1, 1, 1, 0.05)
 
 
+def test_the_masks_drawn_at_random_say_how_many_of_all_need_a_person(folder: Path) -> None:
+    desk = desk_of(folder)
+    desk.tasks = tuple(replace(task, audited=place in {1, 4}) for place, task in enumerate(desk.tasks))
+    decide(desk, 0)
+    assert desk.progress().audit is None
+    decide(desk, 1, rejected=True)
+    decide(desk, 2, rejected=True)
+    decide(desk, 3)
+    assert desk.progress().audit == "Of 1 masks drawn at random 1 was mended or rejected (100%), of the 3 others 1 (33%)."
+    decide(desk, 4)
+    assert desk.progress().audited == (2, 1)
+
+
 def test_a_change_that_was_undone_is_no_change(folder: Path) -> None:
     desk = desk_of(folder)
     mask, _ = desk.mask(desk.tasks[0])
@@ -78,6 +92,7 @@ def test_another_server_over_the_same_folder_goes_on_where_one_ended(folder: Pat
     decide(second, 1)
     with pytest.raises(StaleError):
         first.decide(first.tasks[1], "ben", 0, first.basis(first.tasks[1]), rejected=True, reason=None, seconds=1.0, client="test")
+    assert first.next("ben", -1) == 2, "what another server decided is not offered"
     first.look()
     assert first.letters() == "aa...."
 

@@ -1,9 +1,11 @@
 import json
+from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -106,6 +108,21 @@ def test_the_folder_of_nnunet_is_read_as_one(review: Reviewed, kept: dict[str, n
         assert (sample.read_image() == read_image(Path(next(e for e in review.predictions.entries if e.id == f"{sample.id}.png").image))).all()
 
 
+def test_nnunet_gets_a_file_for_each_channel_of_a_microscope(pairs: Callable[..., Path], tmp_path: Path) -> None:
+    root = pairs({name: np.eye(16, dtype=np.uint8) for name in "ab"})
+    planes = np.arange(16 * 16 * 5, dtype=np.uint8).reshape(16, 16, 5)
+    for name in "ab":
+        (root / "images" / f"{name}.png").unlink()
+        tifffile.imwrite(root / "images" / f"{name}.tif", planes, photometric="minisblack", planarconfig="contig")
+    review = Reviewed(root)
+    review.decide("a")
+    write_masks(review.predictions, review.store, tmp_path / "out", "nnunet")
+    files = sorted((tmp_path / "out" / "imagesTr").iterdir())
+    assert [path.name for path in files] == [f"a_{channel:04d}.png" for channel in range(5)]
+    assert (np.stack([np.asarray(Image.open(path)) for path in files], axis=2) == planes).all()
+    assert len(json.loads((tmp_path / "out" / "dataset.json").read_text())["channel_names"]) == 5
+
+
 def test_what_cannot_be_written_is_said(review: Reviewed, tmp_path: Path) -> None:
     with pytest.raises(LimnerError, match="no mask"):
         write_masks(review.predictions, review.store, tmp_path / "out", "png")
@@ -122,7 +139,7 @@ def test_two_who_differ_are_not_written_unless_one_is_preferred(form: str, folde
     review = Reviewed(folder, twice=1.0)
     review.decide("new-0.png")
     review.decide("new-0.png", "ben", turn=2, rejected=True)
-    with pytest.raises(LimnerError, match="two people differ about 1 masks"):
+    with pytest.raises(LimnerError, match=r"two people differ about 1 masks, such as new-0.png \(anna \(accepted\) and ben \(rejected\) differ\)"):
         write_masks(review.predictions, review.store, tmp_path / "out", form)
     assert write_masks(review.predictions, review.store, tmp_path / "out", form, "anna") == 1
 

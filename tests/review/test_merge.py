@@ -72,7 +72,12 @@ def test_conflicts_are_told_together_and_nothing_is_written(folder: Path, lesion
         merge(review.predictions, review.store, lesions, tmp_path / "next")
     said = str(caught.value)
     assert "3 conflicts, and nothing was written" in said
-    assert "new-0.png: anna (accepted) and ben (mended) differ" in said and "new-1.png" in said and "changed since" in said and "does not exist" in said
+    assert (
+        "new-0.png: anna (accepted) and ben (mended) differ, by a Dice of 0." in said
+        and "new-1.png" in said
+        and "changed since" in said
+        and "does not exist" in said
+    )
     assert not list(tmp_path.glob("next*"))
 
 

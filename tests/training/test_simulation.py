@@ -37,11 +37,12 @@ def test_the_gain_and_the_corrections_that_are_needed_are_read_off_the_curves() 
     ]
     found = rows(points)
     assert found[-1].means == pytest.approx({"predicted": 0.8, "random": 0.7}) and found[-1].gain == pytest.approx(0.1)
-    assert found[-1].interval == pytest.approx((0.1, 0.1))
+    assert found[-1].interval == pytest.approx((0.1, 0.1)) and found[-1].by_seed == pytest.approx((0.1, 0.1))
+    assert found[-1].intervals["random"] == pytest.approx((0.6, 0.8)), "two images: one or the other twice"
     assert needed(found, "random", 0.7) == pytest.approx(10) and needed(found, "predicted", 0.7) == pytest.approx(5)
     assert needed(found, "random", 0.75) is None and needed(found, "predicted", 0.1) == 0
     one = rows([Point("random", 0, 0, (np.nan, 0.5))])
-    assert one == [Row(0, {"random": 0.5})]
+    assert one == [Row(0, {"random": 0.5}, {"random": (0.5, 0.5)})]
 
 
 @pytest.mark.parametrize(
@@ -75,5 +76,9 @@ def test_the_verb_prints_what_each_order_needs(lesions: Path, tmp_path: Path) ->
     done = subprocess.run([sys.executable, "-m", "limner", *map(str, command)], capture_output=True, text=True, timeout=200)
     said = " ".join(done.stdout.split())
     assert done.returncode == 0, done.stderr
-    assert "seed 0, predicted: 2 corrections, test Dice" in said and re.search(r"random: (\d+|more than there were) corrections for a Dice of 0\.", said)
+    assert (
+        "of each seed" in said
+        and "seed 0, predicted: 2 corrections, test Dice" in said
+        and re.search(r"random: (\d+|more than there were) corrections for a Dice of 0\.", said)
+    )
     assert (tmp_path / "loop" / "loop.json").is_file()

@@ -6,6 +6,7 @@ import signal
 import socket
 import struct
 import subprocess
+import threading
 import time
 import zlib
 from contextlib import suppress
@@ -20,6 +21,7 @@ from pycocotools import mask as coco
 from limner.inference.predictor import Predictor
 from limner.web.answers import polygons
 from service import Served, Start, png, problem, write_model
+from waiting import wait_until
 
 IMAGE = {"Content-Type": "image/png"}
 JSON = {"Accept": "application/json", **IMAGE}
@@ -208,6 +210,40 @@ def test_a_new_version_is_taken_up_and_a_broken_one_is_not(start: Start, tmp_pat
     assert served.client.post("/v1/segment", content=png(), headers=IMAGE).status_code == 200
 
 
+def test_a_version_is_swapped_without_a_dropped_request(start: Start, tmp_path: Path) -> None:
+    path = write_model(tmp_path / "m" / "model.onnx")
+    served = start(f"m={path}")
+    found, swapped = list[httpx.Response](), threading.Event()
+
+    def ask() -> None:
+        with httpx.Client(base_url=served.address, timeout=60) as client:
+            while True:
+                last = swapped.is_set()
+                found.append(client.post("/v1/segment", content=png(), headers={**IMAGE, **JSON}))
+                if last:
+                    return
+
+    callers = [threading.Thread(target=ask) for _ in range(4)]
+    for caller in callers:
+        caller.start()
+    for seed in (1, 2, 3):
+        write_model(path, seed=seed)
+        assert served.client.post("/v2/repository/models/m/load").status_code == 200
+    swapped.set()
+    for caller in callers:
+        caller.join()
+    assert {answer.status_code for answer in found} == {200}
+    assert found[-1].json()["version"] == served.client.get("/v2/models/m").json()["versions"][0]
+    assert len({answer.json()["version"] for answer in found}) > 1
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="the system does not tell what a process has loaded")
+def test_the_service_needs_no_torch(server: Served) -> None:
+    assert server.client.post("/v1/segment", content=png(), headers=IMAGE).status_code == 200
+    loaded = Path(f"/proc/{server.process.pid}/maps").read_text()
+    assert "onnxruntime" in loaded and "libtorch" not in loaded
+
+
 def raw(served: Served, content: bytes, wait_s: float) -> tuple[bytes, float]:
     """What comes back over a bare connection, and when it is closed."""
     url = httpx.URL(served.address)
@@ -224,8 +260,7 @@ def raw(served: Served, content: bytes, wait_s: float) -> tuple[bytes, float]:
 
 @pytest.mark.parametrize("content", [b"", b"POST /v1/segment HTTP/1.1\r\nHost: localhost\r\nX-A", b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nGET /he"])
 def test_a_head_that_does_not_come_is_not_waited_for(server: Served, content: bytes) -> None:
-    _, seconds = raw(server, content, 25)
-    assert seconds < 17
+    raw(server, content, 90)  # which fails where the connection is still open then
 
 
 def test_a_connection_in_use_is_kept(server: Served) -> None:
@@ -240,19 +275,18 @@ def test_a_connection_in_use_is_kept(server: Served) -> None:
 
 def test_a_body_that_does_not_come_is_not_waited_for(server: Served) -> None:
     head = b"POST /v1/segment HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nContent-Length: 1000\r\n\r\nabc"
-    found, seconds = raw(server, head, 25)
-    assert found.startswith(b"HTTP/1.1 408") and seconds < 17
+    assert raw(server, head, 90)[0].startswith(b"HTTP/1.1 408")
 
 
 def test_too_large_a_body_is_not_read(server: Served) -> None:
     head = b"POST /v1/segment HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nContent-Length: 99999999999\r\n\r\n"
-    found, seconds = raw(server, head, 25)
-    assert found.startswith(b"HTTP/1.1 413") and seconds < 2
+    found, seconds = raw(server, head, 90)
+    assert found.startswith(b"HTTP/1.1 413") and seconds < 14, "it was waited for"
     chunks = (
         b"POST /v1/segment HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nTransfer-Encoding: chunked\r\n\r\n"
         + b"80000\r\n%b\r\n" % bytes(0x80000) * 3
     )
-    assert raw(server, chunks, 25)[0].startswith(b"HTTP/1.1 413")
+    assert raw(server, chunks, 90)[0].startswith(b"HTTP/1.1 413")
 
 
 def test_a_body_that_breaks_off_is_no_fault_of_the_service(server: Served) -> None:
@@ -263,10 +297,8 @@ def test_a_body_that_breaks_off_is_no_fault_of_the_service(server: Served) -> No
     with socket.create_connection((url.host, url.port or 80)) as connection:
         connection.sendall(b"POST /v1/segment HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nContent-Length: 1000\r\n\r\nabc")
         time.sleep(0.2)
-    until = time.monotonic() + 5
-    while not counted(400) and time.monotonic() < until:
-        time.sleep(0.05)
-    assert counted(400) and not counted(500)
+    wait_until(lambda: counted(400))
+    assert not counted(500)
 
 
 def test_an_export_of_another_model_is_not_taken_up(start: Start, tmp_path: Path) -> None:
@@ -279,7 +311,4 @@ def test_an_export_of_another_model_is_not_taken_up(start: Start, tmp_path: Path
     assert served.client.post("/v2/repository/models/m/load").status_code == 422
     assert "was not exported from what" in served.log.read_text()
     served.process.send_signal(signal.SIGHUP)
-    until = time.monotonic() + 5
-    while "served on as it was" not in served.log.read_text() and time.monotonic() < until:
-        time.sleep(0.05)
-    assert "served on as it was" in served.log.read_text()
+    wait_until(lambda: "served on as it was" in served.log.read_text())

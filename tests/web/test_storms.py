@@ -3,6 +3,7 @@
 import inspect
 import random
 import runpy
+import statistics
 import subprocess
 import sys
 import threading
@@ -58,7 +59,8 @@ def test_past_the_queue_requests_are_refused_at_once_and_health_answers(start: S
         list(done)
     refused = [one for one in found if one[0] == 503]
     assert {one[0] for one in found} == {200, 503} and all(one[2] and int(one[2]) >= 1 for one in refused)
-    assert sorted(health)[len(health) // 2] < 0.1 and sorted(one[1] for one in refused)[len(refused) // 2] < 0.05
+    answered = statistics.median(one[1] for one in found if one[0] == 200)
+    assert statistics.median(health) < answered / 5 and statistics.median(one[1] for one in refused) < answered / 5, "they waited for a turn"
 
 
 def test_a_refusal_waits_for_no_thread() -> None:
@@ -133,7 +135,14 @@ def test_a_person_drops_an_image_and_sees_its_mask(server: Served, tmp_path: Pat
         page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.goto(server.address)
-        page.set_input_files("#file", tmp_path / "photo.png")
+        page.evaluate(
+            """(bytes) => {
+              const carried = new DataTransfer();
+              carried.items.add(new File([new Uint8Array(bytes)], 'photo.png', { type: 'image/png' }));
+              document.getElementById('drop').dispatchEvent(new DragEvent('drop', { bubbles: true, dataTransfer: carried }));
+            }""",
+            list((tmp_path / "photo.png").read_bytes()),
+        )
         page.wait_for_selector("#classes:not([hidden])")
         assert "160×120 px" in page.inner_text("#status") and "predicted Dice" in page.inner_text("#status")
         assert page.locator("#mask path").count() == 1

@@ -48,6 +48,8 @@ def predict(
 
             spread = spread_on_ray(files, tta, workers, device)
         predictor = Predictor.load(*files, device=device, tta=tta)
+        if predictor.blends:
+            complaints.print("note: the network looks at a whole image at once (a norm or an attention over it), so its tiles are not exact: they are blended.")
         source, names = place(images), list[str]()
         if isinstance(source, Local) and not source.root.is_dir():
             if not source.root.exists():

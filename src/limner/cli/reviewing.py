@@ -51,8 +51,10 @@ def review(
         desk = Desk(found, ordered(found.entries, seed, twice, order), Store(store) if store else Store.beside(predictions / "review"))
 
         def announce(address: str) -> None:
-            left = desk.progress().left
-            console.print(f"{left} of {len(desk.tasks)} masks are left to review at [bold]{address}[/] (Ctrl+C ends it; everything is saved).")
+            progress = desk.progress()
+            console.print(f"{progress.left} of {len(desk.tasks)} masks are left to review at [bold]{address}[/] (Ctrl+C ends it; everything is saved).")
+            if progress.audit:
+                console.print(progress.audit)
             if access.tokens:
                 console.print(f"Each reviewer is let in once by {address}?token=TOKEN.")
             elif open_page:
@@ -129,15 +131,22 @@ def loop(
             simulation.write(out, points)
             console.print(f"seed {point.seed}, {point.order}: {point.corrections} corrections, test Dice {point.mean:.4f}")
         found = simulation.rows(points)
-        table = Table("corrections", *(Column(one, justify="right") for one in orders), Column("gain", justify="right"), "95 %", box=None, pad_edge=False)
+        table = Table(
+            "corrections", *(Column(one, justify="right") for one in orders), *(["gain", "of each seed"] if found[0].by_seed else []), box=None, pad_edge=False
+        )
         for row in found:
-            ends = "" if row.interval is None else f"{row.interval[0]:+.4f} to {row.interval[1]:+.4f}"
-            table.add_row(str(row.corrections), *(f"{row.means[one]:.4f}" for one in orders), "" if row.gain is None else f"{row.gain:+.4f}", ends)
+            reached = [f"{row.means[one]:.4f} ({row.intervals[one][0]:.3f} to {row.intervals[one][1]:.3f})" for one in orders]
+            gain = (
+                []
+                if row.interval is None
+                else [f"{row.gain:+.4f} ({row.interval[0]:+.4f} to {row.interval[1]:+.4f})", " ".join(f"{one:+.4f}" for one in row.by_seed)]
+            )
+            table.add_row(str(row.corrections), *reached, *gain)
         console.print(table)
-        reached = min(found[-1].means[one] for one in orders)
+        both = min(found[-1].means[one] for one in orders)
         for one in orders:
-            count = simulation.needed(found, one, reached)
-            console.print(f"{one}: {'more than there were' if count is None else f'{count:.0f}'} corrections for a Dice of {reached:.4f}")
+            count = simulation.needed(found, one, both)
+            console.print(f"{one}: {'more than there were' if count is None else f'{count:.0f}'} corrections for a Dice of {both:.4f}")
         console.print(f"All of it is in {escape(str(out / 'loop.json'))}.")
 
 

@@ -121,6 +121,17 @@ def read_image(path: Path, *, page: int = 0, at_least_px: tuple[int, int] | None
     return survey_image(path, page=page, at_least_px=at_least_px)[0]
 
 
+def as_image(pixels: Shaped[ndarray, "*_"]) -> UInt8[ndarray, "h w c"]:
+    """What `read_image` gives of a file that holds these pixels: grey becomes RGB, deeper pixels and true and false are brought to 0..255.
+
+    8-bit pixels stay as they are, with all their channels; nothing is known of a palette or of alpha. Raises LimnerError where there is no pixel,
+    where a pixel is no number, and for an array of another shape.
+    """
+    if pixels.ndim not in {2, 3} or not pixels.size:
+        raise LimnerError(f"the array has the shape {pixels.shape}. An image has height, width and, unless it is grey, channels.")
+    return _as_image(_Decoded(pixels, planes=pixels.ndim == 3 and pixels.shape[2] != 3), Path("the array"))
+
+
 def survey_image(path: Path, *, page: int = 0, at_least_px: tuple[int, int] | None = None) -> tuple[UInt8[ndarray, "h w c"], Survey]:
     """What `read_image` gives, and what the file is like. Raises LimnerError as it does."""
     with _reading(path) as data:

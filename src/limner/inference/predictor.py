@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32, Shaped, UInt8
 from numpy import ndarray
 
+from limner.data.images import as_image, read_image
 from limner.data.postprocess import Postprocessing
 from limner.data.preprocess import Preprocessing
 from limner.data.regions import Picture, Whole
@@ -102,10 +103,14 @@ class Predictor:
         choices = _together([model.description.choices for model in opened])
         return cls([Network.of(model) for model in opened], first, replace(choices, tta=tta) if tta else choices)
 
-    def predict(self, image: UInt8[ndarray, "h w c"]) -> Prediction:
-        """Segment one image, 0..255: RGB, or of the channels that the model was trained on. Raises LimnerError where they differ."""
+    def predict(self, image: Shaped[ndarray, "*_"] | Path | str) -> Prediction:
+        """Segment one image: a file, or an array of height, width and channels, as `read_image` and `as_image` take them.
+
+        Raises LimnerError for what they refuse, and where the model was trained on other channels.
+        """
+        pixels = as_image(image) if isinstance(image, ndarray) else read_image(Path(image))
         impressions: list[list[Impression]] = [[] for _ in self._networks]
-        bands = list(self._bands(Whole(image), impressions))
+        bands = list(self._bands(Whole(pixels), impressions))
         probabilities = bands[0] if len(bands) == 1 else np.concatenate(bands, axis=1)
         class_index = self.choices.postprocessing(to_class_index(probabilities, self.choices.threshold), self.labels)
         return Prediction(class_index, probabilities, *self._judge(impressions), self.calibration)
@@ -119,6 +124,11 @@ class Predictor:
         bands = in_rows(self._bands(picture, impressions), rows)
         drawn = (Band(to_class_index(one, self.choices.threshold), entropy(self.calibration(one))) for one in bands)
         return drawn, lambda: self._judge(impressions)
+
+    @property
+    def blends(self) -> bool:
+        """Whether it takes images in tiles that fade into each other, since a network of it looks at all of what it is given at once."""
+        return any(network.preprocessing.geometry == "tile" and network.sight.margin_px is None for network in self._networks)
 
     @property
     def calibration(self) -> Calibration:

@@ -28,10 +28,25 @@ class Progress:
     mended: int
     rejected: int
     minutes_per_image: float | None
+    audited: tuple[int, int] = (0, 0)
+    """Of the masks drawn at random, how many were decided, and how many of these were mended or rejected."""
 
     @property
     def left(self) -> int:
         return self.tasks - self.accepted - self.mended - self.rejected
+
+    @property
+    def audit(self) -> str | None:
+        """What the masks drawn at random say of all, and beside them the others, which are the least certain; None before the first of them.
+
+        Where people change fewer of the least certain than of any, they accept by habit.
+        """
+        decided, changed = self.audited
+        if not decided:
+            return None
+        others, changed_others = self.tasks - self.left - decided, self.mended + self.rejected - changed
+        beside = f", of the {others} others {changed_others} ({changed_others / others:.0%})" if others else ""
+        return f"Of {decided} masks drawn at random {changed} {'was' if changed == 1 else 'were'} mended or rejected ({changed / decided:.0%}){beside}."
 
 
 class ChangedError(LimnerError):
@@ -78,10 +93,13 @@ class Desk:
         with self._lock:
             return sum(state.version for state in self._states.values())
 
-    def progress(self) -> Progress:
-        letters = self.letters()
+    def progress(self, letters: str | None = None) -> Progress:
+        """As it is now, or as it was when the letters were asked for."""
+        letters = self.letters() if letters is None else letters
         usual = sum(self._seconds) / len(self._seconds) / 60 if self._seconds else None
-        return Progress(len(letters), letters.count("a"), letters.count("m"), letters.count("r"), usual)
+        audited = [letter for task, letter in zip(self.tasks, letters, strict=True) if task.audited and letter in LETTERS.values()]
+        changed = sum(letter != LETTERS["accepted"] for letter in audited)
+        return Progress(len(letters), letters.count("a"), letters.count("m"), letters.count("r"), usual, (len(audited), changed))
 
     def basis(self, task: Task) -> str:
         """Of the files that a task shows: another one where one of them was changed."""
@@ -134,7 +152,13 @@ class Desk:
     def next(self, reviewer: str, after: int) -> int | None:
         """Where the next open task is that this person may do, from a place on and round to it again."""
         places = [*range(after + 1, len(self.tasks)), *range(min(after + 1, len(self.tasks)))]
-        return next((place for place in places if self.is_open(self.tasks[place], reviewer)), None)
+        for place in places:
+            task = self.tasks[place]
+            if self.is_open(task, reviewer):
+                self._keep(task, self.store.state(task.key))  # another server may have decided it
+                if self.is_open(task, reviewer):
+                    return place
+        return None
 
     def is_open(self, task: Task, reviewer: str) -> bool:
         """Whether it is undecided, nobody else is at it, and this person has no part in its other turn."""

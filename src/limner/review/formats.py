@@ -16,7 +16,7 @@ from limner.errors import LimnerError
 from limner.files import whole_folder, write_whole
 from limner.labels import VOID, Labels
 from limner.review.folder import Entry, Predictions
-from limner.review.outcome import Outcome, file_name, mask_of, outcomes
+from limner.review.outcome import Outcome, difference, file_name, mask_of, outcomes
 from limner.review.store import Event, Store
 
 BRUSH_BITS = (3, 4, 8, 16)
@@ -45,8 +45,9 @@ def write_masks(predictions: Predictions, store: Store, out: Path, form: str, pr
     if out.exists():
         raise LimnerError(f"{out} is there already. Nothing is overwritten: name a new folder with --out.")
     found = outcomes(predictions, store)
-    if differ := [one.entry.id for one in found if not one.settled(prefer)]:
-        raise LimnerError(f"two people differ about {len(differ)} masks, such as {differ[0]}. Say whose count with --prefer NAME.")
+    if differ := [one for one in found if not one.settled(prefer)]:
+        example = f"{differ[0].entry.id} ({difference(predictions, store, differ[0])})"
+        raise LimnerError(f"two people differ about {len(differ)} masks, such as {example}. Say whose count with --prefer NAME.")
     kept = [one for one in found if one.of(prefer).verdict != "rejected"]
     if not kept:
         raise LimnerError(f"no mask of {predictions.folder} was accepted or mended yet. Begin with: limner review {predictions.folder}")
@@ -172,23 +173,32 @@ def _voc_colour(number: int) -> tuple[int, int, int]:
 
 
 def _nnunet(part: Path, kept: Iterator[_Kept], predictions: Predictions) -> None:
-    """The raw folder of nnU-Net version 2: pictures and masks as PNG, class indices in these, and dataset.json."""
-    labels, names = predictions.labels, list[str]()
+    """The raw folder of nnU-Net version 2: pictures and masks as PNG, class indices in these, and dataset.json.
+
+    Colours are one file, as nnU-Net's reader of natural images takes them; of images of other channels each has a file of its own.
+    """
+    labels, names, channels = predictions.labels, list[str](), set[int]()
     for one in kept:
         name = one.name.replace("/", "_")
         if name in names:
             raise LimnerError(f"two masks would be called {name}, for nnU-Net knows no folders. Rename one of the images.")
         names.append(name)
-        _put(part / "imagesTr" / f"{name}_0000.png", encode_png(np.ascontiguousarray(predictions.image(one.entry)[..., :3])))
+        image = predictions.image(one.entry)
+        channels.add(image.shape[2])
+        if len(channels) > 1:
+            raise LimnerError(f"{one.entry.name} has {image.shape[2]} channels, and the images before it have others. nnU-Net needs the same in all.")
+        for channel, plane in enumerate([image] if image.shape[2] == 3 else np.moveaxis(image, 2, 0)):
+            _put(part / "imagesTr" / f"{name}_{channel:04d}.png", encode_png(np.ascontiguousarray(plane)))
         _put(part / "labelsTr" / f"{name}.png", encode_mask(np.where(one.mask == VOID, len(labels.names), one.mask).astype(np.uint8)))
-    _put(part / "dataset.json", (json.dumps(_nnunet_description(labels, len(names)), indent=2) + "\n").encode())
+    _put(part / "dataset.json", (json.dumps(_nnunet_description(labels, len(names), channels.pop()), indent=2) + "\n").encode())
 
 
-def _nnunet_description(labels: Labels, count: int) -> dict[str, Any]:
+def _nnunet_description(labels: Labels, count: int, channels: int) -> dict[str, Any]:
     classes: dict[str, int] = {name: index for index, name in enumerate(labels.names)}
     if labels.void_values:
         classes["ignore"] = len(labels.names)
-    return {"channel_names": {"0": "R", "1": "G", "2": "B"}, "labels": classes, "numTraining": count, "file_ending": ".png"}
+    named = ("R", "G", "B") if channels == 3 else [f"channel {channel}" for channel in range(channels)]
+    return {"channel_names": {str(channel): name for channel, name in enumerate(named)}, "labels": classes, "numTraining": count, "file_ending": ".png"}
 
 
 def _put(path: Path, content: bytes) -> None:

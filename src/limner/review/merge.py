@@ -23,7 +23,7 @@ from limner.errors import LimnerError
 from limner.files import readable, whole_folder, write_whole
 from limner.labels import Labels, write_labels
 from limner.review.folder import Entry, Predictions
-from limner.review.outcome import Outcome, agreement, file_name, mask_of, outcomes
+from limner.review.outcome import Outcome, agreement, difference, file_name, mask_of, outcomes
 from limner.review.queue import key_of
 from limner.review.store import Event, Store
 
@@ -75,7 +75,7 @@ def merge(
     found = outcomes(predictions, store)
     if not found:
         raise LimnerError(f"nobody has decided on any mask of {predictions.folder} yet. Begin with: limner review {predictions.folder}")
-    conflicts = [f"{one.entry.id}: {_both(one.events)} differ" for one in found if not one.settled(prefer)]
+    conflicts = [f"{one.entry.id}: {difference(predictions, store, one)}" for one in found if not one.settled(prefer)]
     reviewed, rejected = list[_Reviewed](), 0
     for outcome in found:
         event = outcome.of(prefer)
@@ -183,10 +183,6 @@ def _content(path: Path, page: int) -> tuple[str, bytes]:
 
 def _is_stack(path: Path) -> bool:
     return path.suffix.lower() in STACK_SUFFIXES and page_count(path) > 1
-
-
-def _both(events: Sequence[Event]) -> str:
-    return " and ".join(f"{event.reviewer} ({event.verdict})" for event in events)
 
 
 def _put(part: Path, id: str, suffix: str, content: bytes) -> dict[str, str]:

@@ -29,6 +29,10 @@ class Outcome:
         """Whether two people came to different ends."""
         return len({None if event.verdict == "rejected" else event.mask_hash for event in self.events}) > 1
 
+    @property
+    def kept_by_two(self) -> bool:
+        return len(self.events) == 2 and all(event.verdict != "rejected" for event in self.events)
+
     def settled(self, prefer: str | None) -> bool:
         """Whether it is clear what counts: nobody differs, or one of them is preferred."""
         return not self.differ or any(event.reviewer == prefer for event in self.events)
@@ -70,8 +74,21 @@ def file_name(id: str) -> str:
 
 
 def agreement(predictions: Predictions, store: Store, found: Sequence[Outcome]) -> list[float]:
-    """The Dice between the two masks of each entry that two people kept."""
-    kept = [outcome for outcome in found if len(outcome.events) == 2 and all(event.verdict != "rejected" for event in outcome.events)]
-    masks = ([mask_of(predictions, store, outcome.entry, event) for event in outcome.events] for outcome in kept)
-    dice = [image_dice(first, second, predictions.labels) for first, second in masks]
+    """The Dice between the two masks of each entry that two people kept. Raises LimnerError as `mask_of` does."""
+    dice = [_agreement(predictions, store, outcome) for outcome in found if outcome.kept_by_two]
     return [value for value in dice if not np.isnan(value)]
+
+
+def difference(predictions: Predictions, store: Store, outcome: Outcome) -> str:
+    """How two people differ, in words: who said what, and the Dice between their masks where both kept one."""
+    who = " and ".join(f"{event.reviewer} ({event.verdict})" for event in outcome.events) + " differ"
+    try:
+        dice = _agreement(predictions, store, outcome) if outcome.kept_by_two else np.nan
+    except LimnerError:  # a mask is not what it was, which is told beside this
+        return who
+    return who if np.isnan(dice) else f"{who}, by a Dice of {dice:.3f} between their masks"
+
+
+def _agreement(predictions: Predictions, store: Store, outcome: Outcome) -> float:
+    first, second = (mask_of(predictions, store, outcome.entry, event) for event in outcome.events)
+    return image_dice(first, second, predictions.labels)

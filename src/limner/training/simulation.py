@@ -45,12 +45,15 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """All seeds of one number of corrections: the mean Dice of each order, and the 95 % interval of the first's gain on the second over the images."""
+    """All seeds of one number of corrections: the mean Dice of each order, and the gain of the first on the second; 95 % intervals are over the images."""
 
     corrections: int
     means: Mapping[str, float]
+    intervals: Mapping[str, tuple[float, float]]
     gain: float | None = None
     interval: tuple[float, float] | None = None
+    by_seed: tuple[float, ...] = ()
+    """The gain of each seed: how far the interval, which knows nothing of seeds, can be trusted."""
 
 
 def simulate(
@@ -101,13 +104,20 @@ def rows(points: Sequence[Point]) -> list[Row]:
         here = [point for point in points if point.corrections == corrections]
         by_order = {order: np.array([point.dice for point in here if point.order == order]) for order in dict.fromkeys(point.order for point in here)}
         means = {order: float(np.nanmean(table)) for order, table in by_order.items()}
+        intervals = {order: _interval(table) for order, table in by_order.items()}
         if set(by_order) != set(ORDERS) or len(by_order["predicted"]) != len(by_order["random"]):
-            found.append(Row(corrections, means))
+            found.append(Row(corrections, means, intervals))
             continue
-        gains: Float64[ndarray, "n 1"] = (by_order["predicted"] - by_order["random"]).mean(0)[:, None]
-        low, high = mean_interval(gains)[0]
-        found.append(Row(corrections, means, float(np.nanmean(gains)), (float(low), float(high))))
+        gains = by_order["predicted"] - by_order["random"]
+        by_seed = tuple(float(value) for value in np.nanmean(gains, axis=1))
+        found.append(Row(corrections, means, intervals, float(np.nanmean(gains.mean(0))), _interval(gains), by_seed))
     return found
+
+
+def _interval(values: Float64[ndarray, "s n"]) -> tuple[float, float]:
+    """Of the mean over the images, each of which is the mean over the seeds."""
+    low, high = mean_interval(values.mean(0)[:, None])[0]
+    return float(low), float(high)
 
 
 def needed(found: Sequence[Row], order: str, dice: float) -> float | None:

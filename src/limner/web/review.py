@@ -39,8 +39,10 @@ STATIC = {
 """Looked up by name; nothing is joined into a path."""
 MOST_PIXELS = 64_000_000
 THUMBNAIL_PX = 112
-REASONS = ("wrong object", "border is off", "parts are missing", "too much was drawn", "image is unusable", "not sure", "other")
-"""What 1 to 7 mean after R."""
+REASONS = (
+    "wrong object", "wrong class", "nothing is there", "border is off", "parts are missing", "too much was drawn", "image is unusable", "not sure", "other",
+)  # fmt: skip
+"""What 1 to 9 mean after R."""
 LIMITS = Limits(body_bytes=MOST_PIXELS + 1_000_000)
 
 
@@ -136,13 +138,14 @@ def routes(desk: Desk, reviewer: str) -> APIRouter:
         }  # fmt: skip
 
     def overall(request: Request) -> dict[str, Any]:
-        progress = desk.progress()
+        writes, letters = desk.writes(), desk.letters()
+        progress = desk.progress(letters)
         return {
             "reviewer": who(request),
             "edition": desk.edition,
-            "writes": desk.writes(),
-            "letters": desk.letters(),
-            "progress": {**asdict(progress), "left": progress.left},
+            "writes": writes,
+            "letters": letters,
+            "progress": {**asdict(progress), "left": progress.left, "audit": progress.audit},
         }
 
     def etag(basis: str, state: State) -> str:
@@ -187,7 +190,7 @@ def routes(desk: Desk, reviewer: str) -> APIRouter:
 
     @router.get("/next")
     async def following(request: Request, after: Annotated[int, Field(ge=-1)] = -1) -> dict[str, int | None]:
-        return {"place": desk.next(who(request), after)}
+        return {"place": await asyncio.to_thread(desk.next, who(request), after)}
 
     @router.get("/tasks/{place}")
     async def task(request: Request, place: Place) -> dict[str, Any]:

@@ -87,8 +87,7 @@ async function go(place) {
   notice();
   show();
   if (session.restored && !session.saver.stopped) { session.restored = false; say('Strokes that had not reached the server were put back.'); }
-  hold(session);
-  session.following = asked(`/api/next?after=${place}`).then((said) => said.place, () => null);
+  session.following = hold(session).then(() => asked(`/api/next?after=${place}`)).then((said) => said.place, () => null); // who holds one turn is not offered the other
   let ahead = await session.following;
   for (let i = 0; turn === wanted && now && i < Math.min(AHEAD, room()) && ahead !== null && ahead !== place; i++) {
     await opened(ahead).catch(() => null);
@@ -209,8 +208,8 @@ async function finished(session) {
   } catch (error) { say(error.message); return; }
   if (session !== now) return;
   if (next !== null) { if (next !== now.place) go(next); return; }
-  const { left } = about.progress;
-  $('done').textContent = left ? `Nothing is left for you. ${left} ${left === 1 ? 'waits' : 'wait'} for others.` : 'All is reviewed. Thank you.';
+  const { left, audit } = about.progress;
+  $('done').textContent = left ? `Nothing is left for you. ${left} ${left === 1 ? 'waits' : 'wait'} for others.` : `All is reviewed. Thank you.${audit ? ` ${audit}` : ''}`;
   $('done').hidden = false;
 }
 
@@ -239,9 +238,10 @@ function show() {
 }
 
 function showProgress() {
-  const { tasks, left, accepted, mended, rejected, minutes_per_image: minutes } = about.progress;
+  const { tasks, left, accepted, mended, rejected, minutes_per_image: minutes, audit } = about.progress;
   $('left').textContent = `${left} left`;
   $('more').textContent = ` · ${accepted} accepted · ${mended} mended · ${rejected} rejected${minutes === null ? '' : ` · ${minutes < 1 ? `${Math.round(minutes * 60)} s` : `${minutes.toFixed(1)} min`} each`}`;
+  $('counts').title = audit ?? '';
   $('progress').value = tasks ? (tasks - left) / tasks : 0;
 }
 

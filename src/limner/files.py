@@ -5,13 +5,20 @@ import hashlib
 import os
 import re
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
+
+try:
+    import fcntl
+except ImportError:  # Windows has none, and there nobody is kept out
+    fcntl = None  # type: ignore[assignment]
 
 PART = ".part"
 UNSEALED = b"limner-sha256:" + b"0" * 64
 """What a file holds once, where its seal will stand."""
+Read = TypeVar("Read")
 _SEAL = re.compile(rb"limner-sha256:([0-9a-f]{64})")
 
 
@@ -21,36 +28,117 @@ def write_whole(path: Path, content: bytes | str, *, lasting: bool = False) -> N
     `lasting` waits until the disk has it (fsync of the file, rename, fsync of the folder), so that it survives a loss of power. Raises
     OSError where the disk does not take it; what stood at `path` is then untouched.
     """
-    temporary = path.with_name(path.name + PART)
-    try:
-        with temporary.open("wb") as file:
-            file.write(content if isinstance(content, bytes) else content.encode("utf-8", errors="replace"))  # a file name may be no text at all
+    with whole_file(path, lasting=lasting) as part:
+        part.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8", errors="replace"))  # a file name may be no text at all
+
+
+@contextmanager
+def whole_file(path: Path, *, lasting: bool = False, new: bool = False) -> Iterator[Path]:
+    """A file beside `path` to write, which takes its name when the block ends well, and is removed where it does not.
+
+    Other writers of `path` wait meanwhile, so that what is read of it in the block and written changed is one step. `lasting` is as above. Raises
+    OSError where the disk does not take it, FileExistsError where a `new` file is there, also one that was not there when the block began.
+    """
+    part = path.with_name(path.name + PART)
+    with _held(part):
+        try:
+            yield part
             if lasting:
-                file.flush()
-                os.fsync(file.fileno())
-        temporary.replace(path)
-        if lasting:
-            _sync_folder(path.parent)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
+                with part.open("rb+") as file:
+                    os.fsync(file.fileno())
+            if new and path.exists():
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+            part.replace(path)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+    if lasting:
+        _sync_folder(path.parent)
+
+
+@contextmanager
+def _held(part: Path) -> Iterator[None]:
+    """Make a file and hold its lock; wait where another process or thread writes it, and make it anew once it has taken its name."""
+    if fcntl is None:
+        yield
+        return
+    while True:
+        handle = os.open(part, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            with suppress(OSError):  # a network disk may know no locks, and there nobody is kept out
+                fcntl.flock(handle, fcntl.LOCK_EX)
+            if _is(part, handle):
+                yield
+                return
+        finally:
+            os.close(handle)
+
+
+def _is(path: Path, handle: int) -> bool:
+    """Whether the path is still that of an open file."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(handle))
+    except FileNotFoundError:
+        return False
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[bool]:
+    """Whether no other process is in such a block for this folder, which must be there. It leaves no trace."""
+    if fcntl is None:
+        yield True
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        except OSError:  # as above
+            pass
+        yield True
+    finally:
+        os.close(handle)
 
 
 @contextmanager
 def whole_folder(out: Path) -> Iterator[Path]:
-    """A new folder that takes its name once all of it is there; where that fails nothing is left, and nothing else is touched."""
+    """A new folder that takes its name once all of it is there; where that fails nothing is left, and nothing else is touched.
+
+    Raises FileExistsError where by then another has the name.
+    """
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name[:100]}-", dir=out.parent) as around:
         part = Path(around) / "whole"
         part.mkdir()
         yield part
-        part.rename(out)
+        try:
+            part.rename(out)
+        except OSError as error:
+            if error.errno not in {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}:
+                raise
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(out)) from error
 
 
 def sha256_of(path: Path) -> str:
     """Of a file's content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def unchanged(paths: Sequence[Path], read: Callable[[], Read]) -> tuple[Read, list[str]]:
+    """What is read of files, and the SHA-256 of each: it is read again where a file was replaced while it was read. Of what is not there it is empty."""
+
+    def digests() -> list[str]:
+        return [sha256_of(path) if path.is_file() else "" for path in paths]
+
+    before = digests()
+    while True:
+        found, after = read(), digests()
+        if after == before:
+            return found, after
+        before = after
 
 
 def readable(name: str) -> str:

@@ -140,9 +140,11 @@ def test_a_kill_at_any_moment_leaves_no_half_cache(lesions: Path, moment_s: floa
 
 
 def test_what_a_killed_process_left_is_swept_a_day_later(lesions: Path) -> None:
-    left, fresh = cache_home() / f"{MAKING}old", cache_home() / f"{MAKING}new"
-    for folder in (left, fresh):
+    left, fresh, long = (cache_home() / f"{MAKING}{name}" for name in ("old", "new", "long"))
+    for folder in (left, fresh, long):
         folder.mkdir(parents=True)
-    os.utime(left, (0, time.time() - ABANDONED_S - 60))
+    (long / "images.npy").write_text("still written")
+    for folder in (left, long):
+        os.utime(folder, (0, time.time() - ABANDONED_S - 60))
     prepare(scan(lesions).samples, LABELS, (16, 16))
-    assert not left.exists() and fresh.exists()
+    assert not left.exists() and fresh.exists() and long.exists()

@@ -13,9 +13,10 @@ import torch
 from limner.data.folder import scan
 from limner.data.preprocess import Preprocessing
 from limner.errors import LimnerError
+from limner.files import sha256_of
 from limner.inference import export as exporting
-from limner.inference.engines import in_torch, open_model
-from limner.inference.export import compare, export, export_smaller, synthetic
+from limner.inference.engines import in_torch, open_model, read_export
+from limner.inference.export import compare, export, export_smaller, synthetic, to_onnx
 from limner.inference.predictor import Predictor
 from limner.labels import Labels
 from limner.model.bundle import Bundle
@@ -157,6 +158,31 @@ def test_what_is_no_export_is_refused(content: bytes | None, message: str, tmp_p
             (tmp_path / "m.bin").write_bytes(content)
         with pytest.raises(LimnerError, match=message):
             open_model(tmp_path / f"m{ending}")
+
+
+def test_an_export_names_the_model_that_it_holds_though_a_better_one_was_saved_meanwhile(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, traced = sha256_of(model), to_onnx
+
+    def meanwhile(network: torch.nn.Module, channels: int) -> bytes:
+        bundle(widths=[2, 6]).save(model)
+        return traced(network, channels)
+
+    monkeypatch.setattr("limner.inference.export.to_onnx", meanwhile)
+    export(model, model.with_suffix(".onnx"))
+    assert sha256_of(model) != before and read_export(model.with_suffix(".onnx"))[2]["source_sha256"] == before
+
+
+def test_what_appears_meanwhile_is_not_overwritten(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out, traced = model.with_suffix(".onnx"), to_onnx
+
+    def meanwhile(network: torch.nn.Module, channels: int) -> bytes:
+        out.write_text("theirs")
+        return traced(network, channels)
+
+    monkeypatch.setattr("limner.inference.export.to_onnx", meanwhile)
+    with pytest.raises(LimnerError, match="is there already"):
+        export(model, out)
+    assert out.read_text() == "theirs"
 
 
 def test_nothing_is_overwritten_and_endings_are_known(model: Path) -> None:

@@ -9,10 +9,12 @@ import tifffile
 from PIL import Image
 
 from limner.data import regions
+from limner.data.images import read_image
 from limner.data.places import place
 from limner.data.postprocess import Postprocessing
 from limner.data.preprocess import Preprocessing
 from limner.errors import LimnerError
+from limner.files import sha256_of
 from limner.inference.engines import Sight
 from limner.inference.folder_predictions import UNFINISHED, Done, predict_folder, targets_of
 from limner.inference.predictor import Network, Predictor
@@ -93,6 +95,36 @@ def test_an_image_that_was_changed_between_two_sittings_is_predicted_anew(photos
     run(predictor(), photos, tmp_path / "out")
     with Image.open(tmp_path / "out" / "0.png") as mask:
         assert mask.size == (30, 20) and np.asarray(mask).min() == 255
+
+
+@pytest.mark.parametrize("times", [1, 99])
+def test_an_image_that_is_replaced_while_it_is_predicted_is_looked_at_again(times: int, photos: Path, tmp_path: Path) -> None:
+    changes = iter(range(times))
+
+    def engine(images: np.ndarray) -> np.ndarray:
+        if (change := next(changes, None)) is not None:
+            Image.new("RGB", (30, 20), (change, 0, 0)).save(photos / "3.png")
+        return brightness(images)
+
+    done = predict_folder(
+        Predictor([Network(engine, Preprocessing((32, 32), (0.5,) * 3, (0.5,) * 3))], BINARY),
+        place(photos),
+        ["3.png"],
+        place(tmp_path / "out"),
+        MODELS,
+        silent,
+    )
+    if times == 1:
+        assert done.records[0]["image_sha256"] == sha256_of(photos / "3.png")
+        assert read_image(tmp_path / "out" / "3.png").shape[:2] == (20, 30)
+    else:
+        assert not done.records and "was changed each time" in done.failures[0]
+
+
+def test_two_calls_do_not_share_a_folder(photos: Path, tmp_path: Path) -> None:
+    with place(tmp_path / "out").alone(), pytest.raises(LimnerError, match="another process predicts into"):
+        run(predictor(), photos, tmp_path / "out")
+    assert len(run(predictor(), photos, tmp_path / "out").records) == 8
 
 
 def test_the_images_of_another_folder_are_no_continuation(photos: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ import random
 import re
 import subprocess
 import sys
+import textwrap
 
 import pytest
 import torch
@@ -111,6 +112,33 @@ def test_resunet_has_its_paper_s_parameters_but_for_the_ways_past() -> None:
 def test_unet_has_the_parameters_of_the_original() -> None:
     """arXiv:1505.04597 states no count; its layers, 1 channel in, 2 classes, have 31,030,658 whatever the padding."""
     assert count(ModelSettings(preset="unet"), 1, 2) == 31_030_658
+
+
+def test_few_channels_and_a_stride_have_the_gradients_of_double_precision() -> None:
+    """In a process of its own, since what goes wrong with them may end it."""
+    done = subprocess.run([sys.executable, "-c", FEW], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+FEW = textwrap.dedent("""
+    import torch
+    from limner.model.blocks import Pointwise, Residual
+    from limner.recipe import ModelSettings
+
+    torch.manual_seed(0)
+    settings = ModelSettings(norm="none", activation="relu")
+    narrow = ModelSettings(norm="none", activation="relu", kernel=1)
+    for wide in (1, 2, 3, 4, 6, 7, 12, 16):
+        for layer in (Pointwise(wide, 2 * wide, 1, stride=2), Residual(wide, 2 * wide, 2, settings, 2), Residual(wide, wide + 1, 1, narrow, 2)):
+            layer = layer.to(memory_format=torch.channels_last)
+            images = torch.randn(4, wide, 16, 18).contiguous(memory_format=torch.channels_last)
+            layer(images).square().sum().backward()
+            found = [weight.grad.double() for weight in layer.parameters()]
+            layer.double().zero_grad()
+            layer(images.double()).square().sum().backward()
+            for weight, gradient in zip(layer.parameters(), found, strict=True):
+                torch.testing.assert_close(gradient, weight.grad, rtol=1e-4, atol=1e-2)
+    """)
 
 
 def test_each_member_is_compiled_whole_and_exported() -> None:

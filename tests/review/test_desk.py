@@ -10,7 +10,7 @@ from PIL import Image
 
 from limner.errors import LimnerError
 from limner.review.desk import ChangedError, Desk
-from limner.review.folder import read_predictions
+from limner.review.folder import Entry, Predictions, read_predictions
 from limner.review.queue import ordered
 from limner.review.store import StaleError, State, Store
 
@@ -116,6 +116,21 @@ def test_a_second_look_is_for_another_person_and_begins_from_the_prediction(fold
     assert (desk.mask(desk.tasks[1])[0] == mask).all()
     decide(desk, 1, "ben")
     assert {event.entry for event in desk.store.events()} == {desk.tasks[0].entry.id, f"{desk.tasks[0].entry.id}//2"}
+
+
+def test_a_mask_that_is_replaced_in_the_moment_of_the_verdict_is_looked_at_again(pairs: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = desk_of(pairs({name: np.eye(16, dtype=np.uint8) for name in "ab"}))
+    path, hashed = desk.tasks[0].entry.mask, Predictions.image_hash
+    assert isinstance(path, Path)
+
+    def meanwhile(predictions: Predictions, entry: Entry) -> str:
+        path.write_bytes(path.read_bytes() + b"\0")
+        return hashed(predictions, entry)
+
+    monkeypatch.setattr(Predictions, "image_hash", meanwhile)
+    with pytest.raises(ChangedError, match="was changed since it was shown"):
+        decide(desk, 0)
+    assert not desk.store.events()
 
 
 @pytest.mark.parametrize("kind", ["mask", "image"])

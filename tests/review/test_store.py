@@ -1,6 +1,7 @@
 import sqlite3
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -151,6 +152,13 @@ def test_of_racing_writes_each_version_has_one_winner(store: Store) -> None:
     assert sorted(version for version, _ in won) == list(range(1, len(won) + 1)) and len(won) + sum(lost.values()) == 120
     assert store.state("a").version == len(won)
     assert all((event.version, event.reviewer) in won for event in store.events())
+
+
+def test_a_new_store_may_be_opened_by_several_at_once(tmp_path: Path) -> None:
+    for number in range(8):
+        with ThreadPoolExecutor(6) as pool:
+            for opened in pool.map(lambda _, folder=tmp_path / str(number): Store.beside(folder), range(6)):
+                opened.close()
 
 
 def test_it_is_synced_before_it_is_acknowledged(tmp_path: Path) -> None:

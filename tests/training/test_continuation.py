@@ -1,5 +1,6 @@
 import json
 import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -95,14 +96,14 @@ def test_judging_that_was_stopped_is_done_when_the_run_goes_on(at: str, more: Pa
         next(seen)
         events.close()
     else:
-        write = Run.write_json
+        amend = Run.amend
 
-        def cut_off(self: Run, name: str, content: dict) -> None:
-            if "judged" in content:
+        def cut_off(self: Run, changes: Callable[[dict], Mapping]) -> dict:
+            if "judged" in changes({}):
                 raise KeyboardInterrupt
-            write(self, name, content)
+            return amend(self, changes)
 
-        monkeypatch.setattr(Run, "write_json", cut_off)
+        monkeypatch.setattr(Run, "amend", cut_off)
         with pytest.raises(KeyboardInterrupt):
             list(events)
         monkeypatch.undo()

@@ -2,7 +2,9 @@ import hashlib
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +13,14 @@ import tifffile
 
 from limner.data.images import read_image
 from limner.errors import LimnerError
+from limner.files import write_whole
 from limner.inference.predictor import Predictor
 from limner.model.bundle import Bundle
 from limner.recipe import parse_recipe
 from limner.training.history import validations
 from limner.training.loop import Choosing, Step, Stopped, Validation
 from limner.training.pipeline import resume, silent, start, train
-from limner.training.run import Run, new_folder
+from limner.training.run import Run, count_scoring, new_folder
 from shapes import disc
 
 TINY = parse_recipe(
@@ -79,6 +82,43 @@ def test_a_finished_run_that_is_resumed_stays_as_it_is(lesions: Path, tmp_path: 
     before = hashes(run)
     assert [type(event) for event in resume(run, silent)] == [Stopped]
     assert hashes(run) == before
+
+
+def test_a_run_that_is_stopped_while_it_is_laid_out_leaves_nothing(lesions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(path: Path, content: str, **how: bool) -> None:
+        if path.name == "receipt.json":
+            raise KeyboardInterrupt
+        write_whole(path, content, **how)
+
+    monkeypatch.setattr("limner.training.run.write_whole", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        start(lesions, TINY, tmp_path / "run", lambda plan: None, silent)
+    assert not [path for path in tmp_path.iterdir() if "run" in path.name]
+
+
+def test_who_asks_whether_a_run_is_in_use_keeps_nobody_out(lesions: Path, tmp_path: Path) -> None:
+    run = train(lesions, TINY.replace({"train.epochs": 1}), tmp_path / "run")
+    ended = threading.Event()
+
+    def ask() -> None:
+        while not ended.is_set():
+            run.in_use()
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        for _ in range(20):
+            assert [type(event) for event in resume(run, silent)] == [Stopped]
+    finally:
+        ended.set()
+        asking.join()
+
+
+def test_scorings_are_counted_though_several_run_at_once(lesions: Path, tmp_path: Path) -> None:
+    run = train(lesions, TINY.replace({"train.epochs": 1}), tmp_path / "run")
+    with ThreadPoolExecutor(8) as pool:
+        counts = [count for count in pool.map(lambda _: count_scoring(run.model, "test"), range(24)) if count]
+    assert sorted(counts) == list(range(1, 25)) and run.receipt["scored"] == {"test": 24}
 
 
 def test_patience_ends_a_run_that_does_not_improve(lesions: Path, tmp_path: Path) -> None:

@@ -366,6 +366,35 @@ def test_strokes_survive_a_server_that_is_down_and_a_tab_that_is_closed(folder: 
         assert (desk.mask(desk.tasks[0])[0] == drawn).all()
 
 
+def test_two_tabs_keep_their_strokes_of_one_image_apart_while_the_server_is_down(folder: Path, start: Start, browser: Browser) -> None:
+    served = start(folder, "--no-open", "--reviewer", "mira", verb="review")
+    port = served.address.rsplit(":", 1)[1].strip("/")
+    with browser.new_context(viewport=SIZE) as context:
+        tabs = [context.new_page(), context.new_page()]
+        for tab in tabs:
+            tab.goto(served.address)
+            shown(tab, 0)
+        before = mask_in(tabs[0])
+        served.process.send_signal(signal.SIGKILL)
+        served.close()
+        drawn = []
+        for tab, y in zip(tabs, (5, before.shape[0] - 6), strict=True):
+            tab.bring_to_front()
+            brush(tab, 2)
+            drag(tab, (10, y), (30, y), button="right" if before[y, 20] else "left")
+            drawn.append(mask_in(tab) != before)
+            assert drawn[-1].any()
+            tab.close()
+        start(folder, "--no-open", "--reviewer", "mira", "--port", port, verb="review")
+        again = context.new_page()
+        again.goto(served.address)
+        shown(again, 0)
+        expect(again.locator("#notice")).to_contain_text("put back")
+        assert ((mask_in(again) != before) == (drawn[0] | drawn[1])).all()
+        saved(again)
+        assert again.evaluate("Object.keys(localStorage).filter((key) => key.includes('#')).length") == 0
+
+
 def test_several_classes_are_drawn_each_in_its_colour(models: dict[str, Path], tmp_path: Path, start: Start, browser: Browser) -> None:
     from limner.data.images import write_png
     from limner.data.places import Local

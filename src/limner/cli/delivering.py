@@ -1,6 +1,7 @@
 """`limner predict`, `limner export` and `limner serve`."""
 
 import os
+import signal
 import subprocess
 import sys
 from functools import partial
@@ -12,7 +13,7 @@ from rich.markup import escape
 
 from limner.cli.terminal import TTA, bar, complaints, console, friendly, some
 from limner.errors import LimnerError
-from limner.files import sha256_of
+from limner.files import sha256_of, unchanged
 
 PROOF, MEASURED = 100, 200
 """Images that an export looks at: for the proof, and to measure another precision."""
@@ -42,12 +43,15 @@ def predict(
         if engine not in {"local", "ray"}:
             raise LimnerError(f"--engine {engine} is not known. Choose local or ray.")
         files = [Path(model) for model in models]
-        spread: Spread = in_order
-        if engine == "ray":
+
+        def opened() -> tuple[Spread, Predictor]:
+            if engine == "local":
+                return in_order, Predictor.load(*files, device=device, tta=tta)
             from limner.inference.on_ray import spread_on_ray
 
-            spread = spread_on_ray(files, tta, workers, device)
-        predictor = Predictor.load(*files, device=device, tta=tta)
+            return spread_on_ray(files, tta, workers, device), Predictor.load(*files, device=device, tta=tta)
+
+        (spread, predictor), hashes = unchanged(files, opened)
         if predictor.blends:
             complaints.print("note: the network looks at a whole image at once (a norm or an attention over it), so its tiles are not exact: they are blended.")
         source, names = place(images), list[str]()
@@ -55,7 +59,7 @@ def predict(
             if not source.root.exists():
                 raise LimnerError(f"{images} is not there. Give an image or a folder of images.")
             source, names = Local(source.root.parent), [source.root.name]
-        known = {str(model.resolve()): sha256_of(model) for model in files}
+        known = {str(model.resolve()): digest for model, digest in zip(files, hashes, strict=True)}
         done = predict_folder(predictor, source, names or source.images(), place(out), known, bar("predicting"), spread)
         written, failures = done.records, done.failures
         if done.before:
@@ -144,6 +148,8 @@ def serve(
         except ImportError as error:
             raise LimnerError(f"serving needs {error.name}, which is not installed: pip install 'limner[serve]'.") from error
 
+        if hasattr(signal, "SIGHUP"):
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is a server that takes it
         access = Access.of(host, token, allow_host or ())
         shelf, cores = Shelf(named(models), device, exported=_portable), workers or os.cpu_count() or 1
         limits = Limits(int(max_megabytes * 1e6), int(max_megapixels * 1e6), deadline_s=deadline)
@@ -174,8 +180,8 @@ def _portable(path: Path) -> Path:
     if not target.exists():
         console.print(f"exporting {escape(str(path))} to {escape(target.name)}")
         done = subprocess.run([sys.executable, "-m", "limner", "export", path, "--out", target], capture_output=True, text=True)
-        if done.returncode:
+        if done.returncode and not target.exists():  # which another server may have made meanwhile
             raise LimnerError(done.stderr.strip().removeprefix("error: ") or f"{path} could not be exported.")
-    elif read_export(target)[2].get("source_sha256") != sha256_of(path):
+    if read_export(target)[2].get("source_sha256") != sha256_of(path):
         raise LimnerError(f"{target} was not exported from what {path} is now, and would be served in its place. Remove it, or name it to serve it as it is.")
     return target

@@ -49,7 +49,7 @@ def friendly() -> Iterator[None]:
         if error.errno == errno.ENOSPC:
             _fail("the disk is full. What was written before is whole: free some space and run the command again; training goes on with --resume.")
         if error.errno in {errno.EEXIST, errno.ENOTDIR, errno.EISDIR}:
-            _fail(f"{error.filename} is in the way: a folder is needed where a file is, or the other way round. Name another place.")
+            _fail(f"{error.filename} is in the way: it is there already, or is a file where a folder is needed. Name another place.")
         if error.errno in {errno.EACCES, errno.EROFS, errno.EPERM}:
             _fail(f"{error.filename} may not be read or written ({error.strerror}). Choose another folder or mend its permissions.")
         where = f" ({error.filename})" if error.filename else ""

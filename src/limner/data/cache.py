@@ -167,7 +167,7 @@ def _sweep(home: Path) -> None:
     """Remove what a killed process left half made, a day later."""
     for left in home.glob(f"{MAKING}*"):
         try:
-            if time.time() - left.stat().st_mtime > ABANDONED_S:
+            if time.time() - max(path.stat().st_mtime for path in (left, *left.iterdir())) > ABANDONED_S:
                 shutil.rmtree(left, ignore_errors=True)
         except OSError:  # another process swept it
             continue

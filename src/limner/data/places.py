@@ -11,7 +11,7 @@ from typing import Any
 from limner.data.folder import image_files
 from limner.data.images import SUFFIXES
 from limner.errors import LimnerError
-from limner.files import PART, write_whole
+from limner.files import alone_in, whole_file, write_whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,13 @@ class Local:
         return f"{about.st_size} {about.st_mtime_ns}"
 
     @contextmanager
+    def alone(self) -> Iterator[bool]:
+        """Whether no other process is in such a block for this folder, which is made."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        with alone_in(self.root) as alone:
+            yield alone
+
+    @contextmanager
     def file(self, name: str) -> Iterator[Path]:
         """A path that holds the file."""
         yield self.root / name
@@ -58,9 +65,9 @@ class Local:
         """Move a file of this machine there."""
         target = self.root / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(target.name + PART)
-        shutil.move(path, part)  # may be from another disk
-        part.replace(target)
+        with whole_file(target) as part:
+            shutil.copyfile(path, part)  # may be from another disk
+        path.unlink()
 
     def below(self, name: str) -> list[str]:
         """The files in a folder of it, by their names."""
@@ -94,6 +101,11 @@ class Remote:
         except FileNotFoundError:
             return ""
         return " ".join(str(about[key]) for key in ("size", "ETag", "etag", "mtime", "created") if about.get(key) is not None)
+
+    @contextmanager
+    def alone(self) -> Iterator[bool]:
+        """Nobody can be kept out there."""
+        yield True
 
     @contextmanager
     def file(self, name: str) -> Iterator[Path]:

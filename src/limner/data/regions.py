@@ -16,7 +16,7 @@ from PIL import Image
 from limner.data.images import ORIENTATION, REDUCING_GAP, is_solid
 from limner.data.preprocess import BAND_PIXELS, Box
 from limner.errors import LimnerError
-from limner.files import PART
+from limner.files import whole_file
 
 LARGE_PIXELS = 100_000_000
 """A TIFF of more pixels is read part by part."""
@@ -203,12 +203,7 @@ def write_packed(path: Path, size_px: tuple[int, int], tiles: Iterable[bytes]) -
     """Write a grey TIFF from compressed tiles, row by row of them."""
     import tifffile
 
-    temporary = path.with_name(path.name + PART)
-    try:
+    with whole_file(path) as part:
         tifffile.imwrite(
-            temporary, iter(tiles), shape=size_px, dtype=np.uint8, tile=(TILE_PX, TILE_PX), compression=DEFLATE, photometric="minisblack", metadata=None
+            part, iter(tiles), shape=size_px, dtype=np.uint8, tile=(TILE_PX, TILE_PX), compression=DEFLATE, photometric="minisblack", metadata=None
         )
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

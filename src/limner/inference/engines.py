@@ -13,7 +13,7 @@ from jaxtyping import Float32
 from numpy import ndarray
 
 from limner.errors import LimnerError
-from limner.files import sha256_of, unsealed
+from limner.files import unchanged, unsealed
 from limner.model.description import Description, read
 
 if TYPE_CHECKING:
@@ -155,7 +155,8 @@ def open_model(path: Path | str, device: str = "cpu", threads: int = 0) -> Model
     if path.suffix not in {".onnx", ".xml"}:
         from limner.model.bundle import Bundle
 
-        return replace(in_torch(Bundle.load(path), device), version=sha256_of(path)[:DIGITS])
+        bundle, (digest,) = unchanged([path], lambda: Bundle.load(path))
+        return replace(in_torch(bundle, device), version=digest[:DIGITS])
     content, weights, about = read_export(path)
     try:
         if path.suffix == ".xml":

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from limner.data.sample_set import draw
 from limner.data.samples import Sample
 from limner.errors import LimnerError
-from limner.files import UNSEALED, seal, sha256_of, write_whole
+from limner.files import UNSEALED, seal, unchanged, whole_file
 from limner.inference.engines import FORBIDDEN, Engine, Model, OnnxEngine, OpenVinoEngine, Sight, in_torch
 from limner.inference.predictor import Predictor
 from limner.inference.probabilities import to_probabilities
@@ -82,9 +82,9 @@ def export(source: Path, out: Path, images: Sequence[UInt8[ndarray, "_ _ c"]] = 
     LimnerError then, for a file that is there, an ending that is unknown, and where the packages are missing.
     """
     _require_free(out)
-    bundle = Bundle.load(source)
+    bundle, (digest,) = unchanged([source], lambda: Bundle.load(source))
     sight = _sight(bundle)
-    about = _about(source, bundle, sight)
+    about = _about(digest, bundle, sight)
     made = _program(bundle, about) if out.suffix == ".pt2" else _made(bundle, _traced(bundle), about, openvino=out.suffix == ".xml")
     parity = compare(in_torch(bundle), made.model, images or synthetic(bundle.recipe.data.channels))
     if not parity.holds:
@@ -107,9 +107,9 @@ def export_smaller(source: Path, out: Path, precision: str, training: Sequence[S
         raise LimnerError(f"{precision} is not there for {out.suffix}. There is float16 for .onnx, bfloat16 for .xml, and int8 for both.")
     if not scored:
         raise LimnerError("there is no image of known mask to measure the change on. Give a folder with --data that has a test or validation split.")
-    bundle = Bundle.load(source)
+    bundle, (digest,) = unchanged([source], lambda: Bundle.load(source))
     traced, sight = _traced(bundle), _sight(bundle)
-    about = _about(source, bundle, sight)
+    about = _about(digest, bundle, sight)
     plain = _made(bundle, traced, about, openvino=out.suffix == ".xml")
     arrays = [_canvas(bundle, sample) for sample in (training or scored)[:CALIBRATED]]
     smaller = quantised(traced, arrays) if precision == "int8" else halved(traced) if precision == "float16" else traced
@@ -128,9 +128,13 @@ class _Made:
     weights: bytes
 
     def write(self, out: Path) -> None:
-        if self.weights:
-            write_whole(out.with_suffix(".bin"), self.weights, lasting=True)
-        write_whole(out, self.structure, lasting=True)
+        parts = [(out.with_suffix(".bin"), self.weights)] if self.weights else []
+        for path, content in (*parts, (out, self.structure)):
+            try:
+                with whole_file(path, lasting=True, new=True) as part:
+                    part.write_bytes(content)
+            except FileExistsError as error:
+                raise _taken(path) from error
 
 
 def _require_free(out: Path) -> None:
@@ -138,7 +142,11 @@ def _require_free(out: Path) -> None:
         raise LimnerError(f"{out} ends in none of .onnx (ONNX Runtime), .xml (OpenVINO) and .pt2 (torch.export). Name it so with --out.")
     for path in (out, out.with_suffix(".bin")) if out.suffix == ".xml" else (out,):
         if path.exists():
-            raise LimnerError(f"{path} is there already. Nothing is overwritten: name another file with --out.")
+            raise _taken(path)
+
+
+def _taken(path: Path) -> LimnerError:
+    return LimnerError(f"{path} is there already. Nothing is overwritten: name another file with --out.")
 
 
 def _traced(bundle: Bundle) -> bytes:
@@ -148,9 +156,9 @@ def _traced(bundle: Bundle) -> bytes:
         raise LimnerError(f"export needs {error.name}, which is not installed: pip install 'limner[export]'.") from error
 
 
-def _about(source: Path, bundle: Bundle, sight: Sight) -> dict[str, Any]:
+def _about(digest: str, bundle: Bundle, sight: Sight) -> dict[str, Any]:
     """What an exported file says of itself, in float32."""
-    return {"model": bundle.record(), "sight": sight, "precision": "float32", "source_sha256": sha256_of(source)}
+    return {"model": bundle.record(), "sight": sight, "precision": "float32", "source_sha256": digest}
 
 
 def _made(bundle: Bundle, traced: bytes, about: Mapping[str, Any], *, openvino: bool) -> _Made:

@@ -27,6 +27,8 @@ from limner.files import sha256_of
 from limner.inference.predictor import BAND_ROWS, Predictor
 
 SHOWN = 4 * COLUMNS
+TRIES = 3
+"""How often an image is predicted that changes meanwhile."""
 UNCERTAINTY, UNFINISHED = "uncertainty", "unfinished"
 
 Record = dict[str, Any]
@@ -56,8 +58,23 @@ def predict_folder(
     In the JSON and in the picture those come first whose predicted Dice is lowest. A map of uncertainty is 0 where the mask is certain and 255
     where all classes are alike. An image too large to be in memory gives tiled TIFFs. A file that cannot be read does not stop the rest. Where `out`
     holds what the same call had done when it was stopped, only the rest is done, and what was changed since. What `out` holds is no image to
-    predict. Raises LimnerError where there is no image or `out` holds anything else.
+    predict. Raises LimnerError where there is no image, `out` holds anything else, or another process predicts into it.
     """
+    with out.alone() as alone:
+        if not alone:
+            raise LimnerError(f"another process predicts into {out.spelled('')}. Wait for it, or stop it first; then the same command goes on from there.")
+        return _predict_folder(predictor, images, names, out, models, progress, spread)
+
+
+def _predict_folder(
+    predictor: Predictor,
+    images: Place,
+    names: Sequence[str],
+    out: Place,
+    models: Mapping[str, str],
+    progress: Callable[[Iterable[Any], int], Iterable[Any]],
+    spread: Spread,
+) -> Done:
     own = below(out, images)
     names = [name for name in names if not (own and name.startswith(own))]
     if not names:
@@ -95,9 +112,14 @@ class Work:
 
     def __call__(self, name: str) -> Record:
         try:
-            stamp = self.images.stamp(name)
-            with self.images.file(name) as path:
-                records = [record | {"image_sha256": sha256_of(path)} for record in self._predict(name, path)]
+            for _ in range(TRIES):
+                stamp = self.images.stamp(name)
+                with self.images.file(name) as path:
+                    records = [record | {"image_sha256": sha256_of(path)} for record in self._predict(name, path)]
+                if self.images.stamp(name) == stamp:
+                    break
+            else:
+                raise LimnerError(f"{self.images.spelled(name)} was changed each time that it was looked at. Let it be written whole first.")
         except LimnerError as error:
             return {"file": name, "failed": str(error)}
         except OSError as error:

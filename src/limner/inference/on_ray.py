@@ -42,10 +42,11 @@ def spread_on_ray(
     except ImportError as error:
         raise LimnerError(f"--engine ray needs {error.name}: pip install 'limner[ray]'.") from error
 
+    parts = [[model, model.with_suffix(".bin")] if model.suffix == ".xml" else [model] for model in models]
+    contents = [{path.name: path.read_bytes() for path in files if path.is_file()} for files in parts]
+
     def spread(work: Callable[[str], Record], names: Iterable[str]) -> Iterator[Record]:
         assert isinstance(work, Work)
-        parts = [[model, model.with_suffix(".bin")] if model.suffix == ".xml" else [model] for model in models]
-        contents = [{path.name: path.read_bytes() for path in files} for files in parts]
         away = Work(None, work.images, work.out, work.targets)  # type: ignore[arg-type]  # each worker opens the models itself
         if not ray.is_initialized():
             ray.init(logging_level=logging.ERROR, include_dashboard=False)

@@ -16,7 +16,7 @@ from limner.data.folder import image_files
 from limner.data.images import encode_mask, image_size, read_image
 from limner.data.postprocess import Postprocessing, parts_and_holes
 from limner.errors import LimnerError
-from limner.files import write_whole
+from limner.files import whole_file
 from limner.inference.predictor import Predictor
 
 Progress = Callable[[Iterable[str], int], Iterable[str]]
@@ -46,8 +46,9 @@ def submit(predictor: Predictor, images: Path, out: Path, challenge: str, progre
     rules = rules_of(challenge)
     if not predictor.labels.binary:
         raise LimnerError(f"{challenge} asks for one kind of object, and the model has the classes {', '.join(predictor.labels.names)}. Train on a binary set.")
+    taken = LimnerError(f"{out} is there already. Nothing is overwritten: name another file with --out.")
     if out.exists():
-        raise LimnerError(f"{out} is there already. Nothing is overwritten: name another file with --out.")
+        raise taken
     paths = paths_by_id(images, rules)
     files: dict[str, bytes] = {}
     empty = []
@@ -64,7 +65,11 @@ def submit(predictor: Predictor, images: Path, out: Path, challenge: str, progre
     if wrong := problems(content, {id: image_size(path) for id, path in paths.items()}, challenge):
         raise LimnerError(f"the submission would be refused or misread, and was not written: {'; '.join(wrong[:5])}.")
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(out, content)
+    try:
+        with whole_file(out, new=True) as part:
+            part.write_bytes(content)
+    except FileExistsError as error:
+        raise taken from error
     return len(files), empty
 
 

@@ -47,11 +47,24 @@ class Residual(nn.Module):
             channels = channels_out if index else channels_in
             layers += [*_norm(channels, settings), _activation(settings), _conv(channels, channels_out, settings, 1 if index else stride)]
         self.body = nn.Sequential(*layers)
-        self.past = nn.Conv2d(channels_in, channels_out, kernel_size=1, stride=stride)
+        self.past = Pointwise(channels_in, channels_out, kernel_size=1, stride=stride)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c2 h2 w2"]:
         both: Tensor = self.body(x) + self.past(x)
         return both
+
+
+class Pointwise(nn.Conv2d):
+    """A 1x1 convolution over the pixels that its stride picks.
+
+    With the stride left to it, oneDNN 3.12 writes past its memory where channels are fewer than a register holds (its issue 6035): gradients are wrong,
+    or the process dies.
+    """
+
+    def forward(self, input: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c2 h2 w2"]:
+        rows, columns = self.stride
+        picked = input if rows == columns == 1 else input[..., ::rows, ::columns]
+        return F.conv2d(picked, self.weight, self.bias)
 
 
 class Up(nn.Module):
@@ -144,6 +157,8 @@ def _convolution(channels_in: int, channels_out: int, settings: ModelSettings, s
 
 def _conv(channels_in: int, channels_out: int, settings: ModelSettings, stride: int = 1, dilation: int = 1, *, bias: bool = True) -> nn.Conv2d:
     kernel = settings.kernel
+    if kernel == 1:
+        return Pointwise(channels_in, channels_out, kernel, stride=stride, bias=bias)
     return nn.Conv2d(channels_in, channels_out, kernel, stride=stride, padding=dilation * (kernel // 2), dilation=dilation, bias=bias)
 
 

@@ -133,13 +133,15 @@ class Desk:
         mask, _ = self.mask(task)
         base = self.predictions.mask(task.entry)
         drawn = None if np.array_equal(mask, base) else to_content(mask)
+        image_hash = self.predictions.image_hash(task.entry)
+        self._require_basis(task, basis)  # what was read is still what was shown
         state = self.store.decide(
             task.key,
             reviewer,
             version,
             "rejected" if rejected else "accepted" if drawn is None else "mended",
             base_hash=sha256(to_content(base)),
-            image_hash=self.predictions.image_hash(task.entry),
+            image_hash=image_hash,
             mask=drawn,
             seconds=seconds,
             reason=reason,

@@ -5,6 +5,8 @@ SQLite in a file, or PostgreSQL by its URL. Everything that is acknowledged was 
 
 import hashlib
 import json
+import sqlite3
+import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -286,7 +288,16 @@ def _dialect(url: str) -> str:
 def _durable(connection: Any, _record: Any) -> None:
     """Commits are on disk when they return, and writers take turns."""
     connection.isolation_level = None
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={IMMEDIATE_S * 1000}", "foreign_keys=ON"):
+    until = time.monotonic() + IMMEDIATE_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            break
+        except sqlite3.OperationalError as error:  # another process may do the same to a new file, and this pragma does not wait by itself
+            if "locked" not in str(error) or time.monotonic() > until:
+                raise
+            time.sleep(0.05)
+    for pragma in ("synchronous=FULL", f"busy_timeout={IMMEDIATE_S * 1000}", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
 
 

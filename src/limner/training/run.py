@@ -21,7 +21,7 @@ from limner.data.pictures import contact_sheet, overlay, shrink
 from limner.data.preprocess import Preprocessing
 from limner.data.samples import Sample
 from limner.errors import LimnerError
-from limner.files import write_whole
+from limner.files import whole_file, whole_folder, write_whole
 from limner.inference.choosing import choose
 from limner.inference.engines import require_device
 from limner.inference.predictor import Predictor
@@ -45,6 +45,8 @@ IN_MODEL = ("data_sha256", "split_sha256", "recipe_sha256", "seed", "torch", "py
 """What of the receipt stands in the model too: all that is the same when the same run is made again."""
 WORSE = "worse.safetensors"
 """A model that did not take the place of the one before."""
+LOOKS = 10
+"""How often a lock that is held is looked at, a fiftieth of a second apart, before its holder is taken for a process that trains."""
 VALIDATE = 10**9
 """As the step of an epoch: past its last one, so that its validation is next."""
 
@@ -83,34 +85,31 @@ class Run:
         origin: Bundle | None = None,
     ) -> "Run":
         """A new run folder with its recipe, and the model that it goes on from, if any. Raises LimnerError where the folder is in use or cannot be made."""
-        run = cls(folder)
+        receipt = {
+            "data": str(data.resolve()),
+            "recipe_sha256": sha256(recipe.model_dump()),
+            "split_sha256": sha256(split),
+            "seed": recipe.train.seed,
+            "began": time.time(),
+            "processor": processor_name(),
+            **identity(recipe.train.device),
+            "exact": True,
+            **({"continues": origin.receipt.get("split_sha256", "yes")} if origin is not None else {}),
+            "sittings": [],
+        }
         try:
-            (folder / "last").mkdir(parents=True)
-            write_whole(folder / "recipe.toml", dump_recipe(recipe, reasons), lasting=True)
-            if origin is not None:
-                origin.save(run._origin)
-            run.write_json("split.json", split)
-            run.write_json("labels.json", asdict(labels))
-            run.write_json(
-                "receipt.json",
-                {
-                    "data": str(data.resolve()),
-                    "recipe_sha256": sha256(recipe.model_dump()),
-                    "split_sha256": sha256(split),
-                    "seed": recipe.train.seed,
-                    "began": time.time(),
-                    "processor": processor_name(),
-                    **identity(recipe.train.device),
-                    "exact": True,
-                    **({"continues": origin.receipt.get("split_sha256", "yes")} if origin is not None else {}),
-                    "sittings": [],
-                },
-            )
+            with whole_folder(folder) as part:
+                (part / "last").mkdir()
+                write_whole(part / "recipe.toml", dump_recipe(recipe, reasons), lasting=True)
+                if origin is not None:
+                    origin.save(cls(part)._origin)
+                for name, content in (("split.json", split), ("labels.json", asdict(labels)), ("receipt.json", receipt)):
+                    write_whole(part / name, json.dumps(content, indent=2) + "\n", lasting=True)
         except FileExistsError as error:
             raise LimnerError(f"{folder} is there already. Nothing is overwritten: name another folder with --out, or go on with --resume {folder}.") from error
         except OSError as error:
             raise LimnerError(f"{folder} cannot be made: {error.strerror}. Name another folder with --out.") from error
-        return run
+        return cls(folder)
 
     @classmethod
     def open(cls, folder: Path) -> "Run":
@@ -180,9 +179,8 @@ class Run:
                 notes += self._lost_best(state, mine)
             if recipe.train.compile and not can_compile(recipe.train.device):
                 recipe = recipe.replace({"train.compile": False})
-                causes = dict.fromkeys([*self.receipt.get("not_exact_because", ()), NO_COMPILER])  # once, however often the run goes on
                 if mine.first:
-                    self.write_json("receipt.json", {**self.receipt, "exact": False, "not_exact_because": list(causes)})
+                    self._not_exact([NO_COMPILER])
                 notes.append(Note(f"{NO_COMPILER}: training goes on without torch.compile, and not bit for bit. receipt.json says so."))
             device = torch.device("cuda", torch.cuda.current_device()) if recipe.train.device == "cuda" else torch.device(recipe.train.device)
             batches = Batches(ingredients.train, recipe.train.batch_size, recipe.augment, recipe.train.seed, device, (mine.rank, mine.count))
@@ -217,7 +215,7 @@ class Run:
         if not changed:
             return []
         if mine.first:
-            self.write_json("receipt.json", {**self.receipt, "exact": False, "not_exact_because": changed})
+            self._not_exact(changed)
         return [Note(f"this is not the same run bit for bit any more: {'; '.join(changed)}. receipt.json says so.")]
 
     def _lost_best(self, state: State, mine: Ranks) -> list[Note]:
@@ -231,9 +229,13 @@ class Run:
             if state.step == 0:
                 state.epoch, state.step = state.epoch - 1, VALIDATE
             if mine.first:
-                self.write_json("receipt.json", {**self.receipt, "exact": False, "not_exact_because": [str(error)]})
+                self._not_exact([str(error)])
             return [Note(f"{error} The next validation writes it anew.")]
         return []
+
+    def _not_exact(self, causes: Sequence[str]) -> None:
+        """Write down why the run is not the same bit for bit any more; each cause once, however often the run goes on."""
+        self.amend(lambda receipt: {"exact": False, "not_exact_because": list(dict.fromkeys([*receipt.get("not_exact_because", ()), *causes]))})
 
     def in_use(self) -> bool:
         """Whether a process trains this run now."""
@@ -252,10 +254,14 @@ class Run:
             yield
             return
         with (self.folder / "lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise LimnerError(f"another process is training {self.folder}. Wait for it, or stop it first.") from error
+            for tries in range(LOOKS, -1, -1):  # who only asks whether it is in use holds the lock as well, for a moment
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError as error:
+                    if not tries:
+                        raise LimnerError(f"another process is training {self.folder}. Wait for it, or stop it first.") from error
+                    time.sleep(0.02)
             yield
 
     def read_json(self, name: str) -> Any:
@@ -263,6 +269,15 @@ class Run:
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         write_whole(self.folder / name, json.dumps(content, indent=2) + "\n", lasting=True)
+
+    def amend(self, changes: Callable[[dict[str, Any]], Mapping[str, Any]]) -> dict[str, Any]:
+        """Change the receipt by what `changes` makes of it, in one step, since others (`limner test`) may write into it as well; as it is then."""
+        path = self.folder / "receipt.json"
+        with whole_file(path, lasting=True) as part:
+            receipt = self.receipt
+            receipt |= changes(receipt)
+            part.write_text(json.dumps(receipt, indent=2) + "\n", encoding="utf-8")
+        return receipt
 
 
 class _Desk:
@@ -277,7 +292,7 @@ class _Desk:
         self._log.write("\n" * torn)
         self._before = run.receipt["sittings"]
         self._began, self._saved, self._images = time.time(), time.monotonic(), 0
-        run.write_json("receipt.json", {**run.receipt, "data_sha256": sha256([ingredients.train.key, ingredients.validation.key])})
+        run.amend(lambda _: {"data_sha256": sha256([ingredients.train.key, ingredients.validation.key])})
 
     def __enter__(self) -> "_Desk":
         return self
@@ -336,7 +351,7 @@ class _Desk:
             "images": self._images,
             "images_per_second": round(self._images / max(seconds, 1e-9), 1),
         }
-        self._run.write_json("receipt.json", {**self._run.receipt, "sittings": [*self._before, sitting], "skipped_steps": self._state.skipped})
+        self._run.amend(lambda _: {"sittings": [*self._before, sitting], "skipped_steps": self._state.skipped})
 
     def choose(self, stop_asked: Callable[[], bool]) -> Iterator[Event]:
         """Let validation choose how the best model is used, and save it so; where a stop is asked for, leave it as it is."""
@@ -383,7 +398,7 @@ class _Desk:
         if worse:
             after.save(aside)
             before.save(self._run.model)
-        self._run.write_json("receipt.json", {**self._run.receipt, "judged": {**asdict(judged), "kept": "before" if worse else "after"}})
+        self._run.amend(lambda _: {"judged": {**asdict(judged), "kept": "before" if worse else "after"}})
         low, high = judged.interval
         note = Note(
             f"validation Dice {judged.before:.4f} before and {judged.after:.4f} after on {judged.images} images "
@@ -418,10 +433,12 @@ def count_scoring(model: Path, split: str) -> int | None:
     run = Run(model.parent)
     if not (run.folder / "receipt.json").is_file():
         return None
-    receipt = run.receipt
-    scored = {**receipt.get("scored", {}), split: receipt.get("scored", {}).get(split, 0) + 1}
-    run.write_json("receipt.json", {**receipt, "scored": scored})
-    return scored[split]
+
+    def once_more(receipt: dict[str, Any]) -> Mapping[str, Any]:
+        scored = receipt.get("scored", {})
+        return {"scored": {**scored, split: scored.get(split, 0) + 1}}
+
+    return int(run.amend(once_more)["scored"][split])
 
 
 def curve_of(model: Path) -> str:

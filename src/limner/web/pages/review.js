@@ -106,8 +106,8 @@ function unreadable(place, error) {
 }
 
 async function following(place) {
-  const next = await asked(`/api/next?after=${place}`).then((said) => said.place, () => null);
-  go(next === null || next === place ? (place + 1) % letters.length : next);
+  const turn = wanted, next = await asked(`/api/next?after=${place}`).then((said) => said.place, () => null);
+  if (turn === wanted) go(next === null || next === place ? (place + 1) % letters.length : next);
 }
 
 /** Tells the others who is at this image; says who else is. */
@@ -318,7 +318,7 @@ const ACTS = {
   close: () => tools.closePolygon(),
   reject: () => { if (!mayDraw()) return; if (!$('reasons').hidden) decide('reject'); else $('reasons').hidden = false; },
   digit: (event) => { const button = $('reasons').querySelectorAll('button')[+event.key - 1]; if (!$('reasons').hidden && button) decide('reject', button.dataset.reason); },
-  skip: async () => { if (!now) return; const next = await upcoming(now); if (next !== null) go(next); },
+  skip: async () => { const session = now; if (!session) return; const next = await upcoming(session); if (next !== null && session === now) go(next); },
   next: () => go(Math.min(letters.length - 1, here + 1)),
   previous: () => go(Math.max(0, here - 1)),
   undo: () => { if (mayDraw() && !tools.busy) undone(now.mask.undo()); },

@@ -34,15 +34,27 @@ export async function load(place) {
   return { about, picture, data, width: +drawn.headers.get('X-Width'), height: +drawn.headers.get('X-Height'), edition, basis, version: +version };
 }
 
-/** Strokes that the server has not acknowledged, kept in this browser so that a closed tab loses none. */
+const PAGE = [...crypto.getRandomValues(new Uint8Array(8))].map((byte) => byte.toString(16).padStart(2, '0')).join('');
+
+/** Strokes that the server has not acknowledged, kept in this browser so that a closed tab loses none; of each page by itself, for two may show one task. */
 class Journal {
-  constructor(key) { this.key = `limner:${key}`; }
-  read() { try { return JSON.parse(localStorage.getItem(this.key)); } catch { return null; } }
+  constructor(key) { this.prefix = `limner:${key}#`; this.key = this.prefix + PAGE; this.taken = []; }
+  /** What this page and others kept. It stays until the next write of this one. */
+  read() {
+    const found = [];
+    try {
+      const keys = Object.keys(localStorage).filter((key) => key.startsWith(this.prefix) && /^[0-9a-f]{16}$/.test(key.slice(this.prefix.length)));
+      for (const key of keys) try { found.push(JSON.parse(localStorage.getItem(key))); } catch { /* no journal of ours */ }
+      this.taken = keys.filter((key) => key !== this.key);
+    } catch { /* a browser that keeps nothing */ }
+    return found;
+  }
   /** Whether they are kept: the browser's store may be full, or forbidden, and then the server alone can keep them. */
   write(version, mask, tiles) {
     try {
       if (!tiles.size) localStorage.removeItem(this.key);
       else localStorage.setItem(this.key, JSON.stringify({ version, tiles: Object.fromEntries([...tiles].map((index) => [index, [...runs(mask.finished(index))]])) }));
+      for (const key of this.taken.splice(0)) localStorage.removeItem(key);
       return true;
     } catch { return !tiles.size; }
   }
@@ -63,23 +75,29 @@ export class Saver {
   /** What the server must have for a write of ours to be one after what was seen. */
   get match() { return `${this.seen}-${this.version}`; }
 
-  /** Strokes that an earlier page could not send: true where some were put back. */
+  /** Strokes that earlier pages could not send: true where some were put back. */
   restore() {
-    const kept = this.journal.read();
-    if (!kept) return false;
-    let tiles;
-    try { tiles = Object.entries(kept.tiles).map(([index, found]) => [+index, unrun(found, this.mask.read(+index).length)]); } catch {
+    const kept = this.journal.read(), tiles = new Map();
+    if (!kept.length) return false;
+    try {
+      for (const one of kept) for (const [index, found] of Object.entries(one.tiles)) {
+        const beneath = this.mask.read(+index), drawn = unrun(found, beneath.length), merged = tiles.get(+index) ?? beneath.slice();
+        drawn.forEach((value, i) => { if (value !== beneath[i]) merged[i] = value; });
+        tiles.set(+index, merged);
+      }
+    } catch {
       this.journal.write(0, this.mask, new Set()); // of another image
       return false;
     }
-    const news = tiles.filter(([index, pixels]) => this.mask.read(index).some((value, i) => value !== pixels[i]));
+    const news = [...tiles].filter(([index, pixels]) => this.mask.read(index).some((value, i) => value !== pixels[i]));
     if (!news.length) { this.journal.write(0, this.mask, new Set()); return false; } // they had arrived
+    const version = Math.min(...kept.map((one) => one.version));
     this.mask.begin();
     for (const [index, pixels] of news) { this.mask.before.set(index, this.mask.read(index)); this.mask.write(index, pixels); }
     const changed = this.mask.end();
-    if (kept.version !== this.version) {
+    if (version !== this.version) {
       const theirs = this.version;
-      this.version = kept.version; // so that the journal goes on to say what it was drawn over, however often the page is loaded
+      this.version = version; // so that the journal goes on to say what it was drawn over, however often the page is loaded
       changed.forEach((index) => this.dirty.add(index));
       this.#stop(new Stale('somebody', theirs));
       return true;

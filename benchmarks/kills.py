@@ -23,7 +23,6 @@ SETTINGS = (
     "data.size_px=[32,32]",
     "model.widths=[4,8,16]",
     "model.dropout=0.1",
-    "train.epochs=40",
     "train.patience=99",
     "train.batch_size=8",
     "train.checkpoint_seconds=0.001",
@@ -35,6 +34,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--epochs", type=int, default=40)
     given = parser.parse_args()
     chance = random.Random(given.seed)
     with tempfile.TemporaryDirectory() as name:
@@ -44,13 +44,13 @@ def main() -> None:
         whole, seconds = {}, {}
         for precision in PRECISIONS:
             began = time.monotonic()
-            finish(begin(work, f"whole-{precision}", precision))
+            finish(begin(work, f"whole-{precision}", precision, given.epochs))
             whole[precision], seconds[precision] = weights(work / f"whole-{precision}"), time.monotonic() - began
             print(f"{precision}: undisturbed in {seconds[precision]:.1f} s, {whole[precision][:16]}", flush=True)
         killed = same = torn = number = 0
         while killed < given.kills:
             precision, folder = PRECISIONS[number % 2], work / f"run-{number}"
-            process, hits = begin(work, folder.name, precision), 0
+            process, hits = begin(work, folder.name, precision, given.epochs), 0
             for _ in range(min(KILLS_A_RUN, given.kills - killed)):
                 if chance.random() < 0.5:
                     time.sleep(chance.uniform(0, 1.2 * seconds[precision]))
@@ -62,7 +62,7 @@ def main() -> None:
                 process.wait()
                 hits += 1
                 torn += bool(list(folder.glob("**/*.part")))
-                process = resume(folder) if (folder / "receipt.json").exists() else begin(work, folder.name, precision, again=True)
+                process = resume(folder) if (folder / "receipt.json").exists() else begin(work, folder.name, precision, given.epochs, again=True)
             finish(process)
             equal = weights(folder) == whole[precision]
             killed, same, number = killed + hits, same + hits * equal, number + 1
@@ -77,12 +77,12 @@ def wait_for_a_save(process: subprocess.Popen[bytes], folder: Path) -> None:
         time.sleep(0.0005)
 
 
-def begin(work: Path, name: str, precision: str, *, again: bool = False) -> subprocess.Popen[bytes]:
+def begin(work: Path, name: str, precision: str, epochs: int, *, again: bool = False) -> subprocess.Popen[bytes]:
     """Start a run in a process of its own; one that was killed before its folder was whole begins anew."""
     folder = work / name
     if again and folder.exists():
         subprocess.run(["rm", "-r", str(folder)], check=True)
-    sets = [f"--set={value}" for value in (*SETTINGS, f"train.precision={precision}", "train.device=cpu", "train.trackers=[]")]
+    sets = [f"--set={value}" for value in (*SETTINGS, f"train.precision={precision}", f"train.epochs={epochs}", "train.device=cpu", "train.trackers=[]")]
     return spawn("train", str(work / "data"), *sets, "--out", str(folder))
 
 

@@ -285,7 +285,7 @@ def test_sigterm_saves_and_ends_with_0_and_ctrl_c_with_130(lesions: Path, tmp_pa
 def test_kills_at_any_moment_change_nothing() -> None:
     """The storm of benchmarks/kills.py, a few kills of it."""
     storm = Path(__file__).parent.parent.parent / "benchmarks" / "kills.py"
-    done = subprocess.run([sys.executable, str(storm), "--kills", "4"], capture_output=True, text=True, env=os.environ)
+    done = subprocess.run([sys.executable, str(storm), "--kills", "4", "--epochs", "12"], capture_output=True, text=True, env=os.environ)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "4 of 4 kills: the same weights" in done.stdout
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, UInt8
 from numpy import ndarray
-from scipy import ndimage, optimize, stats
+from scipy import ndimage
 
 from limner.inference.probabilities import TINY, Calibration, entropy, every_class, to_class_index
 from limner.labels import Labels
@@ -220,6 +220,8 @@ def _stride(canvas: UInt8[ndarray, "h w c"]) -> int:
 
 def fit_calibration(probabilities: Float32[ndarray, "k p"], truth: UInt8[ndarray, " p"]) -> Calibration:
     """The one under which pixels of known class are most probable."""
+    from scipy import optimize  # loaded where it is needed, since it takes a second
+
     right, binary = np.arange(len(truth)), len(probabilities) == 1
 
     def of(found: Float64[ndarray, " v"]) -> Calibration:
@@ -282,5 +284,7 @@ def trust(dice: Float64[ndarray, " n"], jaccard: Float64[ndarray, " n"], predict
     said, true = np.array([value for value, one in zip(predicted, known, strict=True) if one], float), dice[known]
     poor = jaccard[known] < JACCARD_THRESHOLD
     lowest = np.argsort(said, kind="stable")[: round(REVIEWED * len(said))]
+    from scipy import stats  # as above
+
     alike = float(stats.spearmanr(said, true).statistic) if len(set(said)) > 1 and len(set(true)) > 1 else float("nan")
     return Trust(alike, float(np.abs(said - true).mean()), int(poor.sum()), int(poor[lowest].sum()))

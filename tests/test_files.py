@@ -1,5 +1,7 @@
 """Several writers of one name: what is there is whole, and nobody's."""
 
+import multiprocessing
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -74,3 +76,18 @@ def test_a_file_that_is_replaced_while_it_is_read_is_read_again(tmp_path: Path) 
         return seen[-1]
 
     assert unchanged([tmp_path / "x"], read) == ("second", [sha256_of(tmp_path / "x")]) and seen == ["first", "second"]
+
+
+def test_a_process_that_was_forked_meanwhile_holds_nobody_up(tmp_path: Path) -> None:
+    with whole_file(tmp_path / "x") as part, alone_in(tmp_path) as alone:
+        assert alone
+        part.write_text("ours")
+        child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+        child.start()
+    try:
+        write_whole(tmp_path / "x", "theirs")
+        with alone_in(tmp_path) as alone:
+            assert alone
+    finally:
+        child.kill()
+        child.join()

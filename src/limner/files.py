@@ -15,7 +15,7 @@ try:
 except ImportError:  # Windows has none, and there nobody is kept out
     fcntl = None  # type: ignore[assignment]
 
-PART = ".part"
+PART, LOCK = ".part", ".lock"
 UNSEALED = b"limner-sha256:" + b"0" * 64
 """What a file holds once, where its seal will stand."""
 Read = TypeVar("Read")
@@ -40,7 +40,7 @@ def whole_file(path: Path, *, lasting: bool = False, new: bool = False) -> Itera
     OSError where the disk does not take it, FileExistsError where a `new` file is there, also one that was not there when the block began.
     """
     part = path.with_name(path.name + PART)
-    with _held(part):
+    with _held(path.with_name(path.name + LOCK)):
         try:
             yield part
             if lasting:
@@ -57,21 +57,34 @@ def whole_file(path: Path, *, lasting: bool = False, new: bool = False) -> Itera
 
 
 @contextmanager
-def _held(part: Path) -> Iterator[None]:
-    """Make a file and hold its lock; wait where another process or thread writes it, and make it anew once it has taken its name."""
+def _held(lock: Path) -> Iterator[None]:
+    """Wait until no other process or thread is in such a block for this file, which is there meanwhile.
+
+    It is not the file that is written, since some network disks refuse all writing into a locked one.
+    """
     if fcntl is None:
         yield
         return
     while True:
-        handle = os.open(part, os.O_RDWR | os.O_CREAT, 0o666)
+        handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             with suppress(OSError):  # a network disk may know no locks, and there nobody is kept out
                 fcntl.flock(handle, fcntl.LOCK_EX)
-            if _is(part, handle):
-                yield
+            if _is(lock, handle):  # not one that the writer before us removed
+                try:
+                    yield
+                finally:
+                    lock.unlink(missing_ok=True)
                 return
         finally:
-            os.close(handle)
+            _release(handle)
+
+
+def _release(handle: int) -> None:
+    """Close a file and give up its lock, also where a forked process has the file open still."""
+    with suppress(OSError):
+        fcntl.flock(handle, fcntl.LOCK_UN)
+    os.close(handle)
 
 
 def _is(path: Path, handle: int) -> bool:
@@ -99,7 +112,7 @@ def alone_in(folder: Path) -> Iterator[bool]:
             pass
         yield True
     finally:
-        os.close(handle)
+        _release(handle)
 
 
 @contextmanager
@@ -109,7 +122,7 @@ def whole_folder(out: Path) -> Iterator[Path]:
     Raises FileExistsError where by then another has the name.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{out.name[:100]}-", dir=out.parent) as around:
+    with tempfile.TemporaryDirectory(prefix=".limner-", dir=out.parent) as around:
         part = Path(around) / "whole"
         part.mkdir()
         yield part

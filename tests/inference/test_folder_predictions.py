@@ -1,6 +1,7 @@
 import json
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from PIL import Image
 
 from limner.data import regions
 from limner.data.images import read_image
-from limner.data.places import place
+from limner.data.places import Local, place
 from limner.data.postprocess import Postprocessing
 from limner.data.preprocess import Preprocessing
 from limner.errors import LimnerError
@@ -119,6 +120,26 @@ def test_an_image_that_is_replaced_while_it_is_predicted_is_looked_at_again(time
         assert read_image(tmp_path / "out" / "3.png").shape[:2] == (20, 30)
     else:
         assert not done.records and "was changed each time" in done.failures[0]
+
+
+class Filling(Local):
+    """A folder whose files are whole only after they were looked at."""
+
+    @contextmanager
+    def file(self, name: str) -> Iterator[Path]:
+        try:
+            yield self.root / name
+        finally:
+            with suppress(FileNotFoundError):  # the second time it is whole
+                (self.root.parent / "whole.png").rename(self.root / name)
+
+
+def test_an_image_that_was_copied_in_while_it_was_read_is_looked_at_again(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "filling").mkdir()
+    (tmp_path / "filling" / "3.png").write_bytes((photos / "3.png").read_bytes()[:40])
+    shutil.copy(photos / "3.png", tmp_path / "whole.png")
+    done = predict_folder(predictor(), Filling(tmp_path / "filling"), ["3.png"], place(tmp_path / "out"), MODELS, silent)
+    assert not done.failures and done.records[0]["image_sha256"] == sha256_of(photos / "3.png")
 
 
 def test_two_calls_do_not_share_a_folder(photos: Path, tmp_path: Path) -> None:

@@ -395,6 +395,37 @@ def test_two_tabs_keep_their_strokes_of_one_image_apart_while_the_server_is_down
         assert again.evaluate("Object.keys(localStorage).filter((key) => key.includes('#')).length") == 0
 
 
+def test_strokes_of_a_tab_that_is_open_are_its_own_and_those_of_an_older_page_are_found(folder: Path, start: Start, browser: Browser) -> None:
+    served = start(folder, "--no-open", "--reviewer", "mira", verb="review")
+    journals = "Object.keys(localStorage).filter((key) => /^limner:.*:/.test(key)).length"
+    with browser.new_context(viewport=SIZE) as context:
+        first = context.new_page()
+        first.goto(served.address)
+        shown(first, 0)
+        before = mask_in(first)
+        first.route("**/draft", lambda route: route.abort())
+        brush(first, 2)
+        drag(first, (10, 5), (30, 5), button="right" if before[5, 20] else "left")
+        drawn = mask_in(first)
+        second = context.new_page()
+        second.goto(served.address)
+        shown(second, 0)
+        assert (mask_in(second) == before).all()
+        assert second.evaluate(journals) == 1
+        second.bring_to_front()
+        first.close()
+        second.evaluate(
+            "for (const key of Object.keys(localStorage)) if (key.includes('#')) {"
+            'localStorage.setItem(key.split(\'#\')[0], localStorage.getItem(key)); localStorage.setItem(key, \'{"version": 0, "tiles": {"0": [7]}}\'); }'
+        )
+        second.reload()
+        shown(second, 0)
+        expect(second.locator("#notice")).to_contain_text("put back")
+        assert (mask_in(second) == drawn).all()
+        saved(second)
+        assert second.evaluate(journals) == 0
+
+
 def test_several_classes_are_drawn_each_in_its_colour(models: dict[str, Path], tmp_path: Path, start: Start, browser: Browser) -> None:
     from limner.data.images import write_png
     from limner.data.places import Local

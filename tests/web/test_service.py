@@ -6,6 +6,7 @@ import signal
 import socket
 import struct
 import subprocess
+import sys
 import threading
 import time
 import zlib
@@ -21,7 +22,7 @@ from pycocotools import mask as coco
 from limner.inference.predictor import Predictor
 from limner.web.answers import polygons
 from service import Served, Start, png, problem, write_model
-from waiting import wait_until
+from waiting import free_port, wait_until
 
 IMAGE = {"Content-Type": "image/png"}
 JSON = {"Accept": "application/json", **IMAGE}
@@ -312,3 +313,20 @@ def test_an_export_of_another_model_is_not_taken_up(start: Start, tmp_path: Path
     assert "was not exported from what" in served.log.read_text()
     served.process.send_signal(signal.SIGHUP)
     wait_until(lambda: "served on as it was" in served.log.read_text())
+
+
+def test_a_reload_that_was_asked_for_before_the_server_ran_is_made_up_for(tmp_path: Path) -> None:
+    script = """
+import os, signal, sys
+from pathlib import Path
+from fastapi import FastAPI
+from limner.web.server import serve
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+os.kill(os.getpid(), signal.SIGHUP)
+serve(FastAPI(), "127.0.0.1", int(sys.argv[1]), print, [Path(sys.argv[2]).touch])
+"""
+    with subprocess.Popen([sys.executable, "-c", script, str(free_port()), str(tmp_path / "reloaded")], stdout=subprocess.DEVNULL) as process:
+        try:
+            wait_until((tmp_path / "reloaded").exists)
+        finally:
+            process.terminate()

@@ -149,7 +149,7 @@ def serve(
             raise LimnerError(f"serving needs {error.name}, which is not installed: pip install 'limner[serve]'.") from error
 
         if hasattr(signal, "SIGHUP"):
-            signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is a server that takes it
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})  # it waits until there is a server that takes it
         access = Access.of(host, token, allow_host or ())
         shelf, cores = Shelf(named(models), device, exported=_portable), workers or os.cpu_count() or 1
         limits = Limits(int(max_megabytes * 1e6), int(max_megapixels * 1e6), deadline_s=deadline)

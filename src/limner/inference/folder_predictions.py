@@ -60,6 +60,10 @@ def predict_folder(
     holds what the same call had done when it was stopped, only the rest is done, and what was changed since. What `out` holds is no image to
     predict. Raises LimnerError where there is no image, `out` holds anything else, or another process predicts into it.
     """
+    own = below(out, images)
+    names = [name for name in names if not (own and name.startswith(own))]
+    if not names:
+        raise LimnerError(f"{images.spelled('')} holds no image. Give an image or a folder of images.")
     with out.alone() as alone:
         if not alone:
             raise LimnerError(f"another process predicts into {out.spelled('')}. Wait for it, or stop it first; then the same command goes on from there.")
@@ -75,10 +79,6 @@ def _predict_folder(
     progress: Callable[[Iterable[Any], int], Iterable[Any]],
     spread: Spread,
 ) -> Done:
-    own = below(out, images)
-    names = [name for name in names if not (own and name.startswith(own))]
-    if not names:
-        raise LimnerError(f"{images.spelled('')} holds no image. Give an image or a folder of images.")
     targets = targets_of(names)
     how = {
         "images": images.spelled(""), "models": dict(models), "classes": list(predictor.labels.names), "choices": str(predictor.choices)
@@ -114,8 +114,13 @@ class Work:
         try:
             for _ in range(TRIES):
                 stamp = self.images.stamp(name)
-                with self.images.file(name) as path:
-                    records = [record | {"image_sha256": sha256_of(path)} for record in self._predict(name, path)]
+                try:
+                    with self.images.file(name) as path:
+                        records = [record | {"image_sha256": sha256_of(path)} for record in self._predict(name, path)]
+                except LimnerError:
+                    if self.images.stamp(name) == stamp:
+                        raise
+                    continue  # it is not the file that could not be read any more
                 if self.images.stamp(name) == stamp:
                     break
             else:

@@ -79,6 +79,7 @@ def serve(app: FastAPI, host: str, port: int, announce: Callable[[str], None], r
                 if reload and hasattr(signal, "SIGHUP"):
                     loop = asyncio.get_running_loop()
                     loop.add_signal_handler(signal.SIGHUP, lambda: [loop.run_in_executor(None, one) for one in reload])
+                    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
 
     Announced(config).run()
 

@@ -39,11 +39,11 @@ const decisions = new Set(); // verdicts on their way
 async function opened(place) {
   if (sessions.has(place)) return sessions.get(place);
   if (!loading.has(place)) {
-    loading.set(place, load(place).then(({ about: told, picture, data, width, height, edition, basis, version }) => {
+    loading.set(place, load(place).then(async ({ about: told, picture, data, width, height, edition, basis, version }) => {
       if (edition !== about.edition) { leaveBehind(); throw new Error('another review is served here by now'); }
       const mask = new Mask(width, height, data), session = { place, told, bitmap: picture, mask, owner: told.owner, following: null, spent: 0, seen: 0 };
       session.saver = new Saver(place, `${about.identity}:${about.reviewer}:${told.key}`, about.reviewer, mask, `${edition}-${basis}`, version, () => changed(session), heard);
-      session.restored = session.saver.restore();
+      session.restored = await session.saver.restore();
       sessions.set(place, session);
       return session;
     }).finally(() => loading.delete(place)));

@@ -36,18 +36,37 @@ export async function load(place) {
 
 const PAGE = [...crypto.getRandomValues(new Uint8Array(8))].map((byte) => byte.toString(16).padStart(2, '0')).join('');
 
+const pages = new BroadcastChannel('limner'), ANSWERED_MS = 500;
+pages.onmessage = ({ data }) => { if (data === 'who') pages.postMessage(PAGE); };
+
+/** The other pages of this browser that are open: those that answer. */
+async function others() {
+  const found = new Set(), answers = new BroadcastChannel('limner');
+  answers.onmessage = ({ data }) => found.add(data);
+  answers.postMessage('who');
+  await new Promise((done) => setTimeout(done, ANSWERED_MS));
+  answers.close();
+  found.delete(PAGE);
+  return found;
+}
+
 /** Strokes that the server has not acknowledged, kept in this browser so that a closed tab loses none; of each page by itself, for two may show one task. */
 class Journal {
   constructor(key) { this.prefix = `limner:${key}#`; this.key = this.prefix + PAGE; this.taken = []; }
-  /** What this page and others kept. It stays until the next write of this one. */
-  read() {
+  /** What this page kept, and others that are closed. It stays until the next write of this one. */
+  async read() {
     const found = [];
     try {
-      const keys = Object.keys(localStorage).filter((key) => key.startsWith(this.prefix) && /^[0-9a-f]{16}$/.test(key.slice(this.prefix.length)));
+      const page = (key) => key.slice(this.prefix.length);
+      let keys = Object.keys(localStorage).filter((key) => key === this.prefix.slice(0, -1) || (key.startsWith(this.prefix) && /^[0-9a-f]{16}$/.test(page(key))));
+      if (keys.some((key) => key !== this.key)) {
+        const open = await others();
+        keys = keys.filter((key) => !open.has(page(key)));
+      }
       for (const key of keys) try { found.push(JSON.parse(localStorage.getItem(key))); } catch { /* no journal of ours */ }
       this.taken = keys.filter((key) => key !== this.key);
     } catch { /* a browser that keeps nothing */ }
-    return found;
+    return found.filter((kept) => kept); // another may have taken it meanwhile
   }
   /** Whether they are kept: the browser's store may be full, or forbidden, and then the server alone can keep them. */
   write(version, mask, tiles) {
@@ -76,24 +95,19 @@ export class Saver {
   get match() { return `${this.seen}-${this.version}`; }
 
   /** Strokes that earlier pages could not send: true where some were put back. */
-  restore() {
-    const kept = this.journal.read(), tiles = new Map();
+  async restore() {
+    const kept = await this.journal.read(), tiles = new Map();
     if (!kept.length) return false;
-    try {
-      for (const one of kept) for (const [index, found] of Object.entries(one.tiles)) {
-        const beneath = this.mask.read(+index), drawn = unrun(found, beneath.length), merged = tiles.get(+index) ?? beneath.slice();
-        drawn.forEach((value, i) => { if (value !== beneath[i]) merged[i] = value; });
-        tiles.set(+index, merged);
-      }
-    } catch {
-      this.journal.write(0, this.mask, new Set()); // of another image
-      return false;
+    let version = Infinity;
+    for (const one of kept) for (const [index, drawn] of this.#news(one)) {
+      const beneath = this.mask.read(index), merged = tiles.get(index) ?? beneath.slice();
+      drawn.forEach((value, i) => { if (value !== beneath[i]) merged[i] = value; });
+      tiles.set(index, merged);
+      version = Math.min(version, one.version);
     }
-    const news = [...tiles].filter(([index, pixels]) => this.mask.read(index).some((value, i) => value !== pixels[i]));
-    if (!news.length) { this.journal.write(0, this.mask, new Set()); return false; } // they had arrived
-    const version = Math.min(...kept.map((one) => one.version));
+    if (!tiles.size) { this.journal.write(0, this.mask, new Set()); return false; } // they had arrived, or are of another image
     this.mask.begin();
-    for (const [index, pixels] of news) { this.mask.before.set(index, this.mask.read(index)); this.mask.write(index, pixels); }
+    for (const [index, pixels] of tiles) { this.mask.before.set(index, this.mask.read(index)); this.mask.write(index, pixels); }
     const changed = this.mask.end();
     if (version !== this.version) {
       const theirs = this.version;
@@ -104,6 +118,14 @@ export class Saver {
     }
     this.keep(changed);
     return true;
+  }
+
+  /** The tiles of a journal that are not as the server has them; none where it is of another image. */
+  #news(kept) {
+    try {
+      const tiles = Object.entries(kept.tiles).map(([index, found]) => [+index, unrun(found, this.mask.read(+index).length)]);
+      return tiles.filter(([index, pixels]) => this.mask.read(index).some((value, i) => value !== pixels[i]));
+    } catch { return []; }
   }
 
   /** A stroke ended: keep its tiles here at once, and send them. */

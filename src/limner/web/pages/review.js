@@ -2,7 +2,7 @@
 
 import { KEYS, listen, writeHelp } from './keys.js';
 import { Mask, rect } from './mask.js';
-import { Saver, Stale, ask, asked, final, load } from './service.js';
+import { Journal, Saver, Stale, ask, asked, final, load } from './service.js';
 import { Tools } from './tools.js';
 import { View } from './view.js';
 
@@ -39,11 +39,14 @@ const decisions = new Set(); // verdicts on their way
 async function opened(place) {
   if (sessions.has(place)) return sessions.get(place);
   if (!loading.has(place)) {
-    loading.set(place, load(place).then(async ({ about: told, picture, data, width, height, edition, basis, version }) => {
+    loading.set(place, load(place).then(async (found) => {
+      const journal = new Journal(`${about.identity}:${about.reviewer}:${found.about.key}`);
+      if (await journal.read()) { found.picture.close(); found = await load(place); } // what a closed page sent last has arrived by now
+      const { about: told, picture, data, width, height, edition, basis, version } = found;
       if (edition !== about.edition) { leaveBehind(); throw new Error('another review is served here by now'); }
       const mask = new Mask(width, height, data), session = { place, told, bitmap: picture, mask, owner: told.owner, following: null, spent: 0, seen: 0 };
-      session.saver = new Saver(place, `${about.identity}:${about.reviewer}:${told.key}`, about.reviewer, mask, `${edition}-${basis}`, version, () => changed(session), heard);
-      session.restored = await session.saver.restore();
+      session.saver = new Saver(place, journal, about.reviewer, mask, `${edition}-${basis}`, version, () => changed(session), heard);
+      session.restored = session.saver.restore();
       sessions.set(place, session);
       return session;
     }).finally(() => loading.delete(place)));

@@ -51,11 +51,10 @@ async function others() {
 }
 
 /** Strokes that the server has not acknowledged, kept in this browser so that a closed tab loses none; of each page by itself, for two may show one task. */
-class Journal {
-  constructor(key) { this.prefix = `limner:${key}#`; this.key = this.prefix + PAGE; this.taken = []; }
-  /** What this page kept, and others that are closed. It stays until the next write of this one. */
+export class Journal {
+  constructor(key) { this.prefix = `limner:${key}#`; this.key = this.prefix + PAGE; this.found = []; this.taken = []; }
+  /** Finds what this page kept, and others that are closed; whether there were others. It stays until the next write of this one. */
   async read() {
-    const found = [];
     try {
       const page = (key) => key.slice(this.prefix.length);
       let keys = Object.keys(localStorage).filter((key) => key === this.prefix.slice(0, -1) || (key.startsWith(this.prefix) && /^[0-9a-f]{16}$/.test(page(key))));
@@ -63,10 +62,10 @@ class Journal {
         const open = await others();
         keys = keys.filter((key) => !open.has(page(key)));
       }
-      for (const key of keys) try { found.push(JSON.parse(localStorage.getItem(key))); } catch { /* no journal of ours */ }
+      for (const key of keys) try { this.found.push(JSON.parse(localStorage.getItem(key))); } catch { /* no journal of ours */ }
       this.taken = keys.filter((key) => key !== this.key);
     } catch { /* a browser that keeps nothing */ }
-    return found.filter((kept) => kept); // another may have taken it meanwhile
+    return this.taken.length > 0;
   }
   /** Whether they are kept: the browser's store may be full, or forbidden, and then the server alone can keep them. */
   write(version, mask, tiles) {
@@ -81,9 +80,8 @@ class Journal {
 
 /** Sends one task's strokes, one request at a time, until all are there. */
 export class Saver {
-  constructor(place, key, reviewer, mask, seen, version, changed, wrote) {
-    this.place = place; this.reviewer = reviewer; this.mask = mask; this.seen = seen; this.version = version; this.changed = changed; this.wrote = wrote;
-    this.journal = new Journal(key);
+  constructor(place, journal, reviewer, mask, seen, version, changed, wrote) {
+    this.place = place; this.journal = journal; this.reviewer = reviewer; this.mask = mask; this.seen = seen; this.version = version; this.changed = changed; this.wrote = wrote;
     this.dirty = new Set(); this.sending = new Set();
     this.running = null; this.trouble = ''; this.kept = true;
     this.stopped = null; // by a refusal that is final: Stale where somebody else wrote
@@ -95,8 +93,8 @@ export class Saver {
   get match() { return `${this.seen}-${this.version}`; }
 
   /** Strokes that earlier pages could not send: true where some were put back. */
-  async restore() {
-    const kept = await this.journal.read(), tiles = new Map();
+  restore() {
+    const kept = this.journal.found.splice(0).filter((one) => one), tiles = new Map(); // another page may have taken one meanwhile
     if (!kept.length) return false;
     let version = Infinity;
     for (const one of kept) for (const [index, drawn] of this.#news(one)) {

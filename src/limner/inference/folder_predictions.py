@@ -67,38 +67,26 @@ def predict_folder(
     with out.alone() as alone:
         if not alone:
             raise LimnerError(f"another process predicts into {out.spelled('')}. Wait for it, or stop it first; then the same command goes on from there.")
-        return _predict_folder(predictor, images, names, out, models, progress, spread)
-
-
-def _predict_folder(
-    predictor: Predictor,
-    images: Place,
-    names: Sequence[str],
-    out: Place,
-    models: Mapping[str, str],
-    progress: Callable[[Iterable[Any], int], Iterable[Any]],
-    spread: Spread,
-) -> Done:
-    targets = targets_of(names)
-    how = {
-        "images": images.spelled(""), "models": dict(models), "classes": list(predictor.labels.names), "choices": str(predictor.choices)
-    }  # fmt: skip
-    done = {name: line for name, line in _begun(out, how).items() if name in targets and line["stamp"] == images.stamp(name)}
-    left = [name for name in names if name not in done]
-    for line in progress(spread(Work(predictor, images, out, targets), left), len(left)):
-        done[line["file"]] = line
-    lines = [done[name] for name in names]
-    records = sorted((record for line in lines for record in line.get("records", [])), key=_doubt)
-    failures = [line["failed"] for line in lines if "failed" in line]
-    labels = asdict(predictor.labels)
-    about = {"models": list(models), "classes": how["classes"], "labels": labels, "predictions": records, "failed": failures}
-    out.write("predictions.json", (json.dumps(about, indent=2) + "\n").encode())
-    if records:
-        sources = {id(record): line["file"] for line in lines for record in line.get("records", [])}
-        sheet = contact_sheet([_picture(record, images, sources[id(record)], out, predictor) for record in records[:SHOWN]])
-        out.write("overview.jpg", encode_jpeg(sheet, 92))
-    out.remove(UNFINISHED)
-    return Done(records, failures, len(names) - len(left))
+        targets = targets_of(names)
+        how = {
+            "images": images.spelled(""), "models": dict(models), "classes": list(predictor.labels.names), "choices": str(predictor.choices)
+        }  # fmt: skip
+        done = {name: line for name, line in _begun(out, how).items() if name in targets and line["stamp"] == images.stamp(name)}
+        left = [name for name in names if name not in done]
+        for line in progress(spread(Work(predictor, images, out, targets), left), len(left)):
+            done[line["file"]] = line
+        lines = [done[name] for name in names]
+        records = sorted((record for line in lines for record in line.get("records", [])), key=_doubt)
+        failures = [line["failed"] for line in lines if "failed" in line]
+        labels = asdict(predictor.labels)
+        about = {"models": list(models), "classes": how["classes"], "labels": labels, "predictions": records, "failed": failures}
+        out.write("predictions.json", (json.dumps(about, indent=2) + "\n").encode())
+        if records:
+            sources = {id(record): line["file"] for line in lines for record in line.get("records", [])}
+            sheet = contact_sheet([_picture(record, images, sources[id(record)], out, predictor) for record in records[:SHOWN]])
+            out.write("overview.jpg", encode_jpeg(sheet, 92))
+        out.remove(UNFINISHED)
+        return Done(records, failures, len(names) - len(left))
 
 
 @dataclass(frozen=True, slots=True)

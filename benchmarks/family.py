@@ -1,4 +1,5 @@
-"""Every preset, skip form and loss, and a pretrained encoder, trained for the same time on the same split: one table.
+"""Every preset, skip form and loss, and a pretrained encoder, trained for the same time on the same
+split: one table.
 
 python benchmarks/family.py DATA --minutes 3 [--base 16] [--size 128] [--only "tutorial;unet"] [--out family.json]
 """
@@ -12,31 +13,49 @@ from typing import Any
 
 import numpy as np
 
-from limner.data.folder import scan
-from limner.data.splits import recorded
+from limner.data.scan import scan
+from limner.data.splits import apply_split
 from limner.inference.evaluate import evaluate
 from limner.inference.predictor import Predictor
 from limner.model.bundle import Bundle
-from limner.model.presets import PRESETS, build, resolve
+from limner.model.presets import PRESETS, build_network, resolve_settings
 from limner.recipe import ModelSettings, Recipe
 from limner.training.pipeline import train
 
-LOSSES = ("dice", "cross-entropy", "focal", "dice+focal", "tversky", "focal-tversky", "lovasz", "boundary", "hausdorff")
+LOSSES = (
+    "dice",
+    "cross-entropy",
+    "focal",
+    "dice+focal",
+    "tversky",
+    "focal-tversky",
+    "lovasz",
+    "boundary",
+    "hausdorff",
+)
 RESAMPLES = 10_000
 
 
 def members(base: int) -> dict[str, dict[str, Any]]:
-    """The keys of each row; networks of their own are all as wide at full resolution, so that they take comparable time."""
+    """The keys of each row; networks of their own are all as wide at full resolution, so that they
+    take comparable time.
+    """
     rows: dict[str, dict[str, Any]] = {}
     for preset in PRESETS:
-        widths = resolve(ModelSettings(preset=preset)).widths
-        rows[preset] = {"model.preset": preset, "model.widths": [max(1, width * base // widths[0]) for width in widths]}
+        widths = resolve_settings(ModelSettings(preset=preset)).widths
+        rows[preset] = {
+            "model.preset": preset,
+            "model.widths": [max(1, width * base // widths[0]) for width in widths],
+        }
     for skip in ("add", "attention"):
         rows[f"limner, skip {skip}"] = {**rows["limner"], "model.skip": skip}
     for loss in LOSSES:
         rows[f"limner, {loss}"] = {**rows["limner"], "train.loss": loss}
     rows["tf_efficientnet_lite0"] = {"model.encoder": "tf_efficientnet_lite0"}
-    rows["tf_efficientnet_lite0 from scratch"] = {"model.encoder": "tf_efficientnet_lite0", "model.encoder_weights": "none"}
+    rows["tf_efficientnet_lite0 from scratch"] = {
+        "model.encoder": "tf_efficientnet_lite0",
+        "model.encoder_weights": "none",
+    }
     return rows
 
 
@@ -50,11 +69,18 @@ def main() -> None:
     parser.add_argument("--only", default="")
     parser.add_argument("--out", type=Path, default=Path("family.json"))
     given = parser.parse_args()
-    done: dict[str, dict[str, float]] = json.loads(given.out.read_text()) if given.out.exists() else {}
+    done: dict[str, dict[str, float]] = (
+        json.loads(given.out.read_text()) if given.out.exists() else {}
+    )
     rows = members(given.base)
     for name in given.only.split(";") if given.only else rows:
         if name not in done:
-            settings = {"train.minutes": given.minutes, "data.size_px": [given.size, given.size], "train.patience": 10**6, **rows[name]}
+            settings = {
+                "train.minutes": given.minutes,
+                "data.size_px": [given.size, given.size],
+                "train.patience": 10**6,
+                **rows[name],
+            }
             done[name] = row(given.data, Recipe().replace(settings))
             given.out.write_text(json.dumps(done, indent=2))
         print(spelled(name, done[name]), flush=True)
@@ -67,10 +93,16 @@ def row(data: Path, recipe: Recipe) -> dict[str, float]:
         run = train(data, recipe, Path(folder) / "run")
         seconds = time.monotonic() - began
         bundle = Bundle.load(run.model)
-        events = [json.loads(line) for line in (run.folder / "events.jsonl").read_text().splitlines()]
+        events = [
+            json.loads(line) for line in (run.folder / "events.jsonl").read_text().splitlines()
+        ]
         epochs = sum(event["event"] == "validation" for event in events)
-        scores = evaluate(Predictor.of(bundle), recorded(scan(data).samples, bundle.split)["test"])
-    network = build(bundle.recipe.model, bundle.recipe.data.channels, bundle.labels.logits)
+        scores = evaluate(
+            Predictor.from_models(bundle), apply_split(scan(data).samples, bundle.split)["test"]
+        )
+    network = build_network(
+        bundle.recipe.model, bundle.recipe.data.channels, bundle.labels.out_channels
+    )
     per_image, jaccards = (scores.per_image()[name] for name in ("dice", "jaccard"))
     low, high = interval(per_image)
     return {

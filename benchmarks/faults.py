@@ -1,7 +1,8 @@
-"""A disk that fails: every write call of a resumed run, one after another, gives ENOSPC or EIO until none is left to fail.
+"""A disk that fails: every write call of a resumed run, one after another, gives ENOSPC or EIO
+until none is left to fail.
 
-Each time the process must end with a status other than 0 and one line that says why, and the checkpoint that was there before must be there still,
-byte for byte. Needs a C compiler and Linux.
+Each time the process must end with a status other than 0 and one line that says why, and the
+checkpoint that was there before must be there still, byte for byte. Needs a C compiler and Linux.
 
 python benchmarks/faults.py [--step 1]
 """
@@ -17,7 +18,14 @@ import tempfile
 from pathlib import Path
 
 ERRORS = (errno.ENOSPC, errno.EIO)
-SETTINGS = ("data.size_px=[16,16]", "model.widths=[2,4]", "train.epochs=2", "train.batch_size=8", "train.trackers=[]", "train.compile=false")
+SETTINGS = (
+    "data.size_px=[16,16]",
+    "model.widths=[2,4]",
+    "train.epochs=2",
+    "train.batch_size=8",
+    "train.trackers=[]",
+    "train.compile=false",
+)
 
 
 def main() -> None:
@@ -28,23 +36,45 @@ def main() -> None:
     if "LD_PRELOAD" not in os.environ:
         with tempfile.TemporaryDirectory() as name:
             shim = Path(name) / "faults.so"
-            subprocess.run(["cc", "-shared", "-fPIC", "-o", str(shim), str(Path(__file__).with_name("faults.c")), "-ldl"], check=True)
-            environment = {**os.environ, "LD_PRELOAD": str(shim), "OMP_NUM_THREADS": "1", "LIMNER_CACHE": str(Path(name) / "cache")}
-            sys.exit(subprocess.run([sys.executable, __file__, *sys.argv[1:]], env=environment).returncode)
+            subprocess.run(
+                [
+                    "cc",
+                    "-shared",
+                    "-fPIC",
+                    "-o",
+                    str(shim),
+                    str(Path(__file__).with_name("faults.c")),
+                    "-ldl",
+                ],
+                check=True,
+            )
+            environment = {
+                **os.environ,
+                "LD_PRELOAD": str(shim),
+                "OMP_NUM_THREADS": "1",
+                "LIMNER_CACHE": str(Path(name) / "cache"),
+            }
+            sys.exit(
+                subprocess.run(
+                    [sys.executable, __file__, *sys.argv[1:]], env=environment
+                ).returncode
+            )
     with tempfile.TemporaryDirectory() as name:
         sys.exit(storm(Path(name), given.step))
 
 
 def storm(work: Path, step: int) -> int:
     """The exit status: 0 where every failure was met as it should be."""
-    from limner.data.sample_set import write_sample_set
+    from limner.data.synthetic import write_synthetic
     from limner.recipe import load_recipe
-    from limner.training.loop import Step
-    from limner.training.pipeline import silent, start
+    from limner.training.loop import TrainingStep
+    from limner.training.pipeline import no_progress, start_run
 
-    write_sample_set(work / "data", count=24, size_px=32, seed=1)
-    run, events = start(work / "data", load_recipe(None, SETTINGS), work / "stopped", lambda plan: None, silent)
-    while not isinstance(next(events), Step):
+    write_synthetic(work / "data", count=24, size_px=32, seed=1)
+    run, events = start_run(
+        work / "data", load_recipe(None, SETTINGS), work / "stopped", lambda plan: None, no_progress
+    )
+    while not isinstance(next(events), TrainingStep):
         pass
     events.close()
     before = {path.name: path.read_bytes() for path in run.checkpoints.paths()}
@@ -57,14 +87,28 @@ def storm(work: Path, step: int) -> int:
                 break
             kept = sorted((work / "run" / "last").glob("[0-9]*.safetensors"))
             left = list((work / "run").glob("**/*.part"))
-            good = status not in {0, None} and len(said.splitlines()) == 1 and said.startswith("error: ") and len(left) <= 1
-            good &= bool(kept) and all(whole(path) and path.read_bytes() == before.get(path.name, path.read_bytes()) for path in kept)
+            good = (
+                status not in {0, None}
+                and len(said.splitlines()) == 1
+                and said.startswith("error: ")
+                and len(left) <= 1
+            )
+            good &= bool(kept) and all(
+                whole(path) and path.read_bytes() == before.get(path.name, path.read_bytes())
+                for path in kept
+            )
             failed, wrong = failed + 1, wrong + (not good)
             if not good:
-                print(f"call {call}, {errno.errorcode[number]}: status {status}, {len(left)} temporary files, said: {said}")
+                print(
+                    f"call {call}, {errno.errorcode[number]}: status {status}, {len(left)} "
+                    f"temporary files, said: {said}"
+                )
             call += step
         print(f"{errno.errorcode[number]}: calls 1 to {call - 1} failed, one in each run")
-    print(f"{failed - wrong} of {failed} failures: status not 0, one line, every checkpoint there whole")
+    print(
+        f"{failed - wrong} of {failed} failures: status not 0, one line, every checkpoint "
+        "there whole"
+    )
     return int(wrong > 0 or failed == 0)
 
 
@@ -81,7 +125,9 @@ def whole(path: Path) -> bool:
 
 
 def one(work: Path, call: int, number: int) -> tuple[int | None, str, int]:
-    """Resume a copy of the stopped run in a process of its own, whose so many-th write call fails; its status, what it said, and how many calls it made."""
+    """Resume a copy of the stopped run in a process of its own, whose so many-th write call fails;
+    its status, what it said, and how many calls it made.
+    """
     shutil.rmtree(work / "run", ignore_errors=True)
     shutil.copytree(work / "stopped", work / "run")
     told, counted = work / "said", work / "counted"

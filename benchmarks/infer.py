@@ -2,8 +2,8 @@
 
 python benchmarks/infer.py MODEL.safetensors [--sizes 256 512 1024] [--rounds 20]
 
-The engines take turns, so that what disturbs one disturbs all. Changed pixels are those of the sign of a logit, or of the class, against torch in
-float32, over drawn lesions at each size.
+The engines take turns, so that what disturbs one disturbs all. Changed pixels are those of the sign
+of a logit, or of the class, against torch in float32, over drawn lesions at each size.
 """
 
 import argparse
@@ -15,26 +15,34 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from limner.data.sample_set import draw
-from limner.inference.engines import OpenVinoEngine, open_model
-from limner.inference.export import export, for_openvino, to_onnx
+from limner.data.synthetic import draw_lesion
+from limner.inference.engines import OpenVinoEngine, load_model
+from limner.inference.export import export, to_onnx, to_openvino
 from limner.model.bundle import Bundle
 
 Engine = Callable[[np.ndarray], np.ndarray]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("model", type=Path)
     parser.add_argument("--sizes", type=int, nargs="+", default=[256, 512, 1024])
     parser.add_argument("--rounds", type=int, default=20)
     options = parser.parse_args()
     bundle = Bundle.load(options.model)
     engines = build(bundle, options.model)
-    print(f"{options.model}: {bundle.recipe.model.encoder or bundle.recipe.model.preset}, {torch.get_num_threads()} threads")
+    print(
+        f"{options.model}: {bundle.recipe.model.encoder or bundle.recipe.model.preset}, "
+        f"{torch.get_num_threads()} threads"
+    )
     print(f"{'size':>5} {'engine':22} {'median ms':>10} {'times eager':>12} {'changed pixels':>15}")
     for size in options.sizes:
-        arrays = [bundle.preprocessing.standardised(draw(0, index, size)[0])[None] for index in range(4)]
+        arrays = [
+            bundle.preprocessing.normalise(draw_lesion(0, index, size)[0])[None]
+            for index in range(4)
+        ]
         times: dict[str, list[float]] = {name: [] for name in engines}
         for turn in range(options.rounds + 2):
             for name, engine in engines.items():
@@ -45,9 +53,17 @@ def main() -> None:
         known = [taken(engines["torch eager"](array)) for array in arrays]
         eager = float(np.median(times["torch eager"]))
         for name, engine in engines.items():
-            changed = np.mean([(taken(engine(array)) != one).mean() for array, one in zip(arrays, known, strict=True)])
+            changed = np.mean(
+                [
+                    (taken(engine(array)) != one).mean()
+                    for array, one in zip(arrays, known, strict=True)
+                ]
+            )
             median = float(np.median(times[name]))
-            print(f"{size:5} {name:22} {median * 1000:10.1f} {eager / median:12.2f} {changed:15.2e}", flush=True)
+            print(
+                f"{size:5} {name:22} {median * 1000:10.1f} {eager / median:12.2f} {changed:15.2e}",
+                flush=True,
+            )
 
 
 def taken(logits: np.ndarray) -> np.ndarray:
@@ -60,15 +76,17 @@ def build(bundle: Bundle, path: Path) -> dict[str, Engine]:
 
     def through_compiled(images: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
-            logits: np.ndarray = compiled(torch.from_numpy(images).to(memory_format=torch.channels_last)).numpy()
+            logits: np.ndarray = compiled(
+                torch.from_numpy(images).to(memory_format=torch.channels_last)
+            ).numpy()
         return logits
 
     with tempfile.TemporaryDirectory() as folder:
         export(path, Path(folder) / "m.onnx")
-        onnx = open_model(Path(folder) / "m.onnx").engine
-    structure, weights = for_openvino(to_onnx(bundle.network(), bundle.recipe.data.channels), {})
+        onnx = load_model(Path(folder) / "m.onnx").engine
+    structure, weights = to_openvino(to_onnx(bundle.network(), bundle.recipe.data.channels), {})
     return {
-        "torch eager": open_model(path).engine,
+        "torch eager": load_model(path).engine,
         "torch compiled": through_compiled,
         "ONNX Runtime": onnx,
         "OpenVINO float32": OpenVinoEngine(structure, weights, "float32"),

@@ -1,5 +1,5 @@
-"""A storm of SIGKILLs: a run that is killed at random moments, half of them while it saves, and resumed each time must end with the weights of one that
-never was.
+"""A storm of SIGKILLs: a run that is killed at random moments, half of them while it saves, and
+resumed each time must end with the weights of one that never was.
 
 python benchmarks/kills.py [--kills 50] [--seed 0]
 """
@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from limner.data.sample_set import write_sample_set
+from limner.data.synthetic import write_synthetic
 
 KILLS_A_RUN = 5
 PRECISIONS = ("float32", "bfloat16")
@@ -40,13 +40,19 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         os.environ["LIMNER_CACHE"] = str(work / "cache")
-        write_sample_set(work / "data", count=60, size_px=48, seed=1)
+        write_synthetic(work / "data", count=60, size_px=48, seed=1)
         whole, seconds = {}, {}
         for precision in PRECISIONS:
             began = time.monotonic()
             finish(begin(work, f"whole-{precision}", precision, given.epochs))
-            whole[precision], seconds[precision] = weights(work / f"whole-{precision}"), time.monotonic() - began
-            print(f"{precision}: undisturbed in {seconds[precision]:.1f} s, {whole[precision][:16]}", flush=True)
+            whole[precision], seconds[precision] = (
+                weights(work / f"whole-{precision}"),
+                time.monotonic() - began,
+            )
+            print(
+                f"{precision}: undisturbed in {seconds[precision]:.1f} s, {whole[precision][:16]}",
+                flush=True,
+            )
         killed = same = torn = number = 0
         while killed < given.kills:
             precision, folder = PRECISIONS[number % 2], work / f"run-{number}"
@@ -62,11 +68,21 @@ def main() -> None:
                 process.wait()
                 hits += 1
                 torn += bool(list(folder.glob("**/*.part")))
-                process = resume(folder) if (folder / "receipt.json").exists() else begin(work, folder.name, precision, given.epochs, again=True)
+                process = (
+                    resume(folder)
+                    if (folder / "receipt.json").exists()
+                    else begin(work, folder.name, precision, given.epochs, again=True)
+                )
             finish(process)
             equal = weights(folder) == whole[precision]
             killed, same, number = killed + hits, same + hits * equal, number + 1
-            print(f"run {number}, {precision}: {hits} kills, {'the same weights' if equal else 'OTHER WEIGHTS'}; {killed} kills so far", flush=True)
+            print(
+                (
+                    f"run {number}, {precision}: {hits} kills, "
+                    f"{'the same weights' if equal else 'OTHER WEIGHTS'}; {killed} kills so far"
+                ),
+                flush=True,
+            )
         print(f"{same} of {killed} kills: the same weights; {torn} of them in the middle of a save")
         sys.exit(same != killed)
 
@@ -77,12 +93,25 @@ def wait_for_a_save(process: subprocess.Popen[bytes], folder: Path) -> None:
         time.sleep(0.0005)
 
 
-def begin(work: Path, name: str, precision: str, epochs: int, *, again: bool = False) -> subprocess.Popen[bytes]:
-    """Start a run in a process of its own; one that was killed before its folder was whole begins anew."""
+def begin(
+    work: Path, name: str, precision: str, epochs: int, *, again: bool = False
+) -> subprocess.Popen[bytes]:
+    """Start a run in a process of its own; one that was killed before its folder was whole begins
+    anew.
+    """
     folder = work / name
     if again and folder.exists():
         subprocess.run(["rm", "-r", str(folder)], check=True)
-    sets = [f"--set={value}" for value in (*SETTINGS, f"train.precision={precision}", f"train.epochs={epochs}", "train.device=cpu", "train.trackers=[]")]
+    sets = [
+        f"--set={value}"
+        for value in (
+            *SETTINGS,
+            f"train.precision={precision}",
+            f"train.epochs={epochs}",
+            "train.device=cpu",
+            "train.trackers=[]",
+        )
+    ]
     return spawn("train", str(work / "data"), *sets, "--out", str(folder))
 
 
@@ -91,7 +120,11 @@ def resume(folder: Path) -> subprocess.Popen[bytes]:
 
 
 def spawn(*arguments: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-m", "limner", *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    return subprocess.Popen(
+        [sys.executable, "-m", "limner", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
 
 
 def finish(process: subprocess.Popen[bytes]) -> None:
@@ -104,7 +137,9 @@ def finish(process: subprocess.Popen[bytes]) -> None:
 def weights(folder: Path) -> str:
     """The SHA-256 of the best model and of the last checkpoint."""
     last = max((folder / "last").glob("[0-9]*.safetensors"))
-    return hashlib.sha256((folder / "model.safetensors").read_bytes() + last.read_bytes()).hexdigest()
+    return hashlib.sha256(
+        (folder / "model.safetensors").read_bytes() + last.read_bytes()
+    ).hexdigest()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""nnU-Net's own trainer, of the widths, patch and batch of the other loops; train_speed.py takes it where it is installed.
+"""nnU-Net's own trainer, of the widths, patch and batch of the other loops; train_speed.py takes it
+where it is installed.
 
 pip install nnunetv2, in an environment of its own: it wants an older timm than limner.
 """
@@ -19,10 +20,14 @@ from PIL import Image
 NUMBER = 501
 
 
-def measure(pairs: Sequence[tuple[Path, Path]], widths: Sequence[int], size: int, batch: int) -> dict[str, float]:
-    """Images per second of one of its steps alone, and of two epochs after one to warm up, validation left out.
+def measure(
+    pairs: Sequence[tuple[Path, Path]], widths: Sequence[int], size: int, batch: int
+) -> dict[str, float]:
+    """Images per second of one of its steps alone, and of two epochs after one to warm up,
+    validation left out.
 
-    It prepares the images beforehand, which is not counted, and augments in two processes; on a CPU it computes in float32.
+    It prepares the images beforehand, which is not counted, and augments in two processes; on a CPU
+    it computes in float32.
     """
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(sys.stderr):
         for name in ("raw", "preprocessed", "results"):
@@ -49,13 +54,24 @@ def measure(pairs: Sequence[tuple[Path, Path]], widths: Sequence[int], size: int
         taken = time.perf_counter() - began
         for loader in (trainer.dataloader_train, trainer.dataloader_val):
             loader._finish()
-    return {"step": batch / min(seconds), "epoch": 2 * trainer.num_iterations_per_epoch * batch / taken}
+    return {
+        "step": batch / min(seconds),
+        "epoch": 2 * trainer.num_iterations_per_epoch * batch / taken,
+    }
 
 
-def prepared(folder: Path, pairs: Sequence[tuple[Path, Path]], widths: Sequence[int], size: int, batch: int) -> Any:
-    """Its trainer, after its own fingerprint, plan and preprocessing of the images at `size`; the plan's network and batch are changed to ours."""
+def prepared(
+    folder: Path, pairs: Sequence[tuple[Path, Path]], widths: Sequence[int], size: int, batch: int
+) -> Any:
+    """Its trainer, after its own fingerprint, plan and preprocessing of the images at `size`; the
+    plan's network and batch are changed to ours.
+    """
     from nnunetv2.dataset_conversion.generate_dataset_json import generate_dataset_json
-    from nnunetv2.experiment_planning.plan_and_preprocess_api import extract_fingerprints, plan_experiments, preprocess
+    from nnunetv2.experiment_planning.plan_and_preprocess_api import (
+        extract_fingerprints,
+        plan_experiments,
+        preprocess,
+    )
     from nnunetv2.run.run_training import get_trainer_from_args
 
     raw = folder / "raw" / f"Dataset{NUMBER}_Benchmark"
@@ -63,9 +79,15 @@ def prepared(folder: Path, pairs: Sequence[tuple[Path, Path]], widths: Sequence[
         (raw / name).mkdir(parents=True)
     for index, (image, mask) in enumerate(pairs):
         with Image.open(image) as picture, Image.open(mask) as drawn:
-            picture.convert("RGB").resize((size, size)).save(raw / "imagesTr" / f"case_{index:04}_0000.png")
-            drawn.convert("L").resize((size, size), Image.Resampling.NEAREST).point(lambda value: value > 127).save(raw / "labelsTr" / f"case_{index:04}.png")
-    generate_dataset_json(str(raw), {0: "R", 1: "G", 2: "B"}, {"background": 0, "object": 1}, len(pairs), ".png")
+            picture.convert("RGB").resize((size, size)).save(
+                raw / "imagesTr" / f"case_{index:04}_0000.png"
+            )
+            drawn.convert("L").resize((size, size), Image.Resampling.NEAREST).point(
+                lambda value: value > 127
+            ).save(raw / "labelsTr" / f"case_{index:04}.png")
+    generate_dataset_json(
+        str(raw), {0: "R", 1: "G", 2: "B"}, {"background": 0, "object": 1}, len(pairs), ".png"
+    )
     extract_fingerprints([NUMBER], num_processes=2)
     plan_experiments([NUMBER])
     plan = folder / "preprocessed" / raw.name / "nnUNetPlans.json"

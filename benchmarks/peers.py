@@ -1,7 +1,9 @@
-"""The loops that people write instead of using limner, as their libraries' own tutorials do it; what train_speed.py and time_to_dice.py compare with.
+"""The loops that people write instead of using limner, as their libraries' own tutorials do it;
+what train_speed.py and time_to_dice.py compare with.
 
-Each trains the image and mask files of two lists, resized to a square, with flips, turns, changes of size and colour on each image, in a DataLoader with
-two workers, AdamW on a one-cycle schedule, and the sum of Dice and cross-entropy. pip install segmentation-models-pytorch monai
+Each trains the image and mask files of two lists, resized to a square, with flips, turns, changes
+of size and colour on each image, in a DataLoader with two workers, AdamW on a one-cycle schedule,
+and the sum of Dice and cross-entropy. pip install segmentation-models-pytorch monai
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,7 +24,9 @@ Pairs = Sequence[tuple[Path, Path]]
 
 @dataclass(frozen=True)
 class Peer:
-    """A network, and the loaders of its training and validation images: batches of (images, masks) of (b, 3, h, w) and (b, 1, h, w), as floats."""
+    """A network, and the loaders of its training and validation images: batches of (images, masks)
+    of (b, 3, h, w) and (b, 1, h, w), as floats.
+    """
 
     network: nn.Module
     training: Iterable[tuple[Tensor, Tensor]]
@@ -32,28 +36,42 @@ class Peer:
 
 def plain(train: Pairs, validation: Pairs, size: int, batch: int, weights: str = "") -> Peer:
     """PyTorch and torchvision; the network is limner's own."""
-    from limner.model.presets import build
+    from limner.model.presets import build_network
     from limner.recipe import ModelSettings
 
     assert not weights
-    network = build(ModelSettings(widths=WIDTHS), 3, 1)
+    network = build_network(ModelSettings(widths=WIDTHS), 3, 1)
     return Peer(
-        network, _loader(Files(train, size, augment=True), batch, True), _loader(Files(validation, size, augment=False), batch, False), dice_and_entropy
+        network,
+        _loader(Files(train, size, augment=True), batch, True),
+        _loader(Files(validation, size, augment=False), batch, False),
+        dice_and_entropy,
     )
 
 
-def segmentation_models(train: Pairs, validation: Pairs, size: int, batch: int, weights: str = "") -> Peer:
-    """segmentation-models-pytorch's U-Net in the same loop: of a ResNet from scratch, or of the encoder that the weights are for."""
+def segmentation_models(
+    train: Pairs, validation: Pairs, size: int, batch: int, weights: str = ""
+) -> Peer:
+    """segmentation-models-pytorch's U-Net in the same loop: of a ResNet from scratch, or of the
+    encoder that the weights are for.
+    """
     import segmentation_models_pytorch as smp
 
     if weights:
-        network = smp.Unet("tu-tf_efficientnet_lite0", encoder_weights=None, decoder_channels=(128, 96, 64, 32, 16))
+        network = smp.Unet(
+            "tu-tf_efficientnet_lite0", encoder_weights=None, decoder_channels=(128, 96, 64, 32, 16)
+        )
         network.encoder.model.load_state_dict(_pretrained(weights))
     else:
         network = smp.Unet("resnet18", encoder_weights=None, decoder_channels=WIDTHS[::-1])
     dice, entropy = smp.losses.DiceLoss("binary"), smp.losses.SoftBCEWithLogitsLoss()
-    loaders = _loader(Files(train, size, augment=True), batch, True), _loader(Files(validation, size, augment=False), batch, False)
-    return Peer(network, *loaders, lambda logits, masks: dice(logits, masks) + entropy(logits, masks))
+    loaders = (
+        _loader(Files(train, size, augment=True), batch, True),
+        _loader(Files(validation, size, augment=False), batch, False),
+    )
+    return Peer(
+        network, *loaders, lambda logits, masks: dice(logits, masks) + entropy(logits, masks)
+    )
 
 
 def monai(train: Pairs, validation: Pairs, size: int, batch: int, weights: str = "") -> Peer:
@@ -88,20 +106,43 @@ def monai(train: Pairs, validation: Pairs, size: int, batch: int, weights: str =
         T.RandGaussianNoised(["image"], 0.5, std=0.02),
     ]
     normal = [T.NormalizeIntensityd(["image"], channel_wise=True)]
-    network = UNet(spatial_dims=2, in_channels=3, out_channels=1, channels=WIDTHS, strides=(2, 2, 2, 2), num_res_units=2)
+    network = UNet(
+        spatial_dims=2,
+        in_channels=3,
+        out_channels=1,
+        channels=WIDTHS,
+        strides=(2, 2, 2, 2),
+        num_res_units=2,
+    )
 
     def loader(pairs: Pairs, steps: list[Any], shuffle: bool) -> Iterable[tuple[Tensor, Tensor]]:
         rows = [{"image": image, "mask": mask} for image, mask in pairs]
-        made = MonaiLoader(MonaiDataset(rows, T.Compose(steps)), batch_size=batch, shuffle=shuffle, drop_last=shuffle, num_workers=2, persistent_workers=True)
-        return _Each(made, lambda rows: (rows["image"].as_tensor(), rows["mask"].as_tensor()[:, :1]))
+        made = MonaiLoader(
+            MonaiDataset(rows, T.Compose(steps)),
+            batch_size=batch,
+            shuffle=shuffle,
+            drop_last=shuffle,
+            num_workers=2,
+            persistent_workers=True,
+        )
+        return _Each(
+            made, lambda rows: (rows["image"].as_tensor(), rows["mask"].as_tensor()[:, :1])
+        )
 
-    return Peer(network, loader(train, read + change + normal, True), loader(validation, read + normal, False), DiceCELoss(sigmoid=True))
+    return Peer(
+        network,
+        loader(train, read + change + normal, True),
+        loader(validation, read + normal, False),
+        DiceCELoss(sigmoid=True),
+    )
 
 
 PEERS = {"plain PyTorch": plain, "segmentation-models-pytorch": segmentation_models, "MONAI": monai}
 
 
-def train_step(peer: Peer, optimiser: torch.optim.Optimizer, images: Tensor, masks: Tensor, device: str) -> None:
+def train_step(
+    peer: Peer, optimiser: torch.optim.Optimizer, images: Tensor, masks: Tensor, device: str
+) -> None:
     """One step as tutorials have it."""
     optimiser.zero_grad()
     peer.loss(peer.network(images.to(device)), masks.to(device)).backward()
@@ -114,8 +155,14 @@ def validation_dice(peer: Peer, device: str) -> float:
     scores = []
     with torch.no_grad():
         for images, masks in peer.validation:
-            drawn, truth = (peer.network(images.to(device)) > 0).float().cpu(), (masks > 0.5).float()
-            overlap, both = (drawn * truth).sum((1, 2, 3)), drawn.sum((1, 2, 3)) + truth.sum((1, 2, 3))
+            drawn, truth = (
+                (peer.network(images.to(device)) > 0).float().cpu(),
+                (masks > 0.5).float(),
+            )
+            overlap, both = (
+                (drawn * truth).sum((1, 2, 3)),
+                drawn.sum((1, 2, 3)) + truth.sum((1, 2, 3)),
+            )
             scores += torch.where(both > 0, 2 * overlap / both.clamp(min=1), 1.0).tolist()
     peer.network.train()
     return float(np.mean(scores))
@@ -125,7 +172,11 @@ def dice_and_entropy(logits: Tensor, masks: Tensor) -> Tensor:
     """The sum of soft Dice over each image and binary cross-entropy."""
     drawn = logits.sigmoid()
     overlap, both = (drawn * masks).sum((1, 2, 3)), drawn.sum((1, 2, 3)) + masks.sum((1, 2, 3))
-    return 1 - ((2 * overlap + 1) / (both + 1)).mean() + F.binary_cross_entropy_with_logits(logits, masks)
+    return (
+        1
+        - ((2 * overlap + 1) / (both + 1)).mean()
+        + F.binary_cross_entropy_with_logits(logits, masks)
+    )
 
 
 class Files(Dataset[tuple[Tensor, Tensor]]):
@@ -179,7 +230,9 @@ class _Each:
 
 
 def _loader(data: Files, batch: int, shuffle: bool) -> Any:
-    return DataLoader(data, batch, shuffle=shuffle, drop_last=shuffle, num_workers=2, persistent_workers=True)
+    return DataLoader(
+        data, batch, shuffle=shuffle, drop_last=shuffle, num_workers=2, persistent_workers=True
+    )
 
 
 def _pretrained(name: str) -> dict[str, Tensor]:

@@ -1,4 +1,5 @@
-"""How fast a dataset is checked and prepared, and how much memory that takes; Pillow beside it in the same run.
+"""How fast a dataset is checked and prepared, and how much memory that takes; Pillow beside it in
+the same run.
 
 python benchmarks/prepare.py WORK_FOLDER     (it is filled with 10,000 drawn images the first time, a few minutes)
 """
@@ -17,23 +18,23 @@ import numpy as np
 from PIL import Image
 
 from limner.data.cache import prepare
-from limner.data.folder import Dataset, scan
-from limner.data.health import check
-from limner.data.images import read_image, resize
-from limner.data.parallel import in_order
-from limner.data.sample_set import draw, write_sample_set
+from limner.data.check import check
+from limner.data.images import read_image, resize_image
+from limner.data.parallel import map_in_order
+from limner.data.scan import Dataset, scan
+from limner.data.synthetic import draw_lesion, write_synthetic
 from limner.labels import Labels
 
 COUNT, LARGE, ROUNDS = 10_000, 120, 3
 WORKING_PX = (256, 256)
-LABELS = Labels.of(("background", "foreground"), (0, 255))
+LABELS = Labels.from_values(("background", "foreground"), (0, 255))
 
 
 def main(work: Path) -> None:
     """Make the data if it is not there, then measure each thing in a process of its own."""
     many, large = work / "many", work / "large"
     if not many.exists():
-        write_sample_set(many, COUNT, 256, 0, lambda items, total: items)
+        write_synthetic(many, COUNT, 256, 0, lambda items, total: items)
     if not large.exists():
         write_large(large)
     for share in (4, 1):
@@ -49,16 +50,27 @@ def write_large(folder: Path) -> None:
         (folder / kind).mkdir(parents=True)
     rng = np.random.default_rng(0)
     for index in range(LARGE):
-        image, mask = draw(1, index, 512)
-        whole = np.asarray(Image.fromarray(image).resize((3000, 2000), Image.Resampling.BICUBIC), np.int16)
-        grainy = np.clip(whole + rng.normal(0, 4, whole.shape).astype(np.int16), 0, 255).astype(np.uint8)
+        image, mask = draw_lesion(1, index, 512)
+        whole = np.asarray(
+            Image.fromarray(image).resize((3000, 2000), Image.Resampling.BICUBIC), np.int16
+        )
+        grainy = np.clip(whole + rng.normal(0, 4, whole.shape).astype(np.int16), 0, 255).astype(
+            np.uint8
+        )
         Image.fromarray(grainy).save(folder / "images" / f"{index:04}.jpg", quality=92)
-        Image.fromarray(mask).resize((3000, 2000), Image.Resampling.NEAREST).save(folder / "masks" / f"{index:04}.png")
+        Image.fromarray(mask).resize((3000, 2000), Image.Resampling.NEAREST).save(
+            folder / "masks" / f"{index:04}.png"
+        )
 
 
 def measured(what: str, folder: Path, share: int) -> str:
     """What a child process that does one thing prints."""
-    return subprocess.run([sys.executable, __file__, what, str(folder), str(share)], check=True, capture_output=True, text=True).stdout.rstrip()
+    return subprocess.run(
+        [sys.executable, __file__, what, str(folder), str(share)],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.rstrip()
 
 
 def child(what: str, folder: Path, share: int) -> None:
@@ -66,7 +78,10 @@ def child(what: str, folder: Path, share: int) -> None:
     dataset = scan(folder)
     samples = dataset.samples[::share]
     if what == "large":
-        compare([sample.image for sample in samples], [sample.mask for sample in samples if isinstance(sample.mask, Path)])
+        compare(
+            [sample.image for sample in samples],
+            [sample.mask for sample in samples if isinstance(sample.mask, Path)],
+        )
         return
     os.environ["LIMNER_CACHE"] = tempfile.mkdtemp()
     began = time.perf_counter()
@@ -79,20 +94,33 @@ def child(what: str, folder: Path, share: int) -> None:
     seconds = time.perf_counter() - began
     shutil.rmtree(os.environ["LIMNER_CACHE"])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"{len(samples):6} images {done}: {seconds:.1f} s, {len(samples) / seconds:.0f} images/s, peak {peak:.0f} MB")
+    print(
+        f"{len(samples):6} images {done}: {seconds:.1f} s, {len(samples) / seconds:.0f} "
+        f"images/s, peak {peak:.0f} MB"
+    )
 
 
 def compare(images: list[Path], masks: list[Path]) -> None:
     """Interleaved rounds of limner and of Pillow in one thread; the best of each."""
     ways: dict[str, Callable[[], object]] = {
-        "limner": lambda: list(in_order(lambda path: resize(read_image(path, at_least_px=(512, 512)), WORKING_PX), images)),
+        "limner": lambda: list(
+            map_in_order(
+                lambda path: resize_image(read_image(path, at_least_px=(512, 512)), WORKING_PX),
+                images,
+            )
+        ),
         "Pillow, full decode and resize": lambda: [
-            np.asarray(Image.open(path).convert("RGB").resize(WORKING_PX, Image.Resampling.BILINEAR)) for path in images
+            np.asarray(
+                Image.open(path).convert("RGB").resize(WORKING_PX, Image.Resampling.BILINEAR)
+            )
+            for path in images
         ],
         "limner, masks too, into the cache": lambda: fresh_cache(images[0].parent.parent),
         "Pillow, masks too": lambda: [
             (
-                np.asarray(Image.open(image).convert("RGB").resize(WORKING_PX, Image.Resampling.BILINEAR)),
+                np.asarray(
+                    Image.open(image).convert("RGB").resize(WORKING_PX, Image.Resampling.BILINEAR)
+                ),
                 np.asarray(Image.open(mask).resize(WORKING_PX, Image.Resampling.NEAREST)),
             )
             for image, mask in zip(images, masks, strict=True)
@@ -106,7 +134,10 @@ def compare(images: list[Path], masks: list[Path]) -> None:
             best[name] = min(best[name], time.perf_counter() - began)
     rates = {name: len(images) / seconds for name, seconds in best.items()}
     for name, rate in rates.items():
-        print(f"{len(images)} JPEGs of 6 megapixels at {WORKING_PX[0]} px, {name}: {rate:.1f} images/s")
+        print(
+            f"{len(images)} JPEGs of 6 megapixels at {WORKING_PX[0]} px, {name}: {rate:.1f} "
+            "images/s"
+        )
     alone, pillow, both, pillow_both = rates.values()
     print(f"ratio: {alone / pillow:.1f} for images, {both / pillow_both:.1f} with masks")
 

@@ -1,4 +1,5 @@
-"""A pretrained encoder against the same network from scratch, for the same time, from few and many training images.
+"""A pretrained encoder against the same network from scratch, for the same time, from few and many
+training images.
 
 python benchmarks/pretrained.py DATA --minutes 3 [--encoder tf_efficientnet_lite0] [--size 128] [--images 50,200,0] [--out pretrained.json]
 """
@@ -11,20 +12,22 @@ from pathlib import Path
 
 import numpy as np
 
-from limner.data.folder import scan
-from limner.data.health import check
-from limner.data.samples import Sample
-from limner.data.splits import Sides
+from limner.data.check import check
+from limner.data.sample import Sample
+from limner.data.scan import scan
+from limner.data.splits import SplitSamples
 from limner.inference.evaluate import evaluate
 from limner.inference.predictor import Predictor
 from limner.recipe import Recipe
-from limner.training.pipeline import split_of, train
+from limner.training.pipeline import split_dataset, train
 
 RESAMPLES = 10_000
 
 
 def main() -> None:
-    """Train both for every number of images, test on the same held-out images, and print the gain with its interval."""
+    """Train both for every number of images, test on the same held-out images, and print the gain
+    with its interval.
+    """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("--minutes", type=float, default=3.0)
@@ -33,35 +36,62 @@ def main() -> None:
     parser.add_argument("--images", default="50,200,0", help="0 is all of them")
     parser.add_argument("--out", type=Path, default=Path("pretrained.json"))
     given = parser.parse_args()
-    done: dict[str, dict[str, float]] = json.loads(given.out.read_text()) if given.out.exists() else {}
+    done: dict[str, dict[str, float]] = (
+        json.loads(given.out.read_text()) if given.out.exists() else {}
+    )
     dataset = scan(given.data)
-    sides = split_of(dataset.samples, check(dataset), Recipe())
-    settings = {"train.minutes": given.minutes, "data.size_px": [given.size, given.size], "model.encoder": given.encoder, "train.patience": 10**6}
+    sides = split_dataset(dataset.samples, check(dataset), Recipe())
+    settings = {
+        "train.minutes": given.minutes,
+        "data.size_px": [given.size, given.size],
+        "model.encoder": given.encoder,
+        "train.patience": 10**6,
+    }
     for count in map(int, given.images.split(",")):
         if str(count) not in done:
-            scratch, pretrained = (dice(sides, count, Recipe().replace({**settings, "model.encoder_weights": weights})) for weights in ("none", "hub"))
+            scratch, pretrained = (
+                dice(sides, count, Recipe().replace({**settings, "model.encoder_weights": weights}))
+                for weights in ("none", "hub")
+            )
             chance = np.random.default_rng(0)
-            gains = (pretrained - scratch)[chance.integers(0, len(scratch), (RESAMPLES, len(scratch)))].mean(1)
+            gains = (pretrained - scratch)[
+                chance.integers(0, len(scratch), (RESAMPLES, len(scratch)))
+            ].mean(1)
             low, high = np.percentile(gains, (2.5, 97.5))
-            done[str(count)] = {"scratch": scratch.mean(), "pretrained": pretrained.mean(), "gain": (pretrained - scratch).mean(), "low": low, "high": high}
+            done[str(count)] = {
+                "scratch": scratch.mean(),
+                "pretrained": pretrained.mean(),
+                "gain": (pretrained - scratch).mean(),
+                "low": low,
+                "high": high,
+            }
             given.out.write_text(json.dumps(done, indent=2))
         row = done[str(count)]
         images = count or len(sides["train"])
         print(
-            f"| {images} | {row['scratch']:.3f} | {row['pretrained']:.3f} | {row['gain']:+.3f} ({row['low']:+.3f} to {row['high']:+.3f}) |",
+            (
+                f"| {images} | {row['scratch']:.3f} | {row['pretrained']:.3f} | "
+                f"{row['gain']:+.3f} ({row['low']:+.3f} to {row['high']:+.3f}) |"
+            ),
             flush=True,
         )
 
 
-def dice(sides: Sides, count: int, recipe: Recipe) -> np.ndarray:
-    """Dice of each test image after training on `count` images; validation and test are the same for every number."""
+def dice(sides: SplitSamples, count: int, recipe: Recipe) -> np.ndarray:
+    """Dice of each test image after training on `count` images; validation and test are the same
+    for every number.
+    """
     order = np.random.default_rng(0).permutation(len(sides["train"]))
     chosen = {**sides, "train": [sides["train"][i] for i in order[: count or None]]}
     with tempfile.TemporaryDirectory() as folder:
         with (Path(folder) / "list.csv").open("w", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(["image", "mask", "split"])
-            writer.writerows([sample.image.resolve(), mask_of(sample), side] for side, samples in chosen.items() for sample in samples)
+            writer.writerows(
+                [sample.image.resolve(), mask_of(sample), side]
+                for side, samples in chosen.items()
+                for sample in samples
+            )
         run = train(Path(folder), recipe, Path(folder) / "run")
         return evaluate(Predictor.load(run.model), sides["test"]).per_image()["dice"]
 

@@ -1,9 +1,11 @@
-"""How quick the review page is under the hand: its pointer handler, its frames, and the next image, measured in the browser.
+"""How quick the review page is under the hand: its pointer handler, its frames, and the next image,
+measured in the browser.
 
 python benchmarks/review_page.py [--side 4096] [--strokes 2000]
 
-Times are of Chromium without a GPU. `handler` is what a pointer's move takes, `end` what its release does (the stroke's tiles are packed for undo and
-kept in the browser), `draw` what is drawn for a frame, and `frame` the time from one frame to the next while strokes are drawn.
+Times are of Chromium without a GPU. `handler` is what a pointer's move takes, `end` what its
+release does (the stroke's tiles are packed for undo and kept in the browser), `draw` what is drawn
+for a frame, and `frame` the time from one frame to the next while strokes are drawn.
 """
 
 import argparse
@@ -20,7 +22,7 @@ from review_storms import predictions, running
 
 from browser import chromium
 from limner.data.images import write_jpeg
-from limner.data.sample_set import draw
+from limner.data.synthetic import draw_lesion
 
 WATCH = """() => {
   window.times = { handler: [], end: [], draw: [], frame: [] };
@@ -41,19 +43,31 @@ WATCH = """() => {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--side", type=int, default=4096)
     parser.add_argument("--strokes", type=int, default=2000)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         folder = predictions(root, ((1200, 1600),), (1, 2, 3, 4, 5, 6, 7, 8))
-        large = np.asarray(Image.fromarray(draw(0, 0, 512)[0]).resize((options.side, options.side)))
+        large = np.asarray(
+            Image.fromarray(draw_lesion(0, 0, 512)[0]).resize((options.side, options.side))
+        )
         record = json.loads((folder / "predictions.json").read_text())
         first = record["predictions"][0]
         write_jpeg(root / "large.jpg", large)
         Image.new("L", (options.side, options.side)).save(folder / "large.png")
-        record["predictions"].append({**first, "image": str(root / "large.jpg"), "mask": "large.png", "predicted_dice": 0.0, "image_sha256": None})
+        record["predictions"].append(
+            {
+                **first,
+                "image": str(root / "large.jpg"),
+                "mask": "large.png",
+                "predicted_dice": 0.0,
+                "image_sha256": None,
+            }
+        )
         (folder / "predictions.json").write_text(json.dumps(record))
         with running(folder) as served, chromium() as browser:
             page = browser.new_context(viewport={"width": 1400, "height": 900}).new_page()
@@ -74,7 +88,10 @@ def main() -> None:
                     mask.line(x, y, nx, ny, 10, i % 3 ? 1 : 0); x = nx; y = ny; }}
                   mask.end(); }} limner.view.tiles.clear(); limner.view.again(); }}"""
             )
-            print(f"after {options.strokes} strokes more, {page.evaluate('limner.now.mask.past.length')} of which can be undone:")
+            print(
+                f"after {options.strokes} strokes more, "
+                f"{page.evaluate('limner.now.mask.past.length')} of which can be undone:"
+            )
             measure(page, "the whole image, brush of 60 px", 60, 40)
             page.wait_for_function("() => limner.unsaved === 0")
             print(f"undo memory: {page.evaluate('limner.now.mask.weight') / 2**20:.1f} MiB")
@@ -83,9 +100,14 @@ def main() -> None:
 
 def measure(page: object, what: str, radius: float, strokes: int) -> None:
     box = page.locator("#stage").bounding_box()  # type: ignore[attr-defined]
-    page.evaluate(f"limner.tools.size({radius}); for (const one of Object.values(times)) one.length = 0")  # type: ignore[attr-defined]
+    page.evaluate(
+        f"limner.tools.size({radius}); for (const one of Object.values(times)) one.length = 0"
+    )  # type: ignore[attr-defined]
     random = np.random.default_rng(0)
-    at = lambda: (box["x"] + box["width"] * random.uniform(0.3, 0.7), box["y"] + box["height"] * random.uniform(0.2, 0.8))  # noqa: E731
+    at = lambda: (  # noqa: E731
+        box["x"] + box["width"] * random.uniform(0.3, 0.7),
+        box["y"] + box["height"] * random.uniform(0.2, 0.8),
+    )
     for _ in range(strokes):
         page.mouse.move(*at())  # type: ignore[attr-defined]
         page.mouse.down()  # type: ignore[attr-defined]
@@ -94,7 +116,10 @@ def measure(page: object, what: str, radius: float, strokes: int) -> None:
     times = page.evaluate("times")  # type: ignore[attr-defined]
     for name in ("handler", "end", "draw", "frame"):
         p50, p95, most = np.percentile(times[name], [50, 95, 100])
-        print(f"  {what:36} {name:8} p50 {p50:6.1f} ms, p95 {p95:6.1f} ms, most {most:6.1f} ms ({len(times[name])})")
+        print(
+            f"  {what:36} {name:8} p50 {p50:6.1f} ms, p95 {p95:6.1f} ms, most {most:6.1f} ms "
+            f"({len(times[name])})"
+        )
 
 
 def following(page: object) -> None:

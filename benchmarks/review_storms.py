@@ -1,8 +1,10 @@
-"""What the review must survive: `scripts` of random strokes, `kills` of the server under four writers, closed `tabs`, and a `race` of two reviewers.
+"""What the review must survive: `scripts` of random strokes, `kills` of the server under four
+writers, closed `tabs`, and a `race` of two reviewers.
 
 python benchmarks/review_storms.py scripts [--count 1000] | kills [--count 50] | tabs [--count 50] | race [--count 10000] [--store URL]
 
-Exit status 1 where a pixel differed, an acknowledged write was lost, or a write was overwritten without a word.
+Exit status 1 where a pixel differed, an acknowledged write was lost, or a write was overwritten
+without a word.
 """
 
 import argparse
@@ -24,15 +26,15 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from browser import chromium
 from limner.data.images import read_mask
-from limner.data.places import Local
-from limner.data.sample_set import draw
-from limner.inference.folder_predictions import predict_folder
+from limner.data.storage import LocalFolder
+from limner.data.synthetic import draw_lesion
+from limner.inference.batch import predict_folder
 from limner.inference.predictor import Predictor
-from limner.review.desk import Desk
-from limner.review.folder import read_predictions
 from limner.review.merge import merge
-from limner.review.queue import ordered
-from limner.review.store import Store
+from limner.review.predictions import read_predictions
+from limner.review.queue import order_tasks
+from limner.review.session import ReviewSession
+from limner.review.store import ReviewStore
 from service import Served, begin, write_model
 
 SIZES = ((64, 96), (511, 513), (700, 1024), (1500, 2000))
@@ -40,35 +42,57 @@ SIZES = ((64, 96), (511, 513), (700, 1024), (1500, 2000))
 
 
 def main() -> bool:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("storm", choices=["scripts", "kills", "tabs", "race"])
     parser.add_argument("--count", type=int)
     parser.add_argument("--store", default="")
     options = parser.parse_args()
-    storms = {"scripts": (scripts, 1000), "kills": (kills, 50), "tabs": (tabs, 50), "race": (race, 10_000)}
+    storms = {
+        "scripts": (scripts, 1000),
+        "kills": (kills, 50),
+        "tabs": (tabs, 50),
+        "race": (race, 10_000),
+    }
     storm, usual = storms[options.storm]
     with tempfile.TemporaryDirectory() as name:
         return storm(Path(name), options.count or usual, options.store)
 
 
-def predictions(folder: Path, sizes: tuple[tuple[int, int], ...] = SIZES, orientations: tuple[int, ...] = tuple(range(1, 9))) -> Path:
+def predictions(
+    folder: Path,
+    sizes: tuple[tuple[int, int], ...] = SIZES,
+    orientations: tuple[int, ...] = tuple(range(1, 9)),
+) -> Path:
     """A photo of each size in each orientation, and what a tiny model draws in it."""
     (folder / "photos").mkdir()
     for height, width in sizes:
-        image = Image.fromarray(draw(1, height, max(height, width))[0][:height, :width])
+        image = Image.fromarray(draw_lesion(1, height, max(height, width))[0][:height, :width])
         for orientation in orientations:
             exif = Image.Exif()
             exif[0x0112] = orientation
-            image.save(folder / "photos" / f"{width}x{height}-{orientation}.jpg", exif=exif, quality=90)
+            image.save(
+                folder / "photos" / f"{width}x{height}-{orientation}.jpg", exif=exif, quality=90
+            )
     model = write_model(folder / "model.onnx", classes=("background", "foreground"))
-    photos = Local(folder / "photos")
-    predict_folder(Predictor.load(model), photos, photos.images(), Local(folder / "predictions"), {"model.onnx": ""}, lambda items, _: items)
+    photos = LocalFolder(folder / "photos")
+    predict_folder(
+        Predictor.load(model),
+        photos,
+        photos.list_images(),
+        LocalFolder(folder / "predictions"),
+        {"model.onnx": ""},
+        lambda items, _: items,
+    )
     return folder / "predictions"
 
 
 @contextmanager
 def running(folder: Path, *arguments: object) -> Iterator[Served]:
-    served = begin(folder.parent, folder, "--no-open", "--reviewer", "mira", *arguments, verb="review")
+    served = begin(
+        folder.parent, folder, "--no-open", "--reviewer", "mira", *arguments, verb="review"
+    )
     try:
         yield served
     finally:
@@ -76,13 +100,17 @@ def running(folder: Path, *arguments: object) -> Iterator[Served]:
         served.close()
 
 
-def desk_of(folder: Path) -> Desk:
+def desk_of(folder: Path) -> ReviewSession:
     found = read_predictions(folder)
-    return Desk(found, ordered(found.entries), Store.beside(folder / "review"))
+    return ReviewSession(
+        found, order_tasks(found.entries), ReviewStore.in_folder(folder / "review")
+    )
 
 
 def scripts(root: Path, count: int, _: str) -> bool:
-    """Strokes by a real mouse in a real browser, in any zoom; the mask of the page, of the server and of the file must be one."""
+    """Strokes by a real mouse in a real browser, in any zoom; the mask of the page, of the server
+    and of the file must be one.
+    """
     folder, random_, began = predictions(root), random.Random(0), time.monotonic()
     last: dict[int, np.ndarray] = {}
     differing = strokes = 0
@@ -105,28 +133,49 @@ def scripts(root: Path, count: int, _: str) -> bool:
             differing += int((shown != kept).sum()) if shown.shape == kept.shape else shown.size
             last[place] = shown
             if (number + 1) % 100 == 0:
-                print(f"{number + 1} scripts, {strokes} strokes, {differing} pixels differ, {time.monotonic() - began:.0f} s", flush=True)
+                print(
+                    (
+                        f"{number + 1} scripts, {strokes} strokes, {differing} pixels differ, "
+                        f"{time.monotonic() - began:.0f} s"
+                    ),
+                    flush=True,
+                )
         for task in desk.tasks:
-            desk.decide(task, "mira", desk.store.state(task.key).version, desk.basis(task), rejected=False, reason=None, seconds=1.0, client="storm")
+            desk.decide(
+                task,
+                "mira",
+                desk.store.state(task.key).version,
+                desk.fingerprint(task),
+                rejected=False,
+                reason=None,
+                seconds=1.0,
+                client="storm",
+            )
         data = root / "data"
         (data / "images").mkdir(parents=True)
         (data / "masks").mkdir()
         for index in range(2):
-            Image.fromarray(draw(2, index, 64)[0]).save(data / "images" / f"{index}.png")
-            Image.fromarray(draw(2, index, 64)[1]).save(data / "masks" / f"{index}.png")
+            Image.fromarray(draw_lesion(2, index, 64)[0]).save(data / "images" / f"{index}.png")
+            Image.fromarray(draw_lesion(2, index, 64)[1]).save(data / "masks" / f"{index}.png")
         merge(desk.predictions, desk.store, data, root / "next")
         in_files = 0
         for place, shown in last.items():
             written = read_mask(root / "next" / "masks" / desk.tasks[place].entry.id).values
             in_files += int((written != shown * np.uint8(255)).sum())
-        print(f"{count} scripts, {strokes} strokes over {len(desk.tasks)} images: {differing} pixels differ on the server, {in_files} in the files; {wrong}")
+        print(
+            f"{count} scripts, {strokes} strokes over {len(desk.tasks)} images: {differing} "
+            f"pixels differ on the server, {in_files} in the files; {wrong}"
+        )
         return not differing and not in_files and not wrong
 
 
 def scribble(page: object, random_: random.Random) -> int:
     """A few strokes, polygons, holes and undoings at any zoom; how many."""
     box = page.locator("#stage").bounding_box()  # type: ignore[attr-defined]
-    at = lambda: (box["x"] + random_.uniform(5, box["width"] - 5), box["y"] + random_.uniform(60, box["height"] - 5))  # noqa: E731
+    at = lambda: (  # noqa: E731
+        box["x"] + random_.uniform(5, box["width"] - 5),
+        box["y"] + random_.uniform(60, box["height"] - 5),
+    )
     strokes = random_.randint(1, 5)
     for _ in range(strokes):
         page.evaluate(f"limner.tools.size({random_.choice([0.5, 1, 3, 12, 40])})")  # type: ignore[attr-defined]
@@ -164,7 +213,9 @@ def mask_in(page: object) -> np.ndarray:
     )
     import base64
 
-    return np.frombuffer(zlib.decompress(base64.b64decode(told[2]))[4:], np.uint8).reshape(told[0], told[1])
+    return np.frombuffer(zlib.decompress(base64.b64decode(told[2]))[4:], np.uint8).reshape(
+        told[0], told[1]
+    )
 
 
 def version_of(etag: str) -> int:
@@ -172,17 +223,27 @@ def version_of(etag: str) -> int:
 
 
 def kills(root: Path, count: int, _: str) -> bool:
-    """SIGKILL at random moments under four writers; all that was acknowledged must be there, and the chain must hold."""
+    """SIGKILL at random moments under four writers; all that was acknowledged must be there, and
+    the chain must hold.
+    """
     folder = predictions(root, ((64, 96),), (1, 2, 3, 4, 5, 6, 7, 8))
     shapes = [desk_of(folder).mask(task)[0].shape for task in desk_of(folder).tasks]
     random_, acknowledged, lost, torn, stale = random.Random(0), [0] * 8, 0, 0, 0
-    sent: dict[tuple[int, int], int] = {}  # by place and version, which pixel value pattern was drawn
+    sent: dict[
+        tuple[int, int], int
+        # By place and version, which pixel value pattern was drawn
+    ] = {}
     writes = 0
     for kill in range(count):
         with running(folder) as served:
             stop = threading.Event()
 
-            def write(places: tuple[int, int], seed: int, address: str = served.address, stop: threading.Event = stop) -> None:
+            def write(
+                places: tuple[int, int],
+                seed: int,
+                address: str = served.address,
+                stop: threading.Event = stop,
+            ) -> None:
                 nonlocal writes, stale
                 choose = random.Random(seed)
                 with httpx.Client(base_url=address, timeout=5) as client:
@@ -190,13 +251,29 @@ def kills(root: Path, count: int, _: str) -> bool:
                         place = choose.choice(places)
                         try:
                             etag = client.get(f"/api/tasks/{place}/mask").headers["etag"]
-                            version, pattern, headers = version_of(etag), choose.randrange(2**31), {"If-Match": etag}
+                            version, pattern, headers = (
+                                version_of(etag),
+                                choose.randrange(2**31),
+                                {"If-Match": etag},
+                            )
                             if choose.random() < 0.15:
-                                answer = client.post(f"/api/tasks/{place}/verdict", json={"verdict": "accept", "seconds": 1}, headers=headers)
+                                answer = client.post(
+                                    f"/api/tasks/{place}/verdict",
+                                    json={"verdict": "accept", "seconds": 1},
+                                    headers=headers,
+                                )
                                 pattern = sent.get((place, version), -1)
                             else:
-                                tile = np.random.default_rng(pattern).integers(0, 2, shapes[place]).astype(np.uint8)
-                                answer = client.put(f"/api/tasks/{place}/draft", content=zlib.compress(b"\0\0\0\0" + tile.tobytes()), headers=headers)
+                                tile = (
+                                    np.random.default_rng(pattern)
+                                    .integers(0, 2, shapes[place])
+                                    .astype(np.uint8)
+                                )
+                                answer = client.put(
+                                    f"/api/tasks/{place}/draft",
+                                    content=zlib.compress(b"\0\0\0\0" + tile.tobytes()),
+                                    headers=headers,
+                                )
                         except (httpx.HTTPError, KeyError):
                             return
                         if answer.status_code == 200:
@@ -206,7 +283,10 @@ def kills(root: Path, count: int, _: str) -> bool:
                         elif answer.status_code == 412:
                             stale += 1
 
-            threads = [threading.Thread(target=write, args=((2 * index, 2 * index + 1), kill * 4 + index)) for index in range(4)]
+            threads = [
+                threading.Thread(target=write, args=((2 * index, 2 * index + 1), kill * 4 + index))
+                for index in range(4)
+            ]
             for thread in threads:
                 thread.start()
             time.sleep(random_.uniform(0.3, 2.0))
@@ -215,24 +295,42 @@ def kills(root: Path, count: int, _: str) -> bool:
             stop.set()
             for thread in threads:
                 thread.join()
-        desk = desk_of(folder)  # verifies the chain
+        # Verifies the chain
+        desk = desk_of(folder)
         for place, task in enumerate(desk.tasks):
             mask, state = desk.mask(task)
             if state.version not in {acknowledged[place], acknowledged[place] + 1}:
                 lost += 1
-            elif state.version == acknowledged[place] and (pattern := sent.get((place, state.version), -1)) >= 0:
-                torn += not np.array_equal(mask, np.random.default_rng(pattern).integers(0, 2, mask.shape).astype(np.uint8))
-            if state.version == acknowledged[place] + 1:  # committed, and killed before it was said
+            elif (
+                state.version == acknowledged[place]
+                and (pattern := sent.get((place, state.version), -1)) >= 0
+            ):
+                torn += not np.array_equal(
+                    mask, np.random.default_rng(pattern).integers(0, 2, mask.shape).astype(np.uint8)
+                )
+            if state.version == acknowledged[place] + 1:
+                # Committed, and killed before it was said
                 acknowledged[place] = state.version
         desk.store.close()
         if (kill + 1) % 10 == 0:
-            print(f"{kill + 1} kills, {writes} writes acknowledged, {lost} lost, {torn} not as they were sent, {stale} stale", flush=True)
-    print(f"{count} kills, {writes} writes acknowledged, {lost} lost, {torn} not as they were sent; the chain of {len(desk.store.events())} events holds")
+            print(
+                (
+                    f"{kill + 1} kills, {writes} writes acknowledged, {lost} lost, {torn} not as "
+                    f"they were sent, {stale} stale"
+                ),
+                flush=True,
+            )
+    print(
+        f"{count} kills, {writes} writes acknowledged, {lost} lost, {torn} not as they were "
+        f"sent; the chain of {len(desk.store.events())} events holds"
+    )
     return not lost and not torn
 
 
 def tabs(root: Path, count: int, _: str) -> bool:
-    """A tab that is closed in the middle of a stroke: all strokes that were finished are there, acknowledged or not."""
+    """A tab that is closed in the middle of a stroke: all strokes that were finished are there,
+    acknowledged or not.
+    """
     folder, random_, lost = predictions(root, ((511, 513),), (1, 6)), random.Random(0), 0
     with running(folder) as served, chromium() as browser:
         context = browser.new_context(viewport={"width": 1000, "height": 700})
@@ -242,7 +340,10 @@ def tabs(root: Path, count: int, _: str) -> bool:
             page.wait_for_function("() => window.limner?.now")
             box = page.locator("#stage").bounding_box()
             assert box is not None
-            at = lambda box=box: (box["x"] + random_.uniform(200, box["width"] - 200), box["y"] + random_.uniform(150, box["height"] - 100))  # noqa: E731
+            at = lambda box=box: (  # noqa: E731
+                box["x"] + random_.uniform(200, box["width"] - 200),
+                box["y"] + random_.uniform(150, box["height"] - 100),
+            )
             for _ in range(random_.randint(1, 3)):
                 page.mouse.move(*at())
                 button = random_.choice(["left", "right"])
@@ -265,7 +366,9 @@ def tabs(root: Path, count: int, _: str) -> bool:
 
 
 def race(root: Path, count: int, store: str) -> bool:
-    """Two reviewers write to one image as fast as they can, each over what they last saw: one winner for each version, every loser is told."""
+    """Two reviewers write to one image as fast as they can, each over what they last saw: one
+    winner for each version, every loser is told.
+    """
     folder = predictions(root, ((64, 96),), (1,))
     shape = desk_of(folder).mask(desk_of(folder).tasks[0])[0].shape
     won: dict[int, list[str]] = {}

@@ -1,11 +1,13 @@
-"""Throughput and latency of `limner serve` at 1, 8 and 64 clients, beside the raw engine and the services that people write around the same file.
+"""Throughput and latency of `limner serve` at 1, 8 and 64 clients, beside the raw engine and the
+services that people write around the same file.
 
 python benchmarks/serve.py MODEL.onnx IMAGE [--clients 1 8 64] [--rounds 12] [--seconds 3] [--peers PYTHON]
 
-wrk sends the image and waits for its mask. The raw engine is ONNX Runtime alone, called by as many threads as cores on what the image becomes (with
-augmentation at test time, all of it). A shared machine's speed changes by the second: all run side by side and take turns of a few seconds, the raw engine
-before and after each, and a share is the median over the rounds.
-PYTHON is that of an environment with the packages of serve_peers.py. apt-get install wrk
+wrk sends the image and waits for its mask. The raw engine is ONNX Runtime alone, called by as many
+threads as cores on what the image becomes (with augmentation at test time, all of it). A shared
+machine's speed changes by the second: all run side by side and take turns of a few seconds, the raw
+engine before and after each, and a share is the median over the rounds. PYTHON is that of an
+environment with the packages of serve_peers.py. apt-get install wrk
 """
 
 import argparse
@@ -67,7 +69,9 @@ end
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("model", type=Path)
     parser.add_argument("image", type=Path)
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 64])
@@ -76,21 +80,50 @@ def main() -> None:
     parser.add_argument("--peers")
     options = parser.parse_args()
     cores, here = os.cpu_count() or 1, Path(__file__).with_name("serve_peers.py")
-    servers = {"limner": Server([sys.executable, "-m", "limner", "serve", f"m={options.model}", "--port", PORT], PORT, "/v1/segment", "/readyz")}
+    servers = {
+        "limner": Server(
+            [sys.executable, "-m", "limner", "serve", f"m={options.model}", "--port", PORT],
+            PORT,
+            "/v1/segment",
+            "/readyz",
+        )
+    }
     if options.peers:
-        servers["LitServe"] = Server([options.peers, here, "litserve", options.model, PORT + 1], PORT + 1, "/predict", "/health")
-        servers["BentoML"] = Server([options.peers, here, "bentoml", options.model, PORT + 2], PORT + 2, "/v1/predict", "/readyz")
+        servers["LitServe"] = Server(
+            [options.peers, here, "litserve", options.model, PORT + 1],
+            PORT + 1,
+            "/predict",
+            "/health",
+        )
+        servers["BentoML"] = Server(
+            [options.peers, here, "bentoml", options.model, PORT + 2],
+            PORT + 2,
+            "/v1/predict",
+            "/readyz",
+        )
     with ExitStack() as stack:
         raw = stack.enter_context(_raw(options.model, options.image, cores, options.seconds))
         for server in servers.values():
             stack.enter_context(_running(server))
         bodies = {name: (options.image.read_bytes(), "image/jpeg") for name in servers}
         if "LitServe" in servers:
-            bodies["LitServe"] = json.dumps({"image": base64.b64encode(options.image.read_bytes()).decode()}).encode(), "application/json"
+            bodies["LitServe"] = (
+                json.dumps(
+                    {"image": base64.b64encode(options.image.read_bytes()).decode()}
+                ).encode(),
+                "application/json",
+            )
         for name, server in servers.items():
-            load(*bodies[name], server, 2, 2)  # warm
-        print(f"{options.model}, {options.image.name}, {cores} cores, {options.rounds} rounds of {options.seconds} s")
-        columns = f"{'':10} {'clients':>8} {'images/s':>9} {'raw':>6} {'of raw':>7} {'quarter to quarter':>19} {'p50 ms':>8} {'p99 ms':>8}"
+            # Warm
+            load(*bodies[name], server, 2, 2)
+        print(
+            f"{options.model}, {options.image.name}, {cores} cores, {options.rounds} rounds "
+            f"of {options.seconds} s"
+        )
+        columns = (
+            f"{'':10} {'clients':>8} {'images/s':>9} {'raw':>6} {'of raw':>7} "
+            f"{'quarter to quarter':>19} {'p50 ms':>8} {'p99 ms':>8}"
+        )
         print(f"{columns}  answers that are no masks")
         for clients in options.clients:
             found: dict[str, list[tuple[float, ...]]] = {name: [] for name in servers}
@@ -98,15 +131,26 @@ def main() -> None:
             for _ in range(options.rounds):
                 for name, server in servers.items():
                     loaded = load(*bodies[name], server, clients, options.seconds)
-                    time.sleep(0.5 + clients / loaded[0])  # wrk goes away in the middle of its last requests
+                    time.sleep(
+                        0.5 + clients / loaded[0]
+                        # Wrk goes away in the middle of its last requests
+                    )
                     after = raw()
                     found[name].append((*loaded, (before + after) / 2))
                     before = after
             for name, rows in found.items():
-                rate, middle, slow, wrong, engine = (median(column) for column in zip(*rows, strict=True))
+                rate, middle, slow, wrong, engine = (
+                    median(column) for column in zip(*rows, strict=True)
+                )
                 low, share, high = quantiles([row[0] / row[4] for row in rows], n=4)
                 spread = f"{low:.0%} to {high:.0%}"
-                print(f"{name:10} {clients:8} {rate:9.1f} {engine:6.1f} {share:7.0%} {spread:>19} {middle:8.0f} {slow:8.0f}  {wrong:g}", flush=True)
+                print(
+                    (
+                        f"{name:10} {clients:8} {rate:9.1f} {engine:6.1f} {share:7.0%} "
+                        f"{spread:>19} {middle:8.0f} {slow:8.0f}  {wrong:g}"
+                    ),
+                    flush=True,
+                )
 
 
 @dataclass(frozen=True)
@@ -117,14 +161,30 @@ class Server:
     ready: str
 
 
-def load(body: bytes, kind: str, server: Server, clients: int, seconds: int) -> tuple[float, float, float, int]:
-    """Masks a second, median and 99th percentile of the latency in ms, and how many answers were none."""
+def load(
+    body: bytes, kind: str, server: Server, clients: int, seconds: int
+) -> tuple[float, float, float, int]:
+    """Masks a second, median and 99th percentile of the latency in ms, and how many answers were
+    none.
+    """
     with tempfile.TemporaryDirectory() as folder:
         sent, script = Path(folder) / "body", Path(folder) / "script.lua"
         sent.write_bytes(body)
         script.write_text(SCRIPT.format(path=sent, kind=kind))
-        command = ["wrk", "-t1", f"-c{clients}", f"-d{seconds}s", "--timeout", "60s", "-s", script, f"http://127.0.0.1:{server.port}{server.path}"]
-        said = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=True).stdout
+        command = [
+            "wrk",
+            "-t1",
+            f"-c{clients}",
+            f"-d{seconds}s",
+            "--timeout",
+            "60s",
+            "-s",
+            script,
+            f"http://127.0.0.1:{server.port}{server.path}",
+        ]
+        said = subprocess.run(
+            [str(part) for part in command], capture_output=True, text=True, check=True
+        ).stdout
     found = re.search(r"FOUND (\S+) (\S+) (\S+) (\S+) (\S+)", said)
     assert found, said
     requests, wrong, lasted, middle, slow = map(float, found.groups())
@@ -135,7 +195,9 @@ def load(body: bytes, kind: str, server: Server, clients: int, seconds: int) -> 
 def _raw(model: Path, image: Path, cores: int, seconds: int) -> Iterator[Callable[[], float]]:
     """Measures the engine alone when it is called."""
     command = [sys.executable, "-c", RAW, str(model), str(image), str(cores), str(seconds)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdin is not None and process.stdout is not None
         asking, answering = process.stdin, process.stdout
 
@@ -144,7 +206,8 @@ def _raw(model: Path, image: Path, cores: int, seconds: int) -> Iterator[Callabl
             asking.flush()
             return float(answering.readline())
 
-        ask()  # warm
+        # Warm
+        ask()
         yield ask
         asking.close()
 
@@ -153,18 +216,24 @@ def _raw(model: Path, image: Path, cores: int, seconds: int) -> Iterator[Callabl
 def _running(server: Server) -> Iterator[None]:
     with suppress(OSError), socket.create_connection(("127.0.0.1", server.port), 1):
         raise SystemExit(f"something listens on port {server.port} already; end it first")
-    process = subprocess.Popen([str(part) for part in server.command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [str(part) for part in server.command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
         for _ in range(300):
             time.sleep(0.2)
-            with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{server.port}{server.ready}") as answer:
+            with (
+                suppress(OSError),
+                urllib.request.urlopen(f"http://127.0.0.1:{server.port}{server.ready}") as answer,
+            ):
                 if answer.status == 200:
                     break
         else:
             raise SystemExit(f"{server.command} did not start")
         yield
     finally:
-        left = _below(process.pid)  # the peers leave processes behind
+        # The peers leave processes behind
+        left = _below(process.pid)
         process.terminate()
         with suppress(subprocess.TimeoutExpired):
             process.wait(20)
@@ -175,7 +244,12 @@ def _running(server: Server) -> Iterator[None]:
 
 def _below(process: int) -> list[int]:
     """The processes that one began, and those that they began."""
-    children = map(int, subprocess.run(["pgrep", "-P", str(process)], capture_output=True, text=True).stdout.split())
+    children = map(
+        int,
+        subprocess.run(
+            ["pgrep", "-P", str(process)], capture_output=True, text=True
+        ).stdout.split(),
+    )
     return [one for child in children for one in (child, *_below(child))]
 
 

@@ -1,4 +1,5 @@
-"""The service that people write around an ONNX file with LitServe or BentoML; what serve.py compares with.
+"""The service that people write around an ONNX file with LitServe or BentoML; what serve.py
+compares with.
 
 python benchmarks/serve_peers.py litserve|bentoml MODEL.onnx PORT. It decodes, resizes to the model's canvas, standardises, runs ONNX Runtime on one
 thread for each of two workers, thresholds, resizes, and answers a PNG; no predicted Dice, no checks. pip install litserve bentoml onnxruntime pillow
@@ -30,12 +31,21 @@ class Model:
     def __call__(self, body: bytes) -> bytes:
         image = Image.open(io.BytesIO(body)).convert("RGB")
         height, width = self.how["size_px"]
-        pixels = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR), np.float32) / 255
-        array = ((pixels - np.array(self.how["mean"], np.float32)) / np.array(self.how["std"], np.float32)).transpose(2, 0, 1)[None]
+        pixels = (
+            np.asarray(image.resize((width, height), Image.Resampling.BILINEAR), np.float32) / 255
+        )
+        array = (
+            (pixels - np.array(self.how["mean"], np.float32))
+            / np.array(self.how["std"], np.float32)
+        ).transpose(2, 0, 1)[None]
         logits = self.session.run(None, {"images": np.ascontiguousarray(array)})[0][0, 0]
-        probability = Image.fromarray(1 / (1 + np.exp(-logits))).resize(image.size, Image.Resampling.BILINEAR)
+        probability = Image.fromarray(1 / (1 + np.exp(-logits))).resize(
+            image.size, Image.Resampling.BILINEAR
+        )
         content = io.BytesIO()
-        Image.fromarray((np.asarray(probability) >= self.threshold).astype(np.uint8) * 255).save(content, "PNG")
+        Image.fromarray((np.asarray(probability) >= self.threshold).astype(np.uint8) * 255).save(
+            content, "PNG"
+        )
         return content.getvalue()
 
 
@@ -80,7 +90,9 @@ if sys.argv[1:2] == ["litserve"]:
 
 
 def lit(_path: str, port: int) -> None:
-    ls.LitServer(Api(), accelerator="cpu", workers_per_device=2).run(host="127.0.0.1", port=port, generate_client_file=False, log_level="error")
+    ls.LitServer(Api(), accelerator="cpu", workers_per_device=2).run(
+        host="127.0.0.1", port=port, generate_client_file=False, log_level="error"
+    )
 
 
 if "PEER_MODEL" in os.environ:

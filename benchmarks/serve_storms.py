@@ -1,8 +1,10 @@
-"""What `limner serve` must survive: `flood` (64 clients for minutes, then SIGTERM), and `fuzz` (thousands of mutated uploads).
+"""What `limner serve` must survive: `flood` (64 clients for minutes, then SIGTERM), and `fuzz`
+(thousands of mutated uploads).
 
 python benchmarks/serve_storms.py flood MODEL.onnx IMAGE [--minutes 10] | fuzz MODEL.onnx [--count 10000]
 
-Exit status 1 where the service grew, refused slowly, lost what it had accepted, crashed, or answered with a 500.
+Exit status 1 where the service grew, refused slowly, lost what it had accepted, crashed, or
+answered with a 500.
 """
 
 import argparse
@@ -27,7 +29,9 @@ PROMPT_S = 0.05
 
 
 def main() -> bool:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("storm", choices=["flood", "fuzz"])
     parser.add_argument("model", type=Path)
     parser.add_argument("image", type=Path, nargs="?")
@@ -35,16 +39,32 @@ def main() -> bool:
     parser.add_argument("--count", type=int, default=10_000)
     options = parser.parse_args()
     with tempfile.TemporaryFile("w") as log:
-        command = [sys.executable, "-m", "limner", "serve", f"m={options.model}", "--port", str(PORT), "--queue", "16"]
+        command = [
+            sys.executable,
+            "-m",
+            "limner",
+            "serve",
+            f"m={options.model}",
+            "--port",
+            str(PORT),
+            "--queue",
+            "16",
+        ]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
         assert process.stdout is not None and process.stdout.readline()
         try:
-            return flood(process, options.image.read_bytes(), options.minutes) if options.storm == "flood" else fuzz(process, options.count)
+            return (
+                flood(process, options.image.read_bytes(), options.minutes)
+                if options.storm == "flood"
+                else fuzz(process, options.count)
+            )
         finally:
             process.kill()
 
 
-def ask(connection: http.client.HTTPConnection, method: str, path: str, body: bytes | None = None) -> int:
+def ask(
+    connection: http.client.HTTPConnection, method: str, path: str, body: bytes | None = None
+) -> int:
     connection.request(method, path, body, {"Content-Type": "application/octet-stream"})
     answer = connection.getresponse()
     answer.read()
@@ -53,17 +73,28 @@ def ask(connection: http.client.HTTPConnection, method: str, path: str, body: by
 
 def memory_mb(process: "subprocess.Popen[str]") -> float:
     status = Path(f"/proc/{process.pid}/status").read_text()
-    return float(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) / 1024
+    return (
+        float(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1])
+        / 1024
+    )
 
 
 class Flood:
-    """Clients that send as fast as they are answered, and again after a fifth of a second where they are refused. They take turns in one thread."""
+    """Clients that send as fast as they are answered, and again after a fifth of a second where
+    they are refused. They take turns in one thread.
+    """
 
     def __init__(self, image: bytes) -> None:
         self._segment = (
-            b"POST /v1/segment HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/octet-stream\r\nContent-Length: %d\r\n\r\n" % len(image) + image
+            b"POST /v1/segment HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: "
+            b"application/octet-stream\r\nContent-Length: %d\r\n\r\n"
+        ) % len(image) + image
+        self.found, self.lost, self.health, self.sizes = (
+            list[tuple[int, float, bool]](),
+            list[str](),
+            list[float](),
+            list[float](),
         )
-        self.found, self.lost, self.health, self.sizes = list[tuple[int, float, bool]](), list[str](), list[float](), list[float]()
         self.stopping, self.signalled = False, float("inf")
 
     async def run(self, process: "subprocess.Popen[str]", minutes: float) -> tuple[int, int, float]:
@@ -92,7 +123,10 @@ class Flood:
                 self.found.append(await _asked(streams, self._segment))
             except (OSError, asyncio.IncompleteReadError) as error:
                 streams = None
-                if sent < self.signalled - 4 * PROMPT_S:  # accepted, or it would have been told otherwise by then
+                if (
+                    sent < self.signalled - 4 * PROMPT_S
+                    # Accepted, or it would have been told otherwise by then
+                ):
                     self.lost.append(repr(error))
             if self.found and self.found[-1][0] == 503:
                 await asyncio.sleep(0.2)
@@ -100,11 +134,15 @@ class Flood:
     async def _watch(self, until: float) -> None:
         streams = await asyncio.open_connection("127.0.0.1", PORT)
         while time.monotonic() < until:
-            self.health.append((await _asked(streams, b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"))[1])
+            self.health.append(
+                (await _asked(streams, b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"))[1]
+            )
             await asyncio.sleep(0.1)
 
 
-async def _asked(streams: tuple[asyncio.StreamReader, asyncio.StreamWriter], request: bytes) -> tuple[int, float, bool]:
+async def _asked(
+    streams: tuple[asyncio.StreamReader, asyncio.StreamWriter], request: bytes
+) -> tuple[int, float, bool]:
     """Status, seconds, and whether there is a Retry-After."""
     began = time.monotonic()
     streams[1].write(request)
@@ -117,27 +155,54 @@ async def _asked(streams: tuple[asyncio.StreamReader, asyncio.StreamWriter], req
 
 
 def flood(process: "subprocess.Popen[str]", image: bytes, minutes: float) -> bool:
-    gc.disable()  # or this process's pauses would count as the service's
+    # Or this process's pauses would count as the service's
+    gc.disable()
     storm = Flood(image)
     before, status, seconds = asyncio.run(storm.run(process, minutes))
-    counts, after = Counter(one[0] for one in storm.found[:before]), Counter(one[0] for one in storm.found)
+    counts, after = (
+        Counter(one[0] for one in storm.found[:before]),
+        Counter(one[0] for one in storm.found),
+    )
     settled = storm.sizes[len(storm.sizes) // 10 :]
     growth = max(settled[-len(settled) // 10 :]) / max(settled[: len(settled) // 10]) - 1
-    taken, refused = (sorted(one[1] for one in storm.found[:before] if one[0] == code) for code in (200, 503))
+    taken, refused = (
+        sorted(one[1] for one in storm.found[:before] if one[0] == code) for code in (200, 503)
+    )
 
     def at(values: list[float], share: float) -> str:
-        return f"{values[min(len(values) - 1, int(share * len(values)))] * 1000:.0f} ms" if values else "none"
+        return (
+            f"{values[min(len(values) - 1, int(share * len(values)))] * 1000:.0f} ms"
+            if values
+            else "none"
+        )
 
-    print(f"{minutes:g} minutes, {CLIENTS} clients: {dict(counts)}, {counts[200] / minutes / 60:.1f} masks/s")
+    print(
+        f"{minutes:g} minutes, {CLIENTS} clients: {dict(counts)}, "
+        f"{counts[200] / minutes / 60:.1f} masks/s"
+    )
     slow = sum(one > PROMPT_S for one in refused)
     print(f"accepted: p50 {at(taken, 0.5)}, p99 {at(taken, 0.99)}")
-    print(f"refused: p50 {at(refused, 0.5)}, p99 {at(refused, 0.99)}, longest {at(refused, 1)}, {slow} later than {PROMPT_S * 1000:.0f} ms")
+    print(
+        f"refused: p50 {at(refused, 0.5)}, p99 {at(refused, 0.99)}, longest {at(refused, 1)}, "
+        f"{slow} later than {PROMPT_S * 1000:.0f} ms"
+    )
     health = sorted(storm.health)
     print(f"/healthz: p50 {at(health, 0.5)}, p99 {at(health, 0.99)}")
     print(f"memory: {settled[0]:.0f} MB, at the end {settled[-1]:.0f} MB, growth {growth:+.1%}")
-    print(f"SIGTERM: {len(storm.found) - before} answered after it, exit status {status} in {seconds:.1f} s; lost: {storm.lost[:3] or 'none'}")
+    print(
+        f"SIGTERM: {len(storm.found) - before} answered after it, exit status {status} in "
+        f"{seconds:.1f} s; lost: {storm.lost[:3] or 'none'}"
+    )
     bad = [one for one in storm.found if one[0] == 503 and not one[2]]
-    return bool(bad or storm.lost or status or slow or health[int(0.99 * len(health))] > 0.1 or growth > 0.1 or set(after) - {200, 503})
+    return bool(
+        bad
+        or storm.lost
+        or status
+        or slow
+        or health[int(0.99 * len(health))] > 0.1
+        or growth > 0.1
+        or set(after) - {200, 503}
+    )
 
 
 def fuzz(process: "subprocess.Popen[str]", count: int) -> bool:
@@ -149,7 +214,10 @@ def fuzz(process: "subprocess.Popen[str]", count: int) -> bool:
         content, _ = mutate.mutate(files[number % len(files)], chance)
         statuses[ask(connection, "POST", "/v1/segment", content)] += 1
     alive = process.poll() is None and ask(connection, "GET", "/healthz") == 200
-    print(f"{count} uploads: {dict(statuses)}; {'alive' if alive else 'DEAD'}; memory {before:.0f} MB, then {memory_mb(process):.0f} MB")
+    print(
+        f"{count} uploads: {dict(statuses)}; {'alive' if alive else 'DEAD'}; memory "
+        f"{before:.0f} MB, then {memory_mb(process):.0f} MB"
+    )
     return not alive or bool(set(statuses) - {200, 413, 422})
 
 

@@ -2,8 +2,9 @@
 
 python benchmarks/tiles.py [COUNT]
 
-Random weights, narrow levels of the true depth, so that the reach is the true one. Prints the largest difference of a logit and how many mask pixels
-differ; exit status 1 where a logit differs by more than 1e-4 or more than one pixel in a million does.
+Random weights, narrow levels of the true depth, so that the reach is the true one. Prints the
+largest difference of a logit and how many mask pixels differ; exit status 1 where a logit differs
+by more than 1e-4 or more than one pixel in a million does.
 """
 
 import random
@@ -13,29 +14,36 @@ import time
 import numpy as np
 import torch
 
+from limner.data.large_images import ArrayImage
 from limner.data.preprocess import Preprocessing
-from limner.data.regions import Whole
 from limner.inference import tiling
-from limner.inference.engines import Sight
-from limner.inference.variants import Variant
-from limner.model.presets import PRESETS, build
-from limner.model.reach import reach
+from limner.inference.engines import ReceptiveField
+from limner.inference.tta import TtaTransform
+from limner.model.presets import PRESETS, build_network
+from limner.model.receptive_field import measure_halo
 from limner.recipe import parse_recipe
 
 COUNT = 200
 
 
 def main(count: int) -> bool:
-    tiling.to_probabilities = lambda logits: logits  # type: ignore[assignment]  # what is joined are the logits themselves
-    print(f"{'preset':18} {'reach px':>8} {'images':>7} {'tiles':>7} {'largest difference':>19} {'pixels that differ':>22} {'s':>5}")
+    # What is joined are the logits themselves
+    tiling.to_probabilities = lambda logits: logits  # type: ignore[assignment]
+    print(
+        f"{'preset':18} {'reach px':>8} {'images':>7} {'tiles':>7} {'largest difference':>19} "
+        f"{'pixels that differ':>22} {'s':>5}"
+    )
     wrong = False
     for preset in PRESETS:
         widths = [4, 8, 8, 16] if preset == "resunet" else [4, 8, 8, 16, 16]
         torch.manual_seed(0)
-        network = build(parse_recipe({"model": {"preset": preset, "widths": widths}}).model, 3, 1).eval()
+        network = build_network(
+            parse_recipe({"model": {"preset": preset, "widths": widths}}).model, 3, 1
+        ).eval()
         with torch.no_grad():
-            network.head.weight *= 20  # logits of some size
-        began, margin, chance = time.monotonic(), reach(network, 3), random.Random(0)
+            # Logits of some size
+            network.head.weight *= 20
+        began, margin, chance = time.monotonic(), measure_halo(network, 3), random.Random(0)
         assert margin is not None
         largest, differ, pixels, cut = 0.0, 0, 0, 0
         preprocessing = Preprocessing((64, 64), (0.5,) * 3, (0.25,) * 3, "tile")
@@ -47,18 +55,34 @@ def main(count: int) -> bool:
 
         for number in range(count):
             size = chance.randint(1, 700), chance.randint(1, 700)
-            image = Whole(np.random.default_rng(number).integers(0, 255, (*size, 3)).astype(np.uint8))
+            image = ArrayImage(
+                np.random.default_rng(number).integers(0, 255, (*size, 3)).astype(np.uint8)
+            )
             drawn = []
             for core in (10_000, chance.randint(16, 400)):
                 tiling.CORE_PX = core
-                found = list(tiling.pieces(image, engine, preprocessing, Sight(network.stride, margin), [Variant()]))
-                drawn.append(np.concatenate(list(tiling.join(found, size)), axis=1))
+                found = list(
+                    tiling.predict_tiles(
+                        image,
+                        engine,
+                        preprocessing,
+                        ReceptiveField(network.stride, margin),
+                        [TtaTransform()],
+                    )
+                )
+                drawn.append(np.concatenate(list(tiling.merge_tiles(found, size)), axis=1))
             cut += len(found)
             largest = max(largest, float(np.abs(drawn[0] - drawn[1]).max()))
             differ += int(((drawn[0] >= 0) != (drawn[1] >= 0)).sum())
             pixels += drawn[0].size
         wrong |= largest > 1e-4 or differ > pixels / 1e6
-        print(f"{preset:18} {margin:8} {count:7} {cut:7} {largest:19.2e} {differ:8} of {pixels:,} {time.monotonic() - began:5.0f}", flush=True)
+        print(
+            (
+                f"{preset:18} {margin:8} {count:7} {cut:7} {largest:19.2e} {differ:8} of "
+                f"{pixels:,} {time.monotonic() - began:5.0f}"
+            ),
+            flush=True,
+        )
     return wrong
 
 

@@ -1,4 +1,5 @@
-"""Print what serving needs, from pyproject.toml: limner's dependencies and its extra "serve", without torch.
+"""Print what serving needs, from pyproject.toml: limner's dependencies and its extra "serve",
+without torch.
 
 python docker/requirements.py > requirements.txt
 """

@@ -6,14 +6,19 @@ from contextlib import contextmanager
 
 from playwright.sync_api import Browser, expect, sync_playwright
 
-expect.set_options(timeout=60_000)  # for a busy machine; nothing is measured by it
+# For a busy machine; nothing is measured by it
+expect.set_options(timeout=60_000)
 
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
     """Headless Chromium: the system's, where there is one, else Playwright's own."""
-    installed = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    installed = next(
+        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+    )
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=installed, args=["--no-sandbox"], timeout=120_000)
+        browser = playwright.chromium.launch(
+            executable_path=installed, args=["--no-sandbox"], timeout=120_000
+        )
         yield browser
         browser.close()

@@ -10,15 +10,25 @@ import pytest
 from hypothesis import settings
 from PIL import Image
 
-from limner.data.places import Local
-from limner.data.sample_set import draw, write_sample_set
-from limner.inference.folder_predictions import predict_folder
+from limner.data.storage import LocalFolder
+from limner.data.synthetic import draw_lesion, write_synthetic
+from limner.inference.batch import predict_folder
 from limner.inference.predictor import Predictor
 from postgres import running
 from service import Served, Start, begin, write_model
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny networks wait for threads longer than they compute, on a busy machine by far
-settings.register_profile("limner", deadline=None, derandomize=True, database=None)  # shared machines stall; the same examples every time
+os.environ.setdefault(
+    "OMP_NUM_THREADS",
+    "1",
+    # Tiny networks wait for threads longer than they compute, on a busy machine by far
+)
+settings.register_profile(
+    "limner",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    # Shared machines stall; the same examples every time
+)
 settings.load_profile("limner")
 
 
@@ -31,13 +41,15 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def lesions(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The sample set, 24 images of 32 px; tests read it and change nothing."""
     folder = tmp_path_factory.mktemp("lesions") / "set"
-    write_sample_set(folder, count=24, size_px=32, seed=1)
+    write_synthetic(folder, count=24, size_px=32, seed=1)
     return folder
 
 
 @pytest.fixture
 def pairs(tmp_path: Path) -> Callable[..., Path]:
-    """Write images/ and masks/ from mask arrays by name; each image is a bright copy of its mask with noise."""
+    """Write images/ and masks/ from mask arrays by name; each image is a bright copy of its mask
+    with noise.
+    """
 
     def write(masks: dict[str, np.ndarray], folder: str = "set") -> Path:
         root = tmp_path / folder
@@ -45,7 +57,9 @@ def pairs(tmp_path: Path) -> Callable[..., Path]:
         (root / "masks").mkdir()
         for name, mask in masks.items():
             noise = np.random.default_rng(len(name)).integers(0, 60, (*mask.shape, 3))
-            Image.fromarray((noise + np.minimum(mask, 1)[..., None] * 150).astype(np.uint8)).save(root / "images" / f"{name}.png")
+            Image.fromarray((noise + np.minimum(mask, 1)[..., None] * 150).astype(np.uint8)).save(
+                root / "images" / f"{name}.png"
+            )
             Image.fromarray(mask).save(root / "masks" / f"{name}.png")
         return root
 
@@ -64,23 +78,41 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture(scope="session")
 def server(models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """Of two models, without a token, for images up to a megapixel."""
-    served = begin(tmp_path_factory.mktemp("server"), *models.values(), "--max-megapixels", "1", "--max-megabytes", "1", "--workers", "2")
+    served = begin(
+        tmp_path_factory.mktemp("server"),
+        *models.values(),
+        "--max-megapixels",
+        "1",
+        "--max-megabytes",
+        "1",
+        "--workers",
+        "2",
+    )
     yield served
     assert served.stop() == 0
 
 
 @pytest.fixture(scope="session")
 def predicted(models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `limner predict` makes of six small images, one of them turned by its EXIF; tests copy it."""
+    """What `limner predict` makes of six small images, one of them turned by its EXIF; tests copy
+    it.
+    """
     folder = tmp_path_factory.mktemp("predicted")
     (folder / "photos").mkdir()
     for index in range(6):
-        image = Image.fromarray(draw(3, index, 96)[0][: 60 + 6 * index])
+        image = Image.fromarray(draw_lesion(3, index, 96)[0][: 60 + 6 * index])
         exif = Image.Exif()
         exif[0x0112] = 6 if index == 5 else 1
         image.save(folder / "photos" / f"photo-{index}.jpg", exif=exif, quality=95)
-    place = Local(folder / "photos")
-    predict_folder(Predictor.load(models["lesions"]), place, place.images(), Local(folder / "predictions"), {"model.onnx": ""}, lambda items, _: items)
+    place = LocalFolder(folder / "photos")
+    predict_folder(
+        Predictor.load(models["lesions"]),
+        place,
+        place.list_images(),
+        LocalFolder(folder / "predictions"),
+        {"model.onnx": ""},
+        lambda items, _: items,
+    )
     return folder / "predictions"
 
 
@@ -101,7 +133,8 @@ def start(tmp_path: Path) -> Iterator[Start]:
 @pytest.fixture(scope="session")
 def postgresql_server() -> Iterator[str]:
     with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o755)  # its files belong to another user
+        # Its files belong to another user
+        Path(folder).chmod(0o755)
         with running(Path(folder) / "server") as url:
             yield url
 
@@ -111,7 +144,10 @@ def postgresql(postgresql_server: str) -> str:
     """The URL of an empty database of a real server."""
     from sqlalchemy import create_engine, text
 
-    engine = create_engine(postgresql_server.replace("postgresql://", "postgresql+pg8000://"), isolation_level="AUTOCOMMIT")
+    engine = create_engine(
+        postgresql_server.replace("postgresql://", "postgresql+pg8000://"),
+        isolation_level="AUTOCOMMIT",
+    )
     with engine.connect() as connection:
         connection.execute(text("DROP DATABASE IF EXISTS review WITH (FORCE)"))
         connection.execute(text("CREATE DATABASE review"))

@@ -13,9 +13,14 @@ from waiting import free_port
 
 @contextmanager
 def running(folder: Path) -> Iterator[str]:
-    """The URL of a new server's database. It does not run as root: then its files are given to the user `postgres`."""
+    """The URL of a new server's database. It does not run as root: then its files are given to the
+    user `postgres`.
+    """
     data = folder / "data"
-    programs = max(Path("/usr/lib/postgresql").glob("*/bin"), default=None) or Path(shutil.which("initdb") or "initdb").parent
+    programs = (
+        max(Path("/usr/lib/postgresql").glob("*/bin"), default=None)
+        or Path(shutil.which("initdb") or "initdb").parent
+    )
     user = pwd.getpwnam("postgres") if os.getuid() == 0 else None
     folder.mkdir()
     if user:
@@ -23,9 +28,23 @@ def running(folder: Path) -> Iterator[str]:
 
     def run(*command: object) -> None:
         told = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if user else {}
-        subprocess.run([str(part) for part in command], check=True, cwd=folder, stdout=subprocess.DEVNULL, **told)  # type: ignore[call-overload]
+        subprocess.run(
+            [str(part) for part in command],
+            check=True,
+            cwd=folder,
+            stdout=subprocess.DEVNULL,
+            **told,
+        )  # type: ignore[call-overload]
 
-    run(programs / "initdb", "--username=limner", "--auth=trust", "--no-sync", "--locale=C", "--encoding=UTF8", data)
+    run(
+        programs / "initdb",
+        "--username=limner",
+        "--auth=trust",
+        "--no-sync",
+        "--locale=C",
+        "--encoding=UTF8",
+        data,
+    )
     port = free_port()
     options = f"-c listen_addresses=127.0.0.1 -c unix_socket_directories= -p {port}"
     run(programs / "pg_ctl", "-D", data, "-o", options, "-l", folder / "log.txt", "-w", "start")

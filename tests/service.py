@@ -18,26 +18,39 @@ from limner.data.preprocess import Preprocessing
 from limner.inference.export import export
 from limner.labels import Labels
 from limner.model.bundle import Bundle
-from limner.model.presets import build, resolve
+from limner.model.presets import build_network, resolve_settings
 from limner.recipe import parse_recipe
 
 CONFIDENCE = {
     "calibration": {"temperature": 1.5, "shift": 0.1},
     "quality": None,
-    "familiarity": {"centre": [0.0] * 18, "whitening": np.eye(18).tolist(), "limit": 3.0},
+    "out_of_distribution": {"centre": [0.0] * 18, "whitening": np.eye(18).tolist(), "limit": 3.0},
 }
 
 
-def write_model(path: Path, seed: int = 0, classes: tuple[str, ...] = ("background", "lesion"), widths: tuple[int, ...] = (2, 4)) -> Path:
-    settings = resolve(parse_recipe({"model": {"widths": widths}}).model)
+def write_model(
+    path: Path,
+    seed: int = 0,
+    classes: tuple[str, ...] = ("background", "lesion"),
+    widths: tuple[int, ...] = (2, 4),
+) -> Path:
+    settings = resolve_settings(parse_recipe({"model": {"widths": widths}}).model)
     recipe = parse_recipe({"model": settings.model_dump(), "data": {"size_px": [32, 32]}})
-    labels = Labels.of(classes, (0, 255) if len(classes) == 2 else tuple(range(len(classes))))
+    labels = Labels.from_values(
+        classes, (0, 255) if len(classes) == 2 else tuple(range(len(classes)))
+    )
     torch.manual_seed(seed)
-    weights = build(recipe.model, 3, labels.logits).state_dict()
+    weights = build_network(recipe.model, 3, labels.out_channels).state_dict()
     path.parent.mkdir(parents=True, exist_ok=True)
     preprocessing = Preprocessing((32, 32), (0.5,) * 3, (0.25,) * 3)
     source = path.with_suffix(".safetensors")
-    Bundle(recipe=recipe, labels=labels, preprocessing=preprocessing, weights=weights, confidence=CONFIDENCE).save(source)
+    Bundle(
+        recipe=recipe,
+        labels=labels,
+        preprocessing=preprocessing,
+        weights=weights,
+        confidence=CONFIDENCE,
+    ).save(source)
     path.unlink(missing_ok=True)
     export(source, path)
     return path
@@ -71,7 +84,14 @@ def begin(folder: Path, *arguments: object, verb: str = "serve", **environment: 
     log = folder / f"log-{len(list(folder.glob('log-*')))}.txt"
     with log.open("w") as errors:
         process = subprocess.Popen(
-            [sys.executable, "-m", "limner", verb, *map(str, arguments), *([] if "--port" in arguments else ["--port", "0"])],
+            [
+                sys.executable,
+                "-m",
+                "limner",
+                verb,
+                *map(str, arguments),
+                *([] if "--port" in arguments else ["--port", "0"]),
+            ],
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
@@ -89,12 +109,17 @@ def begin(folder: Path, *arguments: object, verb: str = "serve", **environment: 
 def png(height: int = 40, width: int = 60, seed: int = 0) -> bytes:
     from limner.data.images import encode_png
 
-    return encode_png(np.random.default_rng(seed).integers(0, 255, (height, width, 3)).astype(np.uint8))
+    return encode_png(
+        np.random.default_rng(seed).integers(0, 255, (height, width, 3)).astype(np.uint8)
+    )
 
 
 def problem(answer: Any) -> str:
     """The message of an error, which always has the same shape."""
     said = answer.json()
-    assert set(said) == {"error", "request_id"} and said["request_id"] == answer.headers["x-request-id"]
+    assert (
+        set(said) == {"error", "request_id"}
+        and said["request_id"] == answer.headers["x-request-id"]
+    )
     assert "/tmp" not in said["error"] and "Traceback" not in said["error"]
     return str(said["error"])

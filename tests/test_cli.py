@@ -32,7 +32,9 @@ ROOT = Path(__file__).parent.parent
 
 def limner(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "limner", *map(str, arguments)]
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=os.environ | {"COLUMNS": "200"})
+    done = subprocess.run(
+        command, cwd=cwd, capture_output=True, text=True, env=os.environ | {"COLUMNS": "200"}
+    )
     assert "Traceback" not in done.stderr, done.stderr
     return done
 
@@ -44,12 +46,27 @@ def test_the_whole_path_from_a_folder_to_masks(lesions: Path, tmp_path: Path) ->
     model = tmp_path / "runs" / "set" / "model.safetensors"
     tested = limner("test", model, lesions, cwd=tmp_path)
     assert "4 images of test" in tested.stdout and "Worst images" in tested.stdout
-    assert 0 <= json.loads((model.parent / "report" / "report.json").read_text())["scores"]["dice"]["mean"] <= 1
-    predicted = limner("predict", model, lesions / "ISIC2018_Task1-2_Test_Input", "-o", tmp_path / "p", cwd=tmp_path)
+    assert (
+        0
+        <= json.loads((model.parent / "report" / "report.json").read_text())["scores"]["dice"][
+            "mean"
+        ]
+        <= 1
+    )
+    predicted = limner(
+        "predict",
+        model,
+        lesions / "ISIC2018_Task1-2_Test_Input",
+        "-o",
+        tmp_path / "p",
+        cwd=tmp_path,
+    )
     assert predicted.returncode == 0, predicted.stderr
     records = json.loads((tmp_path / "p" / "predictions.json").read_text())["predictions"]
     assert len(records) == 4
-    assert [record["predicted_dice"] for record in records] == sorted(record["predicted_dice"] for record in records)
+    assert [record["predicted_dice"] for record in records] == sorted(
+        record["predicted_dice"] for record in records
+    )
     for record in records:
         with Image.open(tmp_path / "p" / record["uncertainty"]) as doubt:
             assert (doubt.mode, doubt.size) == ("L", (32, 32))
@@ -59,20 +76,53 @@ def test_the_whole_path_from_a_folder_to_masks(lesions: Path, tmp_path: Path) ->
     assert (tmp_path / "p" / "overview.jpg").exists()
     exported = limner("export", model, cwd=tmp_path)
     assert "draws the same masks: 0 of" in exported.stdout, exported.stderr
-    assert limner("predict", model.with_suffix(".onnx"), lesions / "ISIC2018_Task1-2_Test_Input", "-o", tmp_path / "o", cwd=tmp_path).returncode == 0
+    assert (
+        limner(
+            "predict",
+            model.with_suffix(".onnx"),
+            lesions / "ISIC2018_Task1-2_Test_Input",
+            "-o",
+            tmp_path / "o",
+            cwd=tmp_path,
+        ).returncode
+        == 0
+    )
     for record in records:
-        assert (tmp_path / "p" / record["mask"]).read_bytes() == (tmp_path / "o" / record["mask"]).read_bytes()
-    again = limner("test", model.with_suffix(".onnx"), lesions, "--out", tmp_path / "r", cwd=tmp_path)
-    assert [line for line in again.stdout.splitlines() if "dice" in line] == [line for line in tested.stdout.splitlines() if "dice" in line]
+        assert (tmp_path / "p" / record["mask"]).read_bytes() == (
+            tmp_path / "o" / record["mask"]
+        ).read_bytes()
+    again = limner(
+        "test", model.with_suffix(".onnx"), lesions, "--out", tmp_path / "r", cwd=tmp_path
+    )
+    assert [line for line in again.stdout.splitlines() if "dice" in line] == [
+        line for line in tested.stdout.splitlines() if "dice" in line
+    ]
     smaller = limner("export", model, "--precision", "bfloat16", "--data", lesions, cwd=tmp_path)
-    assert "mean Dice" in smaller.stdout and model.with_name("model-bfloat16.xml").exists(), smaller.stderr
-    assert "give the folder of images and masks with --data" in limner("export", model, "--precision", "int8", cwd=tmp_path).stderr
+    assert "mean Dice" in smaller.stdout and model.with_name("model-bfloat16.xml").exists(), (
+        smaller.stderr
+    )
+    assert (
+        "give the folder of images and masks with --data"
+        in limner("export", model, "--precision", "int8", cwd=tmp_path).stderr
+    )
 
 
 def test_several_models_predict_and_submit_as_one(lesions: Path, tmp_path: Path) -> None:
     for seed in (0, 1):
-        limner("train", lesions, *TINY, "--set", f"train.seed={seed}", "--out", f"run{seed}", cwd=tmp_path)
-    models, images = ["run0/model.safetensors", "run1/model.safetensors"], lesions / "ISIC2018_Task1-2_Test_Input"
+        limner(
+            "train",
+            lesions,
+            *TINY,
+            "--set",
+            f"train.seed={seed}",
+            "--out",
+            f"run{seed}",
+            cwd=tmp_path,
+        )
+    models, images = (
+        ["run0/model.safetensors", "run1/model.safetensors"],
+        lesions / "ISIC2018_Task1-2_Test_Input",
+    )
     done = limner("predict", *models, images, "-o", "both", "--tta", "flips", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     about = json.loads((tmp_path / "both" / "predictions.json").read_text())
@@ -99,9 +149,24 @@ def test_one_bad_file_does_not_stop_the_rest(lesions: Path, tmp_path: Path) -> N
 
 
 def test_tiles_that_cannot_be_exact_are_said_to_be_blended(lesions: Path, tmp_path: Path) -> None:
-    limner("train", lesions, *TINY, "--set", "data.geometry=tile", "--set", "model.norm=instance", "--out", "run", cwd=tmp_path)
-    done = limner("predict", "run/model.safetensors", lesions / "ISIC2018_Task1-2_Test_Input", cwd=tmp_path)
-    assert done.returncode == 0 and "its tiles are not exact: they are blended" in " ".join(done.stderr.split())
+    limner(
+        "train",
+        lesions,
+        *TINY,
+        "--set",
+        "data.resize_mode=tile",
+        "--set",
+        "model.norm=instance",
+        "--out",
+        "run",
+        cwd=tmp_path,
+    )
+    done = limner(
+        "predict", "run/model.safetensors", lesions / "ISIC2018_Task1-2_Test_Input", cwd=tmp_path
+    )
+    assert done.returncode == 0 and "its tiles are not exact: they are blended" in " ".join(
+        done.stderr.split()
+    )
 
 
 def test_check_exits_with_1_on_errors_and_prints_json(lesions: Path, pairs, tmp_path: Path) -> None:
@@ -110,8 +175,13 @@ def test_check_exits_with_1_on_errors_and_prints_json(lesions: Path, pairs, tmp_
     (root / "masks" / "a.png").unlink()
     done = limner("check", root, "--json", cwd=tmp_path)
     assert done.returncode == 1
-    assert [finding["code"] for finding in json.loads(done.stdout)["findings"]] == ["missing-mask", "few-images"]
-    assert not (tmp_path / "checks" / "set" / "findings.json").read_text().count("missing-mask"), "--json wrote a page"
+    assert [finding["code"] for finding in json.loads(done.stdout)["findings"]] == [
+        "missing-mask",
+        "few-images",
+    ]
+    assert not (tmp_path / "checks" / "set" / "findings.json").read_text().count("missing-mask"), (
+        "--json wrote a page"
+    )
     limner("check", root, "--out", "page", cwd=tmp_path)
     assert "missing-mask" in (tmp_path / "page" / "index.html").read_text()
 
@@ -135,7 +205,9 @@ def test_check_exits_with_1_on_errors_and_prints_json(lesions: Path, pairs, tmp_
         (["sample", ".", "--count", "2"], "not empty"),
     ],
 )
-def test_a_mistake_is_answered_with_a_message(arguments: list[str], message: str, tmp_path: Path) -> None:
+def test_a_mistake_is_answered_with_a_message(
+    arguments: list[str], message: str, tmp_path: Path
+) -> None:
     (tmp_path / "something").touch()
     done = limner(*arguments, cwd=tmp_path)
     assert done.returncode == 1
@@ -147,10 +219,15 @@ def test_a_mistake_is_answered_with_a_message(arguments: list[str], message: str
     [
         (["predict", "m.safetensors", "photos", "--device", "gpu"], "there is no device gpu here"),
         (["predict", "m.safetensors", "photos", "--device", "mps"], "there is no device mps here"),
-        (["export", "m.safetensors", "--out", "new.onnx", "--images", "typo"], "typo holds no image for the proof"),
+        (
+            ["export", "m.safetensors", "--out", "new.onnx", "--images", "typo"],
+            "typo holds no image for the proof",
+        ),
     ],
 )
-def test_a_mistake_about_a_model_that_is_there_is_answered_with_a_message(arguments: list[str], message: str, tmp_path: Path) -> None:
+def test_a_mistake_about_a_model_that_is_there_is_answered_with_a_message(
+    arguments: list[str], message: str, tmp_path: Path
+) -> None:
     write_model(tmp_path / "m.onnx")
     (tmp_path / "photos").mkdir()
     Image.new("RGB", (20, 20)).save(tmp_path / "photos" / "a.png")
@@ -158,22 +235,51 @@ def test_a_mistake_about_a_model_that_is_there_is_answered_with_a_message(argume
     assert done.returncode == 1 and message in " ".join(done.stderr.split())
 
 
-def test_an_encoder_that_is_none_is_named_before_anything_is_made(lesions: Path, tmp_path: Path) -> None:
+def test_an_encoder_that_is_none_is_named_before_anything_is_made(
+    lesions: Path, tmp_path: Path
+) -> None:
     done = limner("train", lesions, "--encoder", "nonsense", cwd=tmp_path)
     assert done.returncode == 1 and "timm has no encoder 'nonsense'" in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_pretrained_encoder_just_works(lesions: Path, tmp_path: Path) -> None:
-    done = limner("train", lesions, "--encoder", "tf_efficientnet_lite0", *TINY[:2], *TINY[4:], "--out", "run", cwd=tmp_path)
+    done = limner(
+        "train",
+        lesions,
+        "--encoder",
+        "tf_efficientnet_lite0",
+        *TINY[:2],
+        *TINY[4:],
+        "--out",
+        "run",
+        cwd=tmp_path,
+    )
     assert done.returncode == 0, done.stderr
     assert "with the encoder tf_efficientnet_lite0" in " ".join(done.stdout.split())
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_says_how_it_goes_on_and_does(lesions: Path, tmp_path: Path, number: signal.Signals) -> None:
-    command = [sys.executable, "-m", "limner", "train", str(lesions), *TINY, "--set", "train.epochs=100000", "--set", "train.patience=100000", "--out", "run"]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def test_an_interrupted_run_says_how_it_goes_on_and_does(
+    lesions: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "limner",
+        "train",
+        str(lesions),
+        *TINY,
+        "--set",
+        "train.epochs=100000",
+        "--set",
+        "train.patience=100000",
+        "--out",
+        "run",
+    ]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     wait_until(lambda: (tmp_path / "run" / "model.safetensors").exists())
     process.send_signal(number)
     out, err = process.communicate(timeout=120)
@@ -182,12 +288,19 @@ def test_an_interrupted_run_says_how_it_goes_on_and_does(lesions: Path, tmp_path
     assert "limner train --resume run" in out
     recipe = tmp_path / "run" / "recipe.toml"
     assert "epochs = 100000" in recipe.read_text()
-    resumed = subprocess.Popen([sys.executable, "-m", "limner", "train", "--resume", "run"], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    resumed = subprocess.Popen(
+        [sys.executable, "-m", "limner", "train", "--resume", "run"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     before = (tmp_path / "run" / "events.jsonl").stat().st_size
     wait_until(lambda: (tmp_path / "run" / "events.jsonl").stat().st_size > before)
     resumed.send_signal(signal.SIGINT)
     assert "Stopped; everything is saved" in resumed.communicate(timeout=120)[0]
-    lines = [json.loads(line) for line in (tmp_path / "run" / "events.jsonl").read_text().splitlines()]
+    lines = [
+        json.loads(line) for line in (tmp_path / "run" / "events.jsonl").read_text().splitlines()
+    ]
     epochs = [line["epoch"] for line in lines if line["event"] == "validation"]
     assert epochs == list(range(1, len(epochs) + 1))
 
@@ -201,7 +314,12 @@ def test_help_is_quick_and_without_torch(tmp_path: Path) -> None:
         began = os.times()
         assert "train" in limner("--help", cwd=tmp_path).stdout
         ended = os.times()
-        seconds.append(ended.children_user - began.children_user + ended.children_system - began.children_system)
+        seconds.append(
+            ended.children_user
+            - began.children_user
+            + ended.children_system
+            - began.children_system
+        )
     assert min(seconds) < 0.5, "of a processor, whatever else it does"
 
 
@@ -209,7 +327,9 @@ def test_every_verb_is_in_the_readme() -> None:
     readme = (ROOT / "README.md").read_text()
     for command in app.registered_commands:
         assert command.callback is not None
-        assert re.search(rf"limner {command.callback.__name__}\b", readme), command.callback.__name__
+        assert re.search(rf"limner {command.callback.__name__}\b", readme), (
+            command.callback.__name__
+        )
 
 
 def test_the_public_names_are_there() -> None:

@@ -7,13 +7,25 @@ from pathlib import Path
 
 import pytest
 
-from limner.files import alone_in, sha256_of, unchanged, whole_file, whole_folder, write_whole
+from limner.files import (
+    atomic_file,
+    atomic_folder,
+    exclusive_lock,
+    read_stable,
+    sha256_of_file,
+    write_atomic,
+)
 
 
 def test_of_many_writers_at_once_one_is_there_whole(tmp_path: Path) -> None:
     contents = [bytes([number]) * (1 + 40_000 * (number % 3)) for number in range(48)]
     with ThreadPoolExecutor(8) as pool:
-        for content in [*pool.map(lambda one: (write_whole(tmp_path / "x", one), (tmp_path / "x").read_bytes())[1], contents)]:
+        for content in [
+            *pool.map(
+                lambda one: (write_atomic(tmp_path / "x", one), (tmp_path / "x").read_bytes())[1],
+                contents,
+            )
+        ]:
             assert content in contents
     assert [path.name for path in tmp_path.iterdir()] == ["x"]
 
@@ -22,7 +34,7 @@ def test_what_is_read_and_written_changed_is_one_step(tmp_path: Path) -> None:
     (tmp_path / "count").write_text("0")
 
     def count(_: int) -> None:
-        with whole_file(tmp_path / "count") as part:
+        with atomic_file(tmp_path / "count") as part:
             part.write_text(str(int((tmp_path / "count").read_text()) + 1))
 
     with ThreadPoolExecutor(8) as pool:
@@ -31,7 +43,7 @@ def test_what_is_read_and_written_changed_is_one_step(tmp_path: Path) -> None:
 
 
 def test_a_new_file_takes_nobody_s_place(tmp_path: Path) -> None:
-    with pytest.raises(FileExistsError), whole_file(tmp_path / "x", new=True) as part:
+    with pytest.raises(FileExistsError), atomic_file(tmp_path / "x", new=True) as part:
         part.write_text("ours")
         (tmp_path / "x").write_text("theirs")
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("x", "theirs")]
@@ -39,7 +51,7 @@ def test_a_new_file_takes_nobody_s_place(tmp_path: Path) -> None:
 
 def test_what_is_stopped_leaves_what_was_there(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("before")
-    with pytest.raises(KeyboardInterrupt), whole_file(tmp_path / "x") as part:
+    with pytest.raises(KeyboardInterrupt), atomic_file(tmp_path / "x") as part:
         part.write_text("half")
         raise KeyboardInterrupt
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("x", "before")]
@@ -47,22 +59,25 @@ def test_what_is_stopped_leaves_what_was_there(tmp_path: Path) -> None:
 
 def test_what_a_kill_left_is_written_over(tmp_path: Path) -> None:
     (tmp_path / "x.part").write_text("longer than what comes")
-    write_whole(tmp_path / "x", "short")
+    write_atomic(tmp_path / "x", "short")
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("x", "short")]
 
 
 def test_a_new_folder_takes_nobody_s_place(tmp_path: Path) -> None:
-    with pytest.raises(FileExistsError, match="x"), whole_folder(tmp_path / "x") as part:
+    with pytest.raises(FileExistsError, match="x"), atomic_folder(tmp_path / "x") as part:
         (part / "ours").write_text("")
         (tmp_path / "x").mkdir()
         (tmp_path / "x" / "theirs").write_text("")
-    assert [path.relative_to(tmp_path).as_posix() for path in sorted(tmp_path.rglob("*"))] == ["x", "x/theirs"]
+    assert [path.relative_to(tmp_path).as_posix() for path in sorted(tmp_path.rglob("*"))] == [
+        "x",
+        "x/theirs",
+    ]
 
 
 def test_one_process_at_a_time_is_alone(tmp_path: Path) -> None:
-    with alone_in(tmp_path) as first, alone_in(tmp_path) as second:
+    with exclusive_lock(tmp_path) as first, exclusive_lock(tmp_path) as second:
         assert (first, second) == (True, False)
-    with alone_in(tmp_path) as third:
+    with exclusive_lock(tmp_path) as third:
         assert third and not list(tmp_path.iterdir())
 
 
@@ -75,18 +90,21 @@ def test_a_file_that_is_replaced_while_it_is_read_is_read_again(tmp_path: Path) 
         (tmp_path / "x").write_text("second")
         return seen[-1]
 
-    assert unchanged([tmp_path / "x"], read) == ("second", [sha256_of(tmp_path / "x")]) and seen == ["first", "second"]
+    assert read_stable([tmp_path / "x"], read) == (
+        "second",
+        [sha256_of_file(tmp_path / "x")],
+    ) and seen == ["first", "second"]
 
 
 def test_a_process_that_was_forked_meanwhile_holds_nobody_up(tmp_path: Path) -> None:
-    with whole_file(tmp_path / "x") as part, alone_in(tmp_path) as alone:
+    with atomic_file(tmp_path / "x") as part, exclusive_lock(tmp_path) as alone:
         assert alone
         part.write_text("ours")
         child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
         child.start()
     try:
-        write_whole(tmp_path / "x", "theirs")
-        with alone_in(tmp_path) as alone:
+        write_atomic(tmp_path / "x", "theirs")
+        with exclusive_lock(tmp_path) as alone:
             assert alone
     finally:
         child.kill()

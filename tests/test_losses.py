@@ -1,4 +1,6 @@
-"""Each loss against a reference that is written from its formula, pixel by pixel, in NumPy's float64."""
+"""Each loss against a reference that is written from its formula, pixel by pixel, in NumPy's
+float64.
+"""
 
 import math
 from collections.abc import Callable
@@ -10,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from limner.labels import VOID
-from limner.losses import LOSSES, class_weights, distance_to
+from limner.losses import LOSSES, class_weights, distance_transform
 
 Reference = Callable[[np.ndarray, np.ndarray, np.ndarray | None], float]
 
@@ -23,7 +25,9 @@ def probabilities(logits: np.ndarray) -> np.ndarray:
     return shifted / shifted.sum(1, keepdims=True)
 
 
-def overlap(logits: np.ndarray, target: np.ndarray, alpha: float, beta: float, power: float) -> float:
+def overlap(
+    logits: np.ndarray, target: np.ndarray, alpha: float, beta: float, power: float
+) -> float:
     p, binary = probabilities(logits), logits.shape[1] == 1
     groups = [[i] for i in range(len(p))] if binary else [list(range(len(p)))]
     losses = []
@@ -42,7 +46,9 @@ def overlap(logits: np.ndarray, target: np.ndarray, alpha: float, beta: float, p
     return float(np.mean(losses))
 
 
-def pixels(logits: np.ndarray, target: np.ndarray, weights: np.ndarray | None, of: Callable[[float], float]) -> float:
+def pixels(
+    logits: np.ndarray, target: np.ndarray, weights: np.ndarray | None, of: Callable[[float], float]
+) -> float:
     p, total, counted = probabilities(logits), 0.0, 0.0
     for b, y, x in np.argwhere(target != VOID):
         weight = 1.0 if weights is None else weights[target[b, y, x]]
@@ -68,7 +74,13 @@ def lovasz(logits: np.ndarray, target: np.ndarray, _weights: np.ndarray | None) 
         for logit, truth in zip(logits[:, 0], target, strict=True):
             known = truth != VOID
             images.append(
-                extension([max(0.0, 1 - z * (1 if t == 1 else -1)) for z, t in zip(logit[known], truth[known], strict=True)], list(truth[known] == 1))
+                extension(
+                    [
+                        max(0.0, 1 - z * (1 if t == 1 else -1))
+                        for z, t in zip(logit[known], truth[known], strict=True)
+                    ],
+                    list(truth[known] == 1),
+                )
             )
         return float(np.mean(images))
     p, known = probabilities(logits), target != VOID
@@ -85,10 +97,17 @@ def nearest(marked: np.ndarray) -> np.ndarray:
     found = np.argwhere(marked)
     if not len(found):
         return np.zeros(marked.shape)
-    return np.array([[min(math.hypot(y - a, x - b) for a, b in found) for x in range(marked.shape[1])] for y in range(marked.shape[0])])
+    return np.array(
+        [
+            [min(math.hypot(y - a, x - b) for a, b in found) for x in range(marked.shape[1])]
+            for y in range(marked.shape[0])
+        ]
+    )
 
 
-def drawn(logits: np.ndarray, target: np.ndarray, cost: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> float:
+def drawn(
+    logits: np.ndarray, target: np.ndarray, cost: Callable[[np.ndarray, np.ndarray], np.ndarray]
+) -> float:
     """The mean of a cost over the classes that each image has and the pixels that are not void."""
     p = probabilities(logits)
     values = []
@@ -102,12 +121,18 @@ def drawn(logits: np.ndarray, target: np.ndarray, cost: Callable[[np.ndarray, np
 
 def boundary(logits: np.ndarray, target: np.ndarray, _weights: np.ndarray | None) -> float:
     diagonal = math.hypot(*target.shape[1:])
-    return overlap(logits, target, 0.5, 0.5, 1) + drawn(logits, target, lambda p, truth: p * np.where(truth, -nearest(~truth), nearest(truth)) / diagonal)
+    return overlap(logits, target, 0.5, 0.5, 1) + drawn(
+        logits,
+        target,
+        lambda p, truth: p * np.where(truth, -nearest(~truth), nearest(truth)) / diagonal,
+    )
 
 
 def hausdorff(logits: np.ndarray, target: np.ndarray, _weights: np.ndarray | None) -> float:
     def cost(p: np.ndarray, truth: np.ndarray) -> np.ndarray:
-        both = [np.where(marked, nearest(~marked), nearest(marked)) ** 2 for marked in (truth, p >= 0.5)]
+        both = [
+            np.where(marked, nearest(~marked), nearest(marked)) ** 2 for marked in (truth, p >= 0.5)
+        ]
         return (p - truth) ** 2 * sum(both) / (truth.shape[0] ** 2 + truth.shape[1] ** 2)
 
     return overlap(logits, target, 0.5, 0.5, 1) + drawn(logits, target, cost)
@@ -140,7 +165,13 @@ REFERENCES: dict[str, Reference] = {
 
 
 def some_target(seed: int, classes: int, height: int = 5, width: int = 6) -> torch.Tensor:
-    return torch.randint(0, max(classes, 2), (2, height, width), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
+    return torch.randint(
+        0,
+        max(classes, 2),
+        (2, height, width),
+        dtype=torch.uint8,
+        generator=torch.Generator().manual_seed(seed),
+    )
 
 
 def test_every_loss_has_a_reference() -> None:
@@ -150,36 +181,62 @@ def test_every_loss_has_a_reference() -> None:
 @pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize("classes", [1, 2, 4])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_it_equals_its_reference_with_void_pixels_and_weights(name: str, classes: int, weighted: bool) -> None:
+def test_it_equals_its_reference_with_void_pixels_and_weights(
+    name: str, classes: int, weighted: bool
+) -> None:
     for seed in range(4):
         logits = 3 * torch.randn(2, classes, 5, 6, generator=torch.Generator().manual_seed(seed))
         target = some_target(seed + 10, classes)
         target[0, 1:3] = VOID
         if seed == 1:
-            target[1] = 0  # an empty mask
+            # An empty mask
+            target[1] = 0
         if seed == 2:
-            target[1] = 1  # a full one
-        weights = torch.rand(max(classes, 2), generator=torch.Generator().manual_seed(seed)) + 0.1 if weighted else None
-        expected = REFERENCES[name](logits.double().numpy(), target.numpy(), None if weights is None else weights.double().numpy())
-        assert float(LOSSES[name](logits, target, weights)) == pytest.approx(expected, rel=2e-5, abs=2e-6)
+            # A full one
+            target[1] = 1
+        weights = (
+            torch.rand(max(classes, 2), generator=torch.Generator().manual_seed(seed)) + 0.1
+            if weighted
+            else None
+        )
+        expected = REFERENCES[name](
+            logits.double().numpy(),
+            target.numpy(),
+            None if weights is None else weights.double().numpy(),
+        )
+        assert float(LOSSES[name](logits, target, weights)) == pytest.approx(
+            expected, rel=2e-5, abs=2e-6
+        )
 
 
 @pytest.mark.parametrize("name", ["cross-entropy", "dice+cross-entropy"])
 @pytest.mark.parametrize("classes", [1, 3])
 def test_smoothed_labels_spread_a_share_over_all_classes(name: str, classes: int) -> None:
-    logits, target = torch.randn(2, classes, 5, 6, generator=torch.Generator().manual_seed(0)), some_target(1, classes)
+    logits, target = (
+        torch.randn(2, classes, 5, 6, generator=torch.Generator().manual_seed(0)),
+        some_target(1, classes),
+    )
     p = probabilities(logits.double().numpy())
     spread = -np.log(p).mean(1).mean()
     one = float(LOSSES["cross-entropy"](logits, target))
     rest = float(LOSSES[name](logits, target)) - one
-    assert float(LOSSES[name](logits, target, smoothing=0.2)) == pytest.approx(0.8 * one + 0.2 * spread + rest, rel=1e-5)
+    assert float(LOSSES[name](logits, target, smoothing=0.2)) == pytest.approx(
+        0.8 * one + 0.2 * spread + rest, rel=1e-5
+    )
 
 
 @pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize("classes", [1, 3])
 def test_a_right_and_sure_prediction_costs_almost_nothing(name: str, classes: int) -> None:
     target = some_target(0, classes, 8, 8)
-    logits = 40 * (target.unsqueeze(1) == (torch.arange(classes).view(1, -1, 1, 1) if classes > 1 else torch.tensor(1))).float() - 20
+    logits = (
+        40
+        * (
+            target.unsqueeze(1)
+            == (torch.arange(classes).view(1, -1, 1, 1) if classes > 1 else torch.tensor(1))
+        ).float()
+        - 20
+    )
     assert LOSSES[name](logits, target) < 1e-3
     assert LOSSES[name](-logits, target) > 0.5
 
@@ -200,11 +257,15 @@ def test_void_pixels_have_no_gradient(name: str, classes: int) -> None:
 @pytest.mark.parametrize("classes", [1, 3])
 @pytest.mark.parametrize("value", [0, 1, VOID])
 @pytest.mark.parametrize("scale", [100.0, -100.0])
-def test_extreme_logits_and_empty_full_and_void_masks_stay_finite(name: str, classes: int, value: int, scale: float) -> None:
+def test_extreme_logits_and_empty_full_and_void_masks_stay_finite(
+    name: str, classes: int, value: int, scale: float
+) -> None:
     logits = torch.full((1, classes, 4, 4), scale)
     logits[:, 0] *= -1
     logits.requires_grad_()
-    loss = LOSSES[name](logits, torch.full((1, 4, 4), value, dtype=torch.uint8), torch.ones(max(classes, 2)))
+    loss = LOSSES[name](
+        logits, torch.full((1, 4, 4), value, dtype=torch.uint8), torch.ones(max(classes, 2))
+    )
     loss.backward()
     assert torch.isfinite(loss)
     assert logits.grad is not None and torch.isfinite(logits.grad).all()
@@ -213,7 +274,11 @@ def test_extreme_logits_and_empty_full_and_void_masks_stay_finite(name: str, cla
 @pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize("classes", [1, 3])
 def test_bfloat16_logits_cost_what_they_do_as_float32(name: str, classes: int) -> None:
-    logits = (10 * torch.randn(2, classes, 8, 8, generator=torch.Generator().manual_seed(0))).bfloat16().requires_grad_()
+    logits = (
+        (10 * torch.randn(2, classes, 8, 8, generator=torch.Generator().manual_seed(0)))
+        .bfloat16()
+        .requires_grad_()
+    )
     target = some_target(3, classes, 8, 8)
     loss = LOSSES[name](logits, target)
     loss.backward()
@@ -222,16 +287,23 @@ def test_bfloat16_logits_cost_what_they_do_as_float32(name: str, classes: int) -
     assert logits.grad is not None and torch.isfinite(logits.grad.float()).all()
 
 
-@given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 2**16), st.sampled_from([0.05, 0.3, 0.9]))
+@given(
+    st.integers(1, 9), st.integers(1, 9), st.integers(0, 2**16), st.sampled_from([0.05, 0.3, 0.9])
+)
 def test_distances_are_exact(height: int, width: int, seed: int, share: float) -> None:
     marked = np.random.default_rng(seed).random((height, width)) < share
-    np.testing.assert_allclose(distance_to(torch.from_numpy(marked)[None, None])[0, 0].numpy(), nearest(marked), rtol=1e-6)
+    np.testing.assert_allclose(
+        distance_transform(torch.from_numpy(marked)[None, None])[0, 0].numpy(),
+        nearest(marked),
+        rtol=1e-6,
+    )
 
 
 def test_a_class_that_the_batch_lacks_costs_no_dice() -> None:
     target = some_target(0, 2, 8, 8)
     logits = 40 * (target.unsqueeze(1) == torch.arange(3).view(1, -1, 1, 1)).float() - 20
-    logits[:, 2] = 0  # one more class, in no mask
+    # One more class, in no mask
+    logits[:, 2] = 0
     assert LOSSES["dice"](logits, target) < 1e-3
 
 

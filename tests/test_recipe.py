@@ -12,7 +12,7 @@ def test_overrides_win_over_the_file(tmp_path: Path) -> None:
     (tmp_path / "r.toml").write_text("[train]\nepochs = 3\nseed = 7\n")
     recipe = load_recipe(tmp_path / "r.toml", ["train.epochs=40", "model.skip=add"])
     assert (recipe.train.epochs, recipe.train.seed, recipe.model.skip) == (40, 7, "add")
-    assert recipe.chosen() == {"train.epochs", "train.seed", "model.skip"}
+    assert recipe.explicit_keys() == {"train.epochs", "train.seed", "model.skip"}
 
 
 def test_all_problems_are_reported_at_once() -> None:

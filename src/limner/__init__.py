@@ -1,4 +1,6 @@
-"""limner: a folder of images and masks becomes a U-Net that segments new images, with honest scores."""
+"""limner: a folder of images and masks becomes a U-Net that segments new images, with honest
+scores.
+"""
 
 from importlib import import_module
 
@@ -8,8 +10,8 @@ _HOMES = {
     "LimnerError": "limner.errors",
     "Labels": "limner.labels",
     "Recipe": "limner.recipe",
-    "scan": "limner.data.folder",
-    "check": "limner.data.health",
+    "scan": "limner.data.scan",
+    "check": "limner.data.check",
     "UNet": "limner.model.unet",
     "Bundle": "limner.model.bundle",
     "Predictor": "limner.inference.predictor",

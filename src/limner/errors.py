@@ -8,7 +8,12 @@ class LimnerError(Exception):
     """
 
 
-def lacks_memory(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
     """Whether that is what an error is about: each library says it in its own way."""
     told = str(error)
-    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "not enough memory" in told or "allocate memory" in told
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or "not enough memory" in told
+        or "allocate memory" in told
+    )

@@ -2,16 +2,30 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from limner.data.augment import _grain, draw, generator
+from limner.data.augment import _noise, batch_generator, sample_parameters
 from limner.data.augment import augment as apply
 from limner.recipe import AugmentSettings
 
 
-def augment(images: torch.Tensor, masks: torch.Tensor, settings: AugmentSettings, source: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    return apply(images, masks, settings, draw(tuple(images.shape), settings, source))
+def augment(
+    images: torch.Tensor, masks: torch.Tensor, settings: AugmentSettings, source: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    return apply(images, masks, settings, sample_parameters(tuple(images.shape), settings, source))
 
 
-NOTHING = AugmentSettings(flip=0, upside_down=0, rotate_degrees=0, scale=0, shift=0, elastic=0, brightness=0, contrast=0, colour=0, blur=0, noise=0)
+NOTHING = AugmentSettings(
+    horizontal_flip=0,
+    vertical_flip=0,
+    rotate_degrees=0,
+    scale=0,
+    shift=0,
+    elastic=0,
+    brightness=0,
+    contrast=0,
+    colour=0,
+    blur=0,
+    noise=0,
+)
 
 
 def batch(h: int = 24, w: int = 32) -> tuple[torch.Tensor, torch.Tensor]:
@@ -22,7 +36,7 @@ def batch(h: int = 24, w: int = 32) -> tuple[torch.Tensor, torch.Tensor]:
 
 def test_nothing_asked_changes_nothing() -> None:
     images, masks = batch()
-    moved, moved_masks = augment(images, masks, NOTHING, generator(0, 0, 0))
+    moved, moved_masks = augment(images, masks, NOTHING, batch_generator(0, 0, 0))
     torch.testing.assert_close(moved, images, atol=1e-5, rtol=0)
     assert torch.equal(moved_masks, masks)
 
@@ -30,29 +44,43 @@ def test_nothing_asked_changes_nothing() -> None:
 @given(st.integers(0, 1000))
 def test_a_mask_gets_no_new_values(step: int) -> None:
     images, masks = batch()
-    moved = augment(images, masks, AugmentSettings(), generator(0, 0, step))[1]
+    moved = augment(images, masks, AugmentSettings(), batch_generator(0, 0, step))[1]
     assert set(moved.unique().tolist()) <= {0, 1, 2, 255}
 
 
 def test_the_draws_depend_on_seed_epoch_and_step_alone() -> None:
     images, masks = batch()
-    first, again = (augment(images, masks, AugmentSettings(), generator(1, 2, 3))[0] for _ in range(2))
+    first, again = (
+        augment(images, masks, AugmentSettings(), batch_generator(1, 2, 3))[0] for _ in range(2)
+    )
     assert torch.equal(first, again)
-    assert not torch.equal(first, augment(images, masks, AugmentSettings(), generator(1, 2, 4))[0])
+    assert not torch.equal(
+        first, augment(images, masks, AugmentSettings(), batch_generator(1, 2, 4))[0]
+    )
 
 
 def test_image_and_mask_move_together() -> None:
     images, masks = batch()
     masks = masks.clamp(max=1)
     images = masks.unsqueeze(1).expand(-1, 3, -1, -1).float()
-    settings = NOTHING.model_copy(update={"flip": 0.5, "rotate_degrees": 180.0, "scale": 0.2, "shift": 0.1, "elastic": 0.02})
-    moved, moved_masks = augment(images, masks, settings, generator(0, 0, 0))
+    settings = NOTHING.model_copy(
+        update={
+            "horizontal_flip": 0.5,
+            "rotate_degrees": 180.0,
+            "scale": 0.2,
+            "shift": 0.1,
+            "elastic": 0.02,
+        }
+    )
+    moved, moved_masks = augment(images, masks, settings, batch_generator(0, 0, 0))
     assert ((moved[:, 0] > 0.5) == (moved_masks == 1)).float().mean() > 0.97
 
 
 def test_a_mirror_is_exact() -> None:
     images, masks = batch()
-    moved = augment(images, masks, NOTHING.model_copy(update={"flip": 1.0}), generator(0, 0, 0))[1]
+    moved = augment(
+        images, masks, NOTHING.model_copy(update={"horizontal_flip": 1.0}), batch_generator(0, 0, 0)
+    )[1]
     assert torch.equal(moved, masks.flip(-1))
 
 
@@ -61,22 +89,30 @@ def test_a_turn_does_not_shear_a_wide_image() -> None:
     y, x = torch.meshgrid(torch.arange(32) - 15.5, torch.arange(64) - 31.5, indexing="ij")
     masks[0] = (x**2 + y**2 < 100).to(torch.uint8)
     images = masks.unsqueeze(1).expand(-1, 3, -1, -1).float()
-    moved = augment(images, masks, NOTHING.model_copy(update={"rotate_degrees": 180.0}), generator(0, 0, 5))[1]
-    inner = (x**2 + y**2 < 225).unsqueeze(0)  # further out, the mirror image comes in
+    moved = augment(
+        images,
+        masks,
+        NOTHING.model_copy(update={"rotate_degrees": 180.0}),
+        batch_generator(0, 0, 5),
+    )[1]
+    # Further out, the mirror image comes in
+    inner = (x**2 + y**2 < 225).unsqueeze(0)
     assert (moved == masks)[inner].float().mean() > 0.97
 
 
 def test_a_part_of_a_batch_is_augmented_as_in_the_whole() -> None:
     images, masks = batch()
-    draws = draw((4, 3, 24, 32), AugmentSettings(), generator(0, 0, 0))
-    whole = apply(images, masks, AugmentSettings(), draws.part(slice(0, 4), images.device))
-    part = apply(images[1:3], masks[1:3], AugmentSettings(), draws.part(slice(1, 3), images.device))
+    draws = sample_parameters((4, 3, 24, 32), AugmentSettings(), batch_generator(0, 0, 0))
+    whole = apply(images, masks, AugmentSettings(), draws.select(slice(0, 4), images.device))
+    part = apply(
+        images[1:3], masks[1:3], AugmentSettings(), draws.select(slice(1, 3), images.device)
+    )
     for one, other in zip(whole, part, strict=True):
         torch.testing.assert_close(one[1:3], other, atol=1e-6, rtol=0)
 
 
 def test_the_noise_is_even_and_without_pattern() -> None:
-    grain = _grain(torch.tensor([[3.0], [4.0]]), 128, 128)
+    grain = _noise(torch.tensor([[3.0], [4.0]]), 128, 128)
     assert abs(float(grain.mean())) < 0.02
     assert abs(float(grain.std()) - 1) < 0.02
     for other in (grain.roll(1, 3), grain.roll(1, 2), grain.flip(0)):

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
-from limner.data.duplicates import clusters, near_duplicates, thumbnail
-from limner.data.sample_set import draw
+from limner.data.duplicates import connected_components, near_duplicates, thumbnail
+from limner.data.synthetic import draw_lesion
 
 COUNT = 24
 
@@ -15,7 +15,7 @@ COUNT = 24
 @pytest.fixture(scope="module")
 def lesions() -> list[np.ndarray]:
     """Pictures of similar things, as a real set holds them."""
-    return [draw(3, index, 128)[0] for index in range(COUNT)]
+    return [draw_lesion(3, index, 128)[0] for index in range(COUNT)]
 
 
 def jpeg(image: Image.Image) -> Image.Image:
@@ -37,12 +37,16 @@ CHANGES = {
     "cropped 5 %": cropped,
     "brighter": lambda image: ImageEnhance.Brightness(image).enhance(1.1),
     "darker": lambda image: ImageEnhance.Brightness(image).enhance(0.9),
-    "all of it": lambda image: jpeg(cropped(ImageEnhance.Brightness(image.transpose(Image.Transpose.TRANSVERSE)).enhance(0.9))),
+    "all of it": lambda image: jpeg(
+        cropped(ImageEnhance.Brightness(image.transpose(Image.Transpose.TRANSVERSE)).enhance(0.9))
+    ),
 }
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_each_changed_copy_is_found_and_nothing_else(change: str, lesions: list[np.ndarray]) -> None:
+def test_each_changed_copy_is_found_and_nothing_else(
+    change: str, lesions: list[np.ndarray]
+) -> None:
     copies = [np.asarray(CHANGES[change](Image.fromarray(image))) for image in lesions]
     pairs = near_duplicates(np.stack([thumbnail(image) for image in lesions + copies]))
     found = {(pair.first, pair.second) for pair in pairs}
@@ -50,14 +54,26 @@ def test_each_changed_copy_is_found_and_nothing_else(change: str, lesions: list[
 
 
 def test_blank_images_are_no_copies_of_each_other() -> None:
-    assert near_duplicates(np.stack([thumbnail(np.full((20, 30, 3), value, np.uint8)) for value in (9, 9, 200)])) == []
+    assert (
+        near_duplicates(
+            np.stack([thumbnail(np.full((20, 30, 3), value, np.uint8)) for value in (9, 9, 200)])
+        )
+        == []
+    )
 
 
 def test_a_crowd_of_alike_images_is_linked_without_comparing_all() -> None:
     rng = np.random.default_rng(0)
     scene = rng.integers(30, 220, (64, 64)).astype(np.int16)
-    film = np.stack([np.clip(scene + rng.integers(-3, 4, (64, 64)), 0, 255).astype(np.uint8) for _ in range(300)])
-    linked = clusters(300, ((pair.first, pair.second) for pair in near_duplicates(film)))
+    film = np.stack(
+        [
+            np.clip(scene + rng.integers(-3, 4, (64, 64)), 0, 255).astype(np.uint8)
+            for _ in range(300)
+        ]
+    )
+    linked = connected_components(
+        300, ((pair.first, pair.second) for pair in near_duplicates(film))
+    )
     assert len(set(linked)) == 1
 
 
@@ -69,4 +85,4 @@ def test_clusters_are_what_can_be_reached(count: int, links: list[tuple[int, int
         reach[a, b] = reach[b, a] = True
     for _ in range(count):
         reach = reach | (reach.astype(int) @ reach > 0)
-    assert clusters(count, links) == [int(np.argmax(row)) for row in reach]
+    assert connected_components(count, links) == [int(np.argmax(row)) for row in reach]

@@ -1,4 +1,6 @@
-"""What people's folders hold: each case spoils a sound set in one way, and the check catches it, or mends it and trains on."""
+"""What people's folders hold: each case spoils a sound set in one way, and the check catches it, or
+mends it and trains on.
+"""
 
 import json
 import re
@@ -12,8 +14,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-from limner.data.folder import scan
-from limner.data.health import Finding, check
+from limner.data.check import Finding, check
+from limner.data.scan import scan
 from limner.errors import LimnerError
 
 H, W, COUNT = 40, 52, 12
@@ -23,13 +25,19 @@ Spoil = Callable[[Path], object]
 def picture(number: int) -> np.ndarray:
     """A picture unlike those of other numbers."""
     rng = np.random.default_rng(number)
-    coarse = Image.fromarray(rng.integers(0, 255, (5, 6, 3)).astype(np.uint8)).resize((W, H), Image.Resampling.BICUBIC)
-    return np.clip(np.asarray(coarse, np.int16) + rng.integers(-12, 12, (H, W, 3)), 0, 255).astype(np.uint8)
+    coarse = Image.fromarray(rng.integers(0, 255, (5, 6, 3)).astype(np.uint8)).resize(
+        (W, H), Image.Resampling.BICUBIC
+    )
+    return np.clip(np.asarray(coarse, np.int16) + rng.integers(-12, 12, (H, W, 3)), 0, 255).astype(
+        np.uint8
+    )
 
 
 def mask(number: int, value: int = 255) -> np.ndarray:
     y, x = np.mgrid[:H, :W]
-    return ((((y - 18 - number % 5) ** 2 + (x - 24 - number % 7) ** 2) < 60 + 12 * number) * value).astype(np.uint8)
+    return (
+        (((y - 18 - number % 5) ** 2 + (x - 24 - number % 7) ** 2) < 60 + 12 * number) * value
+    ).astype(np.uint8)
 
 
 @pytest.fixture
@@ -56,7 +64,9 @@ def put(name: str, pixels: np.ndarray | Image.Image, **options: object) -> Spoil
         if path.suffix == ".tif":
             tifffile.imwrite(path, np.asarray(pixels), **options)
         else:
-            (pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)).save(path, **options)
+            (pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)).save(
+                path, **options
+            )
 
     return spoil
 
@@ -66,7 +76,9 @@ def write(name: str, content: bytes) -> Spoil:
 
 
 def cut(name: str, share: float) -> Spoil:
-    return lambda root: (root / name).write_bytes((root / name).read_bytes()[: int(share * (root / name).stat().st_size)])
+    return lambda root: (root / name).write_bytes(
+        (root / name).read_bytes()[: int(share * (root / name).stat().st_size)]
+    )
 
 
 def flip_bit(name: str, share: float) -> Spoil:
@@ -78,7 +90,9 @@ def flip_bit(name: str, share: float) -> Spoil:
     return spoil
 
 
-def each_mask(change: Callable[[int], np.ndarray | Image.Image], suffix: str = "png", **options: object) -> Spoil:
+def each_mask(
+    change: Callable[[int], np.ndarray | Image.Image], suffix: str = "png", **options: object
+) -> Spoil:
     def spoil(root: Path) -> None:
         for number in range(COUNT):
             put(f"masks/p{number:02}.{suffix}", change(number), **options)(root)
@@ -97,8 +111,15 @@ def short_png(name: str) -> Spoil:
 
     def spoil(root: Path) -> None:
         rows = bytes(3 * W + 1) * (H // 2)
-        chunks = [(b"IHDR", struct.pack(">IIBBBBB", W, H, 8, 2, 0, 0, 0)), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
-        body = b"".join(struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks)
+        chunks = [
+            (b"IHDR", struct.pack(">IIBBBBB", W, H, 8, 2, 0, 0, 0)),
+            (b"IDAT", zlib.compress(rows)),
+            (b"IEND", b""),
+        ]
+        body = b"".join(
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+            for kind, data in chunks
+        )
         (root / name).write_bytes(b"\x89PNG\r\n\x1a\n" + body)
 
     return spoil
@@ -108,13 +129,20 @@ def both(*spoils: Spoil) -> Spoil:
     return lambda root: [spoil(root) for spoil in spoils]
 
 
-def copied(source: str, target: str, change: Callable[[np.ndarray], np.ndarray] = lambda pixels: pixels) -> Spoil:
+def copied(
+    source: str, target: str, change: Callable[[np.ndarray], np.ndarray] = lambda pixels: pixels
+) -> Spoil:
     """The picture of one sample in the place of another's, mask as it was."""
 
     def spoil(root: Path) -> None:
         pixels = change(np.asarray(Image.open(root / "images" / f"{source}.png")))
         put(f"images/{target}.png", pixels)(root)
-        put(f"masks/{target}.png", np.asarray(Image.fromarray(mask(3)).resize(pixels.shape[1::-1], Image.Resampling.NEAREST)))(root)
+        put(
+            f"masks/{target}.png",
+            np.asarray(
+                Image.fromarray(mask(3)).resize(pixels.shape[1::-1], Image.Resampling.NEAREST)
+            ),
+        )(root)
 
     return spoil
 
@@ -150,7 +178,11 @@ def smooth_mask(number: int) -> np.ndarray:
 
 
 def coloured(number: int) -> np.ndarray:
-    return np.where(mask(number)[..., None] > 0, np.array([128, 64, 128], np.uint8), np.array([0, 0, 0], np.uint8))
+    return np.where(
+        mask(number)[..., None] > 0,
+        np.array([128, 64, 128], np.uint8),
+        np.array([0, 0, 0], np.uint8),
+    )
 
 
 def salted(number: int) -> np.ndarray:
@@ -160,23 +192,104 @@ def salted(number: int) -> np.ndarray:
 
 CAUGHT: dict[str, tuple[Spoil, str, str, str, str]] = {
     # what people do: (how, code, severity, what the message names, a word of the cure)
-    "a mask is missing": (lambda r: (r / MASK).unlink(), "missing-mask", "error", "p03.png", "Add a mask"),
-    "an image is missing": (lambda r: (r / IMAGE).unlink(), "missing-image", "error", "p03.png", "Add an image"),
+    "a mask is missing": (
+        lambda r: (r / MASK).unlink(),
+        "missing-mask",
+        "error",
+        "p03.png",
+        "Add a mask",
+    ),
+    "an image is missing": (
+        lambda r: (r / IMAGE).unlink(),
+        "missing-image",
+        "error",
+        "p03.png",
+        "Add an image",
+    ),
     "an empty file": (write(IMAGE, b""), "unreadable-image", "error", "it is empty", "export it"),
     "a text": (write(IMAGE, b"not found"), "unreadable-image", "error", "p03.png", "export"),
-    "a web page saved as an image": (write(IMAGE, b"<!doctype html>"), "unreadable-image", "error", "HTML", "export"),
-    "a pointer of Git LFS": (write(IMAGE, b"version https://git-lfs.github.com/spec/v1\n"), "unreadable-image", "error", "p03.png", "git lfs pull"),
-    "an image cut in half": (cut(IMAGE, 0.5), "unreadable-image", "error", "p03.png is damaged", "copy or export it again"),
-    "a mask cut near its end": (cut(MASK, 0.9), "unreadable-mask", "error", "p03.png is damaged", "copy or export it again"),
-    "a flipped bit in an image": (flip_bit(IMAGE, 0.5), "unreadable-image", "error", "checksum", "copy or export it again"),
-    "a flipped bit in a mask": (flip_bit(MASK, 0.6), "unreadable-mask", "error", "checksum", "copy or export it again"),
-    "a JPEG cut in the middle": (both(put("images/p03.jpg", picture(3)), cut("images/p03.jpg", 0.6)), "unreadable-image", "error", "p03.jpg", "copy or export"),
-    "a JPEG cut before its end mark": (both(put("images/p03.jpg", picture(3)), cut("images/p03.jpg", 0.97)), "unreadable-image", "error", "p03.jpg", "copy"),
-    "a TIFF without its last rows": (both(put("images/p03.tif", picture(3)), cut("images/p03.tif", 0.8)), "unreadable-image", "error", "p03.tif", "copy"),
-    "a BMP without its last rows": (both(put("images/p03.bmp", picture(3)), cut("images/p03.bmp", 0.8)), "unreadable-image", "error", "p03.bmp", "copy"),
-    "a photograph of a telephone": (write("images/p12.heic", b"\x00\x00\x00\x18ftypheic"), "foreign-format", "warning", "p12.heic", "export it"),
+    "a web page saved as an image": (
+        write(IMAGE, b"<!doctype html>"),
+        "unreadable-image",
+        "error",
+        "HTML",
+        "export",
+    ),
+    "a pointer of Git LFS": (
+        write(IMAGE, b"version https://git-lfs.github.com/spec/v1\n"),
+        "unreadable-image",
+        "error",
+        "p03.png",
+        "git lfs pull",
+    ),
+    "an image cut in half": (
+        cut(IMAGE, 0.5),
+        "unreadable-image",
+        "error",
+        "p03.png is damaged",
+        "copy or export it again",
+    ),
+    "a mask cut near its end": (
+        cut(MASK, 0.9),
+        "unreadable-mask",
+        "error",
+        "p03.png is damaged",
+        "copy or export it again",
+    ),
+    "a flipped bit in an image": (
+        flip_bit(IMAGE, 0.5),
+        "unreadable-image",
+        "error",
+        "checksum",
+        "copy or export it again",
+    ),
+    "a flipped bit in a mask": (
+        flip_bit(MASK, 0.6),
+        "unreadable-mask",
+        "error",
+        "checksum",
+        "copy or export it again",
+    ),
+    "a JPEG cut in the middle": (
+        both(put("images/p03.jpg", picture(3)), cut("images/p03.jpg", 0.6)),
+        "unreadable-image",
+        "error",
+        "p03.jpg",
+        "copy or export",
+    ),
+    "a JPEG cut before its end mark": (
+        both(put("images/p03.jpg", picture(3)), cut("images/p03.jpg", 0.97)),
+        "unreadable-image",
+        "error",
+        "p03.jpg",
+        "copy",
+    ),
+    "a TIFF without its last rows": (
+        both(put("images/p03.tif", picture(3)), cut("images/p03.tif", 0.8)),
+        "unreadable-image",
+        "error",
+        "p03.tif",
+        "copy",
+    ),
+    "a BMP without its last rows": (
+        both(put("images/p03.bmp", picture(3)), cut("images/p03.bmp", 0.8)),
+        "unreadable-image",
+        "error",
+        "p03.bmp",
+        "copy",
+    ),
+    "a photograph of a telephone": (
+        write("images/p12.heic", b"\x00\x00\x00\x18ftypheic"),
+        "foreign-format",
+        "warning",
+        "p12.heic",
+        "export it",
+    ),
     "a part of the set without masks": (
-        lambda r: ((r / "extra/images").mkdir(parents=True), put("extra/images/q.png", picture(70))(r)),
+        lambda r: (
+            (r / "extra/images").mkdir(parents=True),
+            put("extra/images/q.png", picture(70))(r),
+        ),
         "unused-files",
         "warning",
         "q.png",
@@ -184,7 +297,11 @@ CAUGHT: dict[str, tuple[Spoil, str, str, str, str]] = {
     ),
     "stacks of different length": (
         both(
-            put("images/p03.tif", np.stack([picture(i)[..., 0] for i in (3, 80, 81)]), photometric="minisblack"),
+            put(
+                "images/p03.tif",
+                np.stack([picture(i)[..., 0] for i in (3, 80, 81)]),
+                photometric="minisblack",
+            ),
             put("masks/p03.tif", np.stack([mask(i) for i in (3, 4)]), photometric="minisblack"),
         ),
         "pages-differ",
@@ -192,27 +309,79 @@ CAUGHT: dict[str, tuple[Spoil, str, str, str, str]] = {
         "holds 2 images",
         "Export both",
     ),
-    "a PNG whose pixels end in the middle": (short_png("images/p03.png"), "unreadable-image", "error", "p03.png is damaged", "copy or export it again"),
-    "a WebP cut": (both(put("images/p03.webp", picture(3)), cut("images/p03.webp", 0.8)), "unreadable-image", "error", "p03.webp", "copy"),
-    "a GIF": (both(put("images/p03.gif", picture(3)), lambda r: (r / "images/p03.gif").rename(r / IMAGE)), "unreadable-image", "error", "GIF", "export"),
+    "a PNG whose pixels end in the middle": (
+        short_png("images/p03.png"),
+        "unreadable-image",
+        "error",
+        "p03.png is damaged",
+        "copy or export it again",
+    ),
+    "a WebP cut": (
+        both(put("images/p03.webp", picture(3)), cut("images/p03.webp", 0.8)),
+        "unreadable-image",
+        "error",
+        "p03.webp",
+        "copy",
+    ),
+    "a GIF": (
+        both(put("images/p03.gif", picture(3)), lambda r: (r / "images/p03.gif").rename(r / IMAGE)),
+        "unreadable-image",
+        "error",
+        "GIF",
+        "export",
+    ),
     "an animated WebP": (
-        put("images/p03.webp", Image.fromarray(picture(3)), save_all=True, append_images=[Image.fromarray(picture(4))]),
+        put(
+            "images/p03.webp",
+            Image.fromarray(picture(3)),
+            save_all=True,
+            append_images=[Image.fromarray(picture(4))],
+        ),
         "unreadable-image",
         "error",
         "animation of 2 frames",
         "export the frames",
     ),
-    "values that are no numbers": (put("images/p03.tif", np.full((H, W), np.nan, np.float32)), "unreadable-image", "error", "p03.tif", "finite"),
+    "values that are no numbers": (
+        put("images/p03.tif", np.full((H, W), np.nan, np.float32)),
+        "unreadable-image",
+        "error",
+        "p03.tif",
+        "finite",
+    ),
     "seven channels among colours": (
-        put("images/p03.tif", np.dstack([picture(3)] * 3)[..., :7], photometric="minisblack", planarconfig="contig"),
+        put(
+            "images/p03.tif",
+            np.dstack([picture(3)] * 3)[..., :7],
+            photometric="minisblack",
+            planarconfig="contig",
+        ),
         "channels-differ",
         "error",
         "has 7 channels, and most images have 3",
         "Export it",
     ),
-    "a folder in the place of a mask": (lambda r: ((r / MASK).unlink(), (r / MASK).mkdir()), "missing-mask", "error", "p03.png", "Add a mask"),
-    "a mask of probabilities": (put("masks/p03.tif", mask(3) / np.float32(700)), "unreadable-mask", "error", "p03.tif", "classes' numbers"),
-    "a mask of negative numbers": (put("masks/p03.tif", mask(3).astype(np.int16) - 9), "unreadable-mask", "error", "p03.tif", "classes' numbers"),
+    "a folder in the place of a mask": (
+        lambda r: ((r / MASK).unlink(), (r / MASK).mkdir()),
+        "missing-mask",
+        "error",
+        "p03.png",
+        "Add a mask",
+    ),
+    "a mask of probabilities": (
+        put("masks/p03.tif", mask(3) / np.float32(700)),
+        "unreadable-mask",
+        "error",
+        "p03.tif",
+        "classes' numbers",
+    ),
+    "a mask of negative numbers": (
+        put("masks/p03.tif", mask(3).astype(np.int16) - 9),
+        "unreadable-mask",
+        "error",
+        "p03.tif",
+        "classes' numbers",
+    ),
     "a half transparent mask": (
         put(MASK, np.dstack([coloured(3), np.maximum(mask(3) // 2, 20)])),
         "unreadable-mask",
@@ -220,8 +389,20 @@ CAUGHT: dict[str, tuple[Spoil, str, str, str, str]] = {
         "half transparent",
         "without alpha",
     ),
-    "a mask of another size": (put(MASK, mask(3)[:-3]), "size-differs", "error", "52x37 but its image is 52x40", "export this mask again"),
-    "a transposed mask": (put(MASK, mask(3).T.copy()), "size-differs", "error", "looks transposed", "export this mask again"),
+    "a mask of another size": (
+        put(MASK, mask(3)[:-3]),
+        "size-differs",
+        "error",
+        "52x37 but its image is 52x40",
+        "export this mask again",
+    ),
+    "a transposed mask": (
+        put(MASK, mask(3).T.copy()),
+        "size-differs",
+        "error",
+        "looks transposed",
+        "export this mask again",
+    ),
     "a photograph that EXIF turns, and a mask that it does not": (
         put("images/p03.jpg", picture(3), exif=exif(6)),
         "size-differs",
@@ -236,8 +417,20 @@ CAUGHT: dict[str, tuple[Spoil, str, str, str, str]] = {
         "another EXIF orientation",
         "drawn on the image",
     ),
-    "an image in the place of its mask": (put(MASK, picture(3)), "mask-values", "error", "different colours", "labels.toml"),
-    "a grey image in the place of its mask": (put(MASK, picture(3)[..., 0]), "mask-values", "error", "", "labels.toml"),
+    "an image in the place of its mask": (
+        put(MASK, picture(3)),
+        "mask-values",
+        "error",
+        "different colours",
+        "labels.toml",
+    ),
+    "a grey image in the place of its mask": (
+        put(MASK, picture(3)[..., 0]),
+        "mask-values",
+        "error",
+        "",
+        "labels.toml",
+    ),
     "masks of numbered objects": (
         both(each_mask(lambda n: np.arange(H * W).reshape(H, W).astype(np.uint16) // 20)),
         "mask-values",
@@ -245,7 +438,13 @@ CAUGHT: dict[str, tuple[Spoil, str, str, str, str]] = {
         "number objects one by one",
         '"1-65535"',
     ),
-    "some masks of 0 and 1, some of 0 and 255": (put(MASK, mask(3, 1)), "mask-values", "error", "p03.png", "labels.toml"),
+    "some masks of 0 and 1, some of 0 and 255": (
+        put(MASK, mask(3, 1)),
+        "mask-values",
+        "error",
+        "p03.png",
+        "labels.toml",
+    ),
     "class indices saved as JPEG": (
         each_mask(lambda n: mask(n, 4) + np.roll(mask(n, 2), 20, 1), "jpg", quality=30),
         "mask-values",
@@ -260,7 +459,13 @@ CAUGHT: dict[str, tuple[Spoil, str, str, str, str]] = {
         "100",
         "labels.toml",
     ),
-    "a class file that names other values": (write("classes.txt", b"0 skin\n1 lesion\n"), "mask-values", "error", "pixel values 255", "Add a line"),
+    "a class file that names other values": (
+        write("classes.txt", b"0 skin\n1 lesion\n"),
+        "mask-values",
+        "error",
+        "pixel values 255",
+        "Add a line",
+    ),
     "a class file that leaves a value out": (
         both(write("classes.txt", b"0 skin\n1 lesion\n"), put(MASK, mask(3, 7))),
         "mask-values",
@@ -268,54 +473,188 @@ CAUGHT: dict[str, tuple[Spoil, str, str, str, str]] = {
         "pixel values 7, 255",
         "Add a line",
     ),
-    "a labels.toml that leaves a value out": (write("labels.toml", b"[classes]\nskin = 0\nlesion = 1\n"), "mask-values", "error", "255", "Add each"),
-    "an empty mask": (put(MASK, mask(3) * 0), "empty-mask", "warning", "p03.png marks nothing", "only where"),
-    "a full mask": (put(MASK, mask(3) * 0 + 255), "full-mask", "warning", "p03.png marks the whole image", "inverted"),
-    "masks that are all empty": (each_mask(lambda n: mask(n) * 0), "absent-class", "error", "foreground", "is in no mask"),
-    "inverted masks": (each_mask(lambda n: 255 - mask(n)), "mostly-foreground", "warning", "Are the masks inverted?", "labels.toml"),
+    "a labels.toml that leaves a value out": (
+        write("labels.toml", b"[classes]\nskin = 0\nlesion = 1\n"),
+        "mask-values",
+        "error",
+        "255",
+        "Add each",
+    ),
+    "an empty mask": (
+        put(MASK, mask(3) * 0),
+        "empty-mask",
+        "warning",
+        "p03.png marks nothing",
+        "only where",
+    ),
+    "a full mask": (
+        put(MASK, mask(3) * 0 + 255),
+        "full-mask",
+        "warning",
+        "p03.png marks the whole image",
+        "inverted",
+    ),
+    "masks that are all empty": (
+        each_mask(lambda n: mask(n) * 0),
+        "absent-class",
+        "error",
+        "foreground",
+        "is in no mask",
+    ),
+    "inverted masks": (
+        each_mask(lambda n: 255 - mask(n)),
+        "mostly-foreground",
+        "warning",
+        "Are the masks inverted?",
+        "labels.toml",
+    ),
     "a mask that is void everywhere": (
-        both(each_mask(lambda n: mask(n, 1) + np.roll(mask(n, 1), 25, 1)), put(MASK, mask(3) * 0 + 255)),
+        both(
+            each_mask(lambda n: mask(n, 1) + np.roll(mask(n, 1), 25, 1)),
+            put(MASK, mask(3) * 0 + 255),
+        ),
         "void-mask",
         "warning",
         "p03.png is void",
         "",
     ),
-    "salt and pepper in a mask": (put(MASK, salted(3)), "specks", "warning", "single pixels", "Smooth"),
-    "a single speck and nothing else": (put(MASK, np.eye(H, W, dtype=np.uint8) * (np.mgrid[:H, :W][0] == 9) * 255), "specks", "warning", "has 1 single", ""),
-    "a class that one mask has": (both(each_mask(lambda n: mask(n, 1)), put(MASK, mask(3, 2))), "seen-once", "warning", "p03.png is the only mask", "slip"),
-    "a class that no mask has": (write("classes.txt", b"0 background\n1 vein\n255 lesion\n"), "absent-class", "warning", "class vein", "cannot learn"),
+    "salt and pepper in a mask": (
+        put(MASK, salted(3)),
+        "specks",
+        "warning",
+        "single pixels",
+        "Smooth",
+    ),
+    "a single speck and nothing else": (
+        put(MASK, np.eye(H, W, dtype=np.uint8) * (np.mgrid[:H, :W][0] == 9) * 255),
+        "specks",
+        "warning",
+        "has 1 single",
+        "",
+    ),
+    "a class that one mask has": (
+        both(each_mask(lambda n: mask(n, 1)), put(MASK, mask(3, 2))),
+        "seen-once",
+        "warning",
+        "p03.png is the only mask",
+        "slip",
+    ),
+    "a class that no mask has": (
+        write("classes.txt", b"0 background\n1 vein\n255 lesion\n"),
+        "absent-class",
+        "warning",
+        "class vein",
+        "cannot learn",
+    ),
     "a class of a few pixels": (
-        each_mask(lambda n: mask(n, 1) + (2 * (np.arange(H * W) == 5).reshape(H, W) * (n in {3, 4})).astype(np.uint8)),
+        each_mask(
+            lambda n: (
+                mask(n, 1)
+                + (2 * (np.arange(H * W) == 5).reshape(H, W) * (n in {3, 4})).astype(np.uint8)
+            )
+        ),
         "rare-class",
         "warning",
         "class 2 has",
         "more of it",
     ),
-    "masks saved as JPEG": (each_mask(mask, "jpg", quality=80), "lossy-mask", "warning", "12 masks were saved as JPEG", "PNG"),
-    "a blank image": (put(IMAGE, picture(3) * 0 + 7), "blank-image", "warning", "one value 7", "exported whole"),
-    "a tiny image": (both(put(IMAGE, picture(3)[:9, :9]), put(MASK, mask(3)[10:19, 20:29])), "tiny-image", "warning", "9x9", "thumbnail"),
-    "8 bits in a file of 16": (put("images/p03.tif", picture(3)[..., 0].astype(np.uint16)), "shallow-depth", "warning", "16 bits", "8 bits once"),
+    "masks saved as JPEG": (
+        each_mask(mask, "jpg", quality=80),
+        "lossy-mask",
+        "warning",
+        "12 masks were saved as JPEG",
+        "PNG",
+    ),
+    "a blank image": (
+        put(IMAGE, picture(3) * 0 + 7),
+        "blank-image",
+        "warning",
+        "one value 7",
+        "exported whole",
+    ),
+    "a tiny image": (
+        both(put(IMAGE, picture(3)[:9, :9]), put(MASK, mask(3)[10:19, 20:29])),
+        "tiny-image",
+        "warning",
+        "9x9",
+        "thumbnail",
+    ),
+    "8 bits in a file of 16": (
+        put("images/p03.tif", picture(3)[..., 0].astype(np.uint16)),
+        "shallow-depth",
+        "warning",
+        "16 bits",
+        "8 bits once",
+    ),
     "a thumbnail among large images": (
-        both(put(IMAGE, np.kron(picture(3), np.ones((9, 9, 1), np.uint8))), put(MASK, np.kron(mask(3), np.ones((9, 9), np.uint8)))),
+        both(
+            put(IMAGE, np.kron(picture(3), np.ones((9, 9, 1), np.uint8))),
+            put(MASK, np.kron(mask(3), np.ones((9, 9), np.uint8))),
+        ),
         "mixed-sizes",
         "warning",
         "very different sizes",
         "thumbnails",
     ),
-    "the same image twice": (copied("p05", "p03"), "copies-disagree", "warning", "copy of", "Keep the better"),
+    "the same image twice": (
+        copied("p05", "p03"),
+        "copies-disagree",
+        "warning",
+        "copy of",
+        "Keep the better",
+    ),
     "the same pair twice": (
-        lambda r: [(r / kind / "p12.png").write_bytes((r / kind / "p05.png").read_bytes()) for kind in ("images", "masks")],
+        lambda r: [
+            (r / kind / "p12.png").write_bytes((r / kind / "p05.png").read_bytes())
+            for kind in ("images", "masks")
+        ],
         "copies",
         "warning",
         "p12.png is a copy of",
         "keep one",
     ),
-    "the same image, mirrored": (copied("p05", "p03", lambda p: p[:, ::-1]), "near-copies", "note", "p05.png", "one side of every split"),
-    "the same image, turned": (copied("p05", "p03", lambda p: np.rot90(p).copy()), "near-copies", "note", "p05.png", "one side of every split"),
-    "the same image, brighter": (copied("p05", "p03", lambda p: np.minimum(p * 1.1, 255).astype(np.uint8)), "near-copies", "note", "p05.png", "one side"),
-    "the same image, larger": (copied("p05", "p03", lambda p: np.kron(p, np.ones((2, 2, 1), np.uint8))), "near-copies", "note", "p05.png", "one side"),
-    "a test image among the training images": (leak("train/images/p01.png", "test/images/p10.png"), "leak", "error", "(train)", "data.allow_leaks=true"),
-    "a validation image among the training images": (leak("train/images/p01.png", "val/images/p07.png"), "leak", "warning", "(val)", "Move"),
+    "the same image, mirrored": (
+        copied("p05", "p03", lambda p: p[:, ::-1]),
+        "near-copies",
+        "note",
+        "p05.png",
+        "one side of every split",
+    ),
+    "the same image, turned": (
+        copied("p05", "p03", lambda p: np.rot90(p).copy()),
+        "near-copies",
+        "note",
+        "p05.png",
+        "one side of every split",
+    ),
+    "the same image, brighter": (
+        copied("p05", "p03", lambda p: np.minimum(p * 1.1, 255).astype(np.uint8)),
+        "near-copies",
+        "note",
+        "p05.png",
+        "one side",
+    ),
+    "the same image, larger": (
+        copied("p05", "p03", lambda p: np.kron(p, np.ones((2, 2, 1), np.uint8))),
+        "near-copies",
+        "note",
+        "p05.png",
+        "one side",
+    ),
+    "a test image among the training images": (
+        leak("train/images/p01.png", "test/images/p10.png"),
+        "leak",
+        "error",
+        "(train)",
+        "data.allow_leaks=true",
+    ),
+    "a validation image among the training images": (
+        leak("train/images/p01.png", "val/images/p07.png"),
+        "leak",
+        "warning",
+        "(val)",
+        "Move",
+    ),
     "one patient in training and test": (
         both(split_folders, write("groups.csv", b"image,group\np01.png,Anna\np10.png,Anna\n")),
         "group-leak",
@@ -323,7 +662,13 @@ CAUGHT: dict[str, tuple[Spoil, str, str, str, str]] = {
         "group Anna",
         "data.allow_leaks=true",
     ),
-    "few images": (lambda r: [path.unlink() for path in r.glob("*/p[01][1-9].png")], "few-images", "warning", "2 usable pairs", "seldom"),
+    "few images": (
+        lambda r: [path.unlink() for path in r.glob("*/p[01][1-9].png")],
+        "few-images",
+        "warning",
+        "2 usable pairs",
+        "seldom",
+    ),
     "no pair at all": (
         lambda r: [path.rename(path.with_stem(path.stem + "x")) for path in r.glob("masks/*")],
         "no-pairs",
@@ -337,30 +682,73 @@ MENDED: dict[str, tuple[Spoil, tuple[str, ...]]] = {
     # what is read as it was meant, with the class names that come of it
     "masks of 0 and 1": (each_mask(lambda n: mask(n, 1)), ("background", "foreground")),
     "masks of 0 and 254": (each_mask(lambda n: mask(n, 254)), ("background", "foreground")),
-    "masks of two other values": (each_mask(lambda n: np.where(mask(n) > 0, 200, 90).astype(np.uint8)), ("background", "foreground")),
-    "anti-aliased masks": (each_mask(smooth_mask), ("background", "foreground")),
-    "bool TIFF masks": (each_mask(lambda n: mask(n) > 0, "tif"), ("background", "foreground")),
-    "1-bit PNG masks": (each_mask(lambda n: Image.fromarray(mask(n)).convert("1")), ("background", "foreground")),
-    "16-bit masks of 0 and 65535": (each_mask(lambda n: (mask(n) > 0).astype(np.uint16) * 65535), ("background", "foreground")),
-    "masks in a palette": (each_mask(with_palette), ("background", "foreground")),
-    "grey masks as RGB": (each_mask(lambda n: np.dstack([mask(n)] * 3)), ("background", "foreground")),
-    "masks as RGBA": (each_mask(lambda n: np.dstack([mask(n)] * 3 + [mask(n) * 0 + 255])), ("background", "foreground")),
-    "masks in the alpha channel": (each_mask(lambda n: np.dstack([mask(n) * 0] * 3 + [mask(n)])), ("background", "foreground")),
-    "masks in one colour": (each_mask(coloured), ("background", "foreground")),
-    "class indices with void": (
-        each_mask(lambda n: np.where(np.roll(mask(n), 30, 1) > 0, 255, mask(n, 1) + np.roll(mask(n, 2), 12, 0)).astype(np.uint8)),
-        ("background", "class 1", "class 2", "class 3"),
-    ),
-    "images with alpha": (put(IMAGE, np.dstack([picture(3), mask(3)])), ("background", "foreground")),
-    "images of 16 bits": (put("images/p03.tif", picture(3)[..., 0].astype(np.uint16) * 200), ("background", "foreground")),
-    "images in CMYK": (put("images/p03.jpg", Image.fromarray(picture(3)).convert("CMYK"), quality=95), ("background", "foreground")),
-    "images with a wrong ending": (lambda r: (r / IMAGE).rename(r / "images/p03.jpg"), ("background", "foreground")),
-    "endings in capitals": (lambda r: (r / IMAGE).rename(r / "images/p03.PNG"), ("background", "foreground")),
-    "hidden files of other systems": (
-        lambda r: [(r / "images" / name).write_text("x") for name in ("._p03.png", "Thumbs.db", ".DS_Store")],
+    "masks of two other values": (
+        each_mask(lambda n: np.where(mask(n) > 0, 200, 90).astype(np.uint8)),
         ("background", "foreground"),
     ),
-    "image and mask that EXIF turns alike": (both(put(IMAGE, picture(3), exif=exif(6)), put(MASK, mask(3), exif=exif(6))), ("background", "foreground")),
+    "anti-aliased masks": (each_mask(smooth_mask), ("background", "foreground")),
+    "bool TIFF masks": (each_mask(lambda n: mask(n) > 0, "tif"), ("background", "foreground")),
+    "1-bit PNG masks": (
+        each_mask(lambda n: Image.fromarray(mask(n)).convert("1")),
+        ("background", "foreground"),
+    ),
+    "16-bit masks of 0 and 65535": (
+        each_mask(lambda n: (mask(n) > 0).astype(np.uint16) * 65535),
+        ("background", "foreground"),
+    ),
+    "masks in a palette": (each_mask(with_palette), ("background", "foreground")),
+    "grey masks as RGB": (
+        each_mask(lambda n: np.dstack([mask(n)] * 3)),
+        ("background", "foreground"),
+    ),
+    "masks as RGBA": (
+        each_mask(lambda n: np.dstack([mask(n)] * 3 + [mask(n) * 0 + 255])),
+        ("background", "foreground"),
+    ),
+    "masks in the alpha channel": (
+        each_mask(lambda n: np.dstack([mask(n) * 0] * 3 + [mask(n)])),
+        ("background", "foreground"),
+    ),
+    "masks in one colour": (each_mask(coloured), ("background", "foreground")),
+    "class indices with void": (
+        each_mask(
+            lambda n: np.where(
+                np.roll(mask(n), 30, 1) > 0, 255, mask(n, 1) + np.roll(mask(n, 2), 12, 0)
+            ).astype(np.uint8)
+        ),
+        ("background", "class 1", "class 2", "class 3"),
+    ),
+    "images with alpha": (
+        put(IMAGE, np.dstack([picture(3), mask(3)])),
+        ("background", "foreground"),
+    ),
+    "images of 16 bits": (
+        put("images/p03.tif", picture(3)[..., 0].astype(np.uint16) * 200),
+        ("background", "foreground"),
+    ),
+    "images in CMYK": (
+        put("images/p03.jpg", Image.fromarray(picture(3)).convert("CMYK"), quality=95),
+        ("background", "foreground"),
+    ),
+    "images with a wrong ending": (
+        lambda r: (r / IMAGE).rename(r / "images/p03.jpg"),
+        ("background", "foreground"),
+    ),
+    "endings in capitals": (
+        lambda r: (r / IMAGE).rename(r / "images/p03.PNG"),
+        ("background", "foreground"),
+    ),
+    "hidden files of other systems": (
+        lambda r: [
+            (r / "images" / name).write_text("x")
+            for name in ("._p03.png", "Thumbs.db", ".DS_Store")
+        ],
+        ("background", "foreground"),
+    ),
+    "image and mask that EXIF turns alike": (
+        both(put(IMAGE, picture(3), exif=exif(6)), put(MASK, mask(3), exif=exif(6))),
+        ("background", "foreground"),
+    ),
 }
 
 
@@ -381,9 +769,16 @@ def test_it_is_caught_with_file_cause_and_cure(case: str, root: Path) -> None:
     spoil, code, severity, named, cure = CAUGHT[case]
     spoil(root)
     found = findings(root)
-    matching = [f for f in found if f.code == code and f.severity == severity and named in f.message and cure in f.message]
+    matching = [
+        f
+        for f in found
+        if f.code == code and f.severity == severity and named in f.message and cure in f.message
+    ]
     assert matching, found
-    assert not matching[0].file or Path(re.sub(r" \(.*\)$", "", matching[0].file)).name in matching[0].message
+    assert (
+        not matching[0].file
+        or Path(re.sub(r" \(.*\)$", "", matching[0].file)).name in matching[0].message
+    )
     others = {f.code for f in found} - {code} - ALONGSIDE.get(case, set())
     assert not others, found
 
@@ -427,7 +822,11 @@ def test_annotations_that_cannot_be_drawn_are_named(tmp_path: Path) -> None:
     }
     (tmp_path / "annotations.json").write_text(json.dumps(table))
     (finding,) = (f for f in findings(tmp_path) if f.severity == "error")
-    assert finding.code == "unreadable-mask" and "a.png" in finding.message and "polygon has 3 numbers" in finding.message
+    assert (
+        finding.code == "unreadable-mask"
+        and "a.png" in finding.message
+        and "polygon has 3 numbers" in finding.message
+    )
 
 
 @pytest.mark.parametrize(
@@ -438,12 +837,23 @@ def test_annotations_that_cannot_be_drawn_are_named(tmp_path: Path) -> None:
         ({"classes.txt": "1 a\n1 b\n"}, r"classes\.txt gives a pixel value twice"),
         ({"groups.csv": "picture,patient\na,b\n"}, r"groups\.csv has no columns"),
         ({"labels.toml": "void = 3"}, r"labels\.toml states no classes"),
-        ({"annotations.json": '{"images": [], "annotations": null, "categories": []}'}, r"annotations\.json has no list of annotations"),
-        ({"groups.csv": "image,group\nnobody.png,Anna\n"}, r"groups\.csv, line 2: no image bears the name 'nobody\.png'"),
-        ({"groups.csv": "image,group\np01,Anna\np01.png,Bert\n"}, r"groups\.csv, line 3: p01\.png is in the groups Anna and Bert"),
+        (
+            {"annotations.json": '{"images": [], "annotations": null, "categories": []}'},
+            r"annotations\.json has no list of annotations",
+        ),
+        (
+            {"groups.csv": "image,group\nnobody.png,Anna\n"},
+            r"groups\.csv, line 2: no image bears the name 'nobody\.png'",
+        ),
+        (
+            {"groups.csv": "image,group\np01,Anna\np01.png,Bert\n"},
+            r"groups\.csv, line 3: p01\.png is in the groups Anna and Bert",
+        ),
     ],
 )
-def test_a_table_that_cannot_be_used_is_named(root: Path, files: dict[str, str], complaint: str) -> None:
+def test_a_table_that_cannot_be_used_is_named(
+    root: Path, files: dict[str, str], complaint: str
+) -> None:
     for name, text in files.items():
         (root / name).write_text(text)
     with pytest.raises(LimnerError, match=complaint):

@@ -16,7 +16,19 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from limner.data.images import MAX_PIXELS, as_colours, as_image, decode_image, encode_mask, image_size, page_count, read_drawn, read_image, read_mask, resize
+from limner.data.images import (
+    MAX_PIXELS,
+    decode_image,
+    encode_mask_png,
+    image_size,
+    page_count,
+    read_image,
+    read_mask,
+    read_predicted_mask,
+    resize_image,
+    to_image,
+    to_rgb,
+)
 from limner.errors import LimnerError
 from limner.labels import Labels
 
@@ -30,29 +42,56 @@ def smooth(height: int, width: int) -> np.ndarray:
     return np.stack([y * 255 / height, x * 255 / width, 128 + 0 * y], axis=2).astype(np.uint8)
 
 
-WRITTEN = {"png": "RGB L RGBA P 1 LA", "bmp": "RGB L P 1", "webp": "RGB L RGBA P 1 LA", "tif": "RGB L RGBA P 1 CMYK LA", "jpg": "RGB L CMYK 1"}
+WRITTEN = {
+    "png": "RGB L RGBA P 1 LA",
+    "bmp": "RGB L P 1",
+    "webp": "RGB L RGBA P 1 LA",
+    "tif": "RGB L RGBA P 1 CMYK LA",
+    "jpg": "RGB L CMYK 1",
+}
 
 
-@pytest.mark.parametrize(("suffix", "mode"), [(suffix, mode) for suffix, modes in WRITTEN.items() for mode in modes.split()])
-def test_every_mode_is_read_as_the_rgb_that_a_viewer_shows(tmp_path: Path, mode: str, suffix: str) -> None:
-    options = {"webp": {"lossless": True}, "jpg": {"quality": 100, "subsampling": 0}}.get(suffix, {})
+@pytest.mark.parametrize(
+    ("suffix", "mode"),
+    [(suffix, mode) for suffix, modes in WRITTEN.items() for mode in modes.split()],
+)
+def test_every_mode_is_read_as_the_rgb_that_a_viewer_shows(
+    tmp_path: Path, mode: str, suffix: str
+) -> None:
+    options = {"webp": {"lossless": True}, "jpg": {"quality": 100, "subsampling": 0}}.get(
+        suffix, {}
+    )
     Image.fromarray(smooth(32, 40)).convert(mode).save(tmp_path / f"x.{suffix}", **options)
     with Image.open(tmp_path / f"x.{suffix}") as written:
         expected = np.asarray(written.convert("RGB"), np.int16)
-    assert np.abs(read_image(tmp_path / f"x.{suffix}").astype(np.int16) - expected).max() <= 4 * (suffix == "jpg")
+    assert np.abs(read_image(tmp_path / f"x.{suffix}").astype(np.int16) - expected).max() <= 4 * (
+        suffix == "jpg"
+    )
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif", "webp"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_image_and_mask_turn_upright_together(tmp_path: Path, orientation: int, suffix: str) -> None:
+def test_image_and_mask_turn_upright_together(
+    tmp_path: Path, orientation: int, suffix: str
+) -> None:
     pixels = np.zeros((6, 9), np.uint8)
     pixels[0, :4] = 255
     exif = Image.Exif()
     exif[0x0112] = orientation
     path = tmp_path / f"x.{suffix}"
-    Image.fromarray(pixels).save(path, exif=exif, **({"lossless": True} if suffix == "webp" else {}))
+    Image.fromarray(pixels).save(
+        path, exif=exif, **({"lossless": True} if suffix == "webp" else {})
+    )
     mask = read_mask(path).values
-    upright = {5: pixels.T, 6: np.rot90(pixels, -1), 7: np.rot90(pixels.T, 2), 8: np.rot90(pixels), 1: pixels, 2: pixels[:, ::-1], 3: np.rot90(pixels, 2)}
+    upright = {
+        5: pixels.T,
+        6: np.rot90(pixels, -1),
+        7: np.rot90(pixels.T, 2),
+        8: np.rot90(pixels),
+        1: pixels,
+        2: pixels[:, ::-1],
+        3: np.rot90(pixels, 2),
+    }
     assert (mask == upright.get(orientation, pixels[::-1])).all()
     assert (read_image(path)[..., 0] == mask).all()
     assert image_size(path) == mask.shape
@@ -62,15 +101,26 @@ def test_a_jpeg_at_reduced_scale_is_turned_as_the_whole(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.fromarray(smooth(400, 640)).save(tmp_path / "x.jpg", exif=exif, quality=95)
-    whole, reduced = read_image(tmp_path / "x.jpg"), read_image(tmp_path / "x.jpg", at_least_px=(100, 50))
+    whole, reduced = (
+        read_image(tmp_path / "x.jpg"),
+        read_image(tmp_path / "x.jpg", at_least_px=(100, 50)),
+    )
     assert whole.shape == (640, 400, 3)
     assert reduced.shape[0] >= 100 and reduced.shape[1] >= 50 and reduced.shape[0] < 640
-    assert np.abs(resize(whole, reduced.shape[:2]).astype(int) - reduced).max() < 6
+    assert np.abs(resize_image(whole, reduced.shape[:2]).astype(int) - reduced).max() < 6
 
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"tile": (16, 16)}, {"bigtiff": True}, {"compression": "lzw"}, {"compression": "zlib", "predictor": True}, {"byteorder": ">"}, {"rowsperstrip": 2}],
+    [
+        {},
+        {"tile": (16, 16)},
+        {"bigtiff": True},
+        {"compression": "lzw"},
+        {"compression": "zlib", "predictor": True},
+        {"byteorder": ">"},
+        {"rowsperstrip": 2},
+    ],
 )
 def test_tiffs_of_every_kind_hold_the_same(tmp_path: Path, options: dict[str, object]) -> None:
     tifffile.imwrite(tmp_path / "x.tif", PICTURE, photometric="rgb", **options)
@@ -78,7 +128,9 @@ def test_tiffs_of_every_kind_hold_the_same(tmp_path: Path, options: dict[str, ob
 
 
 def test_planes_that_lie_apart_are_joined(tmp_path: Path) -> None:
-    tifffile.imwrite(tmp_path / "x.tif", PICTURE.transpose(2, 0, 1), photometric="rgb", planarconfig="separate")
+    tifffile.imwrite(
+        tmp_path / "x.tif", PICTURE.transpose(2, 0, 1), photometric="rgb", planarconfig="separate"
+    )
     assert (read_image(tmp_path / "x.tif") == PICTURE).all()
 
 
@@ -86,7 +138,9 @@ def test_a_stack_is_read_page_by_page(tmp_path: Path) -> None:
     stack = RNG.integers(0, 255, (5, 6, 9)).astype(np.uint8)
     tifffile.imwrite(tmp_path / "x.tif", stack, photometric="minisblack")
     assert page_count(tmp_path / "x.tif") == 5
-    assert all((read_mask(tmp_path / "x.tif", page=page).values == stack[page]).all() for page in range(5))
+    assert all(
+        (read_mask(tmp_path / "x.tif", page=page).values == stack[page]).all() for page in range(5)
+    )
     with pytest.raises(LimnerError, match=r"x\.tif has 5 images; number 6"):
         read_image(tmp_path / "x.tif", page=5)
 
@@ -114,11 +168,27 @@ def test_colours_of_a_ycbcr_tiff_are_those_that_a_viewer_shows(tmp_path: Path) -
 
 def interlaced(pixels: np.ndarray) -> bytes:
     """An RGB PNG in Adam7's seven passes."""
-    passes = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
-    rows = [b"\0" + row.tobytes() for x, y, across, down in passes for row in pixels[y::down, x::across] if row.size]
+    passes = (
+        (0, 0, 8, 8),
+        (4, 0, 8, 8),
+        (0, 4, 4, 8),
+        (2, 0, 4, 4),
+        (0, 2, 2, 4),
+        (1, 0, 2, 2),
+        (0, 1, 1, 2),
+    )
+    rows = [
+        b"\0" + row.tobytes()
+        for x, y, across, down in passes
+        for row in pixels[y::down, x::across]
+        if row.size
+    ]
     header = struct.pack(">IIBBBBB", pixels.shape[1], pixels.shape[0], 8, 2, 0, 0, 1)
     chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"".join(rows))), (b"IEND", b"")]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(struct.pack(">I", len(d)) + kind + d + struct.pack(">I", zlib.crc32(kind + d)) for kind, d in chunks)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(d)) + kind + d + struct.pack(">I", zlib.crc32(kind + d))
+        for kind, d in chunks
+    )
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (9, 5), (8, 17)])
@@ -131,7 +201,11 @@ def test_an_interlaced_png_is_whole(tmp_path: Path, size: tuple[int, int]) -> No
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "LA", "I;16"])
 def test_no_sound_png_is_taken_for_a_short_one(tmp_path: Path, mode: str) -> None:
     for size in ((1, 1), (3, 2), (5, 9), (17, 8)):
-        image = Image.fromarray(RNG.integers(0, 60_000, size[::-1]).astype(np.uint16)) if mode == "I;16" else Image.new("RGB", size, (9, 99, 200)).convert(mode)
+        image = (
+            Image.fromarray(RNG.integers(0, 60_000, size[::-1]).astype(np.uint16))
+            if mode == "I;16"
+            else Image.new("RGB", size, (9, 99, 200)).convert(mode)
+        )
         image.save(tmp_path / "x.png")
         assert read_image(tmp_path / "x.png").shape == (size[1], size[0], 3)
 
@@ -173,7 +247,7 @@ def test_a_mask_in_a_palette_keeps_its_indices_and_colours(tmp_path: Path) -> No
     mask = read_mask(tmp_path / "m.png")
     assert (mask.kind, mask.palette[:3]) == ("palette", (0, 0x800000, 0x008000))
     assert mask.values.max() == 2
-    assert mask.as_colours().values[0, 1] == 0x800000
+    assert mask.to_colours().values[0, 1] == 0x800000
 
 
 def test_a_mask_in_colours_is_one_number_for_each(tmp_path: Path) -> None:
@@ -204,16 +278,34 @@ def test_a_solid_alpha_is_dropped_and_a_transparent_pixel_is_0(tmp_path: Path) -
     assert read_mask(tmp_path / "holed.png").values[:2, :2].tolist() == [[0, 255], [255, 9]]
 
 
-@pytest.mark.parametrize("values", [np.full((4, 4), -1.0), np.full((4, 4), 0.5), np.full((4, 4), np.nan), np.full((4, 4), 70_000.0)])
-def test_a_mask_of_numbers_that_are_no_classes_is_refused(tmp_path: Path, values: np.ndarray) -> None:
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.full((4, 4), -1.0),
+        np.full((4, 4), 0.5),
+        np.full((4, 4), np.nan),
+        np.full((4, 4), 70_000.0),
+    ],
+)
+def test_a_mask_of_numbers_that_are_no_classes_is_refused(
+    tmp_path: Path, values: np.ndarray
+) -> None:
     tifffile.imwrite(tmp_path / "m.tif", values.astype(np.float32))
     with pytest.raises(LimnerError, match=r"m\.tif has values from"):
         read_mask(tmp_path / "m.tif")
 
 
 def save(path: Path) -> bytes:
-    options = {"quality": 95} if path.suffix == ".jpg" else {"lossless": True} if path.suffix == ".webp" else {}
-    Image.fromarray(smooth(64, 48) ^ RNG.integers(0, 32, (64, 48, 3)).astype(np.uint8)).save(path, **options)
+    options = (
+        {"quality": 95}
+        if path.suffix == ".jpg"
+        else {"lossless": True}
+        if path.suffix == ".webp"
+        else {}
+    )
+    Image.fromarray(smooth(64, 48) ^ RNG.integers(0, 32, (64, 48, 3)).astype(np.uint8)).save(
+        path, **options
+    )
     return path.read_bytes()
 
 
@@ -269,12 +361,23 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
 
 
 def png(width: int, height: int, bits: int, colour: int, pixels: bytes) -> bytes:
-    chunks = (b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)), (b"IDAT", zlib.compress(pixels)), (b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + b"".join(struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body)) for name, body in chunks)
+    chunks = (
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)),
+        (b"IDAT", zlib.compress(pixels)),
+        (b"IEND", b""),
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+        for name, body in chunks
+    )
 
 
-@pytest.mark.parametrize(("bits", "values"), [(1, [0, 255, 255, 0]), (2, [0, 1, 2, 3]), (4, [0, 1, 2, 3])])
-def test_a_shallow_grey_mask_has_the_values_of_its_file(bits: int, values: list[int], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("bits", "values"), [(1, [0, 255, 255, 0]), (2, [0, 1, 2, 3]), (4, [0, 1, 2, 3])]
+)
+def test_a_shallow_grey_mask_has_the_values_of_its_file(
+    bits: int, values: list[int], tmp_path: Path
+) -> None:
     packed = {1: b"\0\x60", 2: b"\0\x1b", 4: b"\0\x01\x23"}[bits]
     (tmp_path / "a.png").write_bytes(png(4, 1, bits, 0, packed))
     assert read_mask(tmp_path / "a.png").values.tolist() == [values]
@@ -290,13 +393,21 @@ def test_a_png_that_claims_impossible_pixels_is_not_unpacked(tmp_path: Path) -> 
 
 
 def test_tiles_far_larger_than_their_image_are_not_decoded(tmp_path: Path) -> None:
-    tifffile.imwrite(tmp_path / "a.tif", np.zeros((16, 16, 3), np.uint8), tile=(8192, 8192), compression="zlib", photometric="rgb")
+    tifffile.imwrite(
+        tmp_path / "a.tif",
+        np.zeros((16, 16, 3), np.uint8),
+        tile=(8192, 8192),
+        compression="zlib",
+        photometric="rgb",
+    )
     with pytest.raises(LimnerError, match="its tiles have 8192x8192 pixels, more than all of it"):
         read_image(tmp_path / "a.tif")
 
 
 def test_large_numbers_close_to_each_other_are_told_apart(tmp_path: Path) -> None:
-    tifffile.imwrite(tmp_path / "a.tif", (4_000_000_000 + np.arange(10_000).reshape(100, 100)).astype(np.uint32))
+    tifffile.imwrite(
+        tmp_path / "a.tif", (4_000_000_000 + np.arange(10_000).reshape(100, 100)).astype(np.uint32)
+    )
     assert len(np.unique(read_image(tmp_path / "a.tif"))) == 256
 
 
@@ -307,14 +418,16 @@ def test_a_file_that_the_system_does_not_give_is_named(tmp_path: Path) -> None:
 
 
 @given(st.booleans(), st.sets(st.integers(0, 3), min_size=1))
-def test_a_mask_of_coloured_classes_comes_back_though_all_its_colours_are_grey(grey: bool, drawn: set[int]) -> None:
+def test_a_mask_of_coloured_classes_comes_back_though_all_its_colours_are_grey(
+    grey: bool, drawn: set[int]
+) -> None:
     colours = (0, 0x808080, 0xFFFFFF, 0x404040) if grey else (0, 0x808080, 0x0000FF, 0x123456)
-    labels = Labels.of("abcd", colours, coloured=True)
+    labels = Labels.from_values("abcd", colours, coloured=True)
     index = np.array([sorted(drawn)], np.uint8)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "a.png"
-        path.write_bytes(encode_mask(labels.to_pixels(index)))
-        assert (read_drawn(path, labels) == index).all()
+        path.write_bytes(encode_mask_png(labels.to_pixels(index)))
+        assert (read_predicted_mask(path, labels) == index).all()
 
 
 def bomb(width: int, height: int) -> bytes:
@@ -324,9 +437,16 @@ def bomb(width: int, height: int) -> bytes:
     body = b"".join(pixels.compress(row) for _ in range(min(height, 200))) + pixels.flush()
 
     def chunk(name: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        return (
+            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        )
 
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
+        + chunk(b"IDAT", body)
+        + chunk(b"IEND", b"")
+    )
 
 
 @pytest.mark.alone
@@ -346,7 +466,12 @@ except LimnerError as error:
     print(error)
 print(time.perf_counter() - began, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
 """
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "bomb.png")], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "bomb.png")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     message, measured = done.stdout.splitlines()
     seconds, megabytes = map(float, measured.split())
     assert "30000x30000" in message
@@ -380,11 +505,16 @@ def test_the_channels_of_a_microscope_are_those_of_one_image(tmp_path: Path, wri
     planes = RNG.integers(0, 4000, (5, 6, 9)).astype(np.uint16)
     planes[3] *= 10
     for count in (3, 5):
-        tifffile.imwrite(tmp_path / "x.tif", planes[5 - count :], **{writer: True}, metadata={"axes": "CYX"})
+        tifffile.imwrite(
+            tmp_path / "x.tif", planes[5 - count :], **{writer: True}, metadata={"axes": "CYX"}
+        )
         image = read_image(tmp_path / "x.tif")
         assert image.shape == (6, 9, count)
         assert page_count(tmp_path / "x.tif") == 1
-        assert image.reshape(-1, count).max(0).tolist() == [255] * count  # each channel fills its range
+        assert (
+            image.reshape(-1, count).max(0).tolist() == [255] * count
+            # Each channel fills its range
+        )
     with pytest.raises(LimnerError, match=r"x\.tif holds 5 planes that it calls channels"):
         read_mask(tmp_path / "x.tif")
 
@@ -393,7 +523,9 @@ def test_a_fourth_band_is_kept_and_a_solid_alpha_is_not(tmp_path: Path) -> None:
     pixels = RNG.integers(0, 255, (6, 9, 4)).astype(np.uint8)
     for solid, channels in ((False, 4), (True, 3)):
         pixels[..., 3] = 255 if solid else pixels[..., 3]
-        tifffile.imwrite(tmp_path / "x.tif", pixels, photometric="rgb", extrasamples=["unspecified"])
+        tifffile.imwrite(
+            tmp_path / "x.tif", pixels, photometric="rgb", extrasamples=["unspecified"]
+        )
         assert read_image(tmp_path / "x.tif").shape == (6, 9, channels)
 
 
@@ -401,25 +533,41 @@ def test_a_stack_of_channels_is_as_many_images(tmp_path: Path) -> None:
     planes = RNG.integers(0, 255, (4, 2, 6, 9)).astype(np.uint8)
     tifffile.imwrite(tmp_path / "x.tif", planes, imagej=True, metadata={"axes": "ZCYX"})
     assert page_count(tmp_path / "x.tif") == 4
-    np.testing.assert_array_equal(read_image(tmp_path / "x.tif", page=2), planes[2].transpose(1, 2, 0))
+    np.testing.assert_array_equal(
+        read_image(tmp_path / "x.tif", page=2), planes[2].transpose(1, 2, 0)
+    )
 
 
 def test_many_channels_are_resized_alike_and_shown_as_colours() -> None:
     pixels = RNG.integers(0, 255, (16, 24, 5)).astype(np.uint8)
-    np.testing.assert_array_equal(resize(pixels, (8, 12))[..., :3], resize(pixels[..., :3].copy(), (8, 12)))
-    assert as_colours(pixels[..., :2]).shape == as_colours(pixels).shape == (16, 24, 3)
+    np.testing.assert_array_equal(
+        resize_image(pixels, (8, 12))[..., :3], resize_image(pixels[..., :3].copy(), (8, 12))
+    )
+    assert to_rgb(pixels[..., :2]).shape == to_rgb(pixels).shape == (16, 24, 3)
 
 
-@pytest.mark.parametrize("pixels", [DEEP, (DEEP >> 8).astype(np.uint8), DEEP > 30_000, (DEEP / 7).astype(np.float32), PICTURE, PICTURE.astype(np.uint16) * 9])
+@pytest.mark.parametrize(
+    "pixels",
+    [
+        DEEP,
+        (DEEP >> 8).astype(np.uint8),
+        DEEP > 30_000,
+        (DEEP / 7).astype(np.float32),
+        PICTURE,
+        PICTURE.astype(np.uint16) * 9,
+    ],
+)
 def test_an_array_is_taken_as_its_file_would_be(tmp_path: Path, pixels: np.ndarray) -> None:
-    tifffile.imwrite(tmp_path / "x.tif", pixels, photometric="rgb" if pixels.ndim == 3 else "minisblack")
-    assert (as_image(pixels) == read_image(tmp_path / "x.tif")).all()
+    tifffile.imwrite(
+        tmp_path / "x.tif", pixels, photometric="rgb" if pixels.ndim == 3 else "minisblack"
+    )
+    assert (to_image(pixels) == read_image(tmp_path / "x.tif")).all()
 
 
 @pytest.mark.parametrize("shape", [(4,), (0, 4), (2, 3, 4, 3)])
 def test_an_array_that_is_no_image_is_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(LimnerError, match="height, width"):
-        as_image(np.zeros(shape, np.uint8))
+        to_image(np.zeros(shape, np.uint8))
 
 
 def test_numbers_that_are_none_are_refused(tmp_path: Path) -> None:
@@ -450,7 +598,14 @@ def dicom(path: Path, pixels: np.ndarray, **attributes: object) -> Path:
 
 def test_dicom_is_rescaled_and_windowed(tmp_path: Path) -> None:
     stored = np.array([[0, 1000, 1100, 1200, 3000]] * 4, np.uint16)
-    path = dicom(tmp_path / "x.dcm", stored, RescaleSlope=1, RescaleIntercept=-1000, WindowCenter=100.5, WindowWidth=201)
+    path = dicom(
+        tmp_path / "x.dcm",
+        stored,
+        RescaleSlope=1,
+        RescaleIntercept=-1000,
+        WindowCenter=100.5,
+        WindowWidth=201,
+    )
     assert read_image(path)[0, :, 0].tolist() == [0, 0, 128, 255, 255]
 
 
@@ -458,7 +613,9 @@ def test_dark_on_light_is_turned_over(tmp_path: Path) -> None:
     stored = np.array([[0, 1000, 2000]] * 4, np.int16)
     attributes = {"WindowCenter": 1000.5, "WindowWidth": 2001}
     light = read_image(dicom(tmp_path / "x.dcm", stored, **attributes))
-    dark = read_image(dicom(tmp_path / "y.dcm", stored, PhotometricInterpretation="MONOCHROME1", **attributes))
+    dark = read_image(
+        dicom(tmp_path / "y.dcm", stored, PhotometricInterpretation="MONOCHROME1", **attributes)
+    )
     assert dark[0, :, 0].tolist() == light[0, ::-1, 0].tolist() == [255, 128, 0]
 
 
@@ -469,7 +626,9 @@ def test_frames_of_dicom_are_pages(tmp_path: Path) -> None:
     assert (read_mask(path, page=2).values == frames[2]).all()
 
 
-def test_dicom_without_its_extra_names_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dicom_without_its_extra_names_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = dicom(tmp_path / "x.dcm", DEEP)
     monkeypatch.setitem(sys.modules, "pydicom", None)
     with pytest.raises(LimnerError, match=r"pip install 'limner\[dicom\]'"):
@@ -486,7 +645,8 @@ def test_a_png_with_trailing_bytes_is_whole(tmp_path: Path) -> None:
 @pytest.mark.alone
 def test_pages_without_pixels_are_not_followed(tmp_path: Path) -> None:
     """In a damaged TIFF they may lead from one to the next for hours."""
-    page = struct.pack("<HHHII", 1, 256, 4, 1, 16)  # a width, and nothing else
+    # A width, and nothing else
+    page = struct.pack("<HHHII", 1, 256, 4, 1, 16)
     chain = b"".join(page + struct.pack("<I", 8 + 18 * (number + 1)) for number in range(200_000))
     (tmp_path / "a.tif").write_bytes(b"II*\0" + struct.pack("<I", 8) + chain)
     began = time.monotonic()
@@ -495,9 +655,16 @@ def test_pages_without_pixels_are_not_followed(tmp_path: Path) -> None:
     assert time.monotonic() - began < 2
 
 
-@given(arrays(np.uint8, st.one_of(st.tuples(*[st.integers(1, 20)] * 2), st.tuples(*[st.integers(1, 20)] * 2, st.just(3)))))
+@given(
+    arrays(
+        np.uint8,
+        st.one_of(
+            st.tuples(*[st.integers(1, 20)] * 2), st.tuples(*[st.integers(1, 20)] * 2, st.just(3))
+        ),
+    )
+)
 def test_a_written_mask_is_read_as_it_was_and_by_others_too(pixels: np.ndarray) -> None:
-    content = encode_mask(pixels)
+    content = encode_mask_png(pixels)
     with Image.open(io.BytesIO(content)) as read:
         read.load()
         assert read.format == "PNG" and (np.asarray(read) == pixels).all()

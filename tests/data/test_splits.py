@@ -5,13 +5,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from limner.data.samples import Sample, Split
-from limner.data.splits import record_of, recorded, split
+from limner.data.sample import Sample, Split
+from limner.data.splits import apply_split, split_ids, split_samples
 from limner.errors import LimnerError
 
 
 def samples(count: int, side: Split | None = None, groups: int = 0) -> list[Sample]:
-    return [Sample(f"{side}{i:04}", Path(f"{i}.png"), Path(f"{i}.png"), side, f"g{i % groups}" if groups else None) for i in range(count)]
+    return [
+        Sample(
+            f"{side}{i:04}",
+            Path(f"{i}.png"),
+            Path(f"{i}.png"),
+            side,
+            f"g{i % groups}" if groups else None,
+        )
+        for i in range(count)
+    ]
 
 
 def cut(
@@ -22,7 +31,7 @@ def cut(
     content: dict[str, str] | None = None,
 ) -> dict[str, list[Sample]]:
     given = {"content": content or {}, "copies": copies or {}, "foreground": foreground or {}}
-    return split(members, validation_fraction=0.1, test_fraction=0.2, seed=seed, **given)
+    return split_samples(members, validation_fraction=0.1, test_fraction=0.2, seed=seed, **given)
 
 
 @given(st.permutations(range(40)), st.integers(0, 5))
@@ -36,27 +45,42 @@ def test_a_split_does_not_depend_on_names(names: list[int]) -> None:
     digest = {sample.id: f"d{i}" for i, sample in enumerate(samples(40))}
     renamed = {sample.id: f"d{i}" for sample, i in zip(samples(40), names, strict=True)}
     sides, again = cut(samples(40), content=digest), cut(samples(40), content=renamed)
-    assert all({digest[s.id] for s in sides[name]} == {renamed[s.id] for s in again[name]} for name in sides)
+    assert all(
+        {digest[s.id] for s in sides[name]} == {renamed[s.id] for s in again[name]}
+        for name in sides
+    )
 
 
 @given(st.integers(3, 120), st.integers(0, 9))
 def test_every_sample_is_on_one_side_and_no_side_is_empty(count: int, seed: int) -> None:
     sides = cut(samples(count), seed)
-    assert sorted(sample.id for side in sides.values() for sample in side) == [sample.id for sample in samples(count)]
+    assert sorted(sample.id for side in sides.values() for sample in side) == [
+        sample.id for sample in samples(count)
+    ]
     assert all(sides.values())
 
 
-@given(st.lists(st.tuples(st.integers(0, 59), st.integers(0, 59)), max_size=40), st.integers(2, 30), st.integers(0, 3))
-def test_copies_and_groups_stay_together(links: list[tuple[int, int]], groups: int, seed: int) -> None:
-    from limner.data.duplicates import clusters
+@given(
+    st.lists(st.tuples(st.integers(0, 59), st.integers(0, 59)), max_size=40),
+    st.integers(2, 30),
+    st.integers(0, 3),
+)
+def test_copies_and_groups_stay_together(
+    links: list[tuple[int, int]], groups: int, seed: int
+) -> None:
+    from limner.data.duplicates import connected_components
 
     members = samples(60, groups=0)
-    members = [Sample(s.id, s.image, s.mask, None, f"g{i % groups}" if i % 3 == 0 else None) for i, s in enumerate(members)]
-    lowest = clusters(60, links)
+    members = [
+        Sample(s.id, s.image, s.mask, None, f"g{i % groups}" if i % 3 == 0 else None)
+        for i, s in enumerate(members)
+    ]
+    lowest = connected_components(60, links)
     copies = {sample.id: members[low].id for sample, low in zip(members, lowest, strict=True)}
     try:
         sides = cut(members, seed, copies)
-    except LimnerError:  # so much belongs together that too little is left
+    except LimnerError:
+        # So much belongs together that too little is left
         return
     side_of = {sample.id: name for name, side in sides.items() for sample in side}
     assert all(side_of[id] == side_of[other] for id, other in copies.items())
@@ -77,7 +101,10 @@ def test_every_side_has_small_and_large_foregrounds_alike() -> None:
     shares = np.random.default_rng(0).beta(0.6, 3, 300)
     foreground = {sample.id: float(share) for sample, share in zip(members, shares, strict=True)}
     for seed in range(5):
-        means = {name: np.mean([foreground[s.id] for s in side]) for name, side in cut(members, seed, foreground=foreground).items()}
+        means = {
+            name: np.mean([foreground[s.id] for s in side])
+            for name, side in cut(members, seed, foreground=foreground).items()
+        }
         assert max(means.values()) - min(means.values()) < 0.02, means
 
 
@@ -87,7 +114,11 @@ def test_another_seed_gives_another_split() -> None:
 
 def test_official_splits_are_kept() -> None:
     sides = cut(samples(5, "train") + samples(2, "val") + samples(3, "test"))
-    assert {side: len(members) for side, members in sides.items()} == {"train": 5, "val": 2, "test": 3}
+    assert {side: len(members) for side, members in sides.items()} == {
+        "train": 5,
+        "val": 2,
+        "test": 3,
+    }
 
 
 def test_an_official_set_without_validation_cuts_it_from_training() -> None:
@@ -109,6 +140,6 @@ def test_one_group_alone_cannot_be_split() -> None:
 
 def test_a_recorded_split_is_found_again_and_new_samples_are_named() -> None:
     sides = cut(samples(30))
-    again = recorded(samples(33), record_of(sides))
+    again = apply_split(samples(33), split_ids(sides))
     assert {name: again[name] for name in sides} == sides
     assert [sample.id for sample in again["new"]] == ["None0030", "None0031", "None0032"]

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from limner.errors import LimnerError
-from limner.inference.evaluate import ImageScore, Scores, as_json, compare
-from limner.inference.probabilities import BINS
+from limner.inference.calibration import BINS
+from limner.inference.evaluate import ImageScore, Scores, compare_models, scores_to_json
 from limner.labels import Labels
 
-BINARY = Labels.of(("background", "foreground"), (0, 255))
-THREE = Labels.of(("x", "y", "z"), (0, 1, 2))
+BINARY = Labels.from_values(("background", "foreground"), (0, 255))
+THREE = Labels.from_values(("x", "y", "z"), (0, 1, 2))
 
 
 def image(id: str, counts: list[list[int]], labels: Labels = BINARY) -> ImageScore:
@@ -19,7 +19,9 @@ def image(id: str, counts: list[list[int]], labels: Labels = BINARY) -> ImageSco
 
 def scores() -> Scores:
     foregrounds = {"a": [10, 0, 0, 90], "b": [10, 0, 10, 80], "c": [0, 0, 5, 95]}
-    return Scores.of([image(id, [[0, 0, 0, 0], counts]) for id, counts in foregrounds.items()], BINARY)
+    return Scores.from_images(
+        [image(id, [[0, 0, 0, 0], counts]) for id, counts in foregrounds.items()], BINARY
+    )
 
 
 def test_the_mean_is_over_images_and_the_pooled_score_over_pixels() -> None:
@@ -38,7 +40,9 @@ def test_every_mean_has_an_interval_around_it() -> None:
 
 
 def test_the_threshold_of_the_jaccard_can_be_set() -> None:
-    assert replace(scores(), jaccard_threshold=0.5).summary()["thresholded_jaccard"].mean == pytest.approx(0.5)
+    assert replace(scores(), jaccard_threshold=0.5).summary()[
+        "thresholded_jaccard"
+    ].mean == pytest.approx(0.5)
 
 
 def test_the_worst_images_come_first() -> None:
@@ -46,53 +50,75 @@ def test_the_worst_images_come_first() -> None:
 
 
 def test_a_class_that_an_image_lacks_is_left_out_of_its_mean() -> None:
-    one = Scores.of([image("a", [[10, 0, 0, 10], [0, 0, 0, 20], [5, 5, 0, 10]], THREE)], THREE)
+    one = Scores.from_images(
+        [image("a", [[10, 0, 0, 10], [0, 0, 0, 20], [5, 5, 0, 10]], THREE)], THREE
+    )
     assert one.per_image()["dice"][0] == pytest.approx((1 + 2 / 3) / 2)
 
 
 def test_an_image_without_any_class_has_no_score() -> None:
-    labels = Labels.of(("background", "y", "z"), (0, 1, 2))
-    both = Scores.of(
-        [image("a", [[20, 0, 0, 0], [0, 0, 0, 20], [0, 0, 0, 20]], labels), image("b", [[10, 0, 0, 10], [10, 0, 0, 10], [0, 0, 0, 20]], labels)], labels
+    labels = Labels.from_values(("background", "y", "z"), (0, 1, 2))
+    both = Scores.from_images(
+        [
+            image("a", [[20, 0, 0, 0], [0, 0, 0, 20], [0, 0, 0, 20]], labels),
+            image("b", [[10, 0, 0, 10], [10, 0, 0, 10], [0, 0, 0, 20]], labels),
+        ],
+        labels,
     )
     assert np.isnan(both.per_image()["dice"][0])
     assert both.summary()["dice"].mean == 1
-    assert both.in_order() == [1]
+    assert both.ranked() == [1]
 
 
 def test_no_sample_is_an_error() -> None:
     with pytest.raises(LimnerError, match="no sample to score"):
-        Scores.of([], BINARY)
+        Scores.from_images([], BINARY)
 
 
 def test_two_models_are_compared_image_by_image() -> None:
     first = scores()
-    better = Scores.of([first.images[0], image("b", [[0, 0, 0, 0], [15, 0, 5, 80]]), image("c", [[0, 0, 0, 0], [0, 0, 5, 95]])], BINARY)
-    dice = compare(first, better)[0]
+    better = Scores.from_images(
+        [
+            first.images[0],
+            image("b", [[0, 0, 0, 0], [15, 0, 5, 80]]),
+            image("c", [[0, 0, 0, 0], [0, 0, 5, 95]]),
+        ],
+        BINARY,
+    )
+    dice = compare_models(first, better)[0]
     assert (dice.name, dice.won, dice.lost, dice.same) == ("dice", 1, 0, 2)
     assert dice.difference == pytest.approx((30 / 35 - 20 / 30) / 3)
     assert dice.interval[0] == 0 <= dice.difference <= dice.interval[1]
-    assert compare(better, first)[0].difference == pytest.approx(-dice.difference)
+    assert compare_models(better, first)[0].difference == pytest.approx(-dice.difference)
 
 
 def test_what_one_model_draws_where_nothing_is_counts_against_it() -> None:
-    labels = Labels.of(("background", "cell", "rim"), range(3))
+    labels = Labels.from_values(("background", "cell", "rim"), range(3))
 
     def of(false: int) -> Scores:
         nothing = [[90, 0, 0, 10], [0, false, 0, 100 - false], [0, 0, 0, 100]]
-        return Scores.of([image("a", [[90, 0, 0, 10], [5, 0, 5, 90], [0, 0, 0, 100]]), image("b", nothing), image("c", nothing)], labels)
+        return Scores.from_images(
+            [
+                image("a", [[90, 0, 0, 10], [5, 0, 5, 90], [0, 0, 0, 100]]),
+                image("b", nothing),
+                image("c", nothing),
+            ],
+            labels,
+        )
 
-    dice = compare(of(0), of(7))[0]
+    dice = compare_models(of(0), of(7))[0]
     assert (dice.won, dice.lost, dice.same) == (0, 2, 1)
     assert dice.difference == pytest.approx(-2 / 3) == pytest.approx(dice.second - dice.first)
 
 
 def test_models_scored_on_other_images_are_not_compared() -> None:
     with pytest.raises(LimnerError, match="not scored on the same images"):
-        compare(scores(), Scores.of([image("z", [[0, 0, 0, 0], [1, 0, 0, 0]])], BINARY))
+        compare_models(
+            scores(), Scores.from_images([image("z", [[0, 0, 0, 0], [1, 0, 0, 0]])], BINARY)
+        )
 
 
 def test_the_headline_is_there_for_a_program() -> None:
-    headline = as_json(scores())
+    headline = scores_to_json(scores())
     assert headline["dice"]["mean"] == scores().summary()["dice"].mean
     assert "pooled" not in headline["thresholded_jaccard"]

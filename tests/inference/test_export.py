@@ -10,36 +10,48 @@ import onnx
 import pytest
 import torch
 
-from limner.data.folder import scan
 from limner.data.preprocess import Preprocessing
+from limner.data.scan import scan
 from limner.errors import LimnerError
-from limner.files import sha256_of
+from limner.files import sha256_of_file
 from limner.inference import export as exporting
-from limner.inference.engines import in_torch, open_model, read_export
-from limner.inference.export import compare, export, export_smaller, synthetic, to_onnx
+from limner.inference.engines import load_model, load_torch, read_exported
+from limner.inference.export import (
+    compare_engines,
+    export,
+    export_reduced_precision,
+    synthetic_images,
+    to_onnx,
+)
 from limner.inference.predictor import Predictor
 from limner.labels import Labels
 from limner.model.bundle import Bundle
-from limner.model.description import Choices
-from limner.model.presets import PRESETS, build, resolve
+from limner.model.metadata import InferenceSettings
+from limner.model.presets import PRESETS, build_network, resolve_settings
 from limner.model.unet import UNet
 from limner.recipe import parse_recipe
 from service import CONFIDENCE
 
 
-def bundle(channels: int = 3, classes: tuple[str, ...] = ("background", "foreground"), **model: object) -> Bundle:
-    settings = resolve(parse_recipe({"model": {"widths": [2, 4, 6], **model}}).model)
-    recipe = parse_recipe({"model": settings.model_dump(), "data": {"size_px": [20, 24], "channels": channels}})
+def bundle(
+    channels: int = 3, classes: tuple[str, ...] = ("background", "foreground"), **model: object
+) -> Bundle:
+    settings = resolve_settings(parse_recipe({"model": {"widths": [2, 4, 6], **model}}).model)
+    recipe = parse_recipe(
+        {"model": settings.model_dump(), "data": {"size_px": [20, 24], "channels": channels}}
+    )
     torch.manual_seed(0)
-    labels = Labels.of(classes, (0, 255) if len(classes) == 2 else tuple(range(len(classes))))
-    weights = build(recipe.model, channels, labels.logits).state_dict()
+    labels = Labels.from_values(
+        classes, (0, 255) if len(classes) == 2 else tuple(range(len(classes)))
+    )
+    weights = build_network(recipe.model, channels, labels.out_channels).state_dict()
     confidence = {} if channels != 3 else CONFIDENCE
     return Bundle(
         recipe=recipe,
         labels=labels,
         preprocessing=Preprocessing((20, 24), (0.5,) * channels, (0.25,) * channels),
         weights=weights,
-        choices=Choices(threshold=0.45, tta="flips"),
+        inference=InferenceSettings(threshold=0.45, tta="flips"),
         confidence=confidence,
     )
 
@@ -51,32 +63,43 @@ def model(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_every_preset_draws_the_same_masks_as_a_program_of_torch_export(preset: str, tmp_path: Path) -> None:
+def test_every_preset_draws_the_same_masks_as_a_program_of_torch_export(
+    preset: str, tmp_path: Path
+) -> None:
     bundle(preset=preset).save(tmp_path / "m.safetensors")
     parity = export(tmp_path / "m.safetensors", tmp_path / "m.pt2")
     assert parity.holds and parity.images == 8
     said = {"limner.json": ""}
     program = torch.export.load(tmp_path / "m.pt2", extra_files=said)
-    stride = json.loads(said["limner.json"])["sight"][0]
-    network, images = Bundle.load(tmp_path / "m.safetensors").network(), torch.rand(3, 3, 7 * stride, 2 * stride)
+    stride = json.loads(said["limner.json"])["receptive_field"][0]
+    network, images = (
+        Bundle.load(tmp_path / "m.safetensors").network(),
+        torch.rand(3, 3, 7 * stride, 2 * stride),
+    )
     with torch.inference_mode():
         torch.testing.assert_close(program.module()(images), network(images), atol=1e-5, rtol=0)
     with pytest.raises(LimnerError, match="does not read it"):
-        open_model(tmp_path / "m.pt2")
+        load_model(tmp_path / "m.pt2")
 
 
 @pytest.mark.parametrize("ending", [".onnx", ".xml"])
 @pytest.mark.parametrize("preset", PRESETS)
-def test_every_preset_draws_the_same_masks_once_exported(preset: str, ending: str, tmp_path: Path) -> None:
+def test_every_preset_draws_the_same_masks_once_exported(
+    preset: str, ending: str, tmp_path: Path
+) -> None:
     classes = ("sky", "road", "location") if preset == "unet" else ("background", "foreground")
     bundle(classes=classes, preset=preset).save(tmp_path / "m.safetensors")
     parity = export(tmp_path / "m.safetensors", tmp_path / f"m{ending}")
     assert parity.holds and parity.images == 8 and parity.changed <= 2
     one, other = Predictor.load(tmp_path / "m.safetensors"), Predictor.load(tmp_path / f"m{ending}")
-    assert (one.labels, one.choices) == (other.labels, other.choices)
-    image = synthetic(3)[-1]
-    np.testing.assert_allclose(one.predict(image).probabilities, other.predict(image).probabilities, atol=1e-4)
-    assert one.predict(image).predicted_dice == pytest.approx(other.predict(image).predicted_dice, abs=1e-4)
+    assert (one.labels, one.settings) == (other.labels, other.settings)
+    image = synthetic_images(3)[-1]
+    np.testing.assert_allclose(
+        one.predict(image).probabilities, other.predict(image).probabilities, atol=1e-4
+    )
+    assert one.predict(image).predicted_dice == pytest.approx(
+        other.predict(image).predicted_dice, abs=1e-4
+    )
 
 
 @pytest.mark.parametrize("channels", [1, 2, 5])
@@ -86,7 +109,9 @@ def test_images_of_any_number_of_channels(channels: int, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("ending", [".onnx", ".xml"])
-def test_an_export_that_draws_other_masks_is_refused(model: Path, ending: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_export_that_draws_other_masks_is_refused(
+    model: Path, ending: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     right = exporting.to_onnx
 
     def broken(network: UNet, channels: int) -> bytes:
@@ -101,16 +126,19 @@ def test_an_export_that_draws_other_masks_is_refused(model: Path, ending: str, m
 
 
 def test_an_engine_that_gives_no_numbers_is_refused(model: Path) -> None:
-    one = in_torch(Bundle.load(model))
+    one = load_torch(Bundle.load(model))
     nothing = replace(one, engine=lambda images: np.full_like(one.engine(images), np.nan))
-    assert not compare(one, nothing, [np.zeros((60, 60, 3), np.uint8)]).holds
+    assert not compare_engines(one, nothing, [np.zeros((60, 60, 3), np.uint8)]).holds
 
 
 def test_the_file_says_what_other_programs_must_know(model: Path) -> None:
     export(model, model.with_suffix(".onnx"))
     graph = onnx.load(model.with_suffix(".onnx"), load_external_data=False)
     said = {entry.key: entry.value for entry in graph.metadata_props}
-    assert json.loads(said["classes"]) == ["background", "foreground"] and json.loads(said["threshold"]) == 0.45
+    assert (
+        json.loads(said["classes"]) == ["background", "foreground"]
+        and json.loads(said["threshold"]) == 0.45
+    )
     assert json.loads(said["preprocessing"])["mean"] == [0.5] * 3
     assert graph.graph.input[0].type.tensor_type.shape.dim[0].dim_param == "batch"
     assert not any(tensor.external_data for tensor in graph.graph.initializer)
@@ -127,9 +155,9 @@ def test_flipped_bits_and_truncations_are_refused_by_name(model: Path, ending: s
             damaged[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
             path.write_bytes(damaged if trial % 3 else content[: chance.randrange(len(content))])
             with pytest.raises(LimnerError, match=model.with_suffix(ending).name):
-                open_model(model.with_suffix(ending))
+                load_model(model.with_suffix(ending))
         path.write_bytes(content)
-    open_model(model.with_suffix(ending))
+    load_model(model.with_suffix(ending))
 
 
 def test_weights_in_other_files_are_refused(model: Path) -> None:
@@ -141,15 +169,21 @@ def test_weights_in_other_files_are_refused(model: Path) -> None:
     tensor = graph.graph.initializer[0]
     onnx.external_data_helper.set_external_data(tensor, location="/etc/passwd")
     tensor.ClearField("raw_data")
-    graph.metadata_props.add(key="limner", value=exporting.UNSEALED.decode() + text[78:])
-    path.write_bytes(exporting.seal(graph.SerializeToString()))
+    graph.metadata_props.add(
+        key="limner", value=exporting.CHECKSUM_PLACEHOLDER.decode() + text[78:]
+    )
+    path.write_bytes(exporting.embed_checksum(graph.SerializeToString()))
     with pytest.raises(LimnerError, match="keeps weights in other files"):
-        open_model(path)
+        load_model(path)
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(None, "is not there. Make it with: limner export"), (b"", "was not exported by limner"), (b"not a model", "was not exported by limner")],
+    [
+        (None, "is not there. Make it with: limner export"),
+        (b"", "was not exported by limner"),
+        (b"not a model", "was not exported by limner"),
+    ],
 )
 def test_what_is_no_export_is_refused(content: bytes | None, message: str, tmp_path: Path) -> None:
     for ending in (".onnx", ".xml"):
@@ -157,11 +191,13 @@ def test_what_is_no_export_is_refused(content: bytes | None, message: str, tmp_p
             (tmp_path / f"m{ending}").write_bytes(content)
             (tmp_path / "m.bin").write_bytes(content)
         with pytest.raises(LimnerError, match=message):
-            open_model(tmp_path / f"m{ending}")
+            load_model(tmp_path / f"m{ending}")
 
 
-def test_an_export_names_the_model_that_it_holds_though_a_better_one_was_saved_meanwhile(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before, traced = sha256_of(model), to_onnx
+def test_an_export_names_the_model_that_it_holds_though_a_better_one_was_saved_meanwhile(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, traced = sha256_of_file(model), to_onnx
 
     def meanwhile(network: torch.nn.Module, channels: int) -> bytes:
         bundle(widths=[2, 6]).save(model)
@@ -169,10 +205,15 @@ def test_an_export_names_the_model_that_it_holds_though_a_better_one_was_saved_m
 
     monkeypatch.setattr("limner.inference.export.to_onnx", meanwhile)
     export(model, model.with_suffix(".onnx"))
-    assert sha256_of(model) != before and read_export(model.with_suffix(".onnx"))[2]["source_sha256"] == before
+    assert (
+        sha256_of_file(model) != before
+        and read_exported(model.with_suffix(".onnx"))[2]["source_sha256"] == before
+    )
 
 
-def test_what_appears_meanwhile_is_not_overwritten(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_appears_meanwhile_is_not_overwritten(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out, traced = model.with_suffix(".onnx"), to_onnx
 
     def meanwhile(network: torch.nn.Module, channels: int) -> bytes:
@@ -193,21 +234,39 @@ def test_nothing_is_overwritten_and_endings_are_known(model: Path) -> None:
         export(model, model.with_suffix(".tflite"))
     for precision, ending in (("bfloat16", ".onnx"), ("float16", ".xml"), ("int4", ".onnx")):
         with pytest.raises(LimnerError, match=f"{precision} is not there"):
-            export_smaller(model, model.with_suffix(ending).with_stem("new"), precision, [], [])
+            export_reduced_precision(
+                model, model.with_suffix(ending).with_stem("new"), precision, [], []
+            )
     with pytest.raises(LimnerError, match="device cuda"):
         export(model, model.with_suffix(".xml"))
-        open_model(model.with_suffix(".xml"), device="cuda")
+        load_model(model.with_suffix(".xml"), device="cuda")
 
 
-@pytest.mark.parametrize(("precision", "ending"), [("float16", ".onnx"), ("bfloat16", ".xml"), ("int8", ".onnx"), ("int8", ".xml")])
-def test_another_precision_says_what_it_changes(precision: str, ending: str, model: Path, lesions: Path) -> None:
+@pytest.mark.parametrize(
+    ("precision", "ending"),
+    [("float16", ".onnx"), ("bfloat16", ".xml"), ("int8", ".onnx"), ("int8", ".xml")],
+)
+def test_another_precision_says_what_it_changes(
+    precision: str, ending: str, model: Path, lesions: Path
+) -> None:
     samples = scan(lesions).samples
-    change = export_smaller(model, model.with_suffix(ending), precision, samples[:6], samples[6:12])
-    assert change.images == 6 and 0 <= change.before <= 1 and change.interval[0] <= change.difference <= change.interval[1]
+    change = export_reduced_precision(
+        model, model.with_suffix(ending), precision, samples[:6], samples[6:12]
+    )
+    assert (
+        change.images == 6
+        and 0 <= change.before <= 1
+        and change.interval[0] <= change.difference <= change.interval[1]
+    )
     assert change.speed > 0 and 0 <= change.changed < 0.2
-    assert Predictor.load(model.with_suffix(ending)).predict(synthetic(3)[4]).class_index.shape == (256, 256)
+    assert Predictor.load(model.with_suffix(ending)).predict(synthetic_images(3)[4]).mask.shape == (
+        256,
+        256,
+    )
     with pytest.raises(LimnerError, match="no image of known mask"):
-        export_smaller(model, model.with_suffix(ending).with_stem("new"), precision, samples[:6], [])
+        export_reduced_precision(
+            model, model.with_suffix(ending).with_stem("new"), precision, samples[:6], []
+        )
 
 
 def test_an_exported_model_is_used_without_torch(model: Path) -> None:
@@ -217,5 +276,7 @@ def test_an_exported_model_is_used_without_torch(model: Path) -> None:
         f"drawn = Predictor.load({str(model.with_suffix('.onnx'))!r}).predict(numpy.zeros((50, 40, 3), numpy.uint8))\n"
         "print(drawn.class_index.shape, drawn.predicted_dice is not None, 'torch' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == "(50, 40) True False"

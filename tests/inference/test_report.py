@@ -9,11 +9,18 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from browser import chromium
-from limner.boundary import NAMES as OUTLINES
-from limner.metrics import RATIOS
+from limner.metrics.overlap import OVERLAP_METRICS
+from limner.metrics.surface import SURFACE_METRICS
 
 PHONE, DESKTOP = {"width": 375, "height": 800}, {"width": 1280, "height": 900}
-SETS = ("data.size_px=[32,32]", "model.widths=[4,8,16]", "train.epochs=12", "train.batch_size=4", "train.device=cpu", "train.precision=float32")
+SETS = (
+    "data.size_px=[32,32]",
+    "model.widths=[4,8,16]",
+    "train.epochs=12",
+    "train.batch_size=4",
+    "train.device=cpu",
+    "train.precision=float32",
+)
 
 
 @pytest.fixture(scope="module")
@@ -23,13 +30,18 @@ def run(lesions: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     limner("train", str(lesions), "--out", str(folder), *(f"--set={value}" for value in SETS))
     table = folder.parent / "about.csv"
     names = sorted((lesions / "ISIC2018_Task1-2_Test_Input").glob("*.jpg"))
-    table.write_text("image,site\n" + "\n".join(f"{path.stem},{'back' if i % 2 else 'face'}" for i, path in enumerate(names)))
+    table.write_text(
+        "image,site\n"
+        + "\n".join(f"{path.stem},{'back' if i % 2 else 'face'}" for i, path in enumerate(names))
+    )
     limner("test", str(folder / "model.safetensors"), str(lesions), "--metadata", str(table))
     return folder
 
 
 def limner(*arguments: str) -> str:
-    done = subprocess.run([sys.executable, "-m", "limner", *arguments], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "limner", *arguments], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
 
@@ -40,14 +52,21 @@ def browser() -> Iterator[Browser]:
         yield started
 
 
-def opened(browser: Browser, path: Path, scheme: str = "light", size: dict[str, int] | None = None) -> tuple[Page, list[str], list[str]]:
+def opened(
+    browser: Browser, path: Path, scheme: str = "light", size: dict[str, int] | None = None
+) -> tuple[Page, list[str], list[str]]:
     """The page, what it complained of, and what it asked the network for."""
     page = browser.new_page(color_scheme=scheme, viewport=size or DESKTOP)  # type: ignore[arg-type]
     complaints: list[str] = []
     requests: list[str] = []
     page.on("console", lambda message: complaints.append(message.text))
     page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("request", lambda request: requests.append(request.url) if not request.url.startswith(("file:", "data:")) else None)
+    page.on(
+        "request",
+        lambda request: (
+            requests.append(request.url) if not request.url.startswith(("file:", "data:")) else None
+        ),
+    )
     page.goto(path.as_uri())
     return page, complaints, requests
 
@@ -57,7 +76,15 @@ def test_the_report_opens_offline_and_shows_what_was_scored(browser: Browser, ru
     found = json.loads((run / "report" / "report.json").read_text())
     assert not complaints and not requests
     assert f"{found['scores']['dice']['mean']:.3f}" in page.locator(".headline").inner_text()
-    for heading in ("Scores", "Worst, median, best", "Slices", "Calibration and confidence", "Training", "Model card", "Reproduce"):
+    for heading in (
+        "Scores",
+        "Worst, median, best",
+        "Slices",
+        "Calibration and confidence",
+        "Training",
+        "Model card",
+        "Reproduce",
+    ):
         assert page.get_by_role("heading", name=heading, exact=True).is_visible(), heading
     assert page.locator("text=face").first.is_visible()
     assert "for the first time" in page.inner_text("main")
@@ -69,7 +96,10 @@ def test_every_picture_is_there_with_a_name(browser: Browser, run: Path) -> None
     page, *_ = opened(browser, run / "report" / "index.html")
     for picture in page.locator("img").all():
         picture.scroll_into_view_if_needed()
-        assert picture.evaluate("async image => { await image.decode(); return image.naturalWidth }") >= 300
+        assert (
+            picture.evaluate("async image => { await image.decode(); return image.naturalWidth }")
+            >= 300
+        )
         assert picture.get_attribute("alt")
     assert page.locator("article").count() >= 4
     assert page.locator("article").first.locator("img").count() == 4
@@ -78,7 +108,9 @@ def test_every_picture_is_there_with_a_name(browser: Browser, run: Path) -> None
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [PHONE, DESKTOP])
-def test_the_report_fits_the_window_and_can_be_read(browser: Browser, run: Path, scheme: str, size: dict[str, int]) -> None:
+def test_the_report_fits_the_window_and_can_be_read(
+    browser: Browser, run: Path, scheme: str, size: dict[str, int]
+) -> None:
     page, *_ = opened(browser, run / "report" / "index.html", scheme, size)
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     for selector in ("h1", "main p", ".faint", "td", "a", "svg.chart text", "figcaption"):
@@ -102,12 +134,16 @@ def test_the_table_has_a_row_for_each_image_and_every_score(run: Path, lesions: 
     rows = list(csv.DictReader((run / "report" / "scores.csv").read_text().splitlines()))
     assert len(rows) == len(list((lesions / "ISIC2018_Task1-2_Test_Input").glob("*.jpg")))
     found = json.loads((run / "report" / "report.json").read_text())
-    for name in (*RATIOS, "thresholded_jaccard", *OUTLINES):
-        assert found["scores"][name]["mean"] == pytest.approx(sum(float(row[name]) for row in rows) / len(rows)), name
+    for name in (*OVERLAP_METRICS, "thresholded_jaccard", *SURFACE_METRICS):
+        assert found["scores"][name]["mean"] == pytest.approx(
+            sum(float(row[name]) for row in rows) / len(rows)
+        ), name
         assert len(found["scores"][name]["interval"]) == 2
 
 
-def test_how_often_a_split_was_scored_is_counted_and_said(run: Path, lesions: Path, browser: Browser) -> None:
+def test_how_often_a_split_was_scored_is_counted_and_said(
+    run: Path, lesions: Path, browser: Browser
+) -> None:
     said = limner("test", str(run / "model.safetensors"), str(lesions))
     assert json.loads((run / "receipt.json").read_text())["scored"] == {"test": 2}
     assert "was scored 2 times" in said.replace("\n", " ")
@@ -118,11 +154,27 @@ def test_how_often_a_split_was_scored_is_counted_and_said(run: Path, lesions: Pa
     assert (run / "report-val" / "index.html").is_file()
 
 
-def test_a_name_cannot_become_markup(run: Path, lesions: Path, browser: Browser, tmp_path: Path) -> None:
+def test_a_name_cannot_become_markup(
+    run: Path, lesions: Path, browser: Browser, tmp_path: Path
+) -> None:
     table = tmp_path / "about.csv"
     names = sorted((lesions / "ISIC2018_Task1-2_Test_Input").glob("*.jpg"))
-    table.write_text("image,<b id=x>site\n" + "\n".join(f"{path.stem},{'<script>alert(1)</script>' if i % 2 else '<i>'}" for i, path in enumerate(names)))
-    limner("test", str(run / "model.safetensors"), str(lesions), "--metadata", str(table), "--out", str(tmp_path / "report"))
+    table.write_text(
+        "image,<b id=x>site\n"
+        + "\n".join(
+            f"{path.stem},{'<script>alert(1)</script>' if i % 2 else '<i>'}"
+            for i, path in enumerate(names)
+        )
+    )
+    limner(
+        "test",
+        str(run / "model.safetensors"),
+        str(lesions),
+        "--metadata",
+        str(table),
+        "--out",
+        str(tmp_path / "report"),
+    )
     page, complaints, _ = opened(browser, tmp_path / "report" / "index.html")
     assert not complaints
     assert page.locator("#x, script, main i:not([style])").count() == 0
@@ -131,7 +183,18 @@ def test_a_name_cannot_become_markup(run: Path, lesions: Path, browser: Browser,
 def test_a_folder_in_use_is_left_alone(run: Path, lesions: Path, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     done = subprocess.run(
-        [sys.executable, "-m", "limner", "test", str(run / "model.safetensors"), str(lesions), "--out", str(tmp_path)], capture_output=True, text=True
+        [
+            sys.executable,
+            "-m",
+            "limner",
+            "test",
+            str(run / "model.safetensors"),
+            str(lesions),
+            "--out",
+            str(tmp_path),
+        ],
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 1
     assert "holds no earlier report.json" in done.stderr.replace("\n", " ")
@@ -144,11 +207,17 @@ def test_two_models_are_compared(run: Path, lesions: Path, tmp_path: Path) -> No
     assert "difference" in said and "won" in said
     about = json.loads((tmp_path / "comparison" / "comparison.json").read_text())
     assert about["scores"][0]["difference"] == 0 and about["scores"][0]["same"] == about["images"]
-    assert len((tmp_path / "comparison" / "comparison.csv").read_text().splitlines()) == about["images"] + 1
+    assert (
+        len((tmp_path / "comparison" / "comparison.csv").read_text().splitlines())
+        == about["images"] + 1
+    )
 
 
 def test_an_ensemble_is_scored_as_one(run: Path, lesions: Path, tmp_path: Path) -> None:
     model = str(run / "model.safetensors")
     limner("test", model, model, str(lesions), "--ensemble", "--out", str(tmp_path / "both"))
-    alone, both = (json.loads((folder / "report.json").read_text())["scores"]["dice"]["mean"] for folder in (run / "report", tmp_path / "both"))
+    alone, both = (
+        json.loads((folder / "report.json").read_text())["scores"]["dice"]["mean"]
+        for folder in (run / "report", tmp_path / "both")
+    )
     assert both == pytest.approx(alone)

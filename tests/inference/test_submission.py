@@ -12,14 +12,14 @@ from PIL import Image
 
 from limner.data.images import image_size
 from limner.data.preprocess import Preprocessing
-from limner.data.samples import Sample
+from limner.data.sample import Sample
 from limner.errors import LimnerError
-from limner.inference.evaluate import ImageScore, Scores, score
-from limner.inference.predictor import Network, Prediction, Predictor
-from limner.inference.submission import problems, submit, zipped
+from limner.inference.evaluate import ImageScore, Scores, score_image
+from limner.inference.predictor import ModelRunner, Prediction, Predictor
+from limner.inference.submission import find_problems, write_submission, zip_files
 from limner.labels import Labels
 
-BINARY = Labels.of(("background", "foreground"), (0, 255))
+BINARY = Labels.from_values(("background", "foreground"), (0, 255))
 SIZES = {"ISIC_0000001": (20, 30), "ISIC_0000002": (16, 16)}
 
 
@@ -44,7 +44,7 @@ FIRST = "ISIC_0000001_segmentation.png"
 
 
 def with_first(content: bytes) -> bytes:
-    return zipped({**good(), FIRST: content})
+    return zip_files({**good(), FIRST: content})
 
 
 def holed() -> np.ndarray:
@@ -70,7 +70,10 @@ def twice() -> bytes:
 HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "0 and 1": (lambda: with_first(png(square((20, 30), 1))), "only 0 and 255"),
     "0 and 128": (lambda: with_first(png(square((20, 30), 128))), "only 0 and 255"),
-    "grey steps": (lambda: with_first(png(np.arange(600, dtype=np.uint16).reshape(20, 30).astype(np.uint8))), "only 0 and 255"),
+    "grey steps": (
+        lambda: with_first(png(np.arange(600, dtype=np.uint16).reshape(20, 30).astype(np.uint8))),
+        "only 0 and 255",
+    ),
     "palette": (lambda: with_first(png(square((20, 30)), "P")), "mode P"),
     "colour": (lambda: with_first(png(square((20, 30)), "RGB")), "mode RGB"),
     "one bit": (lambda: with_first(png(square((20, 30)), "1")), "mode 1"),
@@ -82,90 +85,136 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "two parts": (lambda: with_first(png(parted())), "2 parts"),
     "a hole": (lambda: with_first(png(holed())), "1 holes"),
     "empty": (lambda: with_first(png(np.zeros((20, 30), np.uint8))), "0 parts"),
-    "one missing": (lambda: zipped({FIRST: good()[FIRST]}), "ISIC_0000002_segmentation.png is missing"),
-    "one too many": (lambda: zipped({**good(), "ISIC_0000003_segmentation.png": b""}), "belongs to no image"),
-    "a resource fork": (lambda: zipped({**good(), f"._{FIRST}": b""}), "belongs to no image"),
-    "in a folder": (lambda: zipped({f"masks/{name}": data for name, data in good().items()}), "is missing"),
-    "the image's name": (lambda: zipped({name.replace("_segmentation", ""): data for name, data in good().items()}), "is missing"),
+    "one missing": (
+        lambda: zip_files({FIRST: good()[FIRST]}),
+        "ISIC_0000002_segmentation.png is missing",
+    ),
+    "one too many": (
+        lambda: zip_files({**good(), "ISIC_0000003_segmentation.png": b""}),
+        "belongs to no image",
+    ),
+    "a resource fork": (lambda: zip_files({**good(), f"._{FIRST}": b""}), "belongs to no image"),
+    "in a folder": (
+        lambda: zip_files({f"masks/{name}": data for name, data in good().items()}),
+        "is missing",
+    ),
+    "the image's name": (
+        lambda: zip_files(
+            {name.replace("_segmentation", ""): data for name, data in good().items()}
+        ),
+        "is missing",
+    ),
     "the same name twice": (twice, "is there 2 times"),
     "no zip": (lambda: b"PK\x03\x04 no", "no zip"),
-    "a zip cut off": (lambda: zipped(good())[:-40], "no zip"),
+    "a zip cut off": (lambda: zip_files(good())[:-40], "no zip"),
 }
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_what_the_scorer_would_refuse_or_misread_is_found(kind: str) -> None:
     made, message = HOSTILE[kind]
-    assert message in "; ".join(problems(made(), SIZES, "isic2018"))
+    assert message in "; ".join(find_problems(made(), SIZES, "isic2018"))
 
 
 def test_a_right_submission_has_no_problem() -> None:
-    assert problems(zipped(good()), SIZES, "isic2018") == []
+    assert find_problems(zip_files(good()), SIZES, "isic2018") == []
 
 
 def predictor(sign: float = 10) -> Predictor:
     """Finds what is dark, as the sample set's lesions are."""
     preprocessing = Preprocessing((32, 32), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-    return Predictor([Network(lambda images: -sign * images.mean(1, keepdims=True), preprocessing)], BINARY)
+    return Predictor(
+        [ModelRunner(lambda images: -sign * images.mean(1, keepdims=True), preprocessing)], BINARY
+    )
 
 
-def test_the_official_scorer_reads_what_was_written_and_agrees(lesions: Path, tmp_path: Path) -> None:
-    images, truth = lesions / "ISIC2018_Task1-2_Test_Input", lesions / "ISIC2018_Task1_Test_GroundTruth"
-    count, _ = submit(predictor(), images, tmp_path / "submission.zip", "isic2018")
+def test_the_official_scorer_reads_what_was_written_and_agrees(
+    lesions: Path, tmp_path: Path
+) -> None:
+    images, truth = (
+        lesions / "ISIC2018_Task1-2_Test_Input",
+        lesions / "ISIC2018_Task1_Test_GroundTruth",
+    )
+    count, _ = write_submission(predictor(), images, tmp_path / "submission.zip", "isic2018")
     assert count == len(list(images.glob("*.jpg")))
     with zipfile.ZipFile(tmp_path / "submission.zip") as archive:
         archive.extractall(tmp_path / "masks")
-    command = [sys.executable, "-W", "ignore", "-m", "isic_challenge_scoring", "-o", "json", "segmentation", str(truth), str(tmp_path / "masks")]
-    theirs = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)["macro_average"]
+    command = [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-m",
+        "isic_challenge_scoring",
+        "-o",
+        "json",
+        "segmentation",
+        str(truth),
+        str(tmp_path / "masks"),
+    ]
+    theirs = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)[
+        "macro_average"
+    ]
     rows = [compared(tmp_path / "masks" / path.name, path) for path in sorted(truth.glob("*.png"))]
-    ours = {name: one.mean for name, one in Scores.of(rows, BINARY).summary().items()}
+    ours = {name: one.mean for name, one in Scores.from_images(rows, BINARY).summary().items()}
     assert len(theirs) == 6
     for name, value in theirs.items():
-        assert ours[name.replace("threshold_jaccard", "thresholded_jaccard")] == pytest.approx(value, abs=1e-9), name
+        assert ours[name.replace("threshold_jaccard", "thresholded_jaccard")] == pytest.approx(
+            value, abs=1e-9
+        ), name
 
 
 def compared(drawn: Path, true: Path) -> ImageScore:
     """limner's scores of a mask that is a file."""
     mask, truth = (np.asarray(Image.open(path)) // 255 for path in (drawn, true))
     prediction = Prediction(mask, mask[None].astype(np.float32), None, None)
-    return score(Sample(drawn.stem, drawn, true), np.zeros((*mask.shape, 3), np.uint8), truth, prediction, BINARY)
+    return score_image(
+        Sample(drawn.stem, drawn, true),
+        np.zeros((*mask.shape, 3), np.uint8),
+        truth,
+        prediction,
+        BINARY,
+    )
 
 
 def test_every_mask_is_one_region_of_the_image_s_size(lesions: Path, tmp_path: Path) -> None:
     images = lesions / "ISIC2018_Task1-2_Test_Input"
-    submit(predictor(), images, tmp_path / "s.zip", "isic2018")
+    write_submission(predictor(), images, tmp_path / "s.zip", "isic2018")
     sizes = {path.stem: image_size(path) for path in images.glob("*.jpg")}
-    assert problems((tmp_path / "s.zip").read_bytes(), sizes, "isic2018") == []
+    assert find_problems((tmp_path / "s.zip").read_bytes(), sizes, "isic2018") == []
 
 
-def test_an_empty_mask_is_filled_with_the_most_probable_pixels_and_said(lesions: Path, tmp_path: Path) -> None:
+def test_an_empty_mask_is_filled_with_the_most_probable_pixels_and_said(
+    lesions: Path, tmp_path: Path
+) -> None:
     images = lesions / "ISIC2018_Task1-2_Test_Input"
     preprocessing = Preprocessing((32, 32), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-    shy = Predictor([Network(lambda images: -images.mean(1, keepdims=True) - 9, preprocessing)], BINARY)
-    count, empty = submit(shy, images, tmp_path / "s.zip", "isic2018")
+    shy = Predictor(
+        [ModelRunner(lambda images: -images.mean(1, keepdims=True) - 9, preprocessing)], BINARY
+    )
+    count, empty = write_submission(shy, images, tmp_path / "s.zip", "isic2018")
     assert len(empty) == count
 
 
 def test_names_without_an_id_or_with_one_twice_are_refused(tmp_path: Path) -> None:
     Image.new("RGB", (20, 20)).save(tmp_path / "photo.png")
     with pytest.raises(LimnerError, match=r"photo.png in .* no id like ISIC_0012345"):
-        submit(predictor(), tmp_path, tmp_path / "s.zip", "isic2018")
+        write_submission(predictor(), tmp_path, tmp_path / "s.zip", "isic2018")
     (tmp_path / "photo.png").rename(tmp_path / "ISIC_0000001.png")
     Image.new("RGB", (20, 20)).save(tmp_path / "ISIC_0000001_superpixels.png")
     with pytest.raises(LimnerError, match="an id that another image has"):
-        submit(predictor(), tmp_path, tmp_path / "s.zip", "isic2018")
+        write_submission(predictor(), tmp_path, tmp_path / "s.zip", "isic2018")
 
 
 def test_other_mistakes_are_said(lesions: Path, tmp_path: Path) -> None:
     images = lesions / "ISIC2018_Task1-2_Test_Input"
     with pytest.raises(LimnerError, match=r"is not known\. Choose isic2018"):
-        submit(predictor(), images, tmp_path / "s.zip", "isic2099")
+        write_submission(predictor(), images, tmp_path / "s.zip", "isic2099")
     with pytest.raises(LimnerError, match="holds no image"):
-        submit(predictor(), tmp_path, tmp_path / "s.zip", "isic2018")
+        write_submission(predictor(), tmp_path, tmp_path / "s.zip", "isic2018")
     (tmp_path / "s.zip").write_text("mine")
     with pytest.raises(LimnerError, match="is there already"):
-        submit(predictor(), images, tmp_path / "s.zip", "isic2018")
+        write_submission(predictor(), images, tmp_path / "s.zip", "isic2018")
     assert (tmp_path / "s.zip").read_text() == "mine"
-    three = Predictor([], Labels.of(("a", "b", "c"), (0, 1, 2)))
+    three = Predictor([], Labels.from_values(("a", "b", "c"), (0, 1, 2)))
     with pytest.raises(LimnerError, match="one kind of object"):
-        submit(three, images, tmp_path / "t.zip", "isic2018")
+        write_submission(three, images, tmp_path / "t.zip", "isic2018")

@@ -7,18 +7,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from limner.data.large_images import ArrayImage
 from limner.data.preprocess import Box, Preprocessing
-from limner.data.regions import Whole
 from limner.inference import tiling
-from limner.inference.engines import Sight
-from limner.inference.tiling import in_rows, join, pieces
-from limner.inference.variants import VARIANTS, Variant
-from limner.model.presets import PRESETS, build
-from limner.model.reach import reach
+from limner.inference.engines import ReceptiveField
+from limner.inference.tiling import merge_tiles, predict_tiles, split_rows
+from limner.inference.tta import TTA_TRANSFORMS, TtaTransform
+from limner.model.presets import PRESETS, build_network
+from limner.model.receptive_field import measure_halo
 from limner.model.unet import UNet
 from limner.recipe import parse_recipe
 
-PLAIN = [Variant()]
+PLAIN = [TtaTransform()]
 SIZES = st.tuples(st.integers(1, 60), st.integers(1, 60))
 
 
@@ -40,12 +40,18 @@ def whole(found: object) -> np.ndarray:
 
 def tiny(preset: str, seed: int = 0) -> UNet:
     torch.manual_seed(seed)
-    return build(parse_recipe({"model": {"preset": preset, "widths": [4, 6, 8]}}).model, 3, 1).eval()
+    return build_network(
+        parse_recipe({"model": {"preset": preset, "widths": [4, 6, 8]}}).model, 3, 1
+    ).eval()
 
 
 @pytest.mark.parametrize("preset", PRESETS)
 @settings(max_examples=12)
-@given(image_px=st.tuples(st.integers(1, 200), st.integers(1, 200)), core=st.integers(4, 60), tta=st.sampled_from(["none", "flips", "turns"]))
+@given(
+    image_px=st.tuples(st.integers(1, 200), st.integers(1, 200)),
+    core=st.integers(4, 60),
+    tta=st.sampled_from(["none", "flips", "turns"]),
+)
 def test_tiles_equal_the_whole(preset: str, image_px: tuple[int, int], core: int, tta: str) -> None:
     network = tiny(preset)
     preprocessing, image = tiles_of((16, 24)), noise(*image_px)
@@ -56,18 +62,40 @@ def test_tiles_equal_the_whole(preset: str, image_px: tuple[int, int], core: int
 
     def drawn(core_px: int, margin: int) -> np.ndarray:
         with mock.patch.object(tiling, "CORE_PX", core_px):
-            return whole(join(pieces(Whole(image), engine, preprocessing, Sight(network.stride, margin), VARIANTS[tta]), image_px))
+            return whole(
+                merge_tiles(
+                    predict_tiles(
+                        ArrayImage(image),
+                        engine,
+                        preprocessing,
+                        ReceptiveField(network.stride, margin),
+                        TTA_TRANSFORMS[tta],
+                    ),
+                    image_px,
+                )
+            )
 
-    margin = reach(network, 3)
+    margin = measure_halo(network, 3)
     assert margin is not None
     once = drawn(100_000, margin)
     np.testing.assert_allclose(drawn(core, margin), once, atol=1e-4)
 
 
 @given(SIZES, st.tuples(st.integers(4, 40), st.integers(4, 40)))
-def test_tiles_that_fade_show_each_pixel_where_it_is(image_px: tuple[int, int], tile_px: tuple[int, int]) -> None:
+def test_tiles_that_fade_show_each_pixel_where_it_is(
+    image_px: tuple[int, int], tile_px: tuple[int, int]
+) -> None:
     """Of a network that sees the whole image."""
-    found = join(pieces(Whole(noise(*image_px)), brightness, tiles_of(tile_px), Sight(4, None), PLAIN), image_px)
+    found = merge_tiles(
+        predict_tiles(
+            ArrayImage(noise(*image_px)),
+            brightness,
+            tiles_of(tile_px),
+            ReceptiveField(4, None),
+            PLAIN,
+        ),
+        image_px,
+    )
     expected = 1 / (1 + np.exp(-(noise(*image_px).mean(2) / 255 - 0.5) / 0.5))
     np.testing.assert_allclose(whole(found)[0], expected, atol=1e-5)
 
@@ -75,13 +103,20 @@ def test_tiles_that_fade_show_each_pixel_where_it_is(image_px: tuple[int, int], 
 def test_a_large_image_is_drawn_in_bands_without_reading_all_of_it() -> None:
     image, boxes = noise(900, 70), []
 
-    class Watched(Whole):
+    class Watched(ArrayImage):
         def read(self, box: Box) -> np.ndarray:
             boxes.append(box)
             return super().read(box)
 
     with mock.patch.object(tiling, "CORE_PX", 64):
-        bands = list(join(pieces(Watched(image), brightness, tiles_of((32, 32)), Sight(8, 10), PLAIN), (900, 70)))
+        bands = list(
+            merge_tiles(
+                predict_tiles(
+                    Watched(image), brightness, tiles_of((32, 32)), ReceptiveField(8, 10), PLAIN
+                ),
+                (900, 70),
+            )
+        )
     assert max(box.height for box in boxes) <= 64 + 2 * 16
     assert len(bands) > 10 and whole(bands).shape == (1, 900, 70)
 
@@ -90,6 +125,6 @@ def test_a_large_image_is_drawn_in_bands_without_reading_all_of_it() -> None:
 def test_bands_are_cut_to_so_many_rows(heights: list[int], rows: int) -> None:
     planes = np.random.default_rng(0).random((2, sum(heights), 3)).astype(np.float32)
     ends = np.cumsum([0, *heights])
-    cut = list(in_rows((planes[:, first:last] for first, last in pairwise(ends)), rows))
+    cut = list(split_rows((planes[:, first:last] for first, last in pairwise(ends)), rows))
     assert all(part.shape[1] == rows for part in cut[:-1])
     assert not planes.size or np.array_equal(np.concatenate(cut, axis=1), planes)

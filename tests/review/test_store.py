@@ -10,54 +10,87 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from limner.errors import LimnerError
-from limner.review.store import StaleError, State, Store
+from limner.review.store import EntryState, ReviewStore, StaleError
 
 BASE = "b" * 64
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ReviewStore]:
     at = lambda: datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)  # noqa: E731
-    made = Store.beside(tmp_path, at) if request.param == "sqlite" else Store(request.getfixturevalue("postgresql"), at)
+    made = (
+        ReviewStore.in_folder(tmp_path, at)
+        if request.param == "sqlite"
+        else ReviewStore(request.getfixturevalue("postgresql"), at)
+    )
     yield made
     made.close()
 
 
-def decide(store: Store, entry: str, version: int, mask: bytes | None = None, reviewer: str = "anna") -> State:
+def decide(
+    store: ReviewStore, entry: str, version: int, mask: bytes | None = None, reviewer: str = "anna"
+) -> EntryState:
     verdict = "accepted" if mask is None else "mended"
-    return store.decide(entry, reviewer, version, verdict, base_hash=BASE, image_hash="i" * 64, mask=mask, seconds=12.34, reason=None, client="test")
+    return store.decide(
+        entry,
+        reviewer,
+        version,
+        verdict,
+        base_hash=BASE,
+        image_hash="i" * 64,
+        mask=mask,
+        seconds=12.34,
+        reason=None,
+        client="test",
+    )
 
 
-def test_a_stroke_is_kept_and_gives_the_next_version(store: Store) -> None:
-    assert store.state("a") == State()
+def test_a_stroke_is_kept_and_gives_the_next_version(store: ReviewStore) -> None:
+    assert store.state("a") == EntryState()
     first = store.save_draft("a", "anna", 0, {3: b"three"})
     second = store.save_draft("a", "anna", 1, {3: b"three, later", 4: b"four"})
     assert (first.version, second.version, second.drafted_by) == (1, 2, "anna")
-    assert second.draft is not None and {index: store.blob(hash) for index, hash in second.draft.items()} == {3: b"three, later", 4: b"four"}
+    assert second.draft is not None and {
+        index: store.blob(hash) for index, hash in second.draft.items()
+    } == {3: b"three, later", 4: b"four"}
     assert store.state("a") == second and store.states() == {"a": second}
 
 
-def test_a_stale_write_changes_nothing_and_says_what_there_is(store: Store) -> None:
+def test_a_stale_write_changes_nothing_and_says_what_there_is(store: ReviewStore) -> None:
     after = store.save_draft("a", "anna", 0, {0: b"hers"})
-    for write in (lambda: store.save_draft("a", "ben", 0, {0: b"his"}), lambda: decide(store, "a", 0, reviewer="ben")):
+    for write in (
+        lambda: store.save_draft("a", "ben", 0, {0: b"his"}),
+        lambda: decide(store, "a", 0, reviewer="ben"),
+    ):
         with pytest.raises(StaleError) as caught:
             write()
         assert caught.value.state == after == store.state("a")
     assert store.events() == []
 
 
-def test_a_verdict_ends_the_draft_and_names_its_mask(store: Store) -> None:
+def test_a_verdict_ends_the_draft_and_names_its_mask(store: ReviewStore) -> None:
     store.save_draft("a", "anna", 0, {0: b"tile"})
     after = decide(store, "a", 1, b"the whole mask")
     (event,) = store.events()
-    assert (after.version, after.draft, after.verdict, after.reviewer) == (2, None, "mended", "anna")
+    assert (after.version, after.draft, after.verdict, after.reviewer) == (
+        2,
+        None,
+        "mended",
+        "anna",
+    )
     assert after.mask == event.mask_hash and store.blob(event.mask_hash) == b"the whole mask"
-    assert (event.entry, event.version, event.at, event.base_hash, event.seconds) == ("a", 2, "2026-01-02T03:04:05.000+00:00", BASE, 12.3)
+    assert (event.entry, event.version, event.at, event.base_hash, event.seconds) == (
+        "a",
+        2,
+        "2026-01-02T03:04:05.000+00:00",
+        BASE,
+        12.3,
+    )
     again = decide(store, "a", 2)
     assert again.mask is None and store.events()[1].mask_hash == BASE
 
 
-def test_events_are_a_chain_that_the_database_does_not_rewrite(store: Store) -> None:
+def test_events_are_a_chain_that_the_database_does_not_rewrite(store: ReviewStore) -> None:
     for number in range(5):
         decide(store, f"entry {number}", 0)
     found = store.events()
@@ -65,9 +98,15 @@ def test_events_are_a_chain_that_the_database_does_not_rewrite(store: Store) -> 
     assert [event.previous for event in found[1:]] == [event.hash for event in found[:-1]]
     statements = ["DELETE FROM events", "UPDATE events SET record = '{}'"]
     if store._sqlite:
-        statements += ["REPLACE INTO events VALUES (5, '{}', 'new')", "REPLACE INTO events SELECT 9, record, hash FROM events WHERE number = 5"]
+        statements += [
+            "REPLACE INTO events VALUES (5, '{}', 'new')",
+            "REPLACE INTO events SELECT 9, record, hash FROM events WHERE number = 5",
+        ]
     for statement in statements:
-        with pytest.raises(DBAPIError, match="only ever added"), store._engine.begin() as connection:
+        with (
+            pytest.raises(DBAPIError, match="only ever added"),
+            store._engine.begin() as connection,
+        ):
             connection.execute(text(statement))
     assert len(store.events()) == 5
 
@@ -82,7 +121,7 @@ def test_events_are_a_chain_that_the_database_does_not_rewrite(store: Store) -> 
     ],
 )
 def test_a_chain_that_was_tampered_with_is_found(harm: str, tmp_path: Path) -> None:
-    store = Store.beside(tmp_path)
+    store = ReviewStore.in_folder(tmp_path)
     for number in range(5):
         decide(store, f"entry {number}", 0)
     with sqlite3.connect(tmp_path / "review.sqlite") as behind:
@@ -94,9 +133,15 @@ def test_a_chain_that_was_tampered_with_is_found(harm: str, tmp_path: Path) -> N
         store.events()
 
 
-@pytest.mark.parametrize("harm", ["DELETE FROM events WHERE number = 5", "UPDATE entries SET verdict = 'rejected' WHERE entry = 'entry 2'"])
+@pytest.mark.parametrize(
+    "harm",
+    [
+        "DELETE FROM events WHERE number = 5",
+        "UPDATE entries SET verdict = 'rejected' WHERE entry = 'entry 2'",
+    ],
+)
 def test_entries_and_events_that_disagree_are_found(harm: str, tmp_path: Path) -> None:
-    store = Store.beside(tmp_path)
+    store = ReviewStore.in_folder(tmp_path)
     for number in range(5):
         decide(store, f"entry {number}", 0)
     with sqlite3.connect(tmp_path / "review.sqlite") as behind:
@@ -108,7 +153,7 @@ def test_entries_and_events_that_disagree_are_found(harm: str, tmp_path: Path) -
 
 
 def test_a_damaged_mask_is_not_given(tmp_path: Path) -> None:
-    store = Store.beside(tmp_path)
+    store = ReviewStore.in_folder(tmp_path)
     mask = decide(store, "a", 0, b"the whole mask").mask
     with sqlite3.connect(tmp_path / "review.sqlite") as behind:
         behind.execute("UPDATE blobs SET content = x'00'")
@@ -118,17 +163,20 @@ def test_a_damaged_mask_is_not_given(tmp_path: Path) -> None:
         store.blob(mask)
 
 
-def test_tiles_that_later_strokes_replaced_are_swept_and_masks_are_not(store: Store) -> None:
+def test_tiles_that_later_strokes_replaced_are_swept_and_masks_are_not(store: ReviewStore) -> None:
     store.save_draft("a", "anna", 0, {0: b"early"})
     state = store.save_draft("a", "anna", 1, {0: b"late"})
     decide(store, "b", 0, b"mask of b")
     decide(store, "b", 1, b"later mask of b")
-    assert store.sweep() == 1
+    assert store.remove_unused_blobs() == 1
     assert state.draft is not None and store.blob(state.draft[0]) == b"late"
-    assert [store.blob(event.mask_hash) for event in store.events()] == [b"mask of b", b"later mask of b"]
+    assert [store.blob(event.mask_hash) for event in store.events()] == [
+        b"mask of b",
+        b"later mask of b",
+    ]
 
 
-def test_of_racing_writes_each_version_has_one_winner(store: Store) -> None:
+def test_of_racing_writes_each_version_has_one_winner(store: ReviewStore) -> None:
     """Two reviewers, each of whom takes what there is and writes on it."""
     won: list[tuple[int, str]] = []
     lost = {"anna": 0, "ben": 0}
@@ -138,7 +186,9 @@ def test_of_racing_writes_each_version_has_one_winner(store: Store) -> None:
             version = store.state("a").version
             try:
                 after = (
-                    store.save_draft("a", reviewer, version, {0: f"{reviewer} {turn}".encode()}) if turn % 5 else decide(store, "a", version, reviewer=reviewer)
+                    store.save_draft("a", reviewer, version, {0: f"{reviewer} {turn}".encode()})
+                    if turn % 5
+                    else decide(store, "a", version, reviewer=reviewer)
                 )
                 won.append((after.version, reviewer))
             except StaleError:
@@ -149,7 +199,10 @@ def test_of_racing_writes_each_version_has_one_winner(store: Store) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(version for version, _ in won) == list(range(1, len(won) + 1)) and len(won) + sum(lost.values()) == 120
+    assert (
+        sorted(version for version, _ in won) == list(range(1, len(won) + 1))
+        and len(won) + sum(lost.values()) == 120
+    )
     assert store.state("a").version == len(won)
     assert all((event.version, event.reviewer) in won for event in store.events())
 
@@ -157,12 +210,14 @@ def test_of_racing_writes_each_version_has_one_winner(store: Store) -> None:
 def test_a_new_store_may_be_opened_by_several_at_once(tmp_path: Path) -> None:
     for number in range(8):
         with ThreadPoolExecutor(6) as pool:
-            for opened in pool.map(lambda _, folder=tmp_path / str(number): Store.beside(folder), range(6)):
+            for opened in pool.map(
+                lambda _, folder=tmp_path / str(number): ReviewStore.in_folder(folder), range(6)
+            ):
                 opened.close()
 
 
 def test_it_is_synced_before_it_is_acknowledged(tmp_path: Path) -> None:
-    store = Store.beside(tmp_path)
+    store = ReviewStore.in_folder(tmp_path)
     with store._engine.connect() as connection:
         assert connection.execute(text("PRAGMA journal_mode")).scalar() == "wal"
         assert connection.execute(text("PRAGMA synchronous")).scalar() == 2
@@ -179,16 +234,18 @@ def test_it_is_synced_before_it_is_acknowledged(tmp_path: Path) -> None:
 )
 def test_a_database_that_is_not_there_is_said(url: str, said: str) -> None:
     with pytest.raises(LimnerError, match=said) as caught:
-        Store(url)
+        ReviewStore(url)
     assert "secret" not in str(caught.value)
 
 
-def test_a_review_of_other_predictions_is_known(store: Store) -> None:
+def test_a_review_of_other_predictions_is_known(store: ReviewStore) -> None:
     assert store.belongs_to("predictions", "one") and store.belongs_to("predictions", "one")
     assert not store.belongs_to("predictions", "another")
 
 
 @pytest.mark.parametrize("name", ["scan%20set", "what?", "a#b", "größe"])
 def test_the_folder_may_be_called_anything(tmp_path: Path, name: str) -> None:
-    Store.beside(tmp_path / name).close()
-    assert (tmp_path / name / "review.sqlite").is_file() and [path.name for path in tmp_path.iterdir()] == [name]
+    ReviewStore.in_folder(tmp_path / name).close()
+    assert (tmp_path / name / "review.sqlite").is_file() and [
+        path.name for path in tmp_path.iterdir()
+    ] == [name]

@@ -12,12 +12,19 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from limner.data.sample_set import write_sample_set
+from limner.data.synthetic import write_synthetic
 from limner.model.bundle import Bundle
 
 pytestmark = pytest.mark.alone
 
-SETS = ("data.size_px=[16,16]", "model.widths=[2,4,8]", "train.epochs=3", "train.batch_size=4", "train.device=cpu", "train.precision=float32")
+SETS = (
+    "data.size_px=[16,16]",
+    "model.widths=[2,4,8]",
+    "train.epochs=3",
+    "train.batch_size=4",
+    "train.device=cpu",
+    "train.precision=float32",
+)
 TORCHRUN = (
     sys.executable,
     "-m",
@@ -77,12 +84,21 @@ def validations(folder: Path) -> list[dict[str, float]]:
     [
         (),
         ("train.loss=lovasz", "model.deep_supervision=true", "model.norm=group"),
-        ("model.encoder=tf_efficientnet_lite0", "model.widths=[2,4,6,8,10]", "train.frozen=0.4", "train.epochs=2"),
+        (
+            "model.encoder=tf_efficientnet_lite0",
+            "model.widths=[2,4,6,8,10]",
+            "train.freeze_encoder=0.4",
+            "train.epochs=2",
+        ),
     ],
 )
 def test_two_processes_train_as_one(lesions: Path, tmp_path: Path, sets: tuple[str, ...]) -> None:
     for processes in (1, 2):
-        done = subprocess.run(command(lesions, tmp_path / str(processes), *sets, processes=processes), capture_output=True, text=True)
+        done = subprocess.run(
+            command(lesions, tmp_path / str(processes), *sets, processes=processes),
+            capture_output=True,
+            text=True,
+        )
         assert done.returncode == 0, done.stderr
     alone, both = validations(tmp_path / "1"), validations(tmp_path / "2")
     assert len(alone) == len(both) > 1
@@ -98,19 +114,37 @@ def test_two_processes_have_the_gradient_of_one(tmp_path: Path) -> None:
     script = tmp_path / "gradient.py"
     script.write_text(GRADIENT)
     for start in ((sys.executable,), TORCHRUN):
-        done = subprocess.run([*start, str(script), str(tmp_path / str(len(start)))], capture_output=True, text=True)
+        done = subprocess.run(
+            [*start, str(script), str(tmp_path / str(len(start)))], capture_output=True, text=True
+        )
         assert done.returncode == 0, done.stderr
-    alone, both = (load_file(tmp_path / f"{len(start)}-0") for start in ((sys.executable,), TORCHRUN))
+    alone, both = (
+        load_file(tmp_path / f"{len(start)}-0") for start in ((sys.executable,), TORCHRUN)
+    )
     other = load_file(tmp_path / f"{len(TORCHRUN)}-1")
     for name, gradient in alone.items():
         torch.testing.assert_close(both[name], gradient, atol=1e-6, rtol=1e-3)
         assert torch.equal(both[name], other[name]), "the processes differ"
 
 
-def test_validation_images_that_cannot_be_shared_evenly_are_scored_all_the_same(tmp_path: Path) -> None:
-    write_sample_set(tmp_path / "set", count=32, size_px=32, seed=1)  # five of them to validate on, in two batches and one
+def test_validation_images_that_cannot_be_shared_evenly_are_scored_all_the_same(
+    tmp_path: Path,
+) -> None:
+    write_synthetic(
+        tmp_path / "set",
+        count=32,
+        size_px=32,
+        seed=1,
+        # Five of them to validate on, in two batches and one
+    )
     for processes in (1, 2):
-        arguments = command(tmp_path / "set", tmp_path / str(processes), "train.batch_size=2", "train.epochs=2", processes=processes)
+        arguments = command(
+            tmp_path / "set",
+            tmp_path / str(processes),
+            "train.batch_size=2",
+            "train.epochs=2",
+            processes=processes,
+        )
         done = subprocess.run(arguments, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
     for one, other in zip(validations(tmp_path / "1"), validations(tmp_path / "2"), strict=True):
@@ -118,21 +152,41 @@ def test_validation_images_that_cannot_be_shared_evenly_are_scored_all_the_same(
 
 
 def test_two_processes_are_stopped_and_resumed_together(lesions: Path, tmp_path: Path) -> None:
-    whole = subprocess.run(command(lesions, tmp_path / "whole", "train.epochs=24", "train.patience=99", processes=2), capture_output=True, text=True)
+    whole = subprocess.run(
+        command(lesions, tmp_path / "whole", "train.epochs=24", "train.patience=99", processes=2),
+        capture_output=True,
+        text=True,
+    )
     assert whole.returncode == 0, whole.stderr
-    with subprocess.Popen(command(lesions, tmp_path / "run", "train.epochs=24", "train.patience=99", processes=2), stderr=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        command(lesions, tmp_path / "run", "train.epochs=24", "train.patience=99", processes=2),
+        stderr=subprocess.PIPE,
+    ) as process:
         wait_for(process, tmp_path / "run" / "events.jsonl")
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=60)
-    again = subprocess.run([*TORCHRUN, "-m", "limner", "train", "--resume", str(tmp_path / "run")], capture_output=True, text=True)
+    again = subprocess.run(
+        [*TORCHRUN, "-m", "limner", "train", "--resume", str(tmp_path / "run")],
+        capture_output=True,
+        text=True,
+    )
     assert again.returncode == 0, again.stderr
-    one, other = (Bundle.load(tmp_path / name / "model.safetensors").weights for name in ("whole", "run"))
+    one, other = (
+        Bundle.load(tmp_path / name / "model.safetensors").weights for name in ("whole", "run")
+    )
     assert all(torch.equal(value, other[name]) for name, value in one.items())
 
 
 def test_a_process_that_is_lost_ends_all_with_one_message(lesions: Path, tmp_path: Path) -> None:
     with subprocess.Popen(
-        command(lesions, tmp_path / "run", "train.epochs=5000", "train.patience=9999", "train.compile=false", processes=2),
+        command(
+            lesions,
+            tmp_path / "run",
+            "train.epochs=5000",
+            "train.patience=9999",
+            "train.compile=false",
+            processes=2,
+        ),
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -148,11 +202,17 @@ def test_a_process_that_is_lost_ends_all_with_one_message(lesions: Path, tmp_pat
 
 
 def test_a_mistake_is_said_once(lesions: Path, tmp_path: Path) -> None:
-    done = subprocess.run(command(lesions, tmp_path / "run", "train.batch_size=3", processes=2), capture_output=True, text=True)
+    done = subprocess.run(
+        command(lesions, tmp_path / "run", "train.batch_size=3", processes=2),
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode != 0
     assert done.stderr.count("which 2 processes cannot share") == 1
 
 
 def wait_for(process: subprocess.Popen[str] | subprocess.Popen[bytes], path: Path) -> None:
-    while process.poll() is None and not (path.is_file() and path.read_text().count("validation") > 2):
+    while process.poll() is None and not (
+        path.is_file() and path.read_text().count("validation") > 2
+    ):
         time.sleep(0.05)

@@ -13,14 +13,14 @@ import tifffile
 
 from limner.data.images import read_image
 from limner.errors import LimnerError
-from limner.files import write_whole
+from limner.files import write_atomic
 from limner.inference.predictor import Predictor
 from limner.model.bundle import Bundle
 from limner.recipe import parse_recipe
-from limner.training.history import validations
-from limner.training.loop import Choosing, Step, Stopped, Validation
-from limner.training.pipeline import resume, silent, start, train
-from limner.training.run import Run, count_scoring, new_folder
+from limner.training.event_log import validations
+from limner.training.loop import Stopped, TrainingStep, TuningProgress, Validation
+from limner.training.pipeline import no_progress, resume_run, start_run, train
+from limner.training.run import Run, count_test, next_run_folder
 from shapes import disc
 
 TINY = parse_recipe(
@@ -33,7 +33,9 @@ TINY = parse_recipe(
 
 
 def hashes(run: Run) -> str:
-    return hashlib.sha256(run.model.read_bytes() + run.checkpoints.paths()[-1].read_bytes()).hexdigest()
+    return hashlib.sha256(
+        run.model.read_bytes() + run.checkpoints.paths()[-1].read_bytes()
+    ).hexdigest()
 
 
 def test_the_same_seed_gives_the_same_weights_bit_for_bit(lesions: Path, tmp_path: Path) -> None:
@@ -43,27 +45,33 @@ def test_the_same_seed_gives_the_same_weights_bit_for_bit(lesions: Path, tmp_pat
 
 
 @pytest.mark.parametrize("steps", [1, 4, 7])
-def test_a_run_that_was_stopped_and_resumed_is_the_run_that_was_not(lesions: Path, tmp_path: Path, steps: int) -> None:
+def test_a_run_that_was_stopped_and_resumed_is_the_run_that_was_not(
+    lesions: Path, tmp_path: Path, steps: int
+) -> None:
     whole = train(lesions, TINY, tmp_path / "whole")
-    run, events = start(lesions, TINY, tmp_path / "stopped", lambda plan: None, silent)
+    run, events = start_run(lesions, TINY, tmp_path / "stopped", lambda plan: None, no_progress)
     seen = 0
     while seen < steps:
-        seen += isinstance(next(events), Step)
+        seen += isinstance(next(events), TrainingStep)
     events.close()
-    for _ in resume(Run.open(run.folder), silent):
+    for _ in resume_run(Run.open(run.folder), no_progress):
         pass
     assert hashes(run) == hashes(whole)
-    assert [event["loss"] for event in validations(run.folder)] == [event["loss"] for event in validations(whole.folder)]
+    assert [event["loss"] for event in validations(run.folder)] == [
+        event["loss"] for event in validations(whole.folder)
+    ]
 
 
-def test_a_run_that_is_stopped_while_it_chooses_chooses_when_it_is_resumed(lesions: Path, tmp_path: Path) -> None:
+def test_a_run_that_is_stopped_while_it_chooses_chooses_when_it_is_resumed(
+    lesions: Path, tmp_path: Path
+) -> None:
     whole = train(lesions, TINY, tmp_path / "whole")
-    run, events = start(lesions, TINY, tmp_path / "stopped", lambda plan: None, silent)
-    while not isinstance(next(events), Choosing):
+    run, events = start_run(lesions, TINY, tmp_path / "stopped", lambda plan: None, no_progress)
+    while not isinstance(next(events), TuningProgress):
         pass
     events.close()
     assert not Bundle.load(run.model).confidence
-    assert [type(event) for event in resume(Run.open(run.folder), silent)][-1] is Stopped
+    assert [type(event) for event in resume_run(Run.open(run.folder), no_progress)][-1] is Stopped
     assert hashes(run) == hashes(whole)
 
 
@@ -74,25 +82,29 @@ def test_training_lowers_the_loss_and_logs_its_events(lesions: Path, tmp_path: P
     assert len(scored) == 12
     assert scored[-1]["loss"] < scored[0]["loss"]
     assert events[-1]["event"] == "stopped"
-    assert json.loads((run.folder / "state.json").read_text())["best_mean_dice"] == max(event["mean_dice"] for event in scored)
+    assert json.loads((run.folder / "state.json").read_text())["best_mean_dice"] == max(
+        event["mean_dice"] for event in scored
+    )
 
 
 def test_a_finished_run_that_is_resumed_stays_as_it_is(lesions: Path, tmp_path: Path) -> None:
     run = train(lesions, TINY, tmp_path / "run")
     before = hashes(run)
-    assert [type(event) for event in resume(run, silent)] == [Stopped]
+    assert [type(event) for event in resume_run(run, no_progress)] == [Stopped]
     assert hashes(run) == before
 
 
-def test_a_run_that_is_stopped_while_it_is_laid_out_leaves_nothing(lesions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_is_stopped_while_it_is_laid_out_leaves_nothing(
+    lesions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def stopped(path: Path, content: str, **how: bool) -> None:
         if path.name == "receipt.json":
             raise KeyboardInterrupt
-        write_whole(path, content, **how)
+        write_atomic(path, content, **how)
 
-    monkeypatch.setattr("limner.training.run.write_whole", stopped)
+    monkeypatch.setattr("limner.training.run.write_atomic", stopped)
     with pytest.raises(KeyboardInterrupt):
-        start(lesions, TINY, tmp_path / "run", lambda plan: None, silent)
+        start_run(lesions, TINY, tmp_path / "run", lambda plan: None, no_progress)
     assert not [path for path in tmp_path.iterdir() if "run" in path.name]
 
 
@@ -108,7 +120,7 @@ def test_who_asks_whether_a_run_is_in_use_keeps_nobody_out(lesions: Path, tmp_pa
     asking.start()
     try:
         for _ in range(20):
-            assert [type(event) for event in resume(run, silent)] == [Stopped]
+            assert [type(event) for event in resume_run(run, no_progress)] == [Stopped]
     finally:
         ended.set()
         asking.join()
@@ -117,13 +129,22 @@ def test_who_asks_whether_a_run_is_in_use_keeps_nobody_out(lesions: Path, tmp_pa
 def test_scorings_are_counted_though_several_run_at_once(lesions: Path, tmp_path: Path) -> None:
     run = train(lesions, TINY.replace({"train.epochs": 1}), tmp_path / "run")
     with ThreadPoolExecutor(8) as pool:
-        counts = [count for count in pool.map(lambda _: count_scoring(run.model, "test"), range(24)) if count]
+        counts = [
+            count for count in pool.map(lambda _: count_test(run.model, "test"), range(24)) if count
+        ]
     assert sorted(counts) == list(range(1, 25)) and run.receipt["scored"] == {"test": 24}
 
 
 def test_patience_ends_a_run_that_does_not_improve(lesions: Path, tmp_path: Path) -> None:
-    recipe = TINY.replace({"train.epochs": 50, "train.patience": 2, "train.learning_rate": 1e-9, "train.average": 0.0})
-    _, events = start(lesions, recipe, tmp_path / "run", lambda plan: None, silent)
+    recipe = TINY.replace(
+        {
+            "train.epochs": 50,
+            "train.patience": 2,
+            "train.learning_rate": 1e-9,
+            "train.ema_decay": 0.0,
+        }
+    )
+    _, events = start_run(lesions, recipe, tmp_path / "run", lambda plan: None, no_progress)
     seen = list(events)
     assert sum(isinstance(event, Validation) for event in seen) < 50
     assert isinstance(seen[-1], Stopped) and "no better" in seen[-1].reason
@@ -134,8 +155,14 @@ def test_a_time_budget_is_kept_and_the_decay_completed(lesions: Path, tmp_path: 
     import time
 
     began = time.monotonic()
-    _, events = start(lesions, TINY.replace({"train.minutes": 0.15}), tmp_path / "run", lambda plan: None, silent)
-    rates = [event.learning_rate for event in events if isinstance(event, Step)]
+    _, events = start_run(
+        lesions,
+        TINY.replace({"train.minutes": 0.15}),
+        tmp_path / "run",
+        lambda plan: None,
+        no_progress,
+    )
+    rates = [event.learning_rate for event in events if isinstance(event, TrainingStep)]
     assert 0.9 * 9 < time.monotonic() - began < 1.1 * 9
     assert rates[-1] < 0.05 * max(rates)
 
@@ -150,7 +177,7 @@ def test_a_changed_recipe_is_not_resumed(lesions: Path, tmp_path: Path) -> None:
     recipe = run.folder / "recipe.toml"
     recipe.write_text(recipe.read_text().replace("epochs = 3", "epochs = 4"))
     with pytest.raises(LimnerError, match="another recipe"):
-        list(resume(run, silent))
+        list(resume_run(run, no_progress))
 
 
 def test_a_folder_that_is_no_run_is_named(tmp_path: Path) -> None:
@@ -159,50 +186,75 @@ def test_a_folder_that_is_no_run_is_named(tmp_path: Path) -> None:
 
 
 def test_new_runs_are_numbered(tmp_path: Path) -> None:
-    assert new_folder(tmp_path, Path("data/cars")).name == "cars"
+    assert next_run_folder(tmp_path, Path("data/cars")).name == "cars"
     (tmp_path / "cars").mkdir()
-    assert new_folder(tmp_path, Path("data/cars")).name == "cars-2"
+    assert next_run_folder(tmp_path, Path("data/cars")).name == "cars-2"
 
 
 def test_a_diverging_run_stops_and_says_why(lesions: Path, tmp_path: Path) -> None:
     with pytest.raises(LimnerError, match=r"Lower train\.learning_rate"):
-        train(lesions, TINY.replace({"train.learning_rate": 1e30, "train.warm_up": 0.0, "model.norm": "none"}), tmp_path / "run")
+        train(
+            lesions,
+            TINY.replace({"train.learning_rate": 1e30, "train.warm_up": 0.0, "model.norm": "none"}),
+            tmp_path / "run",
+        )
 
 
 def test_classes_beyond_two_are_trained_with_void(pairs, tmp_path: Path) -> None:
     import numpy as np
 
     rng = np.random.default_rng(0)
-    masks = {f"i{n}": np.kron(rng.choice([0, 1, 2, 255], (4, 4)), np.ones((4, 4))).astype(np.uint8) for n in range(12)}
+    masks = {
+        f"i{n}": np.kron(rng.choice([0, 1, 2, 255], (4, 4)), np.ones((4, 4))).astype(np.uint8)
+        for n in range(12)
+    }
     run = train(pairs(masks), TINY, tmp_path / "run")
 
     assert Bundle.load(run.model).labels.void_values == ((255, 255),)
 
 
 def test_a_run_prints_no_warning(lesions: Path, tmp_path: Path) -> None:
-    code = "import sys; from limner.training.pipeline import train; from limner.recipe import load_recipe; from pathlib import Path;" + (
-        "train(sys.argv[1], load_recipe(None, ['train.epochs=1', 'model.widths=[2,4,8]', 'data.size_px=[16,16]']), sys.argv[2])"
+    code = (
+        "import sys; from limner.training.pipeline import train; from limner.recipe import "
+        "load_recipe; from pathlib import Path;"
+    ) + (
+        "train(sys.argv[1], load_recipe(None, ['train.epochs=1', 'model.widths=[2,4,8]', "
+        "'data.size_px=[16,16]']), sys.argv[2])"
     )
-    done = subprocess.run([sys.executable, "-W", "error", "-c", code, str(lesions), str(tmp_path / "run")], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code, str(lesions), str(tmp_path / "run")],
+        capture_output=True,
+        text=True,
+    )
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("geometry", ["letterbox", "tile"])
-def test_every_geometry_is_trained_and_predicts_at_the_image_s_size(lesions: Path, tmp_path: Path, geometry: str) -> None:
+@pytest.mark.parametrize("resize_mode", ["letterbox", "tile"])
+def test_every_geometry_is_trained_and_predicts_at_the_image_s_size(
+    lesions: Path, tmp_path: Path, resize_mode: str
+) -> None:
     import numpy as np
 
     from limner.inference.predictor import Predictor
 
-    run = train(lesions, TINY.replace({"data.geometry": geometry, "data.size_px": (16, 24)}), tmp_path / "run")
-    assert Predictor.load(run.model).predict(np.zeros((45, 70, 3), np.uint8)).class_index.shape == (45, 70)
+    run = train(
+        lesions,
+        TINY.replace({"data.resize_mode": resize_mode, "data.size_px": (16, 24)}),
+        tmp_path / "run",
+    )
+    assert Predictor.load(run.model).predict(np.zeros((45, 70, 3), np.uint8)).mask.shape == (45, 70)
 
 
-def test_a_set_whose_test_images_were_trained_on_is_refused_unless_told_so(lesions: Path, tmp_path: Path) -> None:
+def test_a_set_whose_test_images_were_trained_on_is_refused_unless_told_so(
+    lesions: Path, tmp_path: Path
+) -> None:
     import shutil
 
     leaking = tmp_path / "set"
     shutil.copytree(lesions, leaking)
-    source, target = (sorted(leaking.glob(f"*{side}_Input/*.jpg"))[0] for side in ("Training", "Test"))
+    source, target = (
+        sorted(leaking.glob(f"*{side}_Input/*.jpg"))[0] for side in ("Training", "Test")
+    )
     shutil.copy(source, target)
     with pytest.raises(LimnerError, match=r"data\.allow_leaks=true"):
         train(leaking, TINY, tmp_path / "run")
@@ -212,11 +264,11 @@ def test_a_set_whose_test_images_were_trained_on_is_refused_unless_told_so(lesio
 def test_dropout_draws_the_same_after_a_stop(lesions: Path, tmp_path: Path) -> None:
     recipe = TINY.replace({"model.dropout": 0.3})
     whole = train(lesions, recipe, tmp_path / "whole")
-    run, events = start(lesions, recipe, tmp_path / "stopped", lambda plan: None, silent)
-    while not isinstance(next(events), Step):
+    run, events = start_run(lesions, recipe, tmp_path / "stopped", lambda plan: None, no_progress)
+    while not isinstance(next(events), TrainingStep):
         pass
     events.close()
-    for _ in resume(Run.open(run.folder), silent):
+    for _ in resume_run(Run.open(run.folder), no_progress):
         pass
     assert hashes(run) == hashes(whole)
 
@@ -228,17 +280,23 @@ def test_dropout_draws_the_same_after_a_stop(lesions: Path, tmp_path: Path) -> N
         {"model.preset": "resunet", "model.widths": (2, 4, 6, 8)},
         {"model.deep_supervision": True, "model.skip": "attention"},
         {"data.channels": 1},
-        {"train.loss": "hausdorff", "train.class_weights": "balanced", "train.label_smoothing": 0.1},
+        {
+            "train.loss": "hausdorff",
+            "train.class_weights": "balanced",
+            "train.label_smoothing": 0.1,
+        },
         {"train.class_weights": (1.0, 3.0)},
     ],
 )
-def test_what_a_recipe_names_is_trained_and_can_be_used(lesions: Path, tmp_path: Path, keys: dict[str, object]) -> None:
+def test_what_a_recipe_names_is_trained_and_can_be_used(
+    lesions: Path, tmp_path: Path, keys: dict[str, object]
+) -> None:
     import numpy as np
 
     from limner.inference.predictor import Predictor
 
     run = train(lesions, TINY.replace({"model.widths": (2, 4, 8), **keys}), tmp_path / "run")
-    assert Predictor.load(run.model).predict(np.zeros((20, 30, 3), np.uint8)).class_index.shape == (20, 30)
+    assert Predictor.load(run.model).predict(np.zeros((20, 30, 3), np.uint8)).mask.shape == (20, 30)
 
 
 def test_class_weights_must_be_as_many_as_classes(lesions: Path, tmp_path: Path) -> None:
@@ -247,45 +305,78 @@ def test_class_weights_must_be_as_many_as_classes(lesions: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize("frozen", [1.0, 0.0])
-def test_a_frozen_encoder_stays_as_it_came_and_its_normalisation_is_the_model_s(lesions: Path, tmp_path: Path, frozen: float) -> None:
+def test_a_frozen_encoder_stays_as_it_came_and_its_normalisation_is_the_model_s(
+    lesions: Path, tmp_path: Path, frozen: float
+) -> None:
     import torch
 
     from limner.model.encoders import TimmEncoder, load_pretrained
 
     name = "tf_efficientnet_lite0"
-    keys = {"model.encoder": name, "model.widths": (2, 4, 6, 8, 10), "train.frozen": frozen, "train.epochs": 1}
+    keys = {
+        "model.encoder": name,
+        "model.widths": (2, 4, 6, 8, 10),
+        "train.freeze_encoder": frozen,
+        "train.epochs": 1,
+    }
     bundle = Bundle.load(train(lesions, TINY.replace(keys), tmp_path / "run").model)
     came = TimmEncoder(name, 3)
     load_pretrained(came, name, "hub", 3)
-    same = all(torch.equal(value, bundle.weights[f"encoder.{key}"]) for key, value in came.state_dict().items() if value.is_floating_point())
+    same = all(
+        torch.equal(value, bundle.weights[f"encoder.{key}"])
+        for key, value in came.state_dict().items()
+        if value.is_floating_point()
+    )
     assert same == (frozen == 1.0)
     assert bundle.preprocessing.mean == (0.5, 0.5, 0.5)
 
 
 def test_what_validation_chose_is_kept_and_logged(lesions: Path, tmp_path: Path) -> None:
-    from limner.inference.confidence import Confidence
+    from limner.inference.quality import ConfidenceModel
 
     run = train(lesions, TINY, tmp_path / "run")
     bundle = Bundle.load(run.model)
-    assert 0.05 <= bundle.choices.threshold <= 0.95
-    assert Confidence.of(bundle.confidence)
+    assert 0.05 <= bundle.inference.threshold <= 0.95
+    assert ConfidenceModel.from_dict(bundle.confidence)
     assert bundle.receipt["data_sha256"] == run.receipt["data_sha256"]
-    logged = [event["name"] for event in map(json.loads, (run.folder / "events.jsonl").read_text().splitlines()) if event["event"] == "chosen"]
-    assert logged == ["threshold", "augmentation flips", "augmentation turns", "augmentation scales", "specks", "holes", "largest"]
+    logged = [
+        event["name"]
+        for event in map(json.loads, (run.folder / "events.jsonl").read_text().splitlines())
+        if event["event"] == "chosen"
+    ]
+    assert logged == [
+        "threshold",
+        "augmentation flips",
+        "augmentation turns",
+        "augmentation scales",
+        "specks",
+        "holes",
+        "largest",
+    ]
 
 
-def test_images_of_five_channels_are_trained_on_and_others_refused(pairs: Callable[..., Path], tmp_path: Path) -> None:
+def test_images_of_five_channels_are_trained_on_and_others_refused(
+    pairs: Callable[..., Path], tmp_path: Path
+) -> None:
     data = pairs({f"{i:02}": disc(radius=3 + i % 4) for i in range(12)})
     for mask in (data / "masks").iterdir():
         (data / "images" / mask.name).unlink()
-        planes = np.random.default_rng(int(mask.stem)).integers(0, 4000, (5, 16, 16)).astype(np.uint16)
-        tifffile.imwrite(data / "images" / f"{mask.stem}.tif", planes, imagej=True, metadata={"axes": "CYX"})
+        planes = (
+            np.random.default_rng(int(mask.stem)).integers(0, 4000, (5, 16, 16)).astype(np.uint16)
+        )
+        tifffile.imwrite(
+            data / "images" / f"{mask.stem}.tif", planes, imagej=True, metadata={"axes": "CYX"}
+        )
     run = train(data, TINY.replace({"train.epochs": 1}), tmp_path / "run")
     predictor = Predictor.load(run.model)
     assert "channels = 5  # the images have so many" in (run.folder / "recipe.toml").read_text()
-    assert predictor.predict(read_image(data / "images" / "00.tif")).class_index.shape == (16, 16)
-    with pytest.raises(LimnerError, match="the image has 3 channels, and this model was trained on 5"):
+    assert predictor.predict(read_image(data / "images" / "00.tif")).mask.shape == (16, 16)
+    with pytest.raises(
+        LimnerError, match="the image has 3 channels, and this model was trained on 5"
+    ):
         predictor.predict(np.zeros((16, 16, 3), np.uint8))
     with pytest.raises(LimnerError, match=r"data\.channels is 3, and the images have 5"):
         train(data, TINY.replace({"data.channels": 3}), tmp_path / "other")
-    assert Predictor.load(train(data, TINY.replace({"data.channels": 1, "train.epochs": 1}), tmp_path / "grey").model)
+    assert Predictor.load(
+        train(data, TINY.replace({"data.channels": 1, "train.epochs": 1}), tmp_path / "grey").model
+    )

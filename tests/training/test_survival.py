@@ -1,4 +1,6 @@
-"""What a run survives: values that are not finite, memory that does not suffice, damage, another machine, signals, kills."""
+"""What a run survives: values that are not finite, memory that does not suffice, damage, another
+machine, signals, kills.
+"""
 
 import json
 import os
@@ -17,17 +19,17 @@ from limner.errors import LimnerError
 from limner.model.unet import UNet
 from limner.training import checkpoint, loop, step
 from limner.training import run as running
-from limner.training.loop import Note, Skipped, Step, Stopped, Validation
-from limner.training.machine import NO_COMPILER
-from limner.training.pipeline import resume, silent, start, train
+from limner.training.hardware import NO_COMPILER
+from limner.training.loop import Note, Skipped, Stopped, TrainingStep, Validation
+from limner.training.pipeline import no_progress, resume_run, start_run, train
 from limner.training.run import Run
 
 
 def stopped_after(steps: int, data: Path, folder: Path, recipe: object = TINY) -> Run:
-    run, events = start(data, recipe, folder, lambda plan: None, silent)
+    run, events = start_run(data, recipe, folder, lambda plan: None, no_progress)
     seen = 0
     while seen < steps:
-        seen += isinstance(next(events), Step)
+        seen += isinstance(next(events), TrainingStep)
     events.close()
     return run
 
@@ -38,29 +40,42 @@ def weights_of(run: Run) -> dict[str, torch.Tensor]:
     return dict(loaded.tensors)
 
 
-def poison(monkeypatch: pytest.MonkeyPatch, when: set[int], module: type[torch.nn.Module] = UNet) -> None:
-    """Let some of the steps' logits be no numbers: a fault of the hardware, or of arithmetic, that no test can wait for."""
-    calls, whole = iter(range(10**6)), module.supervised
+def poison(
+    monkeypatch: pytest.MonkeyPatch, when: set[int], module: type[torch.nn.Module] = UNet
+) -> None:
+    """Let some of the steps' logits be no numbers: a fault of the hardware, or of arithmetic, that
+    no test can wait for.
+    """
+    calls, whole = iter(range(10**6)), module.forward_supervised
 
     def supervised(self: UNet, images: torch.Tensor) -> list[torch.Tensor]:
         factor = float("nan") if next(calls) in when else 1.0
         return [logits * factor for logits in whole(self, images)]
 
-    monkeypatch.setattr(module, "supervised", supervised)
+    monkeypatch.setattr(module, "forward_supervised", supervised)
 
 
-def test_a_step_that_is_not_finite_leaves_the_weights_as_they_were(lesions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run, events = start(lesions, TINY.replace({"train.epochs": 1}), tmp_path / "run", lambda plan: None, silent)
+def test_a_step_that_is_not_finite_leaves_the_weights_as_they_were(
+    lesions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, events = start_run(
+        lesions, TINY.replace({"train.epochs": 1}), tmp_path / "run", lambda plan: None, no_progress
+    )
     before = {}
     poison(monkeypatch, {1})
     seen = []
     for event in events:
         seen.append(event)
-        if isinstance(event, Step):
+        if isinstance(event, TrainingStep):
             run.checkpoints.save(*_state_of(events))
             now = weights_of(run)
             if event.step == 2:
-                changed = [name for name in now if name.startswith(("network.", "optimiser.")) and not torch.equal(now[name], before[name])]
+                changed = [
+                    name
+                    for name in now
+                    if name.startswith(("network.", "optimiser."))
+                    and not torch.equal(now[name], before[name])
+                ]
                 assert changed == []
                 assert all(value.isfinite().all() for value in now.values())
             before = now
@@ -74,15 +89,21 @@ def _state_of(events: object) -> tuple[object, dict[str, object]]:
     return frame.f_locals["state"], frame.f_locals["made_by"]
 
 
-def test_several_in_a_row_stop_the_run_and_name_the_images(lesions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_in_a_row_stop_the_run_and_name_the_images(
+    lesions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     poison(monkeypatch, set(range(6, 100)))
-    with pytest.raises(LimnerError, match=r"not finite in 5 steps in a row.*ISIC_.*The best model so far is kept"):
+    with pytest.raises(
+        LimnerError, match=r"not finite in 5 steps in a row.*ISIC_.*The best model so far is kept"
+    ):
         train(lesions, TINY.replace({"train.epochs": 9}), tmp_path / "run")
     assert Run.open(tmp_path / "run").model.is_file()
 
 
-@pytest.mark.parametrize(("method", "most"), [("supervised", 1), ("forward", 2)])
-def test_a_batch_that_does_not_fit_goes_through_in_parts(method: str, most: int, lesions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("method", "most"), [("forward_supervised", 1), ("forward", 2)])
+def test_a_batch_that_does_not_fit_goes_through_in_parts(
+    method: str, most: int, lesions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In training, and in a validation."""
     whole = getattr(UNet, method)
 
@@ -92,30 +113,44 @@ def test_a_batch_that_does_not_fit_goes_through_in_parts(method: str, most: int,
         return whole(self, images)
 
     monkeypatch.setattr(UNet, method, of_few)
-    _, events = start(lesions, TINY, tmp_path / "run", lambda plan: None, silent)
+    _, events = start_run(lesions, TINY, tmp_path / "run", lambda plan: None, no_progress)
     seen = list(events)
     parted = [parts for parts in (2, 4) if 4 // parts >= most]
     assert [event.text for event in seen if isinstance(event, Note)] == [
-        f"the device's memory does not hold a batch of 4: it goes through in {parts} parts of {4 // parts} from here on" for parts in parted
+        (
+            f"the device's memory does not hold a batch of 4: it goes through in {parts} parts of "
+            f"{4 // parts} from here on"
+        )
+        for parts in parted
     ]
     assert isinstance(seen[-1], Stopped)
 
 
-def test_without_a_compiler_a_run_goes_on_says_so_and_is_marked(lesions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_compiler_a_run_goes_on_says_so_and_is_marked(
+    lesions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(running, "can_compile", lambda device: False)
-    run, events = start(lesions, TINY.replace({"train.compile": True}), tmp_path / "run", lambda plan: None, silent)
+    run, events = start_run(
+        lesions,
+        TINY.replace({"train.compile": True}),
+        tmp_path / "run",
+        lambda plan: None,
+        no_progress,
+    )
     notes = [event.text for event in events if isinstance(event, Note)]
     assert any("training goes on without torch.compile" in note for note in notes)
-    list(resume(Run.open(run.folder), silent))
+    list(resume_run(Run.open(run.folder), no_progress))
     assert run.receipt["exact"] is False and run.receipt["not_exact_because"] == [NO_COMPILER]
 
 
-def test_what_the_first_step_takes_is_no_measure_of_a_validation(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_first_step_takes_is_no_measure_of_a_validation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """It compiles, or wakes a device."""
     now = [0.0]
     monkeypatch.setattr(loop.time, "perf_counter", lambda: now[0])
-    state = step.begin(step_network(TINY), TINY.train)
-    pace = loop._Pace(state, TINY.train, loop.Outside(lambda: 360 - now[0]), 500)
+    state = step.initial_state(step_network(TINY), TINY.train)
+    pace = loop._Pace(state, TINY.train, loop.TrainingContext(lambda: 360 - now[0]), 500)
     for seconds, progress in ((22, 22 / 360), (0.1, 22.1 / 360 + 0.5 * 0.1 / 4 * 500 / 360)):
         now[0] += seconds
         pace.after_step(10)
@@ -123,19 +158,22 @@ def test_what_the_first_step_takes_is_no_measure_of_a_validation(monkeypatch: py
 
 
 def test_a_batch_that_does_not_fit_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = UNet.supervised
+    whole = UNet.forward_supervised
 
     def supervised(self: UNet, images: torch.Tensor) -> list[torch.Tensor]:
-        whole(self, images)  # running statistics move
+        # Running statistics move
+        whole(self, images)
         raise torch.OutOfMemoryError("behind the network")
 
-    monkeypatch.setattr(UNet, "supervised", supervised)
-    state = step.begin(step_network(TINY), TINY.train)
+    monkeypatch.setattr(UNet, "forward_supervised", supervised)
+    state = step.initial_state(step_network(TINY), TINY.train)
     before = {name: value.clone() for name, value in state.network.state_dict().items()}
-    stepper = step.Stepper(state, step.LOSSES["dice"], TINY.train, step.Ranks())
+    stepper = step.TrainStep(state, step.LOSSES["dice"], TINY.train, step.DistributedContext())
     with pytest.raises(torch.OutOfMemoryError):
-        stepper.take(torch.randn(4, 3, 16, 16), torch.zeros(4, 16, 16, dtype=torch.uint8), 1e-3)
-    assert all(torch.equal(value, before[name]) for name, value in state.network.state_dict().items())
+        stepper.step(torch.randn(4, 3, 16, 16), torch.zeros(4, 16, 16, dtype=torch.uint8), 1e-3)
+    assert all(
+        torch.equal(value, before[name]) for name, value in state.network.state_dict().items()
+    )
 
 
 def test_parts_of_a_batch_give_the_gradient_of_the_whole() -> None:
@@ -145,46 +183,58 @@ def test_parts_of_a_batch_give_the_gradient_of_the_whole() -> None:
     moved = []
     for parts in (1, 2, 4):
         torch.manual_seed(1)
-        state = step.begin(step_network(settings), settings.train)
+        state = step.initial_state(step_network(settings), settings.train)
         state.parts = parts
-        stepper = step.Stepper(state, step.LOSSES["dice+cross-entropy"], settings.train, step.Ranks())
-        stepper.take(images, masks, 1e-3)
-        moved.append(torch.cat([parameter.grad.flatten() for parameter in state.network.parameters()]))
+        stepper = step.TrainStep(
+            state, step.LOSSES["dice+cross-entropy"], settings.train, step.DistributedContext()
+        )
+        stepper.step(images, masks, 1e-3)
+        moved.append(
+            torch.cat([parameter.grad.flatten() for parameter in state.network.parameters()])
+        )
     for other in moved[1:]:
         torch.testing.assert_close(other, moved[0], atol=1e-5, rtol=1e-3)
 
 
 def step_network(recipe: object) -> UNet:
-    from limner.model.presets import build
+    from limner.model.presets import build_network
 
-    return build(recipe.model, 3, 1)
+    return build_network(recipe.model, 3, 1)
 
 
-def test_two_checkpoints_are_kept_and_a_damaged_one_is_named_and_the_one_before_it_taken(lesions: Path, tmp_path: Path) -> None:
+def test_two_checkpoints_are_kept_and_a_damaged_one_is_named_and_the_one_before_it_taken(
+    lesions: Path, tmp_path: Path
+) -> None:
     whole = train(lesions, TINY, tmp_path / "whole")
     run = stopped_after(6, lesions, tmp_path / "run")
     older, newer = run.checkpoints.paths()
     newer.write_bytes(newer.read_bytes()[:-100])
-    notes = [event.text for event in resume(run, silent) if isinstance(event, Note)]
-    assert len(notes) == 1 and str(newer) in notes[0] and "The checkpoint before it is taken" in notes[0]
+    notes = [event.text for event in resume_run(run, no_progress) if isinstance(event, Note)]
+    assert (
+        len(notes) == 1
+        and str(newer) in notes[0]
+        and "The checkpoint before it is taken" in notes[0]
+    )
     assert older != newer
     assert newer.with_suffix(".damaged").is_file()
     assert len(run.checkpoints.paths()) == 2
     assert hashes(run) == hashes(whole)
 
 
-def test_a_run_whose_checkpoints_are_all_damaged_is_refused_by_name(lesions: Path, tmp_path: Path) -> None:
+def test_a_run_whose_checkpoints_are_all_damaged_is_refused_by_name(
+    lesions: Path, tmp_path: Path
+) -> None:
     run = stopped_after(6, lesions, tmp_path / "run")
     for path in run.checkpoints.paths():
         path.write_bytes(b"nothing")
     with pytest.raises(LimnerError, match="every checkpoint of the run is damaged"):
-        list(resume(run, silent))
+        list(resume_run(run, no_progress))
 
 
 def test_a_lost_best_model_is_written_anew(lesions: Path, tmp_path: Path) -> None:
     run = stopped_after(6, lesions, tmp_path / "run")
     run.model.unlink()
-    notes = [event.text for event in resume(run, silent) if isinstance(event, Note)]
+    notes = [event.text for event in resume_run(run, no_progress) if isinstance(event, Note)]
     assert len(notes) == 1 and "The next validation writes it anew" in notes[0]
     assert run.model.is_file()
     assert run.receipt["exact"] is False
@@ -193,8 +243,8 @@ def test_a_lost_best_model_is_written_anew(lesions: Path, tmp_path: Path) -> Non
 def test_a_finished_run_that_lost_its_model_gets_it_again(lesions: Path, tmp_path: Path) -> None:
     run = train(lesions, TINY, tmp_path / "run")
     run.model.unlink()
-    seen = list(resume(run, silent))
-    assert not any(isinstance(event, Step) for event in seen)
+    seen = list(resume_run(run, no_progress))
+    assert not any(isinstance(event, TrainingStep) for event in seen)
     assert run.model.is_file() and run.read_json("state.json")["best_mean_dice"] >= 0
 
 
@@ -204,8 +254,14 @@ def test_a_device_that_is_not_there_is_named(lesions: Path, tmp_path: Path) -> N
         train(lesions, TINY.replace({"train.device": missing}), tmp_path / "run")
 
 
-def test_a_run_that_is_seldom_validated_has_a_model_all_the_same(lesions: Path, tmp_path: Path) -> None:
-    run = train(lesions, TINY.replace({"train.epochs": 9, "train.validate_every": 4, "train.patience": 2}), tmp_path / "run")
+def test_a_run_that_is_seldom_validated_has_a_model_all_the_same(
+    lesions: Path, tmp_path: Path
+) -> None:
+    run = train(
+        lesions,
+        TINY.replace({"train.epochs": 9, "train.validate_every": 4, "train.patience": 2}),
+        tmp_path / "run",
+    )
     assert run.model.is_file()
 
 
@@ -214,7 +270,7 @@ def test_another_machine_is_said_and_marks_the_run(lesions: Path, tmp_path: Path
     threads = torch.get_num_threads()
     torch.set_num_threads(threads + 1)
     try:
-        notes = [event.text for event in resume(run, silent) if isinstance(event, Note)]
+        notes = [event.text for event in resume_run(run, no_progress) if isinstance(event, Note)]
     finally:
         torch.set_num_threads(threads)
     assert len(notes) == 1 and f"threads was {threads} and is {threads + 1}" in notes[0]
@@ -222,23 +278,33 @@ def test_another_machine_is_said_and_marks_the_run(lesions: Path, tmp_path: Path
 
 
 def test_a_run_in_use_is_refused(lesions: Path, tmp_path: Path) -> None:
-    run, events = start(lesions, TINY, tmp_path / "run", lambda plan: None, silent)
+    run, events = start_run(lesions, TINY, tmp_path / "run", lambda plan: None, no_progress)
     next(events)
     assert run.in_use()
     with pytest.raises(LimnerError, match="another process is training"):
-        list(resume(Run.open(run.folder), silent))
+        list(resume_run(Run.open(run.folder), no_progress))
     events.close()
     assert not run.in_use()
 
 
 def test_a_stop_within_a_validation_is_gone_on_from(lesions: Path, tmp_path: Path) -> None:
     whole = train(lesions, TINY, tmp_path / "whole")
-    asked = iter([False] * 4 + [True] * 100)  # 4 steps an epoch, then the look during the validation
-    run, events = start(lesions, TINY, tmp_path / "run", lambda plan: None, silent, stop_asked=lambda: next(asked))
+    asked = iter(
+        [False] * 4 + [True] * 100
+        # 4 steps an epoch, then the look during the validation
+    )
+    run, events = start_run(
+        lesions,
+        TINY,
+        tmp_path / "run",
+        lambda plan: None,
+        no_progress,
+        stop_asked=lambda: next(asked),
+    )
     seen = list(events)
     assert isinstance(seen[-1], Stopped) and not seen[-1].finished
     assert not any(isinstance(event, Validation) for event in seen)
-    list(resume(Run.open(run.folder), silent))
+    list(resume_run(Run.open(run.folder), no_progress))
     assert hashes(run) == hashes(whole)
 
 
@@ -265,12 +331,30 @@ def test_one_bit_is_noticed_in_every_file(lesions: Path, tmp_path: Path) -> None
 def test_sigterm_saves_and_ends_with_0_and_ctrl_c_with_130(lesions: Path, tmp_path: Path) -> None:
     sets = [
         f"--set={key}"
-        for key in ("data.size_px=[16,16]", "model.widths=[2,4,8]", "train.epochs=2000", "train.batch_size=4", "train.patience=9999", "train.compile=false")
+        for key in (
+            "data.size_px=[16,16]",
+            "model.widths=[2,4,8]",
+            "train.epochs=2000",
+            "train.batch_size=4",
+            "train.patience=9999",
+            "train.compile=false",
+        )
     ]
     for number, code in ((signal.SIGTERM, 0), (signal.SIGINT, 130)):
         folder = tmp_path / f"run{code}"
-        command = [sys.executable, "-m", "limner", "train", str(lesions), *sets, "--out", str(folder)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        command = [
+            sys.executable,
+            "-m",
+            "limner",
+            "train",
+            str(lesions),
+            *sets,
+            "--out",
+            str(folder),
+        ]
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as process:
             log = folder / "events.jsonl"
             while process.poll() is None and not (log.is_file() and log.read_text()):
                 time.sleep(0.05)
@@ -285,7 +369,12 @@ def test_sigterm_saves_and_ends_with_0_and_ctrl_c_with_130(lesions: Path, tmp_pa
 def test_kills_at_any_moment_change_nothing() -> None:
     """The storm of benchmarks/kills.py, a few kills of it."""
     storm = Path(__file__).parent.parent.parent / "benchmarks" / "kills.py"
-    done = subprocess.run([sys.executable, str(storm), "--kills", "4", "--epochs", "12"], capture_output=True, text=True, env=os.environ)
+    done = subprocess.run(
+        [sys.executable, str(storm), "--kills", "4", "--epochs", "12"],
+        capture_output=True,
+        text=True,
+        env=os.environ,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "4 of 4 kills: the same weights" in done.stdout
 
@@ -293,12 +382,14 @@ def test_kills_at_any_moment_change_nothing() -> None:
 def test_a_disk_that_fails_leaves_what_was_there() -> None:
     """The storm of benchmarks/faults.py, each twelfth write call of it."""
     storm = Path(__file__).parent.parent.parent / "benchmarks" / "faults.py"
-    done = subprocess.run([sys.executable, str(storm), "--step", "12"], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, str(storm), "--step", "12"], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "10 of 10 failures: status not 0, one line, every checkpoint there whole" in done.stdout
 
 
 def test_the_numbers_of_a_state_are_all_in_a_checkpoint() -> None:
-    tensors = {"network", "average", "optimiser", "lost", "best_weights"}
-    assert set(step.State.__slots__) == {*step.POSITION, *tensors}
+    tensors = {"network", "ema", "optimiser", "loss_sum", "best_weights"}
+    assert set(step.TrainState.__slots__) == {*step.POSITION, *tensors}
     assert checkpoint.KEPT == 2 and loop.MAX_SKIPPED == 5

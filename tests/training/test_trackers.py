@@ -9,9 +9,9 @@ from test_run import TINY
 
 from limner.errors import LimnerError
 from limner.training import trackers
-from limner.training.history import draw_curve, validations
-from limner.training.listing import listed
-from limner.training.pipeline import silent, start, train
+from limner.training.event_log import validations, write_learning_curve
+from limner.training.pipeline import no_progress, start_run, train
+from limner.training.run_list import list_runs
 
 ASK_MLFLOW = """
 import json
@@ -39,30 +39,61 @@ def test_tensorboard_has_scalars_and_pictures(lesions: Path, tmp_path: Path) -> 
 def test_mlflow_sees_the_same_events(lesions: Path, tmp_path: Path) -> None:
     """In processes of their own, since MLflow's libraries warn of each other."""
     environment = os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db"}
-    sets = ["data.size_px=[16,16]", "model.widths=[2,4,8]", "train.epochs=3", "train.batch_size=4", "train.seed=5", 'train.trackers=["mlflow"]']
-    command = [sys.executable, "-m", "limner", "train", str(lesions), *(f"--set={key}" for key in sets), "--out", str(tmp_path / "run")]
+    sets = [
+        "data.size_px=[16,16]",
+        "model.widths=[2,4,8]",
+        "train.epochs=3",
+        "train.batch_size=4",
+        "train.seed=5",
+        'train.trackers=["mlflow"]',
+    ]
+    command = [
+        sys.executable,
+        "-m",
+        "limner",
+        "train",
+        str(lesions),
+        *(f"--set={key}" for key in sets),
+        "--out",
+        str(tmp_path / "run"),
+    ]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    asked = subprocess.run([sys.executable, "-c", ASK_MLFLOW], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    asked = subprocess.run(
+        [sys.executable, "-c", ASK_MLFLOW],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
     status, seed, history = json.loads(asked.stdout.splitlines()[-1])
     assert (status, seed) == ("FINISHED", "5")
     assert history == pytest.approx([row["mean_dice"] for row in validations(tmp_path / "run")])
 
 
-def test_weights_and_biases_sees_them_offline(lesions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_and_biases_sees_them_offline(
+    lesions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import wandb
 
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
     run = train(lesions, TINY.replace({"train.trackers": ("wandb",)}), tmp_path / "run")
-    wandb.teardown()  # a finished run is written by another process, which is waited for only here, as at the end of a command
+    # A finished run is written by another process, which is waited for only here, as at the end of
+    # a command
+    wandb.teardown()
     (written,) = run.folder.glob("wandb/offline-run-*/run-*.wandb")
     assert b"validation Dice" in written.read_bytes()
 
 
-def test_a_tracker_that_is_not_installed_is_named(lesions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tracker_that_is_not_installed_is_named(
+    lesions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(trackers.PACKAGES, "wandb", "no_such_package")
-    with pytest.raises(LimnerError, match=r"train\.trackers names wandb, which is not installed: pip install no_such_package"):
+    with pytest.raises(
+        LimnerError,
+        match=r"train\.trackers names wandb, which is not installed: pip install no_such_package",
+    ):
         train(lesions, TINY.replace({"train.trackers": ("wandb",)}), tmp_path / "run")
 
 
@@ -74,25 +105,37 @@ def test_a_run_draws_its_curve_and_what_it_sees(lesions: Path, tmp_path: Path) -
 
 
 def test_the_curve_leaves_out_what_a_kill_cut_off_and_counts_an_epoch_once(tmp_path: Path) -> None:
-    rows = [{"event": "validation", "epoch": epoch, "mean_dice": dice, "loss": None} for epoch, dice in ((1, 0.2), (2, 0.3), (2, 0.5))]
+    rows = [
+        {"event": "validation", "epoch": epoch, "mean_dice": dice, "loss": None}
+        for epoch, dice in ((1, 0.2), (2, 0.3), (2, 0.5))
+    ]
     (tmp_path / "events.jsonl").write_text("\n".join(map(json.dumps, rows)) + '\n{"event": "valid')
     assert [row["mean_dice"] for row in validations(tmp_path)] == [0.2, 0.5]
-    draw_curve(tmp_path)
+    write_learning_curve(tmp_path)
     assert "best 0.5000 in epoch 2" in (tmp_path / "curve.svg").read_text()
 
 
 def test_runs_are_listed_with_state_and_scores(lesions: Path, tmp_path: Path) -> None:
     train(lesions, TINY, tmp_path / "runs" / "whole")
-    _, events = start(lesions, TINY, tmp_path / "runs" / "half", lambda plan: None, silent)
+    _, events = start_run(lesions, TINY, tmp_path / "runs" / "half", lambda plan: None, no_progress)
     next(events)
-    training, whole = listed(tmp_path / "runs")
-    assert (training["run"], training["state"], training["epoch"], training["validation_dice"]) == ("half", "training", "0 of 3", None)
+    training, whole = list_runs(tmp_path / "runs")
+    assert (training["run"], training["state"], training["epoch"], training["validation_dice"]) == (
+        "half",
+        "training",
+        "0 of 3",
+        None,
+    )
     events.close()
-    assert listed(tmp_path / "runs")[0]["state"] == "stopped"
-    assert (whole["state"], whole["epoch"], whole["network"]) == ("finished: the schedule is complete", "3 of 3", "limner")
+    assert list_runs(tmp_path / "runs")[0]["state"] == "stopped"
+    assert (whole["state"], whole["epoch"], whole["network"]) == (
+        "finished: the schedule is complete",
+        "3 of 3",
+        "limner",
+    )
     assert 0 <= whole["validation_dice"] <= 1 and whole["images_per_second"] > 0
     with pytest.raises(LimnerError, match="is no folder"):
-        listed(tmp_path / "nowhere")
+        list_runs(tmp_path / "nowhere")
 
 
 def test_the_receipt_says_what_a_run_is_made_of(lesions: Path, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from browser import chromium
-from hand import SIZE, shown, watched
+from review_page import SIZE, shown, watched
 from service import Served, Start
 
 

@@ -1,4 +1,6 @@
-"""The whole circle: a sample set, a model, its predictions, people who mend them, the next revision, the next model, and the two compared."""
+"""The whole circle: a sample set, a model, its predictions, people who mend them, the next
+revision, the next model, and the two compared.
+"""
 
 import json
 import subprocess
@@ -9,16 +11,28 @@ import numpy as np
 from PIL import Image
 
 from browser import chromium
-from limner.data.folder import scan
-from limner.data.health import check
-from limner.data.sample_set import draw
+from limner.data.check import check
+from limner.data.scan import scan
+from limner.data.synthetic import draw_lesion
 from service import Start
 
-TINY = ["data.size_px=[16,16]", "model.widths=[2,4,8]", "train.epochs=2", "train.batch_size=4", "train.device=cpu", "train.precision=float32"]
+TINY = [
+    "data.size_px=[16,16]",
+    "model.widths=[2,4,8]",
+    "train.epochs=2",
+    "train.batch_size=4",
+    "train.device=cpu",
+    "train.precision=float32",
+]
 
 
 def limner(*arguments: object) -> str:
-    done = subprocess.run([sys.executable, "-m", "limner", *map(str, arguments)], capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [sys.executable, "-m", "limner", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return " ".join(done.stdout.split())
 
@@ -28,8 +42,14 @@ def test_corrections_become_the_next_model(lesions: Path, tmp_path: Path, start:
     limner("train", lesions, "--out", tmp_path / "first", *settings)
     (tmp_path / "photos").mkdir()
     for index in range(3):
-        Image.fromarray(draw(11, index, 64)[0]).save(tmp_path / "photos" / f"p{index}.png")
-    limner("predict", tmp_path / "first" / "model.safetensors", tmp_path / "photos", "-o", tmp_path / "out")
+        Image.fromarray(draw_lesion(11, index, 64)[0]).save(tmp_path / "photos" / f"p{index}.png")
+    limner(
+        "predict",
+        tmp_path / "first" / "model.safetensors",
+        tmp_path / "photos",
+        "-o",
+        tmp_path / "out",
+    )
     served = start(tmp_path / "out", "--no-open", "--reviewer", "anna", verb="review")
     with chromium() as browser:
         page = browser.new_context(viewport={"width": 1000, "height": 700}).new_page()
@@ -48,7 +68,9 @@ def test_corrections_become_the_next_model(lesions: Path, tmp_path: Path, start:
             page.mouse.down(button=button)  # type: ignore[arg-type]
             page.mouse.move(middle[0] + 120, middle[1] + (60 if button == "left" else -60), steps=5)
             page.mouse.up(button=button)  # type: ignore[arg-type]
-        told = page.evaluate("[limner.now.mask.height, limner.now.mask.width, Array.from(limner.now.mask.data)]")
+        told = page.evaluate(
+            "[limner.now.mask.height, limner.now.mask.width, Array.from(limner.now.mask.data)]"
+        )
         drawn = np.array(told[2], np.uint8).reshape(told[0], told[1])
         page.keyboard.press("Enter")
         page.wait_for_function("() => limner.now.place === 2")
@@ -58,16 +80,42 @@ def test_corrections_become_the_next_model(lesions: Path, tmp_path: Path, start:
         page.wait_for_selector("#done:not([hidden])")
     assert served.stop() == 0
     said = limner("merge", tmp_path / "out", lesions, "-o", tmp_path / "second-set")
-    assert "24 samples" in said and "2 new ones" in said and "1 were rejected, 0 are not reviewed yet" in said
+    assert (
+        "24 samples" in said
+        and "2 new ones" in said
+        and "1 were rejected, 0 are not reviewed yet" in said
+    )
     dataset = scan(tmp_path / "second-set")
     labels = check(dataset).labels
     by_id = {sample.id: sample for sample in dataset.samples}
-    assert labels is not None and (by_id[names[1].removesuffix(".png")].class_index(labels) == drawn).all()
-    verdicts = [json.loads(line)["verdict"] for line in (tmp_path / "second-set" / "provenance.jsonl").read_text().splitlines()]
+    assert (
+        labels is not None
+        and (by_id[names[1].removesuffix(".png")].class_index(labels) == drawn).all()
+    )
+    verdicts = [
+        json.loads(line)["verdict"]
+        for line in (tmp_path / "second-set" / "provenance.jsonl").read_text().splitlines()
+    ]
     assert sorted(verdicts) == ["accepted", "mended"]
-    said = limner("train", tmp_path / "second-set", "--from", tmp_path / "first", "--out", tmp_path / "second", "--set", "train.epochs=2")
-    assert "validation Dice" in said and ("the new model takes its place" in said or "the new model is worse" in said)
-    said = limner("test", tmp_path / "first" / "model.safetensors", tmp_path / "second" / "model.safetensors", tmp_path / "second-set")
+    said = limner(
+        "train",
+        tmp_path / "second-set",
+        "--from",
+        tmp_path / "first",
+        "--out",
+        tmp_path / "second",
+        "--set",
+        "train.epochs=2",
+    )
+    assert "validation Dice" in said and (
+        "the new model takes its place" in said or "the new model is worse" in said
+    )
+    said = limner(
+        "test",
+        tmp_path / "first" / "model.safetensors",
+        tmp_path / "second" / "model.safetensors",
+        tmp_path / "second-set",
+    )
     assert "4 images of test" in said and "the difference is the second less the first" in said
     limner("masks", tmp_path / "out", "-o", tmp_path / "coco", "--format", "coco")
     assert len(json.loads((tmp_path / "coco" / "annotations.json").read_text())["images"]) == 2

@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx2 as httpx
 import ray
 from ray import serve
-from limner.web.on_ray import deployment
+from limner.web.service.ray_serve import deployment
 
 ray.init(include_dashboard=False, logging_level="ERROR")
 serve.start(http_options={"host": "127.0.0.1", "port": int(sys.argv[4])})
@@ -31,9 +31,21 @@ ray.shutdown()
 """
 
 
-def test_replicas_under_ray_serve_answer_as_one_server_does(models: dict[str, Path], server: Served, tmp_path: Path) -> None:
+def test_replicas_under_ray_serve_answer_as_one_server_does(
+    models: dict[str, Path], server: Served, tmp_path: Path
+) -> None:
     (tmp_path / "photo.png").write_bytes(png())
-    command = [sys.executable, "-W", "ignore", "-c", SCRIPT, str(models["lesions"]), str(tmp_path / "photo.png"), str(tmp_path / "mask.png"), str(free_port())]
+    command = [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-c",
+        SCRIPT,
+        str(models["lesions"]),
+        str(tmp_path / "photo.png"),
+        str(tmp_path / "mask.png"),
+        str(free_port()),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert "[200, 200, 200, 200, 200, 200] 1\n422 200\n" in done.stdout, done.stderr[-3000:]
     one = server.client.post("/v1/segment", content=png(), headers={"Content-Type": "image/png"})

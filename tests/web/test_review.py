@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from limner.data.images import read_mask
-from reviewing import ANNA, BEN
+from review_server import ANNA, BEN
 from service import Served, Start, problem
 
 
@@ -36,18 +36,46 @@ def tile(mask: np.ndarray, index: int = 0) -> bytes:
 
 def test_a_mask_is_drawn_and_accepted(review: Served, folder: Path) -> None:
     told = review.client.get("/api/review").json()
-    assert (told["reviewer"], told["letters"], told["progress"]["left"], len(told["identity"])) == ("mira", "......", 6, 16)
-    assert [one["name"] for one in told["classes"]] == ["background", "lesion"] and [one["scored"] for one in told["classes"]] == [False, True]
+    assert (told["reviewer"], told["letters"], told["progress"]["left"], len(told["identity"])) == (
+        "mira",
+        "......",
+        6,
+        16,
+    )
+    assert [one["name"] for one in told["classes"]] == ["background", "lesion"] and [
+        one["scored"] for one in told["classes"]
+    ] == [False, True]
     place = review.client.get("/api/next").json()["place"]
     task = review.client.get(f"/api/tasks/{place}").json()
     mask, etag = mask_of(review, place)
-    assert (read_mask(folder / task["name"].replace(".jpg", ".png")).values == mask * np.uint8(255)).all()
-    after = review.client.put(f"/api/tasks/{place}/draft", content=tile(mask ^ np.uint8(1)), headers={"If-Match": etag})
-    assert (after.status_code, after.headers["etag"], after.json()["letters"]) == (200, etag_of(review, 1), "d.....")
+    assert (
+        read_mask(folder / task["name"].replace(".jpg", ".png")).values == mask * np.uint8(255)
+    ).all()
+    after = review.client.put(
+        f"/api/tasks/{place}/draft", content=tile(mask ^ np.uint8(1)), headers={"If-Match": etag}
+    )
+    assert (after.status_code, after.headers["etag"], after.json()["letters"]) == (
+        200,
+        etag_of(review, 1),
+        "d.....",
+    )
     assert (mask_of(review, place)[0] == mask ^ np.uint8(1)).all()
-    said = review.client.post(f"/api/tasks/{place}/verdict", json={"verdict": "accept", "seconds": 6}, headers={"If-Match": etag_of(review, 1)}).json()
-    assert (said["version"], said["letters"], said["progress"]["mended"], said["progress"]["minutes_per_image"]) == (2, "m.....", 1, 0.1)
-    review.client.post("/api/tasks/1/verdict", json={"verdict": "reject", "reason": "border is off"}, headers={"If-Match": etag_of(review, 0, 1)})
+    said = review.client.post(
+        f"/api/tasks/{place}/verdict",
+        json={"verdict": "accept", "seconds": 6},
+        headers={"If-Match": etag_of(review, 1)},
+    ).json()
+    assert (
+        said["version"],
+        said["letters"],
+        said["progress"]["mended"],
+        said["progress"]["minutes_per_image"],
+    ) == (2, "m.....", 1, 0.1)
+    review.client.post(
+        "/api/tasks/1/verdict",
+        json={"verdict": "reject", "reason": "border is off"},
+        headers={"If-Match": etag_of(review, 0, 1)},
+    )
     assert review.client.get("/api/tasks/1").json()["reason"] == "border is off"
     assert review.client.get("/api/next", params={"after": 0}).json()["place"] == 2
 
@@ -65,13 +93,30 @@ def test_pictures_are_upright_and_of_the_masks_size(review: Served) -> None:
 
 def test_a_stale_write_is_refused_and_says_by_whom(review: Served) -> None:
     mask, etag = mask_of(review, 0)
-    assert review.client.put("/api/tasks/0/draft", content=tile(mask), headers={"If-Match": etag}).status_code == 200
-    for method, path, more in (("PUT", "draft", {"content": tile(mask)}), ("POST", "verdict", {"json": {"verdict": "accept"}})):
-        stale = review.client.request(method, f"/api/tasks/0/{path}", headers={"If-Match": etag}, **more)
-        assert (stale.status_code, stale.json()["by"], stale.json()["version"], stale.headers["etag"]) == (412, "mira", 1, etag_of(review, 1))
+    assert (
+        review.client.put(
+            "/api/tasks/0/draft", content=tile(mask), headers={"If-Match": etag}
+        ).status_code
+        == 200
+    )
+    for method, path, more in (
+        ("PUT", "draft", {"content": tile(mask)}),
+        ("POST", "verdict", {"json": {"verdict": "accept"}}),
+    ):
+        stale = review.client.request(
+            method, f"/api/tasks/0/{path}", headers={"If-Match": etag}, **more
+        )
+        assert (
+            stale.status_code,
+            stale.json()["by"],
+            stale.json()["version"],
+            stale.headers["etag"],
+        ) == (412, "mira", 1, etag_of(review, 1))
         bare = review.client.request(method, f"/api/tasks/0/{path}", **more)
         assert bare.status_code == 428 and "If-Match" in problem(bare)
-        odd = review.client.request(method, f"/api/tasks/0/{path}", headers={"If-Match": "soon"}, **more)
+        odd = review.client.request(
+            method, f"/api/tasks/0/{path}", headers={"If-Match": "soon"}, **more
+        )
         assert odd.status_code == 400
 
 
@@ -85,7 +130,9 @@ def test_a_page_of_another_order_writes_nothing(folder: Path, start: Start) -> N
         ("POST", "verdict", {"json": {"verdict": "accept"}}),
         ("POST", "lease", {"json": {}}),
     ):
-        answer = review.client.request(method, f"/api/tasks/0/{path}", headers={"If-Match": etag}, **more)
+        answer = review.client.request(
+            method, f"/api/tasks/0/{path}", headers={"If-Match": etag}, **more
+        )
         assert answer.status_code == 409 and "Load the page again" in problem(answer)
     assert review.client.get("/api/review").json()["letters"] == "......"
 
@@ -108,7 +155,9 @@ def test_a_page_of_another_order_writes_nothing(folder: Path, start: Start) -> N
         ("POST", "/api/tasks/0/verdict", b'{"verdict": "accept", "seconds": -1}', 422, "greater"),
     ],
 )
-def test_what_cannot_be_used_is_said(review: Served, method: str, path: str, body: bytes | None, status: int, said: str) -> None:
+def test_what_cannot_be_used_is_said(
+    review: Served, method: str, path: str, body: bytes | None, status: int, said: str
+) -> None:
     import re
 
     headers = {"If-Match": etag_of(review, 0), "Content-Type": "application/json"}
@@ -125,15 +174,28 @@ def test_each_reviewer_is_known_by_a_token(team: Served) -> None:
     assert team.client.get("/api/review", headers=as_anna).json()["reviewer"] == "anna"
     cookie = let_in.headers["set-cookie"].split(";")[0]
     assert team.client.get("/api/review", headers={"Cookie": cookie}).json()["reviewer"] == "ben"
-    assert team.client.put("/api/tasks/0/draft", content=b"x", headers={**as_anna, "Origin": "http://elsewhere.example"}).status_code == 403
+    assert (
+        team.client.put(
+            "/api/tasks/0/draft",
+            content=b"x",
+            headers={**as_anna, "Origin": "http://elsewhere.example"},
+        ).status_code
+        == 403
+    )
 
 
-def test_the_address_that_is_printed_lets_a_colleague_in(folder: Path, tmp_path: Path, start: Start) -> None:
+def test_the_address_that_is_printed_lets_a_colleague_in(
+    folder: Path, tmp_path: Path, start: Start
+) -> None:
     (tmp_path / "reviewers.toml").write_text(f'anna = "{ANNA}"\n')
-    served = start(folder, "--host", "0.0.0.0", "--reviewers", tmp_path / "reviewers.toml", verb="review")
+    served = start(
+        folder, "--host", "0.0.0.0", "--reviewers", tmp_path / "reviewers.toml", verb="review"
+    )
     assert "0.0.0.0" not in served.address and served.client.get("/api/review").status_code == 401
     let_in = served.client.get("/", params={"token": ANNA})
-    assert let_in.status_code == 303 and served.client.get("/api/review").json()["reviewer"] == "anna"
+    assert (
+        let_in.status_code == 303 and served.client.get("/api/review").json()["reviewer"] == "anna"
+    )
     port = served.address.rsplit(":", 1)[1].strip("/")
     assert let_in.headers["set-cookie"].startswith(f"limner-token-{port}=")
 
@@ -143,9 +205,15 @@ def test_two_people_are_not_sent_to_one_image_and_one_may_take_over(team: Served
     etag = team.client.get("/api/tasks/0/mask", headers=anna).headers["etag"]
     anna, ben = {**anna, "If-Match": etag}, {**ben, "If-Match": etag}
     assert team.client.post("/api/tasks/0/lease", json={}, headers=anna).json()["owner"] is None
-    assert team.client.get("/api/next", headers=anna).json()["place"] == 0 and team.client.get("/api/next", headers=ben).json()["place"] == 1
+    assert (
+        team.client.get("/api/next", headers=anna).json()["place"] == 0
+        and team.client.get("/api/next", headers=ben).json()["place"] == 1
+    )
     assert team.client.post("/api/tasks/0/lease", json={}, headers=ben).json()["owner"] == "anna"
-    assert team.client.post("/api/tasks/0/lease", json={"over": True}, headers=ben).json()["owner"] is None
+    assert (
+        team.client.post("/api/tasks/0/lease", json={"over": True}, headers=ben).json()["owner"]
+        is None
+    )
     assert team.client.get("/api/tasks/0", headers=anna).json()["owner"] == "ben"
     team.client.request("DELETE", "/api/tasks/0/lease", headers=ben)
     assert team.client.get("/api/tasks/0", headers=anna).json()["owner"] is None
@@ -157,16 +225,29 @@ def test_an_image_that_is_gone_is_said_and_the_rest_goes_on(folder: Path, start:
     (folder / "predictions.json").write_text(json.dumps(record))
     review = start(folder, "--no-open", verb="review")
     gone = review.client.get("/api/tasks/0/image")
-    assert gone.status_code == 422 and "gone.jpg does not exist" in gone.json()["error"] and str(folder) not in gone.text
+    assert (
+        gone.status_code == 422
+        and "gone.jpg does not exist" in gone.json()["error"]
+        and str(folder) not in gone.text
+    )
     assert review.client.get("/api/tasks/1/image").status_code == 200
 
 
 def test_a_verdict_on_another_image_than_was_shown_is_refused(review: Served, folder: Path) -> None:
     _, etag = mask_of(review, 0)
     (folder / review.client.get("/api/tasks/0").json()["key"]).touch()
-    answer = review.client.post("/api/tasks/0/verdict", json={"verdict": "accept"}, headers={"If-Match": etag})
+    answer = review.client.post(
+        "/api/tasks/0/verdict", json={"verdict": "accept"}, headers={"If-Match": etag}
+    )
     assert answer.status_code == 410 and "was changed since it was shown" in problem(answer)
-    assert review.client.post("/api/tasks/0/verdict", json={"verdict": "accept"}, headers={"If-Match": mask_of(review, 0)[1]}).status_code == 200
+    assert (
+        review.client.post(
+            "/api/tasks/0/verdict",
+            json={"verdict": "accept"},
+            headers={"If-Match": mask_of(review, 0)[1]},
+        ).status_code
+        == 200
+    )
 
 
 def test_the_answer_of_a_mask_is_packed_as_browsers_unpack_it(review: Served) -> None:
@@ -177,14 +258,35 @@ def test_the_answer_of_a_mask_is_packed_as_browsers_unpack_it(review: Served) ->
 
 
 def test_a_team_shares_a_database(folder: Path, postgresql: str, start: Start) -> None:
-    """Two servers over one PostgreSQL: what one writes the other sees, and a stale write is refused across them."""
-    first, second = (start(folder, "--no-open", "--store", postgresql, "--reviewer", name, verb="review") for name in ("anna", "ben"))
+    """Two servers over one PostgreSQL: what one writes the other sees, and a stale write is refused
+    across them.
+    """
+    first, second = (
+        start(folder, "--no-open", "--store", postgresql, "--reviewer", name, verb="review")
+        for name in ("anna", "ben")
+    )
     mask, etag = mask_of(first, 0)
-    assert first.client.put("/api/tasks/0/draft", content=tile(mask ^ np.uint8(1)), headers={"If-Match": etag}).status_code == 200
-    assert (mask_of(second, 0)[0] == mask ^ np.uint8(1)).all() and second.client.get("/api/review").json()["letters"] == "d....."
-    stale = second.client.post("/api/tasks/0/verdict", json={"verdict": "accept"}, headers={"If-Match": etag})
+    assert (
+        first.client.put(
+            "/api/tasks/0/draft", content=tile(mask ^ np.uint8(1)), headers={"If-Match": etag}
+        ).status_code
+        == 200
+    )
+    assert (mask_of(second, 0)[0] == mask ^ np.uint8(1)).all() and second.client.get(
+        "/api/review"
+    ).json()["letters"] == "d....."
+    stale = second.client.post(
+        "/api/tasks/0/verdict", json={"verdict": "accept"}, headers={"If-Match": etag}
+    )
     assert (stale.status_code, stale.json()["by"]) == (412, "anna")
-    assert second.client.post("/api/tasks/0/verdict", json={"verdict": "accept"}, headers={"If-Match": etag_of(first, 1)}).status_code == 200
+    assert (
+        second.client.post(
+            "/api/tasks/0/verdict",
+            json={"verdict": "accept"},
+            headers={"If-Match": etag_of(first, 1)},
+        ).status_code
+        == 200
+    )
     assert first.client.get("/api/progress").json()["letters"] == "m....."
     assert not (folder / "review").exists()
 
@@ -197,24 +299,55 @@ def test_a_team_shares_a_database(folder: Path, postgresql: str, start: Start) -
         (["--reviewers", "{file}"], "anna = 3", "holds something else"),
         (["--reviewers", "{file}"], "anna = ", "cannot be read"),
         (["--reviewers", "{file}"], 'anna = "short"', "too short"),
-        (["--reviewers", "{file}"], f'anna = "{ANNA}"\nben = "{ANNA}"', "two callers have the same"),
+        (
+            ["--reviewers", "{file}"],
+            f'anna = "{ANNA}"\nben = "{ANNA}"',
+            "two callers have the same",
+        ),
         (["--store", "nonsense"], "", "names no database"),
     ],
 )
-def test_what_would_be_open_or_cannot_be_used_does_not_start(arguments: list[str], content: str, said: str, folder: Path, tmp_path: Path) -> None:
+def test_what_would_be_open_or_cannot_be_used_does_not_start(
+    arguments: list[str], content: str, said: str, folder: Path, tmp_path: Path
+) -> None:
     (tmp_path / "reviewers.toml").write_text(content)
     command = [part.format(file=tmp_path / "reviewers.toml") for part in arguments]
-    done = subprocess.run([sys.executable, "-m", "limner", "review", folder, *command], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 1 and said in " ".join(done.stderr.split()) and "Traceback" not in done.stderr
+    done = subprocess.run(
+        [sys.executable, "-m", "limner", "review", folder, *command],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (
+        done.returncode == 1
+        and said in " ".join(done.stderr.split())
+        and "Traceback" not in done.stderr
+    )
 
 
 def test_merging_and_writing_what_was_not_reviewed_is_said(folder: Path, tmp_path: Path) -> None:
-    for command in (["merge", folder, tmp_path, "-o", tmp_path / "x"], ["masks", folder, "-o", tmp_path / "x"]):
-        done = subprocess.run([sys.executable, "-m", "limner", *command], capture_output=True, text=True, timeout=60)
-        assert done.returncode == 1 and "was not reviewed. Begin with: limner review" in " ".join(done.stderr.split())
+    for command in (
+        ["merge", folder, tmp_path, "-o", tmp_path / "x"],
+        ["masks", folder, "-o", tmp_path / "x"],
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", "limner", *command], capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 1 and "was not reviewed. Begin with: limner review" in " ".join(
+            done.stderr.split()
+        )
 
 
 def test_a_port_that_is_taken_is_said(review: Served, folder: Path) -> None:
     port = review.address.rsplit(":", 1)[1].strip("/")
-    done = subprocess.run([sys.executable, "-m", "limner", "review", folder, "--no-open", "--port", port], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 1 and "cannot be listened on: Address already in use. Take another --port" in " ".join(done.stderr.split())
+    done = subprocess.run(
+        [sys.executable, "-m", "limner", "review", folder, "--no-open", "--port", port],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (
+        done.returncode == 1
+        and "cannot be listened on: Address already in use. Take another --port"
+        in " ".join(done.stderr.split())
+    )

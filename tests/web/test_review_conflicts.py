@@ -1,4 +1,6 @@
-"""What may go wrong between a page, its server and other people: each has a way out, and nothing is written that was not seen."""
+"""What may go wrong between a page, its server and other people: each has a way out, and nothing is
+written that was not seen.
+"""
 
 import zlib
 from collections.abc import Iterator
@@ -7,11 +9,11 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page, expect
 
-from hand import SIZE, brush, desk_of, drag, mask_in, on_screen, saved, shown, watched
-from limner.review.folder import read_predictions
-from limner.review.queue import ordered
-from limner.review.store import State
-from reviewing import ANNA, BEN
+from limner.review.predictions import read_predictions
+from limner.review.queue import order_tasks
+from limner.review.store import EntryState
+from review_page import SIZE, brush, desk_of, drag, mask_in, on_screen, saved, shown, watched
+from review_server import ANNA, BEN
 from service import Served, Start
 
 HOLD = """() => {
@@ -40,15 +42,24 @@ def paint(page: Page, y: float = 30) -> None:
     drag(page, (30, y), (50, y), button="right" if mask_in(page)[int(y), 40] else "left")
 
 
-def somebody_draws(folder: Path, place: int, reviewer: str = "ben", rows: int = 5) -> State:
+def somebody_draws(folder: Path, place: int, reviewer: str = "ben", rows: int = 5) -> EntryState:
     desk = desk_of(folder)
     task = desk.tasks[place]
     mask = desk.mask(task)[0].copy()
     mask[:rows] ^= 1
-    return desk.draw(task, reviewer, desk.state(task).version, desk.basis(task), zlib.compress(b"\0\0\0\0" + mask.tobytes()), mask.shape)
+    return desk.save_draft(
+        task,
+        reviewer,
+        desk.state(task).version,
+        desk.fingerprint(task),
+        zlib.compress(b"\0\0\0\0" + mask.tobytes()),
+        mask.shape,
+    )
 
 
-def test_an_image_that_is_changed_while_it_is_shown_is_looked_at_again(page: Page, folder: Path) -> None:
+def test_an_image_that_is_changed_while_it_is_shown_is_looked_at_again(
+    page: Page, folder: Path
+) -> None:
     (folder / page.evaluate("limner.now.told.key")).touch()
     page.keyboard.press("a")
     expect(page.locator("body")).to_contain_text("was changed since it was shown")
@@ -60,7 +71,9 @@ def test_an_image_that_is_changed_while_it_is_shown_is_looked_at_again(page: Pag
     page.wrong.clear()  # type: ignore[attr-defined]  # the 410
 
 
-def test_what_is_sent_holds_nothing_of_a_stroke_that_is_taken_back(page: Page, folder: Path) -> None:
+def test_what_is_sent_holds_nothing_of_a_stroke_that_is_taken_back(
+    page: Page, folder: Path
+) -> None:
     page.evaluate(HOLD)
     paint(page, 20)
     page.wait_for_function("() => window.held.length === 1")
@@ -72,7 +85,8 @@ def test_what_is_sent_holds_nothing_of_a_stroke_that_is_taken_back(page: Page, f
     assert (mask_in(page) != before).any()
     page.evaluate("window.held.shift()()")
     page.wait_for_function("() => window.held.length === 1")
-    page.evaluate("window.held.shift()()")  # sent while the third is drawn
+    # Sent while the third is drawn
+    page.evaluate("window.held.shift()()")
     saved(page)
     page.keyboard.press("Escape")
     page.mouse.up()
@@ -81,13 +95,19 @@ def test_what_is_sent_holds_nothing_of_a_stroke_that_is_taken_back(page: Page, f
     assert (desk.mask(desk.tasks[0])[0] == before).all()
 
 
-def test_the_other_turn_of_an_image_is_for_somebody_else(folder: Path, start: Start, browser: Browser) -> None:
-    with opened(start(folder, "--no-open", "--reviewer", "mira", "--twice", "1", verb="review"), browser) as page:
+def test_the_other_turn_of_an_image_is_for_somebody_else(
+    folder: Path, start: Start, browser: Browser
+) -> None:
+    with opened(
+        start(folder, "--no-open", "--reviewer", "mira", "--twice", "1", verb="review"), browser
+    ) as page:
         paint(page)
         saved(page)
         page.keyboard.press("j")
         shown(page, 1)
-        expect(page.locator("#notice")).to_contain_text("You looked at this image in its other turn")
+        expect(page.locator("#notice")).to_contain_text(
+            "You looked at this image in its other turn"
+        )
         before = mask_in(page)
         paint(page)
         page.keyboard.press("a")
@@ -102,7 +122,9 @@ def test_the_other_turn_of_an_image_is_for_somebody_else(folder: Path, start: St
 
 
 def test_strokes_that_are_refused_for_good_can_be_forgotten(page: Page, folder: Path) -> None:
-    """Something that cannot be made right by asking again: here the tiles are spoilt on their way."""
+    """Something that cannot be made right by asking again: here the tiles are spoilt on their
+    way.
+    """
     page.evaluate("""() => { const { fetch } = window;
         window.fetch = (path, options) => fetch(path, options?.method === 'PUT' && !window.mended ? { ...options, body: 'spoilt' } : options); }""")
     before = mask_in(page)
@@ -127,15 +149,27 @@ def test_strokes_that_are_refused_for_good_can_be_forgotten(page: Page, folder: 
     page.wrong.clear()  # type: ignore[attr-defined]
 
 
-def test_the_choice_after_a_late_stroke_is_not_hidden_by_who_is_there(folder: Path, tmp_path: Path, start: Start, browser: Browser) -> None:
+def test_the_choice_after_a_late_stroke_is_not_hidden_by_who_is_there(
+    folder: Path, tmp_path: Path, start: Start, browser: Browser
+) -> None:
     (tmp_path / "reviewers.toml").write_text(f'anna = "{ANNA}"\nben = "{BEN}"\n')
     served = start(folder, "--reviewers", tmp_path / "reviewers.toml", verb="review")
     with opened(served, browser, f"?token={ANNA}") as page:
         somebody_draws(folder, 0)
         paint(page)
         expect(page.locator("#notice")).to_contain_text("ben changed this mask")
-        his = {"Authorization": f"Bearer {BEN}", "If-Match": served.client.get("/api/tasks/0/mask", headers={"Authorization": f"Bearer {BEN}"}).headers["etag"]}
-        assert served.client.post("/api/tasks/0/lease", json={"over": True}, headers=his).json()["owner"] is None
+        his = {
+            "Authorization": f"Bearer {BEN}",
+            "If-Match": served.client.get(
+                "/api/tasks/0/mask", headers={"Authorization": f"Bearer {BEN}"}
+            ).headers["etag"],
+        }
+        assert (
+            served.client.post("/api/tasks/0/lease", json={"over": True}, headers=his).json()[
+                "owner"
+            ]
+            is None
+        )
         page.keyboard.press("j")
         shown(page, 1)
         page.keyboard.press("k")
@@ -170,12 +204,24 @@ def test_a_late_stroke_on_an_image_that_was_left_is_told(page: Page, folder: Pat
     page.wrong.clear()  # type: ignore[attr-defined]  # the 412
 
 
-def test_a_page_of_another_order_says_so_and_writes_nothing(folder: Path, start: Start, browser: Browser) -> None:
+def test_a_page_of_another_order_says_so_and_writes_nothing(
+    folder: Path, start: Start, browser: Browser
+) -> None:
     served = start(folder, "--no-open", "--reviewer", "mira", verb="review")
     port = served.address.rsplit(":", 1)[1].strip("/")
     with opened(served, browser) as page:
         assert served.stop() == 0
-        start(folder, "--no-open", "--reviewer", "mira", "--order", "random", "--port", port, verb="review")
+        start(
+            folder,
+            "--no-open",
+            "--reviewer",
+            "mira",
+            "--order",
+            "random",
+            "--port",
+            port,
+            verb="review",
+        )
         key = page.evaluate("limner.now.told.key")
         paint(page)
         mine = mask_in(page)
@@ -184,7 +230,10 @@ def test_a_page_of_another_order_says_so_and_writes_nothing(folder: Path, start:
         page.keyboard.press("j")
         assert desk_of(folder).letters() == "......"
         page.click("#notice-yes")
-        page.wait_for_function("() => window.limner?.now && document.getElementById('notice-yes').textContent !== 'Load it'")
+        page.wait_for_function(
+            "() => window.limner?.now && document.getElementById('notice-yes').textContent "
+            "!== 'Load it'"
+        )
         for _ in range(6):
             if page.evaluate("limner.now.told.key") == key:
                 break
@@ -207,7 +256,8 @@ def test_a_verdict_that_came_too_late_asks_what_shall_count(page: Page, folder: 
     expect(page.locator("#notice")).to_contain_text("ben changed this mask")
     page.click("#notice-yes")
     shown(page, 0)
-    page.wait_for_timeout(500)  # in which the answer of the lease comes
+    # In which the answer of the lease comes
+    page.wait_for_timeout(500)
     expect(page.locator("#notice-yes")).to_have_text("Keep mine")
     mine = mask_in(page)
     page.click("#notice-yes")
@@ -219,8 +269,10 @@ def test_a_verdict_that_came_too_late_asks_what_shall_count(page: Page, folder: 
     page.wrong.clear()  # type: ignore[attr-defined]  # the 412
 
 
-def test_past_an_image_that_is_gone_one_goes_on_from_there(folder: Path, start: Start, browser: Browser) -> None:
-    gone = ordered(read_predictions(folder).entries)[2].entry.image
+def test_past_an_image_that_is_gone_one_goes_on_from_there(
+    folder: Path, start: Start, browser: Browser
+) -> None:
+    gone = order_tasks(read_predictions(folder).entries)[2].entry.image
     record = folder / "predictions.json"
     record.write_text(record.read_text().replace(gone, str(folder / "gone.jpg")))
     with opened(start(folder, "--no-open", "--reviewer", "mira", verb="review"), browser) as page:
@@ -235,11 +287,15 @@ def test_past_an_image_that_is_gone_one_goes_on_from_there(folder: Path, start: 
         expect(page.locator("#notice")).to_be_hidden()
 
 
-def test_leaving_asks_first_where_strokes_are_kept_nowhere(review: Served, browser: Browser) -> None:
+def test_leaving_asks_first_where_strokes_are_kept_nowhere(
+    review: Served, browser: Browser
+) -> None:
     """The server is gone and the browser's store is full."""
     with opened(review, browser) as page:
-        page.evaluate("try { for (let size = 2 ** 22; size; size >>= 1) for (;;) try { localStorage.setItem('full' + Math.random(), 'x'.repeat(size)); } "
-                      "catch { break; } } catch { /* full */ }")  # fmt: skip
+        page.evaluate(
+            "try { for (let size = 2 ** 22; size; size >>= 1) for (;;) try { localStorage.setItem('full' + Math.random(), 'x'.repeat(size)); } "
+            "catch { break; } } catch { /* full */ }"
+        )
         review.process.kill()
         paint(page)
         page.wait_for_function("() => limner.now.saver.kept === false")
@@ -258,7 +314,15 @@ def test_two_fingers_leave_a_polygon_as_it_is(review: Served, browser: Browser) 
         touch = context.new_cdp_session(page)
 
         def send(kind: str, *points: tuple[float, float]) -> None:
-            touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y, "id": index} for index, (x, y) in enumerate(points)]})
+            touch.send(
+                "Input.dispatchTouchEvent",
+                {
+                    "type": kind,
+                    "touchPoints": [
+                        {"x": x, "y": y, "id": index} for index, (x, y) in enumerate(points)
+                    ],
+                },
+            )
 
         def pinch() -> None:
             scale = page.evaluate("limner.view.scale")

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 from playwright.sync_api import Browser, Page, expect
 
-from hand import SIZE, brush, clear, desk_of, drag, mask_in, on_screen, saved, shown, watched
-from limner.review.desk import Desk
-from limner.review.folder import read_predictions
-from limner.review.queue import ordered
-from limner.review.store import Store
-from reviewing import ANNA, BEN
+from limner.review.predictions import read_predictions
+from limner.review.queue import order_tasks
+from limner.review.session import ReviewSession
+from limner.review.store import ReviewStore
+from review_page import SIZE, brush, clear, desk_of, drag, mask_in, on_screen, saved, shown, watched
+from review_server import ANNA, BEN
 from service import Served, Start
 from waiting import wait_until
 
@@ -42,10 +42,20 @@ def test_keys_accept_and_reject_and_lead_to_the_next(page: Page, folder: Path) -
     saved(page)
     assert "0 left · 4 accepted · 0 mended · 2 rejected" in page.inner_text("#counts")
     desk = desk_of(folder)
-    events = {event.entry: event for event in desk.store.events()}  # several are under way at once, and come in any order
-    assert [(event.verdict, event.reason, event.reviewer) for event in (events[task.key] for task in desk.tasks)] == [
-        ("accepted", None, "mira"), ("rejected", "wrong class", "mira"), ("rejected", None, "mira"), *[("accepted", None, "mira")] * 3,
-    ]  # fmt: skip
+    events = {
+        event.entry: event
+        for event in desk.store.events()
+        # Several are under way at once, and come in any order
+    }
+    assert [
+        (event.verdict, event.reason, event.reviewer)
+        for event in (events[task.key] for task in desk.tasks)
+    ] == [
+        ("accepted", None, "mira"),
+        ("rejected", "wrong class", "mira"),
+        ("rejected", None, "mira"),
+        *[("accepted", None, "mira")] * 3,
+    ]
     assert all("Chrom" in event.client for event in events.values())
 
 
@@ -76,7 +86,9 @@ def test_an_answer_that_comes_late_does_not_undo_a_later_one(page: Page) -> None
     assert page.inner_text("#left") == "0 left" and page.evaluate("limner.letters") == "aaaaaa"
 
 
-def test_who_has_no_part_in_what_is_left_is_told_so(folder: Path, start: Start, browser: Browser) -> None:
+def test_who_has_no_part_in_what_is_left_is_told_so(
+    folder: Path, start: Start, browser: Browser
+) -> None:
     review = start(folder, "--no-open", "--reviewer", "mira", "--twice", "1", verb="review")
     with browser.new_context(viewport=SIZE) as context:
         page = watched(context.new_page())
@@ -85,7 +97,9 @@ def test_who_has_no_part_in_what_is_left_is_told_so(folder: Path, start: Start, 
         for _ in range(6):
             place = page.evaluate("limner.now.place")
             page.keyboard.press("a")
-            page.wait_for_function(f"() => limner.now.place !== {place} || !document.getElementById('done').hidden")
+            page.wait_for_function(
+                f"() => limner.now.place !== {place} || !document.getElementById('done').hidden"
+            )
         expect(page.locator("#done")).to_have_text("Nothing is left for you. 6 wait for others.")
         assert page.wrong == []  # type: ignore[attr-defined]
 
@@ -105,7 +119,7 @@ def test_what_is_painted_and_erased_is_what_the_server_has(page: Page, folder: P
     page.keyboard.press("a")
     shown(page, 1)
     saved(page)
-    desk.look()
+    desk.refresh()
     assert desk.letters() == "m....." and (desk.mask(desk.tasks[0])[0] == drawn).all()
 
 
@@ -136,7 +150,10 @@ def test_more_than_two_hundred_strokes_can_be_undone(page: Page) -> None:
     before = mask_in(page)
     brush(page, 1)
     for index in range(210):
-        page.evaluate(f"limner.now.mask.begin(); limner.now.mask.line({index % 70}, {index % 50}, {index % 90}, 30, 2, {index % 2}); limner.now.mask.end()")
+        page.evaluate(
+            f"limner.now.mask.begin(); limner.now.mask.line({index % 70}, {index % 50}, "
+            f"{index % 90}, 30, 2, {index % 2}); limner.now.mask.end()"
+        )
     count = page.evaluate("limner.now.mask.past.length")
     assert count > 200
     for _ in range(count):
@@ -172,11 +189,20 @@ def test_growth_stops_at_what_looks_different(page: Page) -> None:
 
 
 def test_growth_stops_at_an_edge_between_colours_that_are_alike(page: Page) -> None:
-    """Green falls slowly from 110 to 90 and jumps to 130, which is no farther from where the growth begins."""
+    """Green falls slowly from 110 to 90 and jumps to 130, which is no farther from where the growth
+    begins.
+    """
     pixels = np.zeros((20, 40, 4), np.uint8)
-    pixels[..., 1] = np.where(np.arange(40) < 10, 110, np.where(np.arange(40) < 20, 128 - 2 * np.arange(40), 130))
+    pixels[..., 1] = np.where(
+        np.arange(40) < 10, 110, np.where(np.arange(40) < 20, 128 - 2 * np.arange(40), 130)
+    )
     all_of_it = "{ left: 0, top: 0, right: 40, bottom: 20 }"
-    grown = made(page, 40, 20, f"mask.grow(3, 3, 1, new Uint8ClampedArray({pixels.ravel().tolist()}), {all_of_it}, 24)")
+    grown = made(
+        page,
+        40,
+        20,
+        f"mask.grow(3, 3, 1, new Uint8ClampedArray({pixels.ravel().tolist()}), {all_of_it}, 24)",
+    )
     assert grown[:, :19].all() and not grown[:, 19:].any()
 
 
@@ -201,7 +227,10 @@ def test_zoom_place_opacity_and_brush_survive_the_next_image(page: Page) -> None
     page.keyboard.press("o")
     for _ in range(3):
         page.keyboard.press("]")
-    hand = "[limner.view.scale, limner.view.x, limner.view.y, limner.view.opacity, limner.tools.radius]"
+    hand = (
+        "[limner.view.scale, limner.view.x, limner.view.y, limner.view.opacity, "
+        "limner.tools.radius]"
+    )
     before = page.evaluate(hand)
     page.keyboard.press("a")
     shown(page, 1)
@@ -239,7 +268,20 @@ def test_help_names_every_key(page: Page) -> None:
     page.keyboard.press("?")
     expect(page.locator("#help")).to_be_visible()
     said = page.inner_text("#keys")
-    for name in ("A or Enter", "R, then 1–7", "J / K", "Shift+Z", "P", "F", "G", "C", "[ ] or wheel", "O", "Space", "U"):
+    for name in (
+        "A or Enter",
+        "R, then 1–7",
+        "J / K",
+        "Shift+Z",
+        "P",
+        "F",
+        "G",
+        "C",
+        "[ ] or wheel",
+        "O",
+        "Space",
+        "U",
+    ):
         assert name in said
     page.keyboard.press("?")
     expect(page.locator("#help")).to_be_hidden()
@@ -287,21 +329,32 @@ def test_fingers_paint_and_two_of_them_move_the_image(review: Served, browser: B
         send("touchStart", on_screen(page, 20, 20), on_screen(page, 60, 40))
         send("touchMove", on_screen(page, 10, 10), on_screen(page, 70, 50))
         send("touchEnd")
-        assert page.evaluate("limner.view.scale") > 1.2 * scale and (mask_in(page) == drawn).all(), "the first finger's dot is taken back"
+        assert (
+            page.evaluate("limner.view.scale") > 1.2 * scale and (mask_in(page) == drawn).all()
+        ), "the first finger's dot is taken back"
         page.click("#accept")
         shown(page, 1)
         saved(page)
         assert page.wrong == []  # type: ignore[attr-defined]
 
 
-def test_two_reviewers_see_each_other_and_nothing_is_overwritten(folder: Path, tmp_path: Path, start: Start, browser: Browser) -> None:
+def test_two_reviewers_see_each_other_and_nothing_is_overwritten(
+    folder: Path, tmp_path: Path, start: Start, browser: Browser
+) -> None:
     (tmp_path / "reviewers.toml").write_text(f'anna = "{ANNA}"\nben = "{BEN}"\n')
     served = start(folder, "--reviewers", tmp_path / "reviewers.toml", verb="review")
     with browser.new_context(viewport=SIZE) as hers, browser.new_context(viewport=SIZE) as his:
         anna, ben = hers.new_page(), his.new_page()
         anna.goto(f"{served.address}?token={ANNA}")
         shown(anna, 0)
-        wait_until(lambda: served.client.get("/api/tasks/0", headers={"Authorization": f"Bearer {BEN}"}).json()["owner"] == "anna")
+        wait_until(
+            lambda: (
+                served.client.get(
+                    "/api/tasks/0", headers={"Authorization": f"Bearer {BEN}"}
+                ).json()["owner"]
+                == "anna"
+            )
+        )
         ben.goto(f"{served.address}?token={BEN}")
         shown(ben, 1)
         ben.keyboard.press("k")
@@ -341,7 +394,9 @@ def drawn_without(served: Served, page: Page) -> None:
     drag(page, (20, 20), (60, 40), button="right" if mask_in(page)[30, 40] else "left")
 
 
-def test_strokes_survive_a_server_that_is_down_and_a_tab_that_is_closed(folder: Path, start: Start, browser: Browser) -> None:
+def test_strokes_survive_a_server_that_is_down_and_a_tab_that_is_closed(
+    folder: Path, start: Start, browser: Browser
+) -> None:
     served = start(folder, "--no-open", "--reviewer", "mira", verb="review")
     port = served.address.rsplit(":", 1)[1].strip("/")
     with browser.new_context(viewport=SIZE) as context:
@@ -354,7 +409,8 @@ def test_strokes_survive_a_server_that_is_down_and_a_tab_that_is_closed(folder: 
         page.mouse.move(*on_screen(page, 20, 50))
         page.mouse.down()
         page.mouse.move(*on_screen(page, 40, 50))
-        page.close()  # in the middle of a stroke
+        # In the middle of a stroke
+        page.close()
         start(folder, "--no-open", "--reviewer", "mira", "--port", port, verb="review")
         again = context.new_page()
         again.goto(served.address)
@@ -366,7 +422,9 @@ def test_strokes_survive_a_server_that_is_down_and_a_tab_that_is_closed(folder: 
         assert (desk.mask(desk.tasks[0])[0] == drawn).all()
 
 
-def test_two_tabs_keep_their_strokes_of_one_image_apart_while_the_server_is_down(folder: Path, start: Start, browser: Browser) -> None:
+def test_two_tabs_keep_their_strokes_of_one_image_apart_while_the_server_is_down(
+    folder: Path, start: Start, browser: Browser
+) -> None:
     served = start(folder, "--no-open", "--reviewer", "mira", verb="review")
     port = served.address.rsplit(":", 1)[1].strip("/")
     with browser.new_context(viewport=SIZE) as context:
@@ -392,10 +450,15 @@ def test_two_tabs_keep_their_strokes_of_one_image_apart_while_the_server_is_down
         expect(again.locator("#notice")).to_contain_text("put back")
         assert ((mask_in(again) != before) == (drawn[0] | drawn[1])).all()
         saved(again)
-        assert again.evaluate("Object.keys(localStorage).filter((key) => key.includes('#')).length") == 0
+        assert (
+            again.evaluate("Object.keys(localStorage).filter((key) => key.includes('#')).length")
+            == 0
+        )
 
 
-def test_strokes_of_a_tab_that_is_open_are_its_own_and_those_of_an_older_page_are_found(folder: Path, start: Start, browser: Browser) -> None:
+def test_strokes_of_a_tab_that_is_open_are_its_own_and_those_of_an_older_page_are_found(
+    folder: Path, start: Start, browser: Browser
+) -> None:
     served = start(folder, "--no-open", "--reviewer", "mira", verb="review")
     journals = "Object.keys(localStorage).filter((key) => /^limner:.*:/.test(key)).length"
     with browser.new_context(viewport=SIZE) as context:
@@ -416,7 +479,8 @@ def test_strokes_of_a_tab_that_is_open_are_its_own_and_those_of_an_older_page_ar
         first.close()
         second.evaluate(
             "for (const key of Object.keys(localStorage)) if (key.includes('#')) {"
-            'localStorage.setItem(key.split(\'#\')[0], localStorage.getItem(key)); localStorage.setItem(key, \'{"version": 0, "tiles": {"0": [7]}}\'); }'
+            "localStorage.setItem(key.split('#')[0], localStorage.getItem(key)); "
+            'localStorage.setItem(key, \'{"version": 0, "tiles": {"0": [7]}}\'); }'
         )
         second.reload()
         shown(second, 0)
@@ -426,34 +490,50 @@ def test_strokes_of_a_tab_that_is_open_are_its_own_and_those_of_an_older_page_ar
         assert second.evaluate(journals) == 0
 
 
-def test_several_classes_are_drawn_each_in_its_colour(models: dict[str, Path], tmp_path: Path, start: Start, browser: Browser) -> None:
+def test_several_classes_are_drawn_each_in_its_colour(
+    models: dict[str, Path], tmp_path: Path, start: Start, browser: Browser
+) -> None:
     from limner.data.images import write_png
-    from limner.data.places import Local
-    from limner.data.sample_set import draw
-    from limner.inference.folder_predictions import predict_folder
+    from limner.data.storage import LocalFolder
+    from limner.data.synthetic import draw_lesion
+    from limner.inference.batch import predict_folder
     from limner.inference.predictor import Predictor
 
     (tmp_path / "photos").mkdir()
-    write_png(tmp_path / "photos" / "a.png", draw(0, 1, 64)[0])
-    photos = Local(tmp_path / "photos")
-    predict_folder(Predictor.load(models["scenes"]), photos, photos.images(), Local(tmp_path / "predictions"), {"m": ""}, lambda items, _: items)
+    write_png(tmp_path / "photos" / "a.png", draw_lesion(0, 1, 64)[0])
+    photos = LocalFolder(tmp_path / "photos")
+    predict_folder(
+        Predictor.load(models["scenes"]),
+        photos,
+        photos.list_images(),
+        LocalFolder(tmp_path / "predictions"),
+        {"m": ""},
+        lambda items, _: items,
+    )
     served = start(tmp_path / "predictions", "--no-open", verb="review")
     with browser.new_context(viewport=SIZE) as context:
         page = watched(context.new_page())
         page.goto(served.address)
         shown(page, 0)
-        assert [text.strip() for text in page.locator("#classes button").all_inner_texts()] == ["sky", "road", "car"]
+        assert [text.strip() for text in page.locator("#classes button").all_inner_texts()] == [
+            "sky",
+            "road",
+            "car",
+        ]
         brush(page, 5)
         for y in (10, 30, 50):
             drag(page, (10, y), (50, y))
             page.keyboard.press("c")
         drawn = mask_in(page)
-        assert [drawn[y, 10:50].tolist() for y in (10, 30, 50)] == [[value] * 40 for value in (0, 1, 2)]
+        assert [drawn[y, 10:50].tolist() for y in (10, 30, 50)] == [
+            [value] * 40 for value in (0, 1, 2)
+        ]
         saved(page)
         page.wait_for_function("() => !limner.view.waiting")
         colours = page.evaluate(
             "(() => { const c = document.querySelector('#overlay'), x = c.getContext('2d'); return [10, 30, 50].map((y) => "
-            "[...x.getImageData(limner.view.x + 30 * limner.view.scale, limner.view.y + y * limner.view.scale, 1, 1).data.slice(0, 3)]) })()"
+            "[...x.getImageData(limner.view.x + 30 * limner.view.scale, limner.view.y + y * "
+            "limner.view.scale, 1, 1).data.slice(0, 3)]) })()"
         )
         expected = json.loads(json.dumps(page.evaluate("limner.view.colours.slice(0, 3)")))
         assert np.abs(np.array(colours) - np.array(expected)).max() <= 3
@@ -468,7 +548,12 @@ def test_strokes_and_polygons_are_the_pixels_whose_centres_lie_in_them(page: Pag
         x0, y0, x1, y1 = (float(value) for value in random.uniform(-10, 100, 4))
         radius = float(random.choice([0.5, 1.0, 2.7, 9.3]))
         drawn = made(page, 90, 60, f"mask.line({x0}, {y0}, {x1}, {y1}, {radius}, 1)")
-        along = np.clip(((x - x0) * (x1 - x0) + (y - y0) * (y1 - y0)) / max((x1 - x0) ** 2 + (y1 - y0) ** 2, 1e-9), 0, 1)
+        along = np.clip(
+            ((x - x0) * (x1 - x0) + (y - y0) * (y1 - y0))
+            / max((x1 - x0) ** 2 + (y1 - y0) ** 2, 1e-9),
+            0,
+            1,
+        )
         far = np.hypot(x - x0 - along * (x1 - x0), y - y0 - along * (y1 - y0)) - max(0.75, radius)
         clear = np.abs(far) > 1e-6
         assert (drawn[clear] == (far < 0)[clear]).all()
@@ -498,15 +583,25 @@ def made(page: Page, width: int, height: int, work: str) -> np.ndarray:
     return np.array(page.evaluate(script), np.uint8).reshape(height, width)
 
 
-def test_keep_mine_gives_the_server_all_that_is_seen(start: Start, tmp_path: Path, browser: Browser) -> None:
-    """Two tabs of one reviewer on an image of several tiles: the one that insists is what is kept, in every tile."""
+def test_keep_mine_gives_the_server_all_that_is_seen(
+    start: Start, tmp_path: Path, browser: Browser
+) -> None:
+    """Two tabs of one reviewer on an image of several tiles: the one that insists is what is kept,
+    in every tile.
+    """
     (tmp_path / "set" / "images").mkdir(parents=True)
     (tmp_path / "set" / "masks").mkdir()
     from limner.data.images import write_png
 
     for name in ("a", "b"):
-        write_png(tmp_path / "set" / "images" / f"{name}.png", np.full((300, 1100, 3), 90 if name == "a" else 120, np.uint8))
-        write_png(tmp_path / "set" / "masks" / f"{name}.png", np.eye(300, 1100, dtype=np.uint8) * np.uint8(255))
+        write_png(
+            tmp_path / "set" / "images" / f"{name}.png",
+            np.full((300, 1100, 3), 90 if name == "a" else 120, np.uint8),
+        )
+        write_png(
+            tmp_path / "set" / "masks" / f"{name}.png",
+            np.eye(300, 1100, dtype=np.uint8) * np.uint8(255),
+        )
     served = start(tmp_path / "set", "--no-open", "--reviewer", "mira", verb="review")
     with browser.new_context(viewport=SIZE) as context:
         first, second = context.new_page(), context.new_page()
@@ -522,8 +617,12 @@ def test_keep_mine_gives_the_server_all_that_is_seen(start: Start, tmp_path: Pat
         second.click("#notice-yes")
         saved(second)
         found = read_predictions(tmp_path / "set")
-        desk = Desk(found, ordered(found.entries), Store.beside(tmp_path / "set" / "review"))
-        assert (desk.mask(desk.tasks[0])[0] == mask_in(second)).all() and not mask_in(second)[100, 115]
+        desk = ReviewSession(
+            found, order_tasks(found.entries), ReviewStore.in_folder(tmp_path / "set" / "review")
+        )
+        assert (desk.mask(desk.tasks[0])[0] == mask_in(second)).all() and not mask_in(second)[
+            100, 115
+        ]
 
 
 def test_accepting_while_a_reason_is_asked_for_accepts(page: Page, folder: Path) -> None:
@@ -537,7 +636,9 @@ def test_accepting_while_a_reason_is_asked_for_accepts(page: Page, folder: Path)
     assert [event.verdict for event in desk_of(folder).store.events()] == ["accepted", "accepted"]
 
 
-def test_what_could_not_be_sent_asks_however_often_the_page_is_loaded(folder: Path, start: Start, browser: Browser) -> None:
+def test_what_could_not_be_sent_asks_however_often_the_page_is_loaded(
+    folder: Path, start: Start, browser: Browser
+) -> None:
     """Strokes from a time when the server was down, and meanwhile somebody else drew there."""
     served = start(folder, "--no-open", "--reviewer", "mira", verb="review")
     port = served.address.rsplit(":", 1)[1].strip("/")
@@ -551,7 +652,14 @@ def test_what_could_not_be_sent_asks_however_often_the_page_is_loaded(folder: Pa
         desk = desk_of(folder)
         theirs = desk.mask(desk.tasks[0])[0].copy()
         theirs[:5] ^= 1
-        desk.draw(desk.tasks[0], "ben", 0, desk.basis(desk.tasks[0]), zlib.compress(b"\0\0\0\0" + theirs.tobytes()), theirs.shape)
+        desk.save_draft(
+            desk.tasks[0],
+            "ben",
+            0,
+            desk.fingerprint(desk.tasks[0]),
+            zlib.compress(b"\0\0\0\0" + theirs.tobytes()),
+            theirs.shape,
+        )
         start(folder, "--no-open", "--reviewer", "mira", "--port", port, verb="review")
         for _ in range(3):
             again = context.new_page()
@@ -565,14 +673,20 @@ def test_what_could_not_be_sent_asks_however_often_the_page_is_loaded(folder: Pa
         shown(last, 0)
         last.click("#notice-yes")
         saved(last)
-        assert (desk.mask(desk.tasks[0])[0] == mask_in(last)).all() and (mask_in(last) == mine).mean() > 0.9
+        assert (desk.mask(desk.tasks[0])[0] == mask_in(last)).all() and (
+            mask_in(last) == mine
+        ).mean() > 0.9
 
 
 def test_nothing_is_drawn_while_a_verdict_is_under_way(page: Page, folder: Path) -> None:
-    """The answer is held back: the page has moved on, and going back shows a mask that cannot be changed yet."""
+    """The answer is held back: the page has moved on, and going back shows a mask that cannot be
+    changed yet.
+    """
     before = mask_in(page)
-    page.evaluate("(() => { const real = window.fetch; window.fetch = async (...all) => { if (String(all[0]).endsWith('/0/verdict')) await new Promise((go) => "
-                  "{ window.release = go; }); return real(...all); }; })()")  # fmt: skip
+    page.evaluate(
+        "(() => { const real = window.fetch; window.fetch = async (...all) => { if (String(all[0]).endsWith('/0/verdict')) await new Promise((go) => "
+        "{ window.release = go; }); return real(...all); }; })()"
+    )
     page.keyboard.press("a")
     shown(page, 1)
     page.keyboard.press("k")
@@ -596,13 +710,24 @@ def test_a_pen_paints_and_the_palm_beside_it_does_not(review: Served, browser: B
 
         def pen(kind: str, x: float, y: float, button: str) -> None:
             left, top = on_screen(page, x, y)
-            told = {"type": kind, "x": left, "y": top, "button": button, "buttons": 0 if kind == "mouseReleased" else 1, "clickCount": 1, "pointerType": "pen"}
+            told = {
+                "type": kind,
+                "x": left,
+                "y": top,
+                "button": button,
+                "buttons": 0 if kind == "mouseReleased" else 1,
+                "clickCount": 1,
+                "pointerType": "pen",
+            }
             hand.send("Input.dispatchMouseEvent", told)
 
         pen("mousePressed", 20, 20, "left")
         pen("mouseMoved", 40, 20, "left")
         palm_x, palm_y = on_screen(page, 60, 50)
-        hand.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [{"x": palm_x, "y": palm_y, "id": 1}]})
+        hand.send(
+            "Input.dispatchTouchEvent",
+            {"type": "touchStart", "touchPoints": [{"x": palm_x, "y": palm_y, "id": 1}]},
+        )
         pen("mouseMoved", 60, 20, "left")
         hand.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
         pen("mouseReleased", 60, 20, "left")

@@ -20,7 +20,7 @@ from PIL import Image
 from pycocotools import mask as coco
 
 from limner.inference.predictor import Predictor
-from limner.web.answers import polygons
+from limner.web.service.responses import polygons
 from service import Served, Start, png, problem, write_model
 from waiting import free_port, wait_until
 
@@ -29,24 +29,39 @@ JSON = {"Accept": "application/json", **IMAGE}
 
 
 def drawn(models: dict[str, Path], name: str = "lesions") -> np.ndarray:
-    return Predictor.load(models[name]).predict(np.asarray(Image.open(io.BytesIO(png())))).class_index
+    return Predictor.load(models[name]).predict(np.asarray(Image.open(io.BytesIO(png())))).mask
 
 
 def test_an_image_comes_back_as_its_mask(server: Served, models: dict[str, Path]) -> None:
     answer = server.client.post("/v1/segment", content=png(), headers=IMAGE)
     assert (answer.status_code, answer.headers["content-type"]) == (200, "image/png")
-    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(answer.content))), drawn(models) * 255)
-    assert 0 <= float(answer.headers["x-predicted-dice"]) <= 1 and "work;dur=" in answer.headers["server-timing"]
+    np.testing.assert_array_equal(
+        np.asarray(Image.open(io.BytesIO(answer.content))), drawn(models) * 255
+    )
+    assert (
+        0 <= float(answer.headers["x-predicted-dice"]) <= 1
+        and "work;dur=" in answer.headers["server-timing"]
+    )
 
 
-def test_json_tells_areas_boxes_run_lengths_and_polygons(server: Served, models: dict[str, Path]) -> None:
+def test_json_tells_areas_boxes_run_lengths_and_polygons(
+    server: Served, models: dict[str, Path]
+) -> None:
     found = server.client.post("/v1/segment", content=png(), headers=JSON).json()
     (one,) = found["classes"]
     inside = drawn(models) == 1
     assert (found["width"], found["height"], found["model"]) == (60, 40, "lesions")
-    assert one["class"] == "lesion" and one["area_px"] == inside.sum() and one["share"] == pytest.approx(inside.mean())
-    np.testing.assert_array_equal(coco.decode({**one["rle"], "counts": one["rle"]["counts"].encode()}), inside)
-    assert one["bbox"] == coco.toBbox({**one["rle"], "counts": one["rle"]["counts"].encode()}).tolist()
+    assert (
+        one["class"] == "lesion"
+        and one["area_px"] == inside.sum()
+        and one["share"] == pytest.approx(inside.mean())
+    )
+    np.testing.assert_array_equal(
+        coco.decode({**one["rle"], "counts": one["rle"]["counts"].encode()}), inside
+    )
+    assert (
+        one["bbox"] == coco.toBbox({**one["rle"], "counts": one["rle"]["counts"].encode()}).tolist()
+    )
     assert one["polygons"] and all(len(ring) >= 3 for ring in one["polygons"])
     assert set(found["timing_ms"]) == {"wait", "work"} and found["predicted_dice"] is not None
 
@@ -56,7 +71,10 @@ def test_polygons_run_along_the_outline_and_around_holes() -> None:
     inside[4:14, 6:20] = True
     inside[7:10, 9:12] = False
     hole, outer = sorted(polygons(inside), key=lambda ring: np.ptp(np.array(ring)[:, 0]))
-    assert np.array(hole).min(0).tolist() == [9.0, 7.0] and np.array(hole).max(0).tolist() == [12.0, 10.0]
+    assert np.array(hole).min(0).tolist() == [9.0, 7.0] and np.array(hole).max(0).tolist() == [
+        12.0,
+        10.0,
+    ]
     assert polygons(np.zeros((3, 3), bool)) == []
     points = np.array(outer)
     assert points.min(0).tolist() == [6.0, 4.0] and points.max(0).tolist() == [20.0, 14.0]
@@ -66,9 +84,14 @@ def test_threshold_and_class_are_options(server: Served, models: dict[str, Path]
     everything = server.client.post("/v1/segment?threshold=0.000001", content=png(), headers=IMAGE)
     assert np.asarray(Image.open(io.BytesIO(everything.content))).min() == 255
     road = server.client.post("/v1/segment?model=scenes&class=road", content=png(), headers=IMAGE)
-    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(road.content))), (drawn(models, "scenes") == 1) * np.uint8(255))
+    np.testing.assert_array_equal(
+        np.asarray(Image.open(io.BytesIO(road.content))),
+        (drawn(models, "scenes") == 1) * np.uint8(255),
+    )
     said = server.client.post("/v1/segment?model=scenes", content=png(), headers=JSON).json()
-    assert [one["class"] for one in said["classes"]] == ["sky", "road", "car"] and said["threshold"] is None
+    assert [one["class"] for one in said["classes"]] == ["sky", "road", "car"] and said[
+        "threshold"
+    ] is None
 
 
 @pytest.mark.parametrize(
@@ -77,9 +100,21 @@ def test_threshold_and_class_are_options(server: Served, models: dict[str, Path]
         ("/v1/segment", b"nonsense", IMAGE, 422, "the image is no image that can be read"),
         ("/v1/segment", b"", IMAGE, 422, "body is empty"),
         ("/v1/segment", png()[:-100], IMAGE, 422, "the image is damaged"),
-        ("/v1/segment", png(), {"Content-Type": "multipart/form-data; boundary=x"}, 415, "a form is not read"),
+        (
+            "/v1/segment",
+            png(),
+            {"Content-Type": "multipart/form-data; boundary=x"},
+            415,
+            "a form is not read",
+        ),
         ("/v1/segment", png(), {"Content-Type": "text/html"}, 415, "sent as it is"),
-        ("/v1/segment", png(), {**IMAGE, "Accept": "text/html"}, 406, "image/png and application/json"),
+        (
+            "/v1/segment",
+            png(),
+            {**IMAGE, "Accept": "text/html"},
+            406,
+            "image/png and application/json",
+        ),
         ("/v1/segment", bytes(1_000_001), IMAGE, 413, "more than 1,000,000 bytes"),
         ("/v1/segment?model=other", png(), IMAGE, 404, "There are: lesions, scenes"),
         ("/v1/segment?model=../../etc/passwd", png(), IMAGE, 404, "no model of that name"),
@@ -93,8 +128,19 @@ def test_threshold_and_class_are_options(server: Served, models: dict[str, Path]
         ("/v1/segment", None, {}, 405, "Method Not Allowed"),
     ],
 )
-def test_a_mistake_is_answered_with_its_cure(server: Served, address: str, content: bytes | None, headers: dict[str, str], status: int, message: str) -> None:
-    answer = server.client.get(address) if content is None else server.client.post(address, content=content, headers=headers)
+def test_a_mistake_is_answered_with_its_cure(
+    server: Served,
+    address: str,
+    content: bytes | None,
+    headers: dict[str, str],
+    status: int,
+    message: str,
+) -> None:
+    answer = (
+        server.client.get(address)
+        if content is None
+        else server.client.post(address, content=content, headers=headers)
+    )
     assert answer.status_code == status
     assert message in problem(answer)
 
@@ -103,11 +149,18 @@ def bomb(width: int, height: int) -> bytes:
     """A small PNG of very many pixels."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        return (
+            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        )
 
     packer = zlib.compressobj(9)
     rows = b"".join(packer.compress(bytes(1 + width // 8)) for _ in range(height)) + packer.flush()
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0))
+        + chunk(b"IDAT", rows)
+        + chunk(b"IEND", b"")
+    )
 
 
 @pytest.mark.alone
@@ -123,43 +176,103 @@ def test_a_bomb_is_refused_by_its_header(server: Served, side: int) -> None:
 
 def memory(server: Served) -> float:
     status = Path(f"/proc/{server.process.pid}/status").read_text()
-    return float(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) * 1024
+    return (
+        float(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1])
+        * 1024
+    )
 
 
 def test_curl_needs_no_content_type(server: Served, tmp_path: Path) -> None:
     (tmp_path / "photo.png").write_bytes(png())
-    command = ["curl", "-s", "--fail", "--data-binary", f"@{tmp_path / 'photo.png'}", f"{server.address}v1/segment", "-o", str(tmp_path / "mask.png")]
+    command = [
+        "curl",
+        "-s",
+        "--fail",
+        "--data-binary",
+        f"@{tmp_path / 'photo.png'}",
+        f"{server.address}v1/segment",
+        "-o",
+        str(tmp_path / "mask.png"),
+    ]
     assert subprocess.run(command).returncode == 0
     with Image.open(tmp_path / "mask.png") as mask:
         assert mask.size == (60, 40)
 
 
 def test_health_and_metrics(server: Served) -> None:
-    for path in ("/healthz", "/readyz", "/v2/health/live", "/v2/health/ready", "/v2", "/docs", "/openapi.json", "/"):
+    for path in (
+        "/healthz",
+        "/readyz",
+        "/v2/health/live",
+        "/v2/health/ready",
+        "/v2",
+        "/docs",
+        "/openapi.json",
+        "/",
+    ):
         assert server.client.get(path).status_code == 200, path
     server.client.post("/v1/segment", content=png(), headers=IMAGE)
     counted = server.client.get("/metrics").text
-    assert 'limner_requests_total{route="/v1/segment",status="200"}' in counted and "limner_inside 0.0" in counted
+    assert (
+        'limner_requests_total{route="/v1/segment",status="200"}' in counted
+        and "limner_inside 0.0" in counted
+    )
     assert "/v1/segment" in server.client.get("/docs").text
 
 
 def test_every_answer_is_hardened_and_keeps_its_id(server: Served) -> None:
-    for answer in (server.client.get("/", headers={"X-Request-Id": "abc-1"}), server.client.get("/nothing", headers={"X-Request-Id": "a b\tc"})):
-        assert answer.headers["x-content-type-options"] == "nosniff" and "default-src 'none'" in answer.headers["content-security-policy"]
-    assert server.client.get("/", headers={"X-Request-Id": "abc-1"}).headers["x-request-id"] == "abc-1"
+    for answer in (
+        server.client.get("/", headers={"X-Request-Id": "abc-1"}),
+        server.client.get("/nothing", headers={"X-Request-Id": "a b\tc"}),
+    ):
+        assert (
+            answer.headers["x-content-type-options"] == "nosniff"
+            and "default-src 'none'" in answer.headers["content-security-policy"]
+        )
+    assert (
+        server.client.get("/", headers={"X-Request-Id": "abc-1"}).headers["x-request-id"] == "abc-1"
+    )
     assert server.client.get("/", headers={"X-Request-Id": "a b"}).headers["x-request-id"] != "a b"
-    logged = [json.loads(line) for line in server.log.read_text().splitlines() if line.startswith("{")]
-    assert any(line["id"] == "abc-1" and line["route"] == "/" and line["status"] == 200 for line in logged)
+    logged = [
+        json.loads(line) for line in server.log.read_text().splitlines() if line.startswith("{")
+    ]
+    assert any(
+        line["id"] == "abc-1" and line["route"] == "/" and line["status"] == 200 for line in logged
+    )
 
 
 def test_the_open_inference_protocol(server: Served, models: dict[str, Path]) -> None:
     about = server.client.get("/v2/models/lesions").json()
-    assert about["inputs"][0]["datatype"] == "UINT8" and about["parameters"]["classes"] == ["background", "lesion"]
-    assert server.client.get(f"/v2/models/lesions/versions/{about['versions'][0]}").status_code == 200
-    assert server.client.get(f"/v2/models/lesions/versions/{about['versions'][0]}/ready").json()["ready"] is True
-    assert server.client.get("/v2/models/lesions/versions/9").status_code == server.client.get("/v2/models/x/ready").status_code == 404
+    assert about["inputs"][0]["datatype"] == "UINT8" and about["parameters"]["classes"] == [
+        "background",
+        "lesion",
+    ]
+    assert (
+        server.client.get(f"/v2/models/lesions/versions/{about['versions'][0]}").status_code == 200
+    )
+    assert (
+        server.client.get(f"/v2/models/lesions/versions/{about['versions'][0]}/ready").json()[
+            "ready"
+        ]
+        is True
+    )
+    assert (
+        server.client.get("/v2/models/lesions/versions/9").status_code
+        == server.client.get("/v2/models/x/ready").status_code
+        == 404
+    )
     image = np.asarray(Image.open(io.BytesIO(png())))
-    asked = {"id": "7", "inputs": [{"name": "image", "shape": [1, *image.shape], "datatype": "UINT8", "data": image.ravel().tolist()}]}
+    asked = {
+        "id": "7",
+        "inputs": [
+            {
+                "name": "image",
+                "shape": [1, *image.shape],
+                "datatype": "UINT8",
+                "data": image.ravel().tolist(),
+            }
+        ],
+    }
     answer = server.client.post("/v2/models/lesions/infer", json=asked).json()
     assert answer["id"] == "7" and answer["outputs"][0]["shape"] == [1, 40, 60]
     np.testing.assert_array_equal(np.reshape(answer["outputs"][0]["data"], (40, 60)), drawn(models))
@@ -170,7 +283,9 @@ def test_the_open_inference_protocol(server: Served, models: dict[str, Path]) ->
 
 def test_arrays_of_many_numbers_are_not_read(start: Start, models: dict[str, Path]) -> None:
     answer = start(f"lesions={models['lesions']}").client.post(
-        "/v2/models/lesions/infer", content=b" " * 16_000_001, headers={"Content-Type": "application/json"}
+        "/v2/models/lesions/infer",
+        content=b" " * 16_000_001,
+        headers={"Content-Type": "application/json"},
     )
     assert answer.status_code == 413 and "16,000,000 bytes" in problem(answer)
 
@@ -178,21 +293,53 @@ def test_arrays_of_many_numbers_are_not_read(start: Start, models: dict[str, Pat
 @pytest.mark.parametrize(
     "asked",
     [
-        b"{", b"[" * 100_000, b"[]", b"{}", b'{"inputs": []}', b'{"inputs": [{"name": "a", "shape": [1, 2, 2, 3], "datatype": "FP32", "data": [1]}]}',
+        b"{",
+        b"[" * 100_000,
+        b"[]",
+        b"{}",
+        b'{"inputs": []}',
+        b'{"inputs": [{"name": "a", "shape": [1, 2, 2, 3], "datatype": "FP32", "data": [1]}]}',
         b'{"inputs": [{"name": "a", "shape": [1, 2, 2, 3], "datatype": "UINT8", "data": [1]}]}',
-        b'{"inputs": [{"name": "a", "shape": [1, 1, 1, 3], "datatype": "UINT8", "data": [1, 2, 300]}]}',
-        b'{"inputs": [{"name": "a", "shape": [1, 1, 1, 3], "datatype": "UINT8", "data": [1, 2, [3]]}]}',
-        b'{"inputs": [{"name": "a", "shape": [1, 1, 1, 3], "datatype": "UINT8", "data": ["%b", 2, 3]}]}' % (b"9" * 100_000),
-        b'{"inputs": [{"name": "a", "shape": [1, 1, 1, 3], "datatype": "UINT8", "data": [[[[1, 2, 3, 4]]]]}]}',
-        b'{"inputs": [{"name": "a", "shape": [1, 1, 1, 3], "datatype": "UINT8", "data": [[[[[[[[[1]]]]]]]], 2, 3]}]}',
-        b'{"inputs": [{"name": "a", "shape": [1, 1, 1, 3], "datatype": "UINT8", "data": [true, 2, 3]}]}',
+        (
+            b'{"inputs": [{"name": "a", "shape": [1, 1, 1, 3], "datatype": "UINT8", "data": [1, '
+            b"2, 300]}]}"
+        ),
+        (
+            b'{"inputs": [{"name": "a", "shape": [1, 1, 1, 3], "datatype": "UINT8", "data": [1, '
+            b"2, [3]]}]}"
+        ),
+        (
+            b'{"inputs": [{"name": "a", "shape": [1, 1, 1, 3], "datatype": "UINT8", "data": '
+            b'["%b", 2, 3]}]}'
+        )
+        % (b"9" * 100_000),
+        (
+            b'{"inputs": [{"name": "a", "shape": [1, 1, 1, 3], "datatype": "UINT8", "data": '
+            b"[[[[1, 2, 3, 4]]]]}]}"
+        ),
+        (
+            b'{"inputs": [{"name": "a", "shape": [1, 1, 1, 3], "datatype": "UINT8", "data": '
+            b"[[[[[[[[[1]]]]]]]], 2, 3]}]}"
+        ),
+        (
+            b'{"inputs": [{"name": "a", "shape": [1, 1, 1, 3], "datatype": "UINT8", "data": '
+            b"[true, 2, 3]}]}"
+        ),
         b'{"inputs": [{"name": "a", "shape": [1, 0, 1, 3], "datatype": "UINT8", "data": []}]}',
-        b'{"inputs": [{"name": "a", "shape": [1, 1, 1, 3], "datatype": "UINT8", "data": [1e400, 2, 3]}]}',
-        b'{"id": "\\ud800", "inputs": [{"name": "a", "shape": [1, 1, 1, 3], "datatype": "UINT8", "data": [1, 2, 3]}]}',
+        (
+            b'{"inputs": [{"name": "a", "shape": [1, 1, 1, 3], "datatype": "UINT8", "data": '
+            b"[1e400, 2, 3]}]}"
+        ),
+        (
+            b'{"id": "\\ud800", "inputs": [{"name": "a", "shape": [1, 1, 1, 3], "datatype": '
+            b'"UINT8", "data": [1, 2, 3]}]}'
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_is_not_the_protocol_is_refused(server: Served, asked: bytes) -> None:
-    answer = server.client.post("/v2/models/lesions/infer", content=asked, headers={"Content-Type": "application/json"})
+    answer = server.client.post(
+        "/v2/models/lesions/infer", content=asked, headers={"Content-Type": "application/json"}
+    )
     assert answer.status_code == 400 and problem(answer)
 
 
@@ -238,7 +385,10 @@ def test_a_version_is_swapped_without_a_dropped_request(start: Start, tmp_path: 
     assert len({answer.json()["version"] for answer in found}) > 1
 
 
-@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="the system does not tell what a process has loaded")
+@pytest.mark.skipif(
+    not Path("/proc/self/maps").exists(),
+    reason="the system does not tell what a process has loaded",
+)
 def test_the_service_needs_no_torch(server: Served) -> None:
     assert server.client.post("/v1/segment", content=png(), headers=IMAGE).status_code == 200
     loaded = Path(f"/proc/{server.process.pid}/maps").read_text()
@@ -253,19 +403,30 @@ def raw(served: Served, content: bytes, wait_s: float) -> tuple[bytes, float]:
         began = time.monotonic()
         connection.sendall(content)
         found = b""
-        with suppress(ConnectionResetError):  # the rest of a body that is not read
+        with suppress(ConnectionResetError):
+            # The rest of a body that is not read
             while part := connection.recv(65536):
                 found += part
         return found, time.monotonic() - began
 
 
-@pytest.mark.parametrize("content", [b"", b"POST /v1/segment HTTP/1.1\r\nHost: localhost\r\nX-A", b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nGET /he"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"POST /v1/segment HTTP/1.1\r\nHost: localhost\r\nX-A",
+        b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nGET /he",
+    ],
+)
 def test_a_head_that_does_not_come_is_not_waited_for(server: Served, content: bytes) -> None:
-    raw(server, content, 90)  # which fails where the connection is still open then
+    # Which fails where the connection is still open then
+    raw(server, content, 90)
 
 
 def test_a_connection_in_use_is_kept(server: Served) -> None:
-    connection = http.client.HTTPConnection(httpx.URL(server.address).host, httpx.URL(server.address).port)
+    connection = http.client.HTTPConnection(
+        httpx.URL(server.address).host, httpx.URL(server.address).port
+    )
     until = time.monotonic() + 17
     while time.monotonic() < until:
         connection.request("GET", "/healthz")
@@ -275,18 +436,24 @@ def test_a_connection_in_use_is_kept(server: Served) -> None:
 
 
 def test_a_body_that_does_not_come_is_not_waited_for(server: Served) -> None:
-    head = b"POST /v1/segment HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nContent-Length: 1000\r\n\r\nabc"
+    head = (
+        b"POST /v1/segment HTTP/1.1\r\nHost: localhost\r\nContent-Type: "
+        b"image/png\r\nContent-Length: 1000\r\n\r\nabc"
+    )
     assert raw(server, head, 90)[0].startswith(b"HTTP/1.1 408")
 
 
 def test_too_large_a_body_is_not_read(server: Served) -> None:
-    head = b"POST /v1/segment HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nContent-Length: 99999999999\r\n\r\n"
+    head = (
+        b"POST /v1/segment HTTP/1.1\r\nHost: localhost\r\nContent-Type: "
+        b"image/png\r\nContent-Length: 99999999999\r\n\r\n"
+    )
     found, seconds = raw(server, head, 90)
     assert found.startswith(b"HTTP/1.1 413") and seconds < 14, "it was waited for"
     chunks = (
-        b"POST /v1/segment HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nTransfer-Encoding: chunked\r\n\r\n"
-        + b"80000\r\n%b\r\n" % bytes(0x80000) * 3
-    )
+        b"POST /v1/segment HTTP/1.1\r\nHost: localhost\r\nContent-Type: "
+        b"image/png\r\nTransfer-Encoding: chunked\r\n\r\n"
+    ) + b"80000\r\n%b\r\n" % bytes(0x80000) * 3
     assert raw(server, chunks, 90)[0].startswith(b"HTTP/1.1 413")
 
 
@@ -296,7 +463,10 @@ def test_a_body_that_breaks_off_is_no_fault_of_the_service(server: Served) -> No
 
     url = httpx.URL(server.address)
     with socket.create_connection((url.host, url.port or 80)) as connection:
-        connection.sendall(b"POST /v1/segment HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nContent-Length: 1000\r\n\r\nabc")
+        connection.sendall(
+            b"POST /v1/segment HTTP/1.1\r\nHost: localhost\r\nContent-Type: "
+            b"image/png\r\nContent-Length: 1000\r\n\r\nabc"
+        )
         time.sleep(0.2)
     wait_until(lambda: counted(400))
     assert not counted(500)
@@ -307,8 +477,13 @@ def test_an_export_of_another_model_is_not_taken_up(start: Start, tmp_path: Path
     served = start(f"m={source}")
     assert served.client.post("/v2/repository/models/m/load").status_code == 200
     times = source.stat().st_atime, source.stat().st_mtime
-    source.write_bytes(write_model(tmp_path / "other" / "model.onnx", seed=1).with_suffix(".safetensors").read_bytes())
-    os.utime(source, times)  # as of a copy that keeps them
+    source.write_bytes(
+        write_model(tmp_path / "other" / "model.onnx", seed=1)
+        .with_suffix(".safetensors")
+        .read_bytes()
+    )
+    # As of a copy that keeps them
+    os.utime(source, times)
     assert served.client.post("/v2/repository/models/m/load").status_code == 422
     assert "was not exported from what" in served.log.read_text()
     served.process.send_signal(signal.SIGHUP)
@@ -325,7 +500,10 @@ signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
 os.kill(os.getpid(), signal.SIGHUP)
 serve(FastAPI(), "127.0.0.1", int(sys.argv[1]), print, [Path(sys.argv[2]).touch])
 """
-    with subprocess.Popen([sys.executable, "-c", script, str(free_port()), str(tmp_path / "reloaded")], stdout=subprocess.DEVNULL) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(free_port()), str(tmp_path / "reloaded")],
+        stdout=subprocess.DEVNULL,
+    ) as process:
         try:
             wait_until((tmp_path / "reloaded").exists)
         finally:

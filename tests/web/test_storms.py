@@ -16,9 +16,9 @@ import pytest
 from fastapi import FastAPI
 
 from browser import chromium
-from limner.web.access import Access
-from limner.web.guard import guard
+from limner.web.auth import Access
 from limner.web.metrics import Metrics
+from limner.web.middleware import add_middleware
 from service import Served, Start, png, problem, write_model
 
 pytestmark = pytest.mark.alone
@@ -27,16 +27,30 @@ IMAGE = {"Content-Type": "application/octet-stream"}
 
 
 def test_mutated_uploads_are_answered_and_nothing_breaks(server: Served) -> None:
-    fuzzer, chance = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "mutate.py")), random.Random(0)
+    fuzzer, chance = (
+        runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "mutate.py")),
+        random.Random(0),
+    )
     files = list(fuzzer["originals"]().values())
     sent = [fuzzer["mutate"](files[trial % len(files)], chance)[0] for trial in range(400)]
-    statuses = [server.client.post("/v1/segment", content=content, headers=IMAGE).status_code for content in sent]
+    statuses = [
+        server.client.post("/v1/segment", content=content, headers=IMAGE).status_code
+        for content in sent
+    ]
     assert set(statuses) <= {200, 413, 422} and statuses.count(422) > 200
     assert server.client.get("/healthz").status_code == 200 and server.process.poll() is None
 
 
-def test_past_the_queue_requests_are_refused_at_once_and_health_answers(start: Start, tmp_path: Path) -> None:
-    served = start(write_model(tmp_path / "m" / "model.onnx", widths=(32, 64)), "--workers", "1", "--queue", "4")
+def test_past_the_queue_requests_are_refused_at_once_and_health_answers(
+    start: Start, tmp_path: Path
+) -> None:
+    served = start(
+        write_model(tmp_path / "m" / "model.onnx", widths=(32, 64)),
+        "--workers",
+        "1",
+        "--queue",
+        "4",
+    )
     slow, until = png(1500, 1500), time.monotonic() + 6
     found: list[tuple[int, float, str | None]] = []
 
@@ -45,7 +59,13 @@ def test_past_the_queue_requests_are_refused_at_once_and_health_answers(start: S
             while time.monotonic() < until:
                 began = time.monotonic()
                 answer = one.post("/v1/segment", content=slow, headers=IMAGE)
-                found.append((answer.status_code, time.monotonic() - began, answer.headers.get("retry-after")))
+                found.append(
+                    (
+                        answer.status_code,
+                        time.monotonic() - began,
+                        answer.headers.get("retry-after"),
+                    )
+                )
                 time.sleep(0.02 if answer.status_code == 503 else 0)
 
     health = []
@@ -58,25 +78,40 @@ def test_past_the_queue_requests_are_refused_at_once_and_health_answers(start: S
             time.sleep(0.05)
         list(done)
     refused = [one for one in found if one[0] == 503]
-    assert {one[0] for one in found} == {200, 503} and all(one[2] and int(one[2]) >= 1 for one in refused)
+    assert {one[0] for one in found} == {200, 503} and all(
+        one[2] and int(one[2]) >= 1 for one in refused
+    )
     answered = statistics.median(one[1] for one in found if one[0] == 200)
-    assert statistics.median(health) < answered / 5 and statistics.median(one[1] for one in refused) < answered / 5, "they waited for a turn"
+    assert (
+        statistics.median(health) < answered / 5
+        and statistics.median(one[1] for one in refused) < answered / 5
+    ), "they waited for a turn"
 
 
 def test_a_refusal_waits_for_no_thread() -> None:
     app = FastAPI()
-    guard(app, Access(), Metrics())
+    add_middleware(app, Access(), Metrics())
     assert all(inspect.iscoroutinefunction(handler) for handler in app.exception_handlers.values())
 
 
 def test_what_was_accepted_is_answered_before_the_end(start: Start, tmp_path: Path) -> None:
-    served = start(write_model(tmp_path / "m" / "model.onnx", widths=(32, 64)), "--workers", "1", "--queue", "8")
+    served = start(
+        write_model(tmp_path / "m" / "model.onnx", widths=(32, 64)),
+        "--workers",
+        "1",
+        "--queue",
+        "8",
+    )
     statuses: list[int] = []
 
     large = png(900, 900)
 
     def ask() -> None:
-        statuses.append(httpx.post(f"{served.address}v1/segment", content=large, headers=IMAGE, timeout=60).status_code)
+        statuses.append(
+            httpx.post(
+                f"{served.address}v1/segment", content=large, headers=IMAGE, timeout=60
+            ).status_code
+        )
 
     asking = [threading.Thread(target=ask) for _ in range(6)]
     for thread in asking:
@@ -93,10 +128,15 @@ def test_a_turn_that_comes_too_late_is_given_up(start: Start, tmp_path: Path) ->
     served = start(write_model(tmp_path / "m" / "model.onnx", widths=(32, 64)), "--workers", "1")
     large = png(1500, 1500)
     with ThreadPoolExecutor(12) as pool:
-        slow = [pool.submit(served.client.post, "/v1/segment", content=large, headers=IMAGE) for _ in range(12)]
+        slow = [
+            pool.submit(served.client.post, "/v1/segment", content=large, headers=IMAGE)
+            for _ in range(12)
+        ]
         while "limner_inside 12.0" not in served.client.get("/metrics").text and not slow[0].done():
             time.sleep(0.005)
-        late = served.client.post("/v1/segment", content=png(), headers={**IMAGE, "X-Timeout-Ms": "100"})
+        late = served.client.post(
+            "/v1/segment", content=png(), headers={**IMAGE, "X-Timeout-Ms": "100"}
+        )
         assert late.status_code == 504 and "did not come in time" in problem(late)
         assert all(one.result().status_code == 200 for one in slow)
 
@@ -106,22 +146,56 @@ def test_a_token_lets_in_and_nothing_else_does(start: Start, models: dict[str, P
     served = start(f"a={models['lesions']}", LIMNER_TOKEN=token)
     post = served.client.post
     assert post("/v1/segment", content=png(), headers=IMAGE).status_code == 401
-    assert post("/v1/segment", content=png(), headers={**IMAGE, "Authorization": f"Bearer {token}"}).status_code == 200
-    assert post("/v1/segment", content=png(), headers={**IMAGE, "Authorization": f"Bearer {token}", "Origin": "http://evil.example"}).status_code == 403
+    assert (
+        post(
+            "/v1/segment", content=png(), headers={**IMAGE, "Authorization": f"Bearer {token}"}
+        ).status_code
+        == 200
+    )
+    assert (
+        post(
+            "/v1/segment",
+            content=png(),
+            headers={**IMAGE, "Authorization": f"Bearer {token}", "Origin": "http://evil.example"},
+        ).status_code
+        == 403
+    )
     assert served.client.get("/", headers={"Host": "evil.example"}).status_code == 400
-    assert served.client.get("/docs").status_code == served.client.get("/?token=wrong").status_code == 401
+    assert (
+        served.client.get("/docs").status_code
+        == served.client.get("/?token=wrong").status_code
+        == 401
+    )
     assert served.client.get("/healthz").status_code == 200
     let_in = served.client.get(f"/?token={token}")
     assert let_in.status_code == 303 and let_in.headers["location"] == "/"
-    assert "HttpOnly" in let_in.headers["set-cookie"] and "SameSite=lax" in let_in.headers["set-cookie"]
-    assert served.client.get("/docs").status_code == 200  # the client keeps the cookie
+    assert (
+        "HttpOnly" in let_in.headers["set-cookie"]
+        and "SameSite=lax" in let_in.headers["set-cookie"]
+    )
+    # The client keeps the cookie
+    assert served.client.get("/docs").status_code == 200
     assert token not in served.log.read_text()
 
 
 def test_the_description_of_the_api_holds(server: Served) -> None:
-    """Requests made from the OpenAPI document, right and wrong ones, are answered as it says, and never with a 500."""
+    """Requests made from the OpenAPI document, right and wrong ones, are answered as it says, and
+    never with a 500.
+    """
     checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
-    command = [sys.executable, "-m", "schemathesis.cli", "run", f"{server.address}openapi.json", "--checks", checks, "--max-examples", "15", "--seed", "1"]
+    command = [
+        sys.executable,
+        "-m",
+        "schemathesis.cli",
+        "run",
+        f"{server.address}openapi.json",
+        "--checks",
+        checks,
+        "--max-examples",
+        "15",
+        "--seed",
+        "1",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout[-4000:]
     assert "Tested: 14" in done.stdout
@@ -132,7 +206,10 @@ def test_a_person_drops_an_image_and_sees_its_mask(server: Served, tmp_path: Pat
     with chromium() as browser:
         page = browser.new_page()
         wrong: list[str] = []
-        page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+        page.on(
+            "console",
+            lambda message: wrong.append(message.text) if message.type == "error" else None,
+        )
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.goto(server.address)
         page.evaluate(
@@ -144,7 +221,9 @@ def test_a_person_drops_an_image_and_sees_its_mask(server: Served, tmp_path: Pat
             list((tmp_path / "photo.png").read_bytes()),
         )
         page.wait_for_selector("#classes:not([hidden])")
-        assert "160×120 px" in page.inner_text("#status") and "predicted Dice" in page.inner_text("#status")
+        assert "160×120 px" in page.inner_text("#status") and "predicted Dice" in page.inner_text(
+            "#status"
+        )
         assert page.locator("#mask path").count() == 1
         assert page.locator("#mask").get_attribute("viewBox") == "0 0 160 120"
         with page.expect_download() as download:
@@ -152,7 +231,9 @@ def test_a_person_drops_an_image_and_sees_its_mask(server: Served, tmp_path: Pat
         assert Path(download.value.path()).read_bytes().startswith(b"\x89PNG")
         page.select_option("#model", "scenes")
         page.wait_for_selector("#mask path:nth-child(3)", state="attached")
-        page.set_input_files("#file", {"name": "x.png", "mimeType": "image/png", "buffer": b"broken"})
+        page.set_input_files(
+            "#file", {"name": "x.png", "mimeType": "image/png", "buffer": b"broken"}
+        )
         page.wait_for_selector("#status.bad")
         assert "no image that can be read" in page.inner_text("#status")
         assert [text for text in wrong if "422" not in text] == []

@@ -1,4 +1,6 @@
-"""The verbs: parse, call one function, print. torch is imported inside the verbs alone, so that --help answers at once."""
+"""The verbs: parse, call one function, print. torch is imported inside the verbs alone, so that
+--help answers at once.
+"""
 
 import io
 import sys
@@ -18,7 +20,21 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for verb in (sample, check, train, runs, test, predict, export, serve, review, merge, masks, loop, submit):
+for verb in (
+    sample,
+    check,
+    train,
+    runs,
+    test,
+    predict,
+    export,
+    serve,
+    review,
+    merge,
+    masks,
+    loop,
+    submit,
+):
     app.command()(verb)
 
 
@@ -26,5 +42,6 @@ def main() -> None:
     """The entry point of the `limner` command."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a file name may be no text at all
+            # A file name may be no text at all
+            stream.reconfigure(errors="replace")
     app()

@@ -1,4 +1,6 @@
-"""Many files at once: threads, since every decoder in use gives up Python's lock while it works (1.5 to 1.85 times one thread on two cores)."""
+"""Many files at once: threads, since every decoder in use gives up Python's lock while it works
+(1.5 to 1.85 times one thread on two cores).
+"""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -13,8 +15,10 @@ Progress = Callable[[Iterable[object], int], Iterable[object]]
 """Wraps an iteration, given how many items it has, so that a caller can draw a bar."""
 
 
-def in_order(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """The results in the order of the items; only a few items are under way at a time, so memory does not grow with their number."""
+def map_in_order(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """The results in the order of the items; only a few items are under way at a time, so memory
+    does not grow with their number.
+    """
     threads = cpu_count() or 1
     with ThreadPoolExecutor(threads) as pool:
         under_way: deque[Future[Result]] = deque()
@@ -26,7 +30,9 @@ def in_order(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[
             yield under_way.popleft().result()
 
 
-def watched(results: Iterator[Result], count: int, progress: Progress | None) -> Iterator[Result]:
+def with_progress(
+    results: Iterator[Result], count: int, progress: Progress | None
+) -> Iterator[Result]:
     """The results, while `progress`, if any, sees them go by."""
     if progress is None:
         yield from results

@@ -25,19 +25,41 @@ class _Frame:
     def y(self, value: float) -> float:
         return HEIGHT - BOTTOM - value / self.most_y * (HEIGHT - TOP - BOTTOM)
 
-    def drawn(self, title: str, across: str, up: str, parts: Iterable[str], y_ticks: Sequence[float] = TICKS) -> str:
+    def drawn(
+        self,
+        title: str,
+        across: str,
+        up: str,
+        parts: Iterable[str],
+        y_ticks: Sequence[float] = TICKS,
+    ) -> str:
         """The whole picture, with axes, grid and words."""
         grid = [
             f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{self.y(tick):.1f}" y2="{self.y(tick):.1f}"/>'
             f'<text x="{LEFT - 8}" y="{self.y(tick) + 4:.1f}" text-anchor="end">{tick:g}</text>'
             for tick in y_ticks
         ]
-        below = [f'<text x="{self.x(tick * self.most_x):.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{tick * self.most_x:g}</text>' for tick in TICKS]
-        words = [
-            f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 6}" text-anchor="middle">{across}</text>',
-            f'<text transform="translate(13 {(TOP + HEIGHT - BOTTOM) / 2}) rotate(-90)" text-anchor="middle">{up}</text>',
+        below = [
+            (
+                f'<text x="{self.x(tick * self.most_x):.1f}" y="{HEIGHT - BOTTOM + 16}" '
+                f'text-anchor="middle">{tick * self.most_x:g}</text>'
+            )
+            for tick in TICKS
         ]
-        head = f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{title}"><title>{title}</title>'
+        words = [
+            (
+                f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 6}" '
+                f'text-anchor="middle">{across}</text>'
+            ),
+            (
+                f'<text transform="translate(13 {(TOP + HEIGHT - BOTTOM) / 2}) rotate(-90)" '
+                f'text-anchor="middle">{up}</text>'
+            ),
+        ]
+        head = (
+            f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
+            f'aria-label="{title}"><title>{title}</title>'
+        )
         return "\n".join([head, *grid, *below, *parts, *words, "</svg>"])
 
 
@@ -55,30 +77,63 @@ def histogram(values: Float64[ndarray, " n"], name: str) -> str:
         if count
     ]
     mean = float(values.mean())
-    mark = f'<line class="mark" x1="{frame.x(mean):.1f}" x2="{frame.x(mean):.1f}" y1="{frame.y(frame.most_y)}" y2="{frame.y(0)}"/>'
-    return frame.drawn(f"Distribution of {name}, mean {mean:.3f}", f"{name} of an image", "images", [*bars, mark], ticks)
+    mark = (
+        f'<line class="mark" x1="{frame.x(mean):.1f}" x2="{frame.x(mean):.1f}" '
+        f'y1="{frame.y(frame.most_y)}" y2="{frame.y(0)}"/>'
+    )
+    return frame.drawn(
+        f"Distribution of {name}, mean {mean:.3f}",
+        f"{name} of an image",
+        "images",
+        [*bars, mark],
+        ticks,
+    )
 
 
 def reliability_curve(before: Float64[ndarray, "b 3"], after: Float64[ndarray, "b 3"]) -> str:
-    """How often what was said with a probability is true, before and after calibration; on the diagonal the two are alike."""
+    """How often what was said with a probability is true, before and after calibration; on the
+    diagonal the two are alike.
+    """
     frame = _Frame()
-    parts = [f'<line class="diagonal" x1="{frame.x(0)}" y1="{frame.y(0)}" x2="{frame.x(1)}" y2="{frame.y(1)}"/>']
+    parts = [
+        (
+            f'<line class="diagonal" x1="{frame.x(0)}" y1="{frame.y(0)}" x2="{frame.x(1)}" '
+            f'y2="{frame.y(1)}"/>'
+        )
+    ]
     for bins, kind in ((before, "before"), (after, "after")):
         kept = bins[bins[:, 0] > 0]
-        points = [(frame.x(said / count), frame.y(true / count)) for count, said, true in kept.tolist()]
-        parts.append(f'<polyline class="{kind}" points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in points)}"/>')
+        points = [
+            (frame.x(said / count), frame.y(true / count)) for count, said, true in kept.tolist()
+        ]
+        parts.append(
+            f'<polyline class="{kind}" points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in points)}"/>'
+        )
         parts += [f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="3"/>' for x, y in points]
-    return frame.drawn("Calibration: said and true probability", "probability that the model gives", "how often it is true", parts)
+    return frame.drawn(
+        "Calibration: said and true probability",
+        "probability that the model gives",
+        "how often it is true",
+        parts,
+    )
 
 
 def scatter(x: Float64[ndarray, " n"], y: Float64[ndarray, " n"], across: str, up: str) -> str:
     """A point for each image, both axes in 0..1."""
     frame = _Frame()
-    diagonal = f'<line class="diagonal" x1="{frame.x(0)}" y1="{frame.y(0)}" x2="{frame.x(1)}" y2="{frame.y(1)}"/>'
-    points = [f'<circle class="point" cx="{frame.x(a):.1f}" cy="{frame.y(b):.1f}" r="3"/>' for a, b in zip(x.tolist(), y.tolist(), strict=True)]
+    diagonal = (
+        f'<line class="diagonal" x1="{frame.x(0)}" y1="{frame.y(0)}" x2="{frame.x(1)}" '
+        f'y2="{frame.y(1)}"/>'
+    )
+    points = [
+        f'<circle class="point" cx="{frame.x(a):.1f}" cy="{frame.y(b):.1f}" r="3"/>'
+        for a, b in zip(x.tolist(), y.tolist(), strict=True)
+    ]
     return frame.drawn(f"{up} against {across}", across, up, [diagonal, *points])
 
 
 def _round_step(least: float) -> int:
     """The smallest of 1, 2, 5, 10, 20, ... that is not less."""
-    return next(step * 10**power for power in range(12) for step in (1, 2, 5) if step * 10**power >= least)
+    return next(
+        step * 10**power for power in range(12) for step in (1, 2, 5) if step * 10**power >= least
+    )

@@ -1,4 +1,6 @@
-"""What runs a network: array in, logits out. torch, ONNX Runtime and OpenVINO are each imported only when a model file asks for them."""
+"""What runs a network: array in, logits out. torch, ONNX Runtime and OpenVINO are each imported
+only when a model file asks for them.
+"""
 
 import hashlib
 import json
@@ -13,8 +15,8 @@ from jaxtyping import Float32
 from numpy import ndarray
 
 from limner.errors import LimnerError
-from limner.files import unchanged, unsealed
-from limner.model.description import Description, read
+from limner.files import read_stable, verify_checksum
+from limner.model.metadata import ModelMetadata, parse_metadata
 
 if TYPE_CHECKING:
     from limner.model.bundle import Bundle
@@ -24,27 +26,33 @@ OPENVINO_HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
 """What OpenVINO must be told, since of itself it computes in bfloat16 where it can."""
 
 FORBIDDEN = "location"
-"""The key under which an ONNX file names another that holds its weights; nothing else in a file of ours bears it."""
+"""The key under which an ONNX file names another that holds its weights; nothing else in a file of
+ours bears it.
+"""
 
 DIGITS = 12
 LARGE_PIXELS = 1024 * 1024
-"""Where a batch has more, what it needed is given back after it: tiles of several sizes otherwise each keep memory of their own."""
+"""Where a batch has more, what it needed is given back after it: tiles of several sizes otherwise
+each keep memory of their own.
+"""
 
 
-class Sight(NamedTuple):
-    """How a network looks at an image: the stride that its sides are padded to, and how far it sees beyond a cut (None: all of the image)."""
+class ReceptiveField(NamedTuple):
+    """How a network looks at an image: the stride that its sides are padded to, and how far it sees
+    beyond a cut (None: all of the image).
+    """
 
     stride: int = 1
-    margin_px: int | None = None
+    halo_px: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
+class LoadedModel:
     """A model file opened in its engine."""
 
-    description: Description
+    metadata: ModelMetadata
     engine: Engine
-    sight: Sight
+    receptive_field: ReceptiveField
     version: str = ""
     """Of the file that it was opened from, the first digits of the SHA-256."""
 
@@ -53,10 +61,17 @@ def require_device(device: str) -> None:
     """Raises LimnerError where there is no such device, or torch cannot use it here."""
     import torch
 
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    there = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
     if not there.get(device.partition(":")[0], False):
         usable = ", ".join(name for name, is_so in there.items() if is_so)
-        raise LimnerError(f"there is no device {device} here, or torch cannot use it. Take one that is there ({usable}), or mend the driver.")
+        raise LimnerError(
+            f"there is no device {device} here, or torch cannot use it. Take one that is "
+            f"there ({usable}), or mend the driver."
+        )
 
 
 class TorchEngine:
@@ -77,27 +92,35 @@ class TorchEngine:
         except torch.OutOfMemoryError:
             if len(images) == 1:
                 raise
-        half = len(images) // 2  # out of the exception's reach, which holds what there was
+        # Out of the exception's reach, which holds what there was
+        half = len(images) // 2
         return np.concatenate([self(images[:half]), self(images[half:])])
 
     def _drawn(self, images: Float32[ndarray, "b c h w"]) -> Float32[ndarray, "b k h w"]:
         import torch
 
         with torch.inference_mode():
-            batch = torch.from_numpy(images).to(device=self._device, memory_format=torch.channels_last)
+            batch = torch.from_numpy(images).to(
+                device=self._device, memory_format=torch.channels_last
+            )
             logits: ndarray = self._network(batch).float().cpu().numpy()
         return logits
 
 
 class OnnxEngine:
-    """An exported network in ONNX Runtime; calls from several threads run side by side. `threads` 0 takes all cores for one call."""
+    """An exported network in ONNX Runtime; calls from several threads run side by side. `threads` 0
+    takes all cores for one call.
+    """
 
     def __init__(self, content: bytes, device: str = "cpu", threads: int = 0) -> None:
         import onnxruntime
 
         providers = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
         if providers.get(device) not in onnxruntime.get_available_providers():
-            raise LimnerError(f"this ONNX Runtime does not run on {device!r}. Take cpu, or pip install onnxruntime-gpu for cuda.")
+            raise LimnerError(
+                f"this ONNX Runtime does not run on {device!r}. Take cpu, or pip install "
+                "onnxruntime-gpu for cuda."
+            )
 
         def opened(*, plans: bool) -> Any:
             options = onnxruntime.SessionOptions()
@@ -106,15 +129,23 @@ class OnnxEngine:
             options.enable_mem_pattern = plans
             return onnxruntime.InferenceSession(content, options, providers=[providers[device]])
 
-        self._session = opened(plans=True)  # of its memory for each size: without, two threads took a tenth longer at 256 px
-        self._for_large = cache(lambda: opened(plans=False))  # with them, a tile of 2,044 px took twice the memory and the time
+        self._session = opened(
+            plans=True
+            # Of its memory for each size: without, two threads took a tenth longer at 256 px
+        )
+        self._for_large = cache(
+            lambda: opened(plans=False)
+            # With them, a tile of 2,044 px took twice the memory and the time
+        )
         self._frugal = onnxruntime.RunOptions()
         if device == "cpu":
             self._frugal.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
 
     def __call__(self, images: Float32[ndarray, "b c h w"]) -> Float32[ndarray, "b k h w"]:
         large = images.shape[0] * images.shape[2] * images.shape[3] > LARGE_PIXELS
-        logits: ndarray = (self._for_large() if large else self._session).run(None, {"images": images}, self._frugal if large else None)[0]
+        logits: ndarray = (self._for_large() if large else self._session).run(
+            None, {"images": images}, self._frugal if large else None
+        )[0]
         return logits
 
 
@@ -125,7 +156,10 @@ class OpenVinoEngine:
         import openvino
 
         core = openvino.Core()
-        hints: dict[str, Any] = {"INFERENCE_PRECISION_HINT": OPENVINO_HINTS[precision], "INFERENCE_NUM_THREADS": threads}
+        hints: dict[str, Any] = {
+            "INFERENCE_PRECISION_HINT": OPENVINO_HINTS[precision],
+            "INFERENCE_NUM_THREADS": threads,
+        }
         self._compiled = core.compile_model(core.read_model(structure, weights), "CPU", hints)
 
     def __call__(self, images: Float32[ndarray, "b c h w"]) -> Float32[ndarray, "b k h w"]:
@@ -133,58 +167,87 @@ class OpenVinoEngine:
         return logits
 
 
-def in_torch(bundle: "Bundle", device: str = "cpu") -> Model:
+def load_torch(bundle: "Bundle", device: str = "cpu") -> LoadedModel:
     """A bundle's network in torch; its sight is looked for where tiles need it."""
     engine = TorchEngine(bundle, device)
-    if bundle.preprocessing.geometry != "tile":
-        return Model(bundle, engine, Sight())
-    from limner.model.reach import reach
+    if bundle.preprocessing.resize_mode != "tile":
+        return LoadedModel(bundle, engine, ReceptiveField())
+    from limner.model.receptive_field import measure_halo
 
     network = bundle.network()
-    return Model(bundle, engine, Sight(network.stride, reach(network, bundle.recipe.data.channels)))
+    return LoadedModel(
+        bundle,
+        engine,
+        ReceptiveField(network.stride, measure_halo(network, bundle.recipe.data.channels)),
+    )
 
 
-def open_model(path: Path | str, device: str = "cpu", threads: int = 0) -> Model:
-    """A model file in the engine that its ending names: .safetensors (torch), .onnx (ONNX Runtime) or .xml (OpenVINO).
+def load_model(path: Path | str, device: str = "cpu", threads: int = 0) -> LoadedModel:
+    """A model file in the engine that its ending names: .safetensors (torch), .onnx (ONNX Runtime)
+    or .xml (OpenVINO).
 
-    Raises LimnerError where it is missing, damaged or not of limner's making, and where its engine is not installed.
+    Raises LimnerError where it is missing, damaged or not of limner's making, and where its engine
+    is not installed.
     """
     path = Path(path)
     if path.suffix == ".pt2":
-        raise LimnerError(f"{path} is for torch.export.load, and limner does not read it, since it may hold pickles. Take the .safetensors it was made from.")
+        raise LimnerError(
+            f"{path} is for torch.export.load, and limner does not read it, since it may hold "
+            "pickles. Take the .safetensors it was made from."
+        )
     if path.suffix not in {".onnx", ".xml"}:
         from limner.model.bundle import Bundle
 
-        bundle, (digest,) = unchanged([path], lambda: Bundle.load(path))
-        return replace(in_torch(bundle, device), version=digest[:DIGITS])
-    content, weights, about = read_export(path)
+        bundle, (digest,) = read_stable([path], lambda: Bundle.load(path))
+        return replace(load_torch(bundle, device), version=digest[:DIGITS])
+    content, weights, about = read_exported(path)
     try:
         if path.suffix == ".xml":
             if device != "cpu":
-                raise LimnerError(f"{path} runs on the processor. Leave --device {device}, or take the .onnx or the .safetensors.")
+                raise LimnerError(
+                    f"{path} runs on the processor. Leave --device {device}, or take the "
+                    ".onnx or the .safetensors."
+                )
             engine: Engine = OpenVinoEngine(content, weights, about["precision"], threads)
         else:
             engine = OnnxEngine(content, device, threads)
     except ImportError as error:
-        raise LimnerError(f"{path} needs {error.name}, which is not installed: pip install 'limner[export]'.") from error
-    return Model(read(about["model"], path), engine, Sight(*about["sight"]), hashlib.sha256(content).hexdigest()[:DIGITS])
+        raise LimnerError(
+            f"{path} needs {error.name}, which is not installed: pip install 'limner[export]'."
+        ) from error
+    return LoadedModel(
+        parse_metadata(about["model"], path),
+        engine,
+        ReceptiveField(*(about.get("receptive_field") or about["sight"])),
+        hashlib.sha256(content).hexdigest()[:DIGITS],
+    )
 
 
-def read_export(path: Path) -> tuple[bytes, bytes, Mapping[str, Any]]:
-    """What an exported file holds, what lies beside it, and what it says of itself; no engine is asked.
+def read_exported(path: Path) -> tuple[bytes, bytes, Mapping[str, Any]]:
+    """What an exported file holds, what lies beside it, and what it says of itself; no engine is
+    asked.
 
-    Raises LimnerError where it is missing, damaged, not of limner's making, or would have other files read.
+    Raises LimnerError where it is missing, damaged, not of limner's making, or would have other
+    files read.
     """
     try:
         content = path.read_bytes()
         weights = path.with_suffix(".bin").read_bytes() if path.suffix == ".xml" else b""
     except FileNotFoundError as error:
-        raise LimnerError(f"{error.filename} is not there. Make it with: limner export RUN/model.safetensors --out {path}") from error
-    whole, end = unsealed(content, weights)
+        raise LimnerError(
+            f"{error.filename} is not there. Make it with: limner export "
+            f"RUN/model.safetensors --out {path}"
+        ) from error
+    whole, end = verify_checksum(content, weights)
     if not whole:
-        raise LimnerError(f"{path} is damaged, or was not exported by limner: its content does not match its SHA-256. Export the model again.")
+        raise LimnerError(
+            f"{path} is damaged, or was not exported by limner: its content does not match "
+            "its SHA-256. Export the model again."
+        )
     if FORBIDDEN.encode() in content and path.suffix == ".onnx":
-        raise LimnerError(f"{path} keeps weights in other files, which are not read. Export the model again.")
+        raise LimnerError(
+            f"{path} keeps weights in other files, which are not read. Export the model again."
+        )
     text = content[end:].decode("utf-8", errors="replace")
     if path.suffix == ".xml":
         from xml.sax.saxutils import unescape

@@ -1,6 +1,7 @@
 """A model file: weights, recipe, labels, preprocessing and scores, self-describing and pickle-free.
 
-The file is safetensors. safetensors does not notice a flipped bit, so a SHA-256 over tensors and metadata is kept in it.
+The file is safetensors. safetensors does not notice a flipped bit, so a SHA-256 over tensors and
+metadata is kept in it.
 """
 
 import hashlib
@@ -16,33 +17,37 @@ from safetensors.torch import save
 from torch import Tensor
 
 from limner.errors import LimnerError
-from limner.files import write_whole
-from limner.model.description import Description, read
-from limner.model.presets import build
+from limner.files import write_atomic
+from limner.model.metadata import ModelMetadata, parse_metadata
+from limner.model.presets import build_network
 from limner.model.unet import UNet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bundle(Description):
+class Bundle(ModelMetadata):
     """Weights and their description."""
 
     weights: Mapping[str, Tensor]
 
     def network(self) -> UNet:
         """The network with these weights, ready to predict."""
-        network = build(self.recipe.model, self.recipe.data.channels, self.labels.logits)
+        network = build_network(
+            self.recipe.model, self.recipe.data.channels, self.labels.out_channels
+        )
         network.load_state_dict(dict(self.weights))
         return network.eval()
 
     def save(self, path: Path) -> None:
         """Write the bundle atomically."""
-        write_tensors(path, self.weights, self.record())
+        write_tensors(path, self.weights, self.to_dict())
 
     @classmethod
     def load(cls, path: Path | str) -> "Bundle":
-        """Read a bundle. Raises LimnerError for a file that is missing, damaged or no model of limner's."""
+        """Read a bundle. Raises LimnerError for a file that is missing, damaged or no model of
+        limner's.
+        """
         weights, record = read_tensors(Path(path))
-        return cls(weights=weights, **read(record, Path(path)).described())
+        return cls(weights=weights, **parse_metadata(record, Path(path)).as_fields())
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
@@ -55,29 +60,40 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str,
     # one key, since safetensors writes several in an order that changes from call to call
     content = save(contiguous, {"limner": json.dumps([_digest(contiguous, text), text])})
     try:
-        write_whole(path, content, lasting=True)
+        write_atomic(path, content, lasting=True)
     except OSError as error:
-        raise LimnerError(f"{path} could not be written ({error.strerror}); {len(content) / 1e6:.3g} MB are needed. Free some space and go on.") from error
+        raise LimnerError(
+            f"{path} could not be written ({error.strerror}); {len(content) / 1e6:.3g} MB are "
+            "needed. Free some space and go on."
+        ) from error
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read what `write_tensors` wrote. Raises LimnerError where it is missing, foreign, or differs by a single bit."""
+    """Read what `write_tensors` wrote. Raises LimnerError where it is missing, foreign, or differs
+    by a single bit.
+    """
     if not path.is_file():
         raise LimnerError(f"{path} is no file. Give the model.safetensors of a run.")
     try:
         with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - the handle is no mapping
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             metadata = file.metadata() or {}
     except (SafetensorError, OSError, UnicodeDecodeError) as error:
-        raise LimnerError(f"{path} is damaged or no safetensors file ({error}). Take another copy.") from error
+        raise LimnerError(
+            f"{path} is damaged or no safetensors file ({error}). Take another copy."
+        ) from error
     if "limner" not in metadata:
         raise LimnerError(f"{path} was not written by limner. Give the model.safetensors of a run.")
     try:
         digest, text = json.loads(metadata["limner"])
     except ValueError as error:
-        raise LimnerError(f"{path} is damaged: its description is no JSON. Take another copy.") from error
+        raise LimnerError(
+            f"{path} is damaged: its description is no JSON. Take another copy."
+        ) from error
     if _digest(tensors, text) != digest:
-        raise LimnerError(f"{path} is damaged: its content does not match its SHA-256. Take another copy.")
+        raise LimnerError(
+            f"{path} is damaged: its content does not match its SHA-256. Take another copy."
+        )
     about: dict[str, Any] = json.loads(text)
     return tensors, about
 

@@ -1,17 +1,21 @@
-"""In which order people see predictions: the least certain first, a seeded slice of all among them, and some of them twice."""
+"""In which order people see predictions: the least certain first, a seeded slice of all among them,
+and some of them twice.
+"""
 
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from limner.errors import LimnerError
-from limner.files import readable
-from limner.review.folder import Entry
+from limner.files import printable_name
+from limner.review.predictions import Entry
 
 ORDERS = ("predicted", "random")
 """By doubt, or as they are drawn."""
 AUDITED = 0.1
-"""The share of entries that is looked at wherever it stands in the order, so that masks accepted by habit show."""
+"""The share of entries that is looked at wherever it stands in the order, so that masks accepted by
+habit show.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,23 +29,36 @@ class Task:
     @property
     def key(self) -> str:
         """What the store knows it by."""
-        return key_of(self.entry, self.turn)
+        return task_key(self.entry, self.turn)
 
 
-def key_of(entry: Entry, turn: int = 1) -> str:
+def task_key(entry: Entry, turn: int = 1) -> str:
     """A store's key: the entry's id, of a second turn with what no path holds."""
-    return readable(entry.id) + ("" if turn == 1 else f"//{turn}")
+    return printable_name(entry.id) + ("" if turn == 1 else f"//{turn}")
 
 
-def ordered(entries: Iterable[Entry], seed: int = 0, twice: float = 0.0, order: str = "predicted") -> list[Task]:
-    """The same for the same entries and seed, whatever order they come in. `twice` is the share that two people look at.
+def order_tasks(
+    entries: Iterable[Entry], seed: int = 0, twice: float = 0.0, order: str = "predicted"
+) -> list[Task]:
+    """The same for the same entries and seed, whatever order they come in. `twice` is the share
+    that two people look at.
 
-    The audited entries stand evenly among the others: of every ten, one. Raises LimnerError for an order that is not known.
+    The audited entries stand evenly among the others: of every ten, one. Raises LimnerError for an
+    order that is not known.
     """
     if order not in ORDERS:
         raise LimnerError(f"--order {order} is not known. Choose {' or '.join(ORDERS)}.")
-    by_doubt = sorted(entries, key=lambda entry: (entry.doubt if order == "predicted" else _draw("order", seed, entry), entry.id))
-    audited = sorted((entry for entry in by_doubt if _draw("audit", seed, entry) < AUDITED), key=lambda entry: _draw("place", seed, entry))
+    by_doubt = sorted(
+        entries,
+        key=lambda entry: (
+            entry.priority if order == "predicted" else _draw("order", seed, entry),
+            entry.id,
+        ),
+    )
+    audited = sorted(
+        (entry for entry in by_doubt if _draw("audit", seed, entry) < AUDITED),
+        key=lambda entry: _draw("place", seed, entry),
+    )
     chosen = {entry.id for entry in audited}
     others, every = [entry for entry in by_doubt if entry.id not in chosen], list[Entry]()
     step = round(1 / AUDITED)

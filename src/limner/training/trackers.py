@@ -1,4 +1,6 @@
-"""Consumers of a run's events that people watch elsewhere: TensorBoard, MLflow, Weights & Biases. Each is imported only where the recipe names it."""
+"""Consumers of a run's events that people watch elsewhere: TensorBoard, MLflow, Weights & Biases.
+Each is imported only where the recipe names it.
+"""
 
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -17,32 +19,37 @@ PACKAGES = {"tensorboard": "tensorboard", "mlflow": "mlflow", "wandb": "wandb"}
 
 @runtime_checkable
 class Tracker(Protocol):
-    """Sees the events of a run and the picture of each validation (h, w, 3), and is closed at its end."""
+    """Sees the events of a run and the picture of each validation (h, w, 3), and is closed at its
+    end.
+    """
 
-    def see(self, event: Event) -> None: ...
-    def picture(self, epoch: int, pixels: UInt8[ndarray, "h w 3"]) -> None: ...
+    def log_event(self, event: Event) -> None: ...
+    def log_image(self, epoch: int, pixels: UInt8[ndarray, "h w 3"]) -> None: ...
     def close(self) -> None: ...
 
 
-def at_hand(name: str) -> bool:
+def is_installed(name: str) -> bool:
     """Whether a tracker's package is installed."""
     return find_spec(PACKAGES[name]) is not None
 
 
-def require(recipe: Recipe) -> None:
+def require_trackers(recipe: Recipe) -> None:
     """Raises LimnerError where the recipe names a tracker whose package is not installed."""
     for name in recipe.train.trackers:
-        if not at_hand(name):
-            raise LimnerError(f"train.trackers names {name}, which is not installed: pip install {PACKAGES[name]}, or leave it out.")
+        if not is_installed(name):
+            raise LimnerError(
+                f"train.trackers names {name}, which is not installed: pip install "
+                f"{PACKAGES[name]}, or leave it out."
+            )
 
 
-def trackers(recipe: Recipe, folder: Path) -> list[Tracker]:
+def open_trackers(recipe: Recipe, folder: Path) -> list[Tracker]:
     """Those that the recipe names. Raises LimnerError as `require` does."""
-    require(recipe)
-    return [KINDS[name](recipe, folder) for name in recipe.train.trackers]
+    require_trackers(recipe)
+    return [TRACKERS[name](recipe, folder) for name in recipe.train.trackers]
 
 
-def numbers(event: Event) -> dict[str, float]:
+def event_metrics(event: Event) -> dict[str, float]:
     """What an event tells in numbers, by name."""
     if isinstance(event, Validation):
         lost = {} if event.loss is None else {"training loss": event.loss}
@@ -58,12 +65,12 @@ class TensorBoard:
 
         self._writer = SummaryWriter(str(folder / "tensorboard"))
 
-    def see(self, event: Event) -> None:
-        for name, value in numbers(event).items():
+    def log_event(self, event: Event) -> None:
+        for name, value in event_metrics(event).items():
             self._writer.add_scalar(name, value, event.epoch)  # type: ignore[union-attr]
         self._writer.flush()
 
-    def picture(self, epoch: int, pixels: UInt8[ndarray, "h w 3"]) -> None:
+    def log_image(self, epoch: int, pixels: UInt8[ndarray, "h w 3"]) -> None:
         self._writer.add_image("validation", pixels, epoch, dataformats="HWC")
 
     def close(self) -> None:
@@ -80,13 +87,20 @@ class MLflow:
         mlflow.set_experiment("limner")
         mlflow.start_run(run_name=folder.resolve().name)
         values = recipe.model_dump()
-        mlflow.log_params({f"{section}.{key}": value for section, keys in values.items() for key, value in keys.items()})
+        mlflow.log_params(
+            {
+                f"{section}.{key}": value
+                for section, keys in values.items()
+                for key, value in keys.items()
+            }
+        )
 
-    def see(self, event: Event) -> None:
-        if found := numbers(event):
-            self._mlflow.log_metrics({name.replace(" ", "_"): value for name, value in found.items()}, step=event.epoch)  # type: ignore[union-attr]
+    def log_event(self, event: Event) -> None:
+        if found := event_metrics(event):
+            metrics = {name.replace(" ", "_"): value for name, value in found.items()}
+            self._mlflow.log_metrics(metrics, step=event.epoch)  # type: ignore[union-attr]
 
-    def picture(self, epoch: int, pixels: UInt8[ndarray, "h w 3"]) -> None:
+    def log_image(self, epoch: int, pixels: UInt8[ndarray, "h w 3"]) -> None:
         self._mlflow.log_image(pixels, artifact_file=f"validation/{epoch:05}.png")
 
     def close(self) -> None:
@@ -100,17 +114,26 @@ class WandB:
         import wandb
 
         self._wandb: Any = wandb
-        self._run: Any = wandb.init(project="limner", name=folder.resolve().name, dir=str(folder), config=recipe.model_dump())
+        self._run: Any = wandb.init(
+            project="limner",
+            name=folder.resolve().name,
+            dir=str(folder),
+            config=recipe.model_dump(),
+        )
 
-    def see(self, event: Event) -> None:
-        if found := numbers(event):
+    def log_event(self, event: Event) -> None:
+        if found := event_metrics(event):
             self._run.log({**found, "epoch": event.epoch})  # type: ignore[union-attr]
 
-    def picture(self, epoch: int, pixels: UInt8[ndarray, "h w 3"]) -> None:
+    def log_image(self, epoch: int, pixels: UInt8[ndarray, "h w 3"]) -> None:
         self._run.log({"validation": self._wandb.Image(pixels), "epoch": epoch})
 
     def close(self) -> None:
         self._run.finish()
 
 
-KINDS: dict[str, Callable[[Recipe, Path], Tracker]] = {"tensorboard": TensorBoard, "mlflow": MLflow, "wandb": WandB}
+TRACKERS: dict[str, Callable[[Recipe, Path], Tracker]] = {
+    "tensorboard": TensorBoard,
+    "mlflow": MLflow,
+    "wandb": WandB,
+}

@@ -1,4 +1,6 @@
-"""The server that an application runs in: patient with bodies that are in use, not with heads that do not come, and drained when it is told to stop."""
+"""The server that an application runs in: patient with bodies that are in use, not with heads that
+do not come, and drained when it is told to stop.
+"""
 
 import gc
 import logging
@@ -10,15 +12,25 @@ from typing import Any
 from fastapi import FastAPI
 
 from limner.errors import LimnerError
-from limner.web.access import EVERY
+from limner.web.auth import ALL_ADDRESSES
 
 DRAINED_S = 660
-"""How long what was begun may take after SIGTERM: the longest wait that a caller may ask for, and its work."""
+"""How long what was begun may take after SIGTERM: the longest wait that a caller may ask for, and
+its work.
+"""
 log = logging.getLogger("limner.web")
 
 
-def serve(app: FastAPI, host: str, port: int, announce: Callable[[str], None], reload: Sequence[Callable[[], object]] = (), head_s: float = 15.0) -> None:
-    """Run until SIGINT or SIGTERM, then end what was begun. SIGHUP calls `reload`. `head_s` is how long the head of a request may take.
+def serve(
+    app: FastAPI,
+    host: str,
+    port: int,
+    announce: Callable[[str], None],
+    reload: Sequence[Callable[[], object]] = (),
+    head_s: float = 15.0,
+) -> None:
+    """Run until SIGINT or SIGTERM, then end what was begun. SIGHUP calls `reload`. `head_s` is how
+    long the head of a request may take.
 
     Raises LimnerError for an address that cannot be listened on.
     """
@@ -30,7 +42,9 @@ def serve(app: FastAPI, host: str, port: int, announce: Callable[[str], None], r
     from uvicorn.protocols.http.h11_impl import H11Protocol
 
     class Impatient(H11Protocol):
-        """Closes connections on which the head of a request is begun, or none at all, and not complete in time; idle ones uvicorn closes."""
+        """Closes connections on which the head of a request is begun, or none at all, and not
+        complete in time; idle ones uvicorn closes.
+        """
 
         _late: asyncio.TimerHandle | None = None
 
@@ -57,28 +71,50 @@ def serve(app: FastAPI, host: str, port: int, announce: Callable[[str], None], r
                 self._late.cancel()
                 self._late = None
 
-    signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn raises it again once all is ended, and the exit status is to be 0
-    sys.setswitchinterval(0.0005)  # of Python's lock; at its usual 5 ms eight clients got 32.7 masks a second on two cores, so 36.6
+    signal.signal(
+        signal.SIGTERM,
+        lambda *_: None,
+        # Uvicorn raises it again once all is ended, and the exit status is to be 0
+    )
+    sys.setswitchinterval(
+        0.0005
+        # Of Python's lock; at its usual 5 ms eight clients got 32.7 masks a second on two cores, so
+        # 36.6
+    )
     log.setLevel(logging.INFO)
     if not log.handlers:
         log.addHandler(logging.StreamHandler(sys.stderr))
     config = uvicorn.Config(
-        app, host=host, port=port, http=Impatient, ws="none", access_log=False, log_level="warning", server_header=False, proxy_headers=False,
-        timeout_keep_alive=int(head_s), timeout_graceful_shutdown=DRAINED_S, lifespan="off",
-    )  # fmt: skip
+        app,
+        host=host,
+        port=port,
+        http=Impatient,
+        ws="none",
+        access_log=False,
+        log_level="warning",
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=int(head_s),
+        timeout_graceful_shutdown=DRAINED_S,
+        lifespan="off",
+    )
 
     class Announced(uvicorn.Server):
         async def startup(self, sockets: Any = None) -> None:
             await super().startup(sockets)
             if self.started:
                 gc.collect()
-                gc.freeze()  # what is there now stays; to look through all of it now and then held every answer up for some 50 ms
+                # What is there now stays; to look through all of it now and then held every answer
+                # up for some 50 ms
+                gc.freeze()
                 bound = self.servers[0].sockets[0].getsockname()[1]
-                name = _own_address(host) if host in EVERY else host
+                name = _own_address(host) if host in ALL_ADDRESSES else host
                 announce(f"http://{f'[{name}]' if ':' in name else name}:{bound}/")
                 if reload and hasattr(signal, "SIGHUP"):
                     loop = asyncio.get_running_loop()
-                    loop.add_signal_handler(signal.SIGHUP, lambda: [loop.run_in_executor(None, one) for one in reload])
+                    loop.add_signal_handler(
+                        signal.SIGHUP, lambda: [loop.run_in_executor(None, one) for one in reload]
+                    )
                     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
 
     Announced(config).run()
@@ -86,7 +122,9 @@ def serve(app: FastAPI, host: str, port: int, announce: Callable[[str], None], r
 
 def _own_address(host: str) -> str:
     """That by which others reach this machine, as far as it knows; nothing is sent."""
-    family, elsewhere = (socket.AF_INET6, "2001:db8::1") if ":" in host else (socket.AF_INET, "192.0.2.1")
+    family, elsewhere = (
+        (socket.AF_INET6, "2001:db8::1") if ":" in host else (socket.AF_INET, "192.0.2.1")
+    )
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as route:
             route.connect((elsewhere, 9))
@@ -97,11 +135,14 @@ def _own_address(host: str) -> str:
 
 def _require_free(host: str, port: int) -> None:
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM
+        )[0]
         with socket.socket(family, kind, protocol) as tried:
             tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             tried.bind(address)
     except OSError as error:
         raise LimnerError(
-            f"{host}, port {port}, cannot be listened on: {error.strerror}. Take another --port (0 takes a free one), or another --host."
+            f"{host}, port {port}, cannot be listened on: {error.strerror}. Take another "
+            "--port (0 takes a free one), or another --host."
         ) from error

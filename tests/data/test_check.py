@@ -1,0 +1,164 @@
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from limner.data.check import SEVERITIES, check, foreground_shares, require_valid
+from limner.data.check_page import write_check
+from limner.data.scan import scan
+from limner.errors import LimnerError
+from shapes import disc
+
+
+def codes(root: Path) -> dict[str, str]:
+    return {finding.code: finding.severity for finding in check(scan(root)).findings}
+
+
+def test_a_sound_set_has_no_finding(lesions: Path) -> None:
+    health = check(scan(lesions))
+    assert health.findings == ()
+    assert len(health.sample_info) == 24
+    assert require_valid(health).binary
+
+
+def test_independent_problems_are_reported_together(pairs: Callable[..., Path]) -> None:
+    root = pairs(
+        {name: disc() for name in "abcdef"}
+        | {"empty": np.zeros((16, 16), np.uint8), "full": np.full((16, 16), 255, np.uint8)}
+    )
+    (root / "masks" / "a.png").unlink()
+    (root / "images" / "b.png").unlink()
+    (root / "images" / "c.png").write_text("broken")
+    (root / "masks" / "d.png").write_bytes((root / "masks" / "d.png").read_bytes()[:60])
+    Image.fromarray(disc(20)).save(root / "masks" / "e.png")
+    Image.new("RGB", (16, 16), (9, 9, 9)).save(root / "images" / "f.png")
+    assert codes(root) == {
+        "missing-mask": "error",
+        "missing-image": "error",
+        "unreadable-image": "error",
+        "unreadable-mask": "error",
+        "size-differs": "error",
+        "blank-image": "warning",
+        "empty-mask": "warning",
+        "few-images": "warning",
+        "full-mask": "warning",
+    }
+
+
+def test_the_worst_findings_come_first(pairs: Callable[..., Path]) -> None:
+    root = pairs({"a": disc(), "b": disc() * 0, "c": disc()})
+    (root / "images" / "c.png").write_text("broken")
+    ranks = [SEVERITIES.index(finding.severity) for finding in check(scan(root)).findings]
+    assert ranks == sorted(ranks) and len(set(ranks)) == 2
+
+
+def test_an_unsound_set_is_not_trained_on(pairs: Callable[..., Path]) -> None:
+    root = pairs({"a": disc(), "b": disc()})
+    (root / "masks" / "a.png").unlink()
+    with pytest.raises(LimnerError, match=r"1 error:\n.*has no mask"):
+        require_valid(check(scan(root)))
+
+
+def test_an_allowed_error_is_let_through(pairs: Callable[..., Path]) -> None:
+    for side in ("train", "test"):
+        pairs({name: disc() for name in "ab"}, f"set/{side}")
+    health = check(scan(pairs({"c": disc()}, "set/val").parent))
+    assert {finding.code for finding in health.errors} == {"leak"}
+    with pytest.raises(LimnerError, match=r"data\.allow_leaks=true"):
+        require_valid(health)
+    assert require_valid(health, frozenset({"leak"})).binary
+
+
+def test_foreground_shares_leave_background_and_void_out(pairs: Callable[..., Path]) -> None:
+    masks = {
+        f"m{i}": np.array([[0, 1], [2, 255]], np.uint8).repeat(8, 0).repeat(8, 1) for i in range(2)
+    }
+    assert foreground_shares(check(scan(pairs(masks)))) == {"m0": 0.5, "m1": 0.5}
+
+
+class _Page(HTMLParser):
+    """Counts the pictures and notes everything that the page would fetch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pictures, self.fetched = 0, list[str]()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        for name, value in attrs:
+            if name in {"src", "href"} and value and not value.startswith("data:"):
+                self.fetched.append(value)
+        self.pictures += tag == "img"
+
+
+def test_the_page_and_the_record_hold_every_finding(
+    pairs: Callable[..., Path], tmp_path: Path
+) -> None:
+    root = pairs(
+        {f"n{i}": disc(24, radius=3 + i / 2) for i in range(11)}
+        | {"<b>": disc(24) * 0, "full": disc(24) * 0 + 255}
+    )
+    (root / "images" / "n3.png").write_text("broken")
+    (root / "masks" / "n4.png").unlink()
+    Image.fromarray(disc(20)).save(root / "masks" / "n5.png")
+    dataset = scan(root)
+    health = check(dataset)
+    page = write_check(tmp_path / "out", dataset, health)
+    text = page.read_text()
+    parsed = _Page()
+    parsed.feed(text)
+    assert parsed.fetched == []
+    assert parsed.pictures >= 11
+    for code in health.by_code():
+        assert f'id="{code}"' in text
+    assert "&lt;b&gt;" in text and "<b>.png" not in text
+    record = json.loads((tmp_path / "out" / "findings.json").read_text())
+    assert [finding["message"] for finding in record["findings"]] == [
+        finding.message for finding in health.findings
+    ]
+    assert record["labels"]["names"] == ["background", "foreground"]
+
+
+def test_the_page_of_a_set_that_cannot_be_read_is_written_as_well(
+    pairs: Callable[..., Path], tmp_path: Path
+) -> None:
+    root = pairs({"a": disc(), "b": disc()})
+    for path in root.glob("images/*"):
+        path.write_text("broken")
+    dataset = scan(root)
+    text = write_check(tmp_path / "out", dataset, check(dataset)).read_text()
+    assert "unreadable-image" in text
+    assert not re.search(r"<img", text)
+
+
+def test_a_folder_that_holds_something_else_is_not_written_into(
+    pairs: Callable[..., Path], tmp_path: Path
+) -> None:
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "index.html").write_text("mine")
+    dataset = scan(pairs({"a": disc(), "b": disc()}))
+    with pytest.raises(LimnerError, match="Nothing is overwritten"):
+        write_check(tmp_path / "site", dataset, check(dataset))
+    write_check(tmp_path / "new", dataset, check(dataset))
+    write_check(tmp_path / "new", dataset, check(dataset))
+    assert (tmp_path / "site" / "index.html").read_text() == "mine"
+
+
+def test_a_file_name_that_is_no_text_is_survived(
+    pairs: Callable[..., Path], tmp_path: Path
+) -> None:
+    root = pairs({"a": disc(), "b": disc() * 0})
+    for kind in ("images", "masks"):
+        (root / kind / "b.png").rename(os.fsdecode(os.fsencode(root / kind) + b"/caf\xe9.png"))
+    done = subprocess.run(
+        [sys.executable, "-m", "limner", "check", str(root)], cwd=tmp_path, capture_output=True
+    )
+    assert b"Traceback" not in done.stderr and b"empty-mask" in done.stdout
+    assert (tmp_path / "checks" / "set" / "index.html").exists()

@@ -1,0 +1,77 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from service import write_model
+
+pytestmark = pytest.mark.alone
+
+DYING = """
+import os, sys
+from pathlib import Path
+
+if any("default_worker.py" in part for part in sys.orig_argv):
+    from limner.inference import ray_data
+
+    call, mark = ray_data.Worker.__call__, Path({mark!r})
+
+    def dying(self, batch):
+        if "3.png" in batch["name"] and not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), 9)
+        return call(self, batch)
+
+    ray_data.Worker.__call__ = dying
+"""
+"""Run by every Python process that finds it: the first worker that is given a certain image dies of
+it.
+"""
+
+
+def test_two_workers_draw_the_same_masks_and_the_death_of_one_is_survived(tmp_path: Path) -> None:
+    models = (
+        write_model(tmp_path / "m" / "model.onnx"),
+        write_model(tmp_path / "other" / "model.xml", seed=1),
+    )
+    (tmp_path / "in").mkdir()
+    for index in range(8):
+        pixels = np.random.default_rng(index).integers(0, 255, (40, 50 + index, 3)).astype(np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "in" / f"{index}.png")
+    (tmp_path / "in" / "bad.png").write_bytes(b"broken")
+
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(DYING.format(mark=str(tmp_path / "mark")))
+
+    def limner(*arguments: object) -> "subprocess.CompletedProcess[str]":
+        environment = {
+            **os.environ,
+            "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+            "PYTHONPATH": str(tmp_path / "site"),
+        }
+        command = [sys.executable, "-W", "ignore", "-m", "limner", *map(str, arguments)]
+        return subprocess.run(
+            command, cwd=tmp_path, capture_output=True, text=True, env=environment, timeout=600
+        )
+
+    here = limner("predict", *models, "in", "-o", "here")
+    there = limner("predict", *models, "in", "-o", "there", "--engine", "ray")
+    # Of the broken file
+    assert here.returncode == there.returncode == 1, there.stderr[-3000:]
+    assert "not predicted" in there.stderr and "bad.png" in there.stderr
+    assert (tmp_path / "mark").exists()
+    known, found = (
+        json.loads((tmp_path / folder / "predictions.json").read_text())
+        for folder in ("here", "there")
+    )
+    assert known == found and len(found["predictions"]) == 8
+    for path in (tmp_path / "here").rglob("*.png"):
+        assert (
+            path.read_bytes()
+            == (tmp_path / "there" / path.relative_to(tmp_path / "here")).read_bytes()
+        )

@@ -1,0 +1,119 @@
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from limner.data.images import read_image, read_mask, write_png
+from limner.errors import LimnerError
+from limner.labels import dump_labels
+from limner.review.predictions import read_predictions
+from shapes import disc
+
+
+@pytest.fixture
+def folder(predicted: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(predicted, tmp_path / "predictions"))
+
+
+def test_our_predictions_are_read_as_they_were_drawn(folder: Path) -> None:
+    found = read_predictions(folder)
+    assert (found.from_limner, found.labels.names, found.models) == (
+        True,
+        ("background", "lesion"),
+        ("model.onnx",),
+    ) and len(found.entries) == 6
+    for entry in found.entries:
+        mask, image = found.mask(entry), found.image(entry)
+        assert (
+            mask.shape == image.shape[:2]
+            and (mask * np.uint8(255) == read_mask(folder / entry.id).values).all()
+        )
+        assert (image == read_image(Path(entry.image))).all() and entry.name.startswith("photo-")
+    turned = next(entry for entry in found.entries if entry.id == "photo-5.png")
+    assert found.mask(turned).shape == (96, 90)
+
+
+def test_those_of_another_tool_are_read_from_images_and_masks(pairs: Callable[..., Path]) -> None:
+    root = pairs({"a": disc(), "b": disc(radius=3), "c": disc(radius=7)})
+    found = read_predictions(root)
+    assert (
+        not found.from_limner
+        and [entry.id for entry in found.entries] == ["a", "b", "c"]
+        and found.labels.names == ("background", "foreground")
+    )
+    assert (found.mask(found.entries[0]) == disc(value=1)).all()
+
+
+def test_an_image_that_was_changed_since_is_an_error(folder: Path) -> None:
+    record = json.loads((folder / "predictions.json").read_text())
+    moved = folder.parent / "other.jpg"
+    shutil.copy(record["predictions"][0]["image"], moved)
+    record["predictions"][0]["image"] = str(moved)
+    (folder / "predictions.json").write_text(json.dumps(record))
+    found = read_predictions(folder)
+    found.image(found.entries[0])
+    moved.write_bytes(Path(record["predictions"][1]["image"]).read_bytes())
+    with pytest.raises(LimnerError, match="changed since"):
+        found.image(found.entries[0])
+    moved.unlink()
+    with pytest.raises(LimnerError, match="does not exist"):
+        found.image(found.entries[0])
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda record: record.pop("labels"), "not as limner predict writes it"),
+        (lambda record: record["predictions"].clear(), "holds no prediction"),
+        (lambda record: record["predictions"][0].update(mask="../secret.png"), "not in its folder"),
+        (
+            lambda record: record["predictions"][0].update(mask="/etc/secret.png"),
+            "not in its folder",
+        ),
+    ],
+)
+def test_a_record_that_is_not_ours_is_refused(
+    folder: Path, change: Callable[[dict], object], said: str
+) -> None:
+    record = json.loads((folder / "predictions.json").read_text())
+    change(record)
+    (folder / "predictions.json").write_text(json.dumps(record))
+    with pytest.raises(LimnerError, match=said):
+        read_predictions(folder)
+
+
+def test_a_folder_that_holds_neither_says_what_is_wanted(
+    tmp_path: Path, pairs: Callable[..., Path]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    for folder in (tmp_path / "empty", tmp_path / "none"):
+        with pytest.raises(LimnerError, match=r"predictions\.json|no folder"):
+            read_predictions(folder)
+    root = pairs({"a": disc(), "b": disc()})
+    (root / "masks" / "b.png").write_bytes(b"damaged")
+    with pytest.raises(LimnerError, match="limner check"):
+        read_predictions(root)
+
+
+def test_a_class_that_is_new_makes_another_review_and_a_name_does_not(tmp_path: Path) -> None:
+    """Masks are kept as class indices, which stand for values in their order."""
+    colours = np.zeros((24, 24, 3), np.uint8)
+    colours[:9, :9], colours[15:, 15:] = (0, 255, 0), (255, 0, 0)
+    for name in ("a", "b"):
+        for kind in ("images", "masks"):
+            (tmp_path / kind).mkdir(exist_ok=True)
+            write_png(tmp_path / kind / f"{name}.png", colours)
+    before = read_predictions(tmp_path)
+    assert before.labels.names == ("background", "#00ff00", "#ff0000")
+    (tmp_path / "labels.toml").write_text(
+        dump_labels(replace(before.labels, names=("background", "nail", "hair")))
+    )
+    assert read_predictions(tmp_path).identity == before.identity
+    (tmp_path / "labels.toml").unlink()
+    colours[:9, 15:] = (0, 0, 255)
+    write_png(tmp_path / "masks" / "a.png", colours)
+    assert read_predictions(tmp_path).identity != before.identity

@@ -1,0 +1,74 @@
+"""A hand on the review page: what it sees, and what it draws."""
+
+from pathlib import Path
+
+import numpy as np
+from playwright.sync_api import Page
+
+from limner.review.predictions import read_predictions
+from limner.review.queue import order_tasks
+from limner.review.session import ReviewSession
+from limner.review.store import ReviewStore
+
+SIZE = {"width": 1200, "height": 800}
+
+
+def watched(page: Page) -> Page:
+    """A page that keeps what went wrong on it."""
+    page.wrong = []  # type: ignore[attr-defined]
+    page.on(
+        "console",
+        lambda message: page.wrong.append(message.text) if message.type == "error" else None,
+    )  # type: ignore[attr-defined]
+    page.on("pageerror", lambda error: page.wrong.append(str(error)))  # type: ignore[attr-defined]
+    return page
+
+
+def shown(page: Page, place: int) -> None:
+    page.wait_for_function(f"() => window.limner?.now?.place === {place}")
+
+
+def saved(page: Page) -> None:
+    page.wait_for_function("() => window.limner.unsaved === 0")
+
+
+def mask_in(page: Page) -> np.ndarray:
+    told = page.evaluate(
+        "[limner.now.mask.height, limner.now.mask.width, Array.from(limner.now.mask.data)]"
+    )
+    return np.array(told[2], np.uint8).reshape(told[0], told[1])
+
+
+def on_screen(page: Page, x: float, y: float) -> tuple[float, float]:
+    """Where a point of the image is on the page."""
+    box = page.locator("#stage").bounding_box()
+    assert box is not None
+    scale, left, top, ratio = page.evaluate(
+        "[limner.view.scale, limner.view.x, limner.view.y, devicePixelRatio]"
+    )
+    return box["x"] + (left + x * scale) / ratio, box["y"] + (top + y * scale) / ratio
+
+
+def drag(page: Page, *points: tuple[float, float], button: str = "left") -> None:
+    page.mouse.move(*on_screen(page, *points[0]))
+    page.mouse.down(button=button)  # type: ignore[arg-type]
+    for point in points[1:]:
+        page.mouse.move(*on_screen(page, *point), steps=3)
+    page.mouse.up(button=button)  # type: ignore[arg-type]
+
+
+def brush(page: Page, radius: float) -> None:
+    page.evaluate(f"limner.tools.size({radius})")
+
+
+def desk_of(folder: Path) -> ReviewSession:
+    found = read_predictions(folder)
+    return ReviewSession(
+        found, order_tasks(found.entries), ReviewStore.in_folder(folder / "review")
+    )
+
+
+def clear(page: Page) -> None:
+    brush(page, 200)
+    drag(page, (48, 40), (50, 40), button="right")
+    brush(page, 4)

@@ -1,0 +1,139 @@
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_run import TINY
+
+from limner.errors import LimnerError
+from limner.training.active_learning import (
+    ORDERS,
+    LoopPoint,
+    LoopRow,
+    corrections_needed,
+    simulate_review,
+    summarise,
+    write_results,
+)
+from limner.training.pipeline import no_progress
+
+
+def test_a_reviewer_who_knows_the_truth_is_simulated(lesions: Path, tmp_path: Path) -> None:
+    how = {"budget": 4, "rounds": 2, "seeds": [0, 1], "orders": ORDERS, "progress": no_progress}
+    points = list(
+        simulate_review(lesions, tmp_path / "loop", TINY.replace({"train.epochs": 1}), **how)
+    )
+    assert [(point.order, point.seed, point.corrections) for point in points] == [
+        (order, seed, corrections)
+        for seed in (0, 1)
+        for order in ORDERS
+        for corrections in (0, 2, 4)
+    ]
+    assert points[0].dice == points[3].dice, "both orders begin from one model"
+    labelled = (
+        (tmp_path / "loop" / "seed-1-random-2" / "data" / "dataset.csv").read_text().splitlines()
+    )
+    assert sum(line.endswith(",train") for line in labelled) == 6 and not any(
+        line.endswith(",test") for line in labelled
+    )
+    found = summarise(points)
+    assert [row.corrections for row in found] == [0, 2, 4] and found[0].gain == 0
+    told = json.loads(write_results(tmp_path, points).read_text())
+    assert len(told["points"]) == 12 and len(told["rows"]) == 3
+
+
+def test_the_gain_and_the_corrections_that_are_needed_are_read_off_the_curves() -> None:
+    points = [
+        LoopPoint(order, seed, at, (0.5 + gain * at, 0.7 + gain * at))
+        for order, gain in (("predicted", 0.02), ("random", 0.01))
+        for seed in (0, 1)
+        for at in (0, 5, 10)
+    ]
+    found = summarise(points)
+    assert found[-1].means == pytest.approx({"predicted": 0.8, "random": 0.7}) and found[
+        -1
+    ].gain == pytest.approx(0.1)
+    assert found[-1].interval == pytest.approx((0.1, 0.1)) and found[-1].by_seed == pytest.approx(
+        (0.1, 0.1)
+    )
+    assert found[-1].intervals["random"] == pytest.approx((0.6, 0.8)), (
+        "two images: one or the other twice"
+    )
+    assert corrections_needed(found, "random", 0.7) == pytest.approx(10) and corrections_needed(
+        found, "predicted", 0.7
+    ) == pytest.approx(5)
+    assert (
+        corrections_needed(found, "random", 0.75) is None
+        and corrections_needed(found, "predicted", 0.1) == 0
+    )
+    one = summarise([LoopPoint("random", 0, 0, (np.nan, 0.5))])
+    assert one == [LoopRow(0, {"random": 0.5}, {"random": (0.5, 0.5)})]
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ({"orders": ["best"]}, "Choose predicted or random"),
+        ({"budget": 1000}, "Lower --budget or --rounds"),
+        ({"budget": 1}, "Lower --budget or --rounds"),
+    ],
+)
+def test_what_cannot_be_simulated_is_said(
+    lesions: Path, tmp_path: Path, how: dict, said: str
+) -> None:
+    whole = {
+        "budget": 4,
+        "rounds": 2,
+        "seeds": [0],
+        "orders": ORDERS,
+        "progress": no_progress,
+        **how,
+    }
+    with pytest.raises(LimnerError, match=said):
+        next(iter(simulate_review(lesions, tmp_path / "loop", TINY, **whole)))
+    (tmp_path / "there").mkdir()
+    with pytest.raises(LimnerError, match="is there already"):
+        next(
+            iter(simulate_review(lesions, tmp_path / "there", TINY, **{**whole, "orders": ORDERS}))
+        )
+
+
+def test_the_verb_prints_what_each_order_needs(lesions: Path, tmp_path: Path) -> None:
+    sets = [
+        "data.size_px=[16,16]",
+        "model.widths=[2,4]",
+        "train.epochs=1",
+        "train.batch_size=4",
+        "train.device=cpu",
+        "train.precision=float32",
+    ]
+    command = [
+        "loop",
+        lesions,
+        "--budget",
+        "2",
+        "--rounds",
+        "1",
+        "--seeds",
+        "1",
+        "--out",
+        tmp_path / "loop",
+        *(part for one in sets for part in ("--set", one)),
+    ]
+    done = subprocess.run(
+        [sys.executable, "-m", "limner", *map(str, command)],
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    said = " ".join(done.stdout.split())
+    assert done.returncode == 0, done.stderr
+    assert (
+        "of each seed" in said
+        and "seed 0, predicted: 2 corrections, test Dice" in said
+        and re.search(r"random: (\d+|more than there were) corrections for a Dice of 0\.", said)
+    )
+    assert (tmp_path / "loop" / "loop.json").is_file()

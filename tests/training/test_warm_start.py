@@ -1,0 +1,212 @@
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from test_run import TINY, hashes
+
+from limner.data.scan import scan
+from limner.data.synthetic import draw_lesion
+from limner.errors import LimnerError
+from limner.model.bundle import Bundle
+from limner.training.loop import Note, TrainingStep, TuningProgress
+from limner.training.pipeline import no_progress, resume_run, start_run, train
+from limner.training.run import WORSE, Run
+
+
+@pytest.fixture
+def more(lesions: Path, tmp_path: Path) -> Path:
+    """The sample set with four more images."""
+    folder = Path(shutil.copytree(lesions, tmp_path / "more"))
+    for index in range(4):
+        image, mask = draw_lesion(7, index, 32)
+        Image.fromarray(image).save(
+            folder / "ISIC2018_Task1-2_Training_Input" / f"ISIC_900000{index}.jpg", quality=95
+        )
+        Image.fromarray(mask).save(
+            folder / "ISIC2018_Task1_Training_GroundTruth" / f"ISIC_900000{index}_segmentation.png"
+        )
+    return folder
+
+
+@pytest.fixture
+def before(lesions: Path, tmp_path: Path) -> Run:
+    return train(lesions, TINY, tmp_path / "before")
+
+
+def test_it_goes_on_from_the_weights_the_split_and_the_recipe_of_the_run(
+    before: Run, more: Path, tmp_path: Path
+) -> None:
+    old = Bundle.load(before.model)
+    after = train(
+        more,
+        TINY.replace({"train.epochs": 1, "train.learning_rate": 1e-9}),
+        tmp_path / "after",
+        before.folder,
+    )
+    new = Bundle.load(after.model)
+    assert new.preprocessing == old.preprocessing and new.recipe.model == old.recipe.model
+    assert all(
+        torch.allclose(value, old.weights[name], atol=1e-4)
+        for name, value in new.weights.items()
+        if "num_batches" not in name and "running" not in name
+    )
+    assert {side: set(ids) for side, ids in old.split.items()} == {
+        "val": set(after.split["val"]),
+        "test": set(after.split["test"]),
+        "train": {id for id in after.split["train"] if "_900" not in id},
+    }
+    assert len(after.split["train"]) == len(old.split["train"]) + 4
+    recipe = (after.folder / "recipe.toml").read_text()
+    assert "as the run that it goes on from" in recipe
+    judged = after.receipt["judged"]
+    assert judged["kept"] == "after" and judged["interval"][0] <= judged["interval"][1]
+
+
+def test_the_learning_rate_is_gentler_unless_it_was_chosen(
+    before: Run, more: Path, tmp_path: Path
+) -> None:
+    after = train(more, TINY.replace({"train.epochs": 1}), tmp_path / "after", before.model)
+    assert after.recipe.train.learning_rate == pytest.approx(before.recipe.train.learning_rate / 3)
+
+
+def test_a_new_model_that_is_worse_does_not_take_the_place_of_the_old_one(
+    lesions: Path, more: Path, tmp_path: Path
+) -> None:
+    good = train(
+        lesions, TINY.replace({"train.epochs": 30, "train.learning_rate": 0.01}), tmp_path / "good"
+    )
+    run, events = start_run(
+        more,
+        TINY.replace({"train.epochs": 1, "train.learning_rate": 100.0}),
+        tmp_path / "bad",
+        lambda plan: None,
+        no_progress,
+        origin=good.folder,
+    )
+    notes = [event.text for event in events if isinstance(event, Note)]
+    assert any("the new model is worse" in note for note in notes), notes
+    assert run.receipt["judged"]["kept"] == "before" and run.receipt["judged"]["interval"][1] < 0
+    kept, old = Bundle.load(run.model), Bundle.load(good.model)
+    assert (
+        all(torch.equal(value, old.weights[name]) for name, value in kept.weights.items())
+        and (run.folder / WORSE).is_file()
+    )
+
+
+def test_a_copy_of_an_image_that_is_tested_on_is_not_trained_on(
+    before: Run, more: Path, tmp_path: Path
+) -> None:
+    held = next(sample for sample in scan(more).samples if sample.split == "test")
+    for path, name in (
+        (held.image, "ISIC_8000000.jpg"),
+        (held.mask, "ISIC_8000000_segmentation.png"),
+    ):
+        assert isinstance(path, Path)
+        shutil.copy(path, path.with_name(name))
+    after = train(more, TINY.replace({"train.epochs": 1}), tmp_path / "after", before.folder)
+    assert any("ISIC_8000000" in id for id in after.split["test"])
+
+
+def test_a_copy_of_an_image_that_was_trained_on_is_not_tested_on(
+    before: Run, more: Path, tmp_path: Path
+) -> None:
+    seen = next(sample for sample in scan(more).samples if sample.split == "train")
+    for path, name in (
+        (seen.image, "ISIC_8000000.jpg"),
+        (seen.mask, "ISIC_8000000_segmentation.png"),
+    ):
+        assert isinstance(path, Path)
+        shutil.copy(path, Path(str(path.parent).replace("Training", "Test")) / name)
+    assert next(sample.split for sample in scan(more).samples if "8000000" in sample.id) == "test"
+    after = train(more, TINY.replace({"train.epochs": 1}), tmp_path / "after", before.folder)
+    assert any("ISIC_8000000" in id for id in after.split["train"])
+
+
+@pytest.mark.parametrize("at", ["judging", "writing it down"])
+def test_judging_that_was_stopped_is_done_when_the_run_goes_on(
+    at: str, more: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = train(
+        more, TINY.replace({"train.epochs": 30, "train.learning_rate": 0.01}), tmp_path / "good"
+    )
+    worse = TINY.replace({"train.epochs": 1, "train.learning_rate": 100.0})
+    run, events = start_run(
+        more, worse, tmp_path / "bad", lambda plan: None, no_progress, origin=good.folder
+    )
+    if at == "judging":
+        seen = (
+            event
+            for event in events
+            if isinstance(event, TuningProgress) and event.count == len(run.split["val"])
+        )
+        next(seen)
+        events.close()
+    else:
+        amend = Run.amend
+
+        def cut_off(self: Run, changes: Callable[[dict], Mapping]) -> dict:
+            if "judged" in changes({}):
+                raise KeyboardInterrupt
+            return amend(self, changes)
+
+        monkeypatch.setattr(Run, "amend", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            list(events)
+        monkeypatch.undo()
+    assert "judged" not in run.receipt
+    list(resume_run(Run.open(run.folder), no_progress))
+    assert run.receipt["judged"]["kept"] == "before" and run.receipt["judged"]["images"] == len(
+        run.split["val"]
+    )
+
+
+def test_a_run_that_goes_on_is_the_same_when_it_was_stopped(
+    before: Run, more: Path, tmp_path: Path
+) -> None:
+    whole = train(more, TINY, tmp_path / "whole", before.folder)
+    run, events = start_run(
+        more, TINY, tmp_path / "stopped", lambda plan: None, no_progress, origin=before.folder
+    )
+    for _ in range(2):
+        while not isinstance(next(events), TrainingStep):
+            pass
+    events.close()
+    shutil.rmtree(before.folder)
+    for _ in resume_run(Run.open(run.folder), no_progress):
+        pass
+    assert hashes(run) == hashes(whole)
+
+
+def test_another_network_or_other_classes_are_refused(
+    before: Run, more: Path, pairs, tmp_path: Path
+) -> None:
+    with pytest.raises(LimnerError, match=r"model\.widths would be another"):
+        train(more, TINY.replace({"model.widths": [3, 4, 8]}), tmp_path / "a", before.folder)
+    values = np.arange(16, dtype=np.uint8)[None].repeat(16, 0) // 6
+    scenes = pairs({f"{index}": values for index in range(8)})
+    with pytest.raises(LimnerError, match="must be the same"):
+        train(scenes, TINY, tmp_path / "b", before.folder)
+    with pytest.raises(LimnerError, match="is no file"):
+        train(more, TINY, tmp_path / "c", tmp_path / "nowhere")
+    small = pairs(
+        {
+            "a": np.eye(16, dtype=np.uint8) * 255,
+            "b": np.eye(16, dtype=np.uint8)[::-1] * np.uint8(255),
+        },
+        "other",
+    )
+    with pytest.raises(LimnerError, match="none of the samples"):
+        train(small, TINY, tmp_path / "d", before.folder)
+
+
+def test_what_was_judged_is_said_once(before: Run, more: Path, tmp_path: Path) -> None:
+    run = train(more, TINY.replace({"train.epochs": 1}), tmp_path / "after", before.folder)
+    for _ in resume_run(Run.open(run.folder), no_progress):
+        pass
+    logged = [json.loads(line) for line in (run.folder / "events.jsonl").read_text().splitlines()]
+    assert sum("validation Dice" in line.get("text", "") for line in logged) == 1

@@ -9,11 +9,8 @@ from isic_challenge_scoring.confusion import create_binary_confusion_matrix
 from limner.labels import VOID
 from limner.metrics.overlap import (
     OVERLAP_METRICS,
-    bootstrap_interval,
-    bootstrap_mean_interval,
     confusion_counts,
     dice,
-    is_significant_gain,
     jaccard,
     one_vs_rest,
     thresholded_jaccard,
@@ -124,45 +121,3 @@ def test_a_table_of_several_images_is_counted_at_once() -> None:
 
 def test_the_threshold_itself_counts() -> None:
     assert thresholded_jaccard(np.array([0.65, 0.6499, 1.0])).tolist() == [0.65, 0.0, 1.0]
-
-
-def test_the_interval_of_a_mean_is_that_of_its_standard_error() -> None:
-    values = np.random.default_rng(0).normal(0.8, 0.1, (400, 1))
-    low, high = bootstrap_mean_interval(values)[0]
-    error = values.std(ddof=1) / 20
-    assert low == pytest.approx(values.mean() - 1.96 * error, abs=0.15 * error)
-    assert high == pytest.approx(values.mean() + 1.96 * error, abs=0.15 * error)
-
-
-def test_the_interval_holds_the_mean_95_times_of_100() -> None:
-    rng = np.random.default_rng(1)
-    held = sum(
-        low <= 0.5 <= high
-        for low, high in (bootstrap_mean_interval(rng.random((80, 1)))[0] for _ in range(200))
-    )
-    assert 180 <= held <= 199
-
-
-def test_what_is_not_a_number_is_left_out_of_the_interval() -> None:
-    values = np.random.default_rng(0).random((50, 1))
-    gaps = np.concatenate([values, np.full((50, 1), np.nan)])
-    np.testing.assert_allclose(
-        bootstrap_mean_interval(gaps), bootstrap_mean_interval(values), atol=0.03
-    )
-    assert np.isnan(bootstrap_mean_interval(np.full((5, 1), np.nan))).all()
-
-
-def test_the_interval_of_a_pooled_score_follows_the_images_that_were_drawn() -> None:
-    hits = np.array([[1.0, 10.0], [9.0, 10.0], [5.0, 10.0]])
-    low, high = bootstrap_interval(3, lambda drawn: (drawn @ hits[:, :1]) / (drawn @ hits[:, 1:]))[
-        0
-    ]
-    assert 0.1 <= low < 0.5 < high <= 0.9
-
-
-def test_a_gain_helps_where_chance_does_not_explain_it() -> None:
-    rng = np.random.default_rng(0)
-    base = rng.random(200)
-    assert is_significant_gain(base + 0.01 + rng.normal(0, 0.02, 200), base)
-    assert not is_significant_gain(base + rng.normal(0, 0.05, 200), base)
-    assert not is_significant_gain(base, base)

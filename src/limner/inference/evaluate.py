@@ -15,14 +15,12 @@ from limner.errors import LimnerError
 from limner.inference.calibration import reliability_bins
 from limner.inference.predictor import Prediction, Predictor
 from limner.labels import Labels
+from limner.metrics.bootstrap import bootstrap_interval, bootstrap_mean_interval, paired_scores
 from limner.metrics.overlap import (
     JACCARD_THRESHOLD,
     OVERLAP_METRICS,
-    bootstrap_interval,
-    bootstrap_mean_interval,
     confusion_counts,
     mean_over_classes,
-    paired_scores,
     thresholded_jaccard,
 )
 from limner.metrics.surface import SURFACE_METRICS, TOLERANCE_PX, surface_metrics_per_class

@@ -35,7 +35,8 @@ from limner.inference.engines import (
     load_torch,
 )
 from limner.inference.predictor import Predictor
-from limner.metrics.overlap import bootstrap_mean_interval, image_dice, paired_scores
+from limner.metrics.bootstrap import bootstrap_mean_interval, paired_scores
+from limner.metrics.overlap import image_dice
 from limner.model.bundle import Bundle
 from limner.model.receptive_field import measure_halo
 from limner.model.unet import UNet, pad_to_stride
@@ -168,7 +169,7 @@ class _Exported:
         parts = [(out.with_suffix(".bin"), self.weights)] if self.weights else []
         for path, content in (*parts, (out, self.structure)):
             try:
-                with atomic_file(path, lasting=True, new=True) as part:
+                with atomic_file(path, durable=True, new=True) as part:
                     part.write_bytes(content)
             except FileExistsError as error:
                 raise _taken(path) from error

@@ -17,9 +17,9 @@ import numpy as np
 from jaxtyping import UInt8
 from numpy import ndarray
 
-from limner.data.images import encode_jpeg
 from limner.data.overlays import draw_errors, draw_overlay, shrink_pair
 from limner.data.sample import Sample
+from limner.data.writers.jpeg import encode_jpeg
 from limner.errors import LimnerError
 from limner.files import write_atomic
 from limner.inference.calibration import expected_calibration_error
@@ -28,7 +28,7 @@ from limner.inference.evaluate import Comparison, ImageScore, Scores, scores_to_
 from limner.inference.predictor import Predictor
 from limner.inference.quality import QualityAgreement, quality_agreement
 from limner.inference.subgroups import score_subgroups
-from limner.metrics.overlap import RESAMPLES
+from limner.metrics.bootstrap import RESAMPLES
 from limner.model.metadata import ModelMetadata
 from limner.recipe import dump_recipe
 
@@ -302,11 +302,7 @@ def _card(model: ModelMetadata) -> list[tuple[str, str]]:
     """What a person should know of a model before using it."""
     recipe, receipt, sides = model.recipe, model.receipt, model.split
     network, choices = recipe.model, model.inference
-    post = [
-        name
-        for name in ("keep_largest", "fill_holes", "remove_small")
-        if getattr(choices.postprocessing, name)
-    ]
+    post = choices.postprocessing.enabled
     height, width = model.preprocessing.size_px
     return [
         ("classes", ", ".join(model.labels.names)),

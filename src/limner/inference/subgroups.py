@@ -15,7 +15,7 @@ from limner.data.sample import Sample
 from limner.data.scan import Dataset, ids_by_name, read_table
 from limner.errors import LimnerError
 from limner.inference.evaluate import Scores
-from limner.metrics.overlap import bootstrap_mean_interval
+from limner.metrics.bootstrap import bootstrap_mean_interval
 
 KEYS = ("image", "id", "image_id", "isic_id", "name", "file", "filename")
 """Columns that may say which image a row is about."""

@@ -14,10 +14,10 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int64, UInt8
 from numpy import ndarray
 
-from limner.data.postprocess import Postprocessing
 from limner.data.sample import Sample
 from limner.inference.calibration import Calibration, to_class_index
 from limner.inference.engines import load_torch
+from limner.inference.postprocess import postprocess
 from limner.inference.predictor import ModelRunner, run_network
 from limner.inference.quality import (
     ConfidenceModel,
@@ -29,15 +29,10 @@ from limner.inference.quality import (
 )
 from limner.inference.tta import TTA_TRANSFORMS
 from limner.labels import VOID, Labels
-from limner.metrics.overlap import (
-    bootstrap_mean_interval,
-    dice,
-    image_dice,
-    is_significant_gain,
-    paired_scores,
-)
+from limner.metrics.bootstrap import bootstrap_mean_interval, is_significant_gain, paired_scores
+from limner.metrics.overlap import dice, image_dice
 from limner.model.bundle import Bundle
-from limner.model.metadata import THRESHOLD, InferenceSettings
+from limner.model.metadata import THRESHOLD, InferenceSettings, PostprocessSettings
 
 THRESHOLDS = np.arange(2, 39, dtype=np.float32) / 40
 """Of the probability, for a binary set: from 0.05 to 0.95, 0.5 among them."""
@@ -63,7 +58,7 @@ AUGMENTED, SURVEY = 0.3, 0.55
 """Shares of the time: when no more images are looked at with every augmentation, and when the first
 of two looks at each ends.
 """
-WAYS = tuple(Postprocessing(*on) for on in product((False, True), repeat=3))
+WAYS = tuple(PostprocessSettings(*on) for on in product((False, True), repeat=3))
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +152,7 @@ class _Mark:
     kind.
     """
 
-    dice: dict[Postprocessing, float]
+    dice: dict[PostprocessSettings, float]
     features: Float64[ndarray, " f"]
     look: Float64[ndarray, " d"]
 
@@ -188,7 +183,7 @@ def _mark(
     image, truth = sample.read_image(), sample.class_index(labels)
     answer = run_network(network, image, TTA_TRANSFORMS[choices.tta])
     drawn = to_class_index(answer.probabilities(), choices.threshold)
-    scores = {way: image_dice(way(drawn, labels), truth, labels) for way in WAYS}
+    scores = {way: image_dice(postprocess(drawn, way, labels), truth, labels) for way in WAYS}
     seen = [
         mask_statistics(canvas, calibration, choices.threshold, labels)
         for canvas in answer.canvases()
@@ -234,10 +229,10 @@ def _choose_way(
 
 
 def _choose_postprocessing(
-    scores: Sequence[dict[Postprocessing, float]],
-) -> tuple[Postprocessing, list[TuningResult]]:
+    scores: Sequence[dict[PostprocessSettings, float]],
+) -> tuple[PostprocessSettings, list[TuningResult]]:
     """One after the other, each on top of those that were taken."""
-    chosen, gains = Postprocessing(), []
+    chosen, gains = PostprocessSettings(), []
     for name in ("remove_small", "fill_holes", "keep_largest"):
         tried = replace(chosen, **{name: True})
         before, after = (np.array([score[way] for score in scores]) for way in (chosen, tried))

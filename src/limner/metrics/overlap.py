@@ -1,5 +1,4 @@
-"""Confusion counts, the one definition of Dice, Jaccard and their kin, and the intervals of their
-means.
+"""Confusion counts, and the one definition of Dice, Jaccard and their kin.
 
 The empty case: where a class is in neither the truth nor the prediction of an image, a binary set
 scores 1 (as the ISIC scorer does) and a multi-class set leaves the image out of that class's mean.
@@ -7,7 +6,7 @@ Likewise sensitivity where the truth has none of the class, specificity where it
 and precision where the prediction has none.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from jaxtyping import Float64, Int64, Num, UInt8
@@ -18,8 +17,6 @@ from limner.labels import VOID, Labels
 
 JACCARD_THRESHOLD = 0.65
 """Below it ISIC 2018 counts a Jaccard as 0 (arXiv:1902.03368)."""
-RESAMPLES = 2000
-"""Of the bootstrap (Efron, 1979; doi:10.1214/aos/1176344552)."""
 
 Counts = Num[ndarray, "*shape 4"]
 """True positives, false positives, false negatives and true negatives, in pixels."""
@@ -116,64 +113,6 @@ def image_dice(
         empty=1.0 if labels.binary else float("nan"),
     )[list(labels.scored)]
     return float(mean_over_classes(per_class[None])[0])
-
-
-def paired_scores(scores: Float64[ndarray, "n 2"]) -> Float64[ndarray, "m 2"]:
-    """Pairs of scores of the same images, those left out in which there was nothing for either.
-
-    Where there was nothing and one drew nothing, it has no score and was right: 1 stands beside the
-    score of the other, which drew something.
-    """
-    known = ~np.isnan(scores)
-    return np.where(known, scores, 1.0)[known.any(1)]
-
-
-def bootstrap_mean_interval(values: Float64[ndarray, "n m"]) -> Float64[ndarray, "m 2"]:
-    """The 95 % interval of each column's mean over images, by the bootstrap's percentiles; what is
-    not a number is left out.
-    """
-    present = ~np.isnan(values)
-    filled = np.where(present, values, 0.0)
-    return bootstrap_interval(len(values), lambda drawn: _over(drawn @ filled, drawn @ present))
-
-
-def bootstrap_interval(
-    count: int, statistic: Callable[[Float64[ndarray, "r n"]], Float64[ndarray, "r m"]]
-) -> Float64[ndarray, "m 2"]:
-    """The 95 % interval of statistics of `count` images, given how often each image was drawn; the
-    same draws every time.
-    """
-    drawn = np.concatenate([statistic(weights) for weights in _resamples(count)])
-    known = [column[~np.isnan(column)] for column in drawn.T]
-    return np.array(
-        [
-            np.percentile(column, [2.5, 97.5]) if len(column) else [np.nan, np.nan]
-            for column in known
-        ]
-    )
-
-
-def is_significant_gain(better: Float64[ndarray, " n"], base: Float64[ndarray, " n"]) -> bool:
-    """Whether scores of the same images are higher on average by more than chance has it: the
-    interval of the difference lies above 0.
-    """
-    pairs = paired_scores(np.stack([better, base], axis=1))
-    return bool(bootstrap_mean_interval(pairs[:, :1] - pairs[:, 1:])[0, 0] > 0)
-
-
-def _resamples(count: int) -> Iterator[Float64[ndarray, "r n"]]:
-    rng = np.random.default_rng(0)
-    rows = max(1, min(RESAMPLES, 20_000_000 // max(count, 1)))
-    for first in range(0, RESAMPLES, rows):
-        yield rng.multinomial(
-            count, np.full(count, 1 / count), size=min(rows, RESAMPLES - first)
-        ).astype(np.float64)
-
-
-def _over(
-    sums: Float64[ndarray, "r m"], counts: Float64[ndarray, "r m"]
-) -> Float64[ndarray, "r m"]:
-    return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
 
 
 def _ratio(

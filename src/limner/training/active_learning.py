@@ -23,7 +23,8 @@ from limner.errors import LimnerError
 from limner.files import write_atomic
 from limner.inference.predictor import Predictor
 from limner.labels import Labels, dump_labels
-from limner.metrics.overlap import bootstrap_mean_interval, image_dice
+from limner.metrics.bootstrap import bootstrap_mean_interval
+from limner.metrics.overlap import image_dice
 from limner.recipe import Recipe
 from limner.training.pipeline import Progress, split_dataset, train
 

@@ -17,7 +17,8 @@ from limner.errors import LimnerError
 from limner.inference.predictor import Predictor
 from limner.inference.tune import FEWEST, spread_order
 from limner.labels import Labels
-from limner.metrics.overlap import bootstrap_mean_interval, image_dice, paired_scores
+from limner.metrics.bootstrap import bootstrap_mean_interval, paired_scores
+from limner.metrics.overlap import image_dice
 from limner.model.bundle import Bundle
 from limner.recipe import Recipe
 

@@ -21,8 +21,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from review_storms import predictions, running
 
 from browser import chromium
-from limner.data.images import write_jpeg
 from limner.data.synthetic import draw_lesion
+from limner.data.writers.jpeg import write_jpeg
 
 WATCH = """() => {
   window.times = { handler: [], end: [], draw: [], frame: [] };

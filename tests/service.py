@@ -107,7 +107,7 @@ def begin(folder: Path, *arguments: object, verb: str = "serve", **environment: 
 
 
 def png(height: int = 40, width: int = 60, seed: int = 0) -> bytes:
-    from limner.data.images import encode_png
+    from limner.data.writers.png import encode_png
 
     return encode_png(
         np.random.default_rng(seed).integers(0, 255, (height, width, 3)).astype(np.uint8)

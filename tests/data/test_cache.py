@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from limner.data.cache import ABANDONED_S, MAKING, cache_folder, prepare
-from limner.data.images import read_image, resize_image
+from limner.data.images import read_image
+from limner.data.resize import resize_image
 from limner.data.scan import scan
 from limner.errors import LimnerError
 from limner.labels import Labels

@@ -19,16 +19,16 @@ from PIL import Image
 from limner.data.images import (
     MAX_PIXELS,
     decode_image,
-    encode_mask_png,
     image_size,
     page_count,
     read_image,
     read_mask,
     read_predicted_mask,
-    resize_image,
     to_image,
     to_rgb,
 )
+from limner.data.resize import resize_image
+from limner.data.writers.png import encode_mask_png
 from limner.errors import LimnerError
 from limner.labels import Labels
 

@@ -9,18 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from limner.data import large_images
-from limner.data.images import read_image, resize_image
-from limner.data.large_images import (
+from limner.data.images import read_image
+from limner.data.large_images import ArrayImage, TiledTiff, downsample, open_large_image
+from limner.data.preprocess import Box
+from limner.data.resize import resize_image
+from limner.data.writers.tiff import (
     TILE_PX,
-    ArrayImage,
-    TiledTiff,
     compress_tiles,
-    downsample,
-    open_large_image,
     write_compressed_tiles,
     write_tiled_tiff,
 )
-from limner.data.preprocess import Box
 from limner.errors import LimnerError
 
 KINDS = {

@@ -6,16 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from limner.data import preprocess
+from limner.data import resize
 from limner.data.preprocess import (
     Preprocessing,
     channel_statistics,
-    downsample_mask,
     mask_to_canvas,
     to_canvas,
-    upsample_bands,
     views,
 )
+from limner.data.resize import downsample_mask, upsample_bands
 from limner.labels import VOID
 
 
@@ -69,7 +68,7 @@ def test_bands_of_probabilities_are_those_of_the_whole(
 ) -> None:
     probabilities = np.random.default_rng(0).random((2, h, w)).astype(np.float32)
     (whole,) = upsample_bands(probabilities, (height, width))
-    with mock.patch.object(preprocess, "BAND_PIXELS", rows * width):
+    with mock.patch.object(resize, "BAND_PIXELS", rows * width):
         bands = list(upsample_bands(probabilities, (height, width)))
     assert len(bands) == -(-height // rows)
     np.testing.assert_allclose(np.concatenate(bands, axis=1), whole, atol=1e-5)

@@ -10,9 +10,10 @@ import pytest
 from PIL import Image
 
 from limner.data.check import check
-from limner.data.images import encode_tiff, read_image
+from limner.data.images import read_image
 from limner.data.scan import scan
 from limner.data.synthetic import draw_lesion
+from limner.data.writers.tiff import encode_tiff
 from limner.errors import LimnerError
 from limner.review.formats import EXPORTERS, write_masks
 from limner.review.merge import merge

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from limner.data.images import read_image, read_mask, write_png
+from limner.data.images import read_image, read_mask
+from limner.data.writers.png import write_png
 from limner.errors import LimnerError
 from limner.labels import dump_labels
 from limner.review.predictions import read_predictions

@@ -493,9 +493,9 @@ def test_strokes_of_a_tab_that_is_open_are_its_own_and_those_of_an_older_page_ar
 def test_several_classes_are_drawn_each_in_its_colour(
     models: dict[str, Path], tmp_path: Path, start: Start, browser: Browser
 ) -> None:
-    from limner.data.images import write_png
     from limner.data.storage import LocalFolder
     from limner.data.synthetic import draw_lesion
+    from limner.data.writers.png import write_png
     from limner.inference.batch import predict_folder
     from limner.inference.predictor import Predictor
 
@@ -591,7 +591,7 @@ def test_keep_mine_gives_the_server_all_that_is_seen(
     """
     (tmp_path / "set" / "images").mkdir(parents=True)
     (tmp_path / "set" / "masks").mkdir()
-    from limner.data.images import write_png
+    from limner.data.writers.png import write_png
 
     for name in ("a", "b"):
         write_png(

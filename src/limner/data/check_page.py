@@ -13,11 +13,11 @@ from jaxtyping import UInt8
 from numpy import ndarray
 
 from limner.data.check import CheckResult, Finding, SampleInfo
-from limner.data.images import encode_jpeg
 from limner.data.overlays import draw_overlay, shrink_pair
 from limner.data.parallel import map_in_order
 from limner.data.sample import Sample
 from limner.data.scan import Dataset
+from limner.data.writers.jpeg import encode_jpeg
 from limner.errors import LimnerError
 from limner.files import write_atomic
 from limner.labels import VOID, Labels

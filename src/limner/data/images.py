@@ -5,6 +5,7 @@ Decoding is strict: a file is decoded whole or refused with its name, the cause 
 size is read from the header and checked before a pixel is decoded.
 """
 
+import hashlib
 import io
 import logging
 import math
@@ -23,7 +24,6 @@ from numpy import ndarray
 from PIL import BmpImagePlugin, Image, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
 from limner.errors import LimnerError
-from limner.files import write_atomic
 from limner.labels import Labels, PixelKind
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -43,10 +43,6 @@ that no image needs.
 """
 USUAL_TILE_PX = 4096
 """Up to this side a TIFF's tiles may be larger than its image."""
-REDUCING_GAP = 3.0
-"""Pixels that are thrown together are averaged in whole blocks first, down to so many times the
-size that is wanted.
-"""
 WINDOW_PERCENT = (0.1, 99.9)
 """Deeper images than 8 bits are brought to 0..255 between these percentiles of their own values, so
 that a hot pixel does not darken the rest.
@@ -124,13 +120,14 @@ class _Decoded:
 @dataclass(frozen=True, slots=True)
 class ImageInfo:
     """What a file is like: height and width upright, its orientation as EXIF counts it, the bits of
-    a channel and its largest value.
+    a channel, its largest value, and the SHA-256 of the bytes that were decoded.
     """
 
     size_px: tuple[int, int]
     orientation: int
     bits: int
     largest: float
+    sha256: bytes
 
 
 def read_image(
@@ -144,7 +141,9 @@ def read_image(
     `at_least_px` (height, width) a JPEG may be decoded at a half, a quarter or an eighth, as long
     as it is no smaller than that. Raises LimnerError for a file that cannot be decoded whole.
     """
-    return read_with_info(path, page=page, at_least_px=at_least_px)[0]
+    with _reading(path) as data:
+        decoded = _decode(data, _header(data, path), path, page, at_least_px=at_least_px)
+        return _as_image(decoded, path)
 
 
 def to_image(pixels: Shaped[ndarray, "*_"]) -> UInt8[ndarray, "h w c"]:
@@ -172,14 +171,7 @@ def read_with_info(
     with _reading(path) as data:
         header = _header(data, path)
         decoded = _decode(data, header, path, page, at_least_px=at_least_px)
-        pixels = decoded.pixels
-        survey = ImageInfo(
-            header.size_px,
-            header.orientation,
-            1 if pixels.dtype == np.bool_ else 8 * pixels.itemsize,
-            float(pixels.max()),
-        )
-        return _as_image(decoded, path), survey
+        return _as_image(decoded, path), _info(data, header, decoded)
 
 
 def decode_image(data: bytes, name: str, most_pixels: int) -> UInt8[ndarray, "h w c"]:
@@ -219,13 +211,16 @@ def read_mask(path: Path, *, page: int = 0) -> MaskPixels:
     varies, alpha is the mask; where a pixel is transparent it is 0. Raises LimnerError for a file
     that cannot be decoded whole or that is no mask.
     """
+    return read_mask_with_info(path, page=page)[0]
+
+
+def read_mask_with_info(path: Path, *, page: int = 0) -> tuple[MaskPixels, ImageInfo]:
+    """What `read_mask` gives, and what the file is like. Raises LimnerError as it does."""
     with _reading(path) as data:
         header = _header(data, path)
-        return _as_mask(
-            _decode(data, header, path, page, as_stored=True),
-            path,
-            lossy=header.format == "JPEG" or b"VP8 " in data[:64],
-        )
+        decoded = _decode(data, header, path, page, as_stored=True)
+        lossy = header.format == "JPEG" or b"VP8 " in data[:64]
+        return _as_mask(decoded, path, lossy=lossy), _info(data, header, decoded)
 
 
 def read_predicted_mask(path: Path, labels: Labels) -> UInt8[ndarray, "h w"]:
@@ -246,94 +241,12 @@ def image_size(path: Path) -> tuple[int, int]:
         return _header(data, path).size_px
 
 
-def exif_orientation(path: Path) -> int:
-    """How the file says that it must be turned, 1 to 8 as EXIF counts. Raises LimnerError as
-    `read_image` does.
-    """
-    with _reading(path) as data:
-        return _header(data, path).orientation
-
-
 def page_count(path: Path) -> int:
     """How many images of the same size a file holds, such as the slices of a TIFF stack. Raises
     LimnerError as `read_image` does.
     """
     with _reading(path) as data:
         return _header(data, path).pages
-
-
-def write_png(path: Path, pixels: UInt8[ndarray, "h w *c"]) -> None:
-    """Write a grey or RGB PNG through a temporary file, so that a torn one never bears the name."""
-    write_atomic(path, encode_png(pixels))
-
-
-def encode_png(pixels: UInt8[ndarray, "h w *c"]) -> bytes:
-    """A grey or RGB PNG."""
-    content = io.BytesIO()
-    Image.fromarray(pixels).save(content, format="PNG")
-    return content.getvalue()
-
-
-def encode_mask_png(pixels: UInt8[ndarray, "h w *c"]) -> bytes:
-    """A PNG of few values, grey or RGB, its runs packed without filters: smaller than Pillow's, in
-    a third of the time.
-    """
-    (height, width), grey = pixels.shape[:2], pixels.ndim == 2
-    rows = np.zeros(
-        (height, 1 + pixels[0].size),
-        np.uint8,
-        # Each begins with the number of its filter
-    )
-    rows[:, 1:] = pixels.reshape(height, -1)
-    packer = zlib.compressobj(1, strategy=zlib.Z_RLE if grey else zlib.Z_DEFAULT_STRATEGY)
-    chunks = {
-        b"IHDR": struct.pack(">IIBBBBB", width, height, 8, 0 if grey else 2, 0, 0, 0),
-        b"IDAT": packer.compress(rows.data) + packer.flush(),
-        b"IEND": b"",
-    }
-    return PNG + b"".join(
-        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-        for kind, body in chunks.items()
-    )
-
-
-def encode_tiff(pixels: UInt8[ndarray, "h w c"]) -> bytes:
-    """A TIFF of any number of channels."""
-    import tifffile
-
-    content = io.BytesIO()
-    tifffile.imwrite(
-        content, pixels, photometric="minisblack", planarconfig="contig", compression="zlib"
-    )
-    return content.getvalue()
-
-
-def write_jpeg(path: Path, pixels: UInt8[ndarray, "h w 3"]) -> None:
-    write_atomic(path, encode_jpeg(pixels, 92))
-
-
-def encode_jpeg(pixels: UInt8[ndarray, "h w 3"], quality: int = 85) -> bytes:
-    """A JPEG to stand in a page."""
-    return simplejpeg.encode_jpeg(np.ascontiguousarray(pixels), quality)
-
-
-def resize_image(
-    pixels: UInt8[ndarray, "h w *c"], size_px: tuple[int, int]
-) -> UInt8[ndarray, "h2 w2 *c"]:
-    """Bilinear with antialiasing; `size_px` is height and width."""
-    if pixels.shape[:2] == size_px:
-        return pixels
-    if pixels.ndim == 3 and pixels.shape[2] != 3:
-        # Pillow would take a fourth channel for alpha
-        return np.stack(
-            [resize_image(pixels[..., channel], size_px) for channel in range(pixels.shape[2])],
-            axis=2,
-        )
-    return np.asarray(
-        Image.fromarray(pixels).resize(
-            size_px[::-1], Image.Resampling.BILINEAR, reducing_gap=REDUCING_GAP
-        )
-    )
 
 
 def to_rgb(pixels: UInt8[ndarray, "h w c"]) -> UInt8[ndarray, "h w 3"]:
@@ -343,6 +256,17 @@ def to_rgb(pixels: UInt8[ndarray, "h w c"]) -> UInt8[ndarray, "h w 3"]:
     missing = max(0, 3 - pixels.shape[2])
     return np.ascontiguousarray(
         pixels[..., :3] if not missing else np.pad(pixels, ((0, 0), (0, 0), (0, missing)))
+    )
+
+
+def _info(data: bytes, header: _Header, decoded: _Decoded) -> ImageInfo:
+    pixels = decoded.pixels
+    return ImageInfo(
+        header.size_px,
+        header.orientation,
+        1 if pixels.dtype == np.bool_ else 8 * pixels.itemsize,
+        float(pixels.max()),
+        hashlib.sha256(data).digest(),
     )
 
 

@@ -3,9 +3,8 @@ that are written so.
 """
 
 import weakref
-import zlib
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from threading import Lock
 from typing import Any, Protocol, runtime_checkable
@@ -15,18 +14,16 @@ from jaxtyping import UInt8
 from numpy import ndarray
 from PIL import Image
 
-from limner.data.images import ORIENTATION, REDUCING_GAP, is_opaque
-from limner.data.preprocess import BAND_PIXELS, Box
+from limner.data.images import ORIENTATION, is_opaque
+from limner.data.preprocess import Box
+from limner.data.resize import BAND_PIXELS, REDUCING_GAP
 from limner.errors import LimnerError
-from limner.files import atomic_file
 
 LARGE_PIXELS = 100_000_000
 """A TIFF of more pixels is read part by part."""
 KEPT_BYTES = 128 * 1024 * 1024
 """Of decoded parts, since neighbours are asked for together."""
-TILE_PX = 256
-"""The side of the tiles that are written."""
-DEFLATE, JPEG = 8, 7
+JPEG = 7
 ROWS_LOOKED_AT = 16
 """To tell a solid alpha from a channel of the image."""
 MOST_PART_BYTES = 512 * 1024 * 1024
@@ -240,36 +237,3 @@ def downsample(picture: ImageReader, size_px: tuple[int, int]) -> UInt8[ndarray,
         for plane in np.moveaxis(reduced, 2, 0)
     ]
     return np.stack([np.asarray(plane) for plane in planes], axis=2)
-
-
-def write_tiled_tiff(
-    path: Path, size_px: tuple[int, int], bands: Iterable[UInt8[ndarray, "_ w"]]
-) -> None:
-    """Write a grey TIFF from bands of `TILE_PX` rows as they come, compressed, through a temporary
-    file.
-    """
-    write_compressed_tiles(path, size_px, (tile for band in bands for tile in compress_tiles(band)))
-
-
-def compress_tiles(band: UInt8[ndarray, "h w"]) -> Iterator[bytes]:
-    """A band of at most `TILE_PX` rows as the compressed tiles of a TIFF."""
-    padded = np.pad(band, ((0, TILE_PX - band.shape[0]), (0, -band.shape[1] % TILE_PX)))
-    for left in range(0, padded.shape[1], TILE_PX):
-        yield zlib.compress(np.ascontiguousarray(padded[:, left : left + TILE_PX]).tobytes(), 6)
-
-
-def write_compressed_tiles(path: Path, size_px: tuple[int, int], tiles: Iterable[bytes]) -> None:
-    """Write a grey TIFF from compressed tiles, row by row of them."""
-    import tifffile
-
-    with atomic_file(path) as part:
-        tifffile.imwrite(
-            part,
-            iter(tiles),
-            shape=size_px,
-            dtype=np.uint8,
-            tile=(TILE_PX, TILE_PX),
-            compression=DEFLATE,
-            photometric="minisblack",
-            metadata=None,
-        )

@@ -6,23 +6,19 @@ size, as cover it.
 """
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 from numpy import ndarray
-from PIL import Image
 
-from limner.data.images import resize_image
+from limner.data.resize import downsample_mask, resize_image
 from limner.errors import LimnerError
 from limner.labels import VOID
 from limner.recipe import ResizeMode
 
 VERSION = 4
-BAND_PIXELS = 16 * 1024 * 1024
-"""Of probabilities that are brought to the image's size at once."""
 OVERLAP = 4
 """In use, neighbouring tiles share at least this fraction (one in so many) of their side, and fade
 into each other.
@@ -187,56 +183,6 @@ def channel_statistics(
     mean = sums / count
     std = np.sqrt(np.maximum(squares / count - mean**2, 1e-6))
     return tuple(mean.tolist()), tuple(std.tolist())
-
-
-def downsample_mask(
-    class_index: UInt8[ndarray, "h w"], size_px: tuple[int, int], classes: int
-) -> UInt8[ndarray, "h2 w2"]:
-    """A mask at another size by area vote: each new pixel takes the class that covers most of it,
-    and never a new value.
-    """
-    if class_index.shape == size_px:
-        return class_index
-    present = [value for value in (*range(classes), VOID) if (class_index == value).any()]
-    shares = [
-        np.asarray(
-            Image.fromarray((class_index == value).astype(np.uint8) * 255).resize(
-                size_px[::-1], Image.Resampling.BOX
-            )
-        )
-        for value in present
-    ]
-    return np.array(present, np.uint8)[np.argmax(shares, axis=0)]
-
-
-def upsample_bands(
-    planes: Float32[ndarray, "k h w"], size_px: tuple[int, int]
-) -> Iterator[Float32[ndarray, "k h2 w2"]]:
-    """Probabilities at the image's own size, by bilinear interpolation, in bands from its top to
-    its bottom.
-    """
-    (height, width), rows = size_px, max(1, BAND_PIXELS // size_px[1])
-    for top in range(0, height, rows):
-        bottom = min(top + rows, height)
-        if planes.shape[1:] == size_px:
-            yield planes[:, top:bottom]
-            continue
-        box = (
-            0,
-            top * planes.shape[1] / height,
-            planes.shape[2],
-            bottom * planes.shape[1] / height,
-        )
-        yield np.stack(
-            [
-                np.asarray(
-                    Image.fromarray(plane).resize(
-                        (width, bottom - top), Image.Resampling.BILINEAR, box=box
-                    )
-                )
-                for plane in planes
-            ]
-        )
 
 
 def _cuts(length: int, tile: int, overlap: int) -> list[tuple[int, int]]:

@@ -9,7 +9,8 @@ from jaxtyping import Float32, Float64, UInt8
 from numpy import ndarray
 
 from limner.data.parallel import Progress, map_in_order, with_progress
-from limner.data.preprocess import mask_to_canvas, upsample_bands, views
+from limner.data.preprocess import mask_to_canvas, views
+from limner.data.resize import upsample_bands
 from limner.data.sample import Sample
 from limner.labels import Labels
 from limner.metrics.overlap import confusion_counts, dice

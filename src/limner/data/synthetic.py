@@ -15,7 +15,8 @@ from jaxtyping import Bool, Float, UInt8
 from numpy import ndarray
 from PIL import Image, ImageDraw, ImageFilter
 
-from limner.data.images import write_jpeg, write_png
+from limner.data.writers.jpeg import write_jpeg
+from limner.data.writers.png import write_png
 from limner.errors import LimnerError
 
 SHARES = {"Training": 0.7, "Validation": 0.15, "Test": 0.15}

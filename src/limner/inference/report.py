@@ -30,7 +30,7 @@ from limner.inference.quality import QualityAgreement, quality_agreement
 from limner.inference.subgroups import score_subgroups
 from limner.metrics.bootstrap import RESAMPLES
 from limner.model.metadata import ModelMetadata
-from limner.recipe import dump_recipe
+from limner.recipe_file import dump_recipe
 
 REPORT, COMPARISON = "report.json", "comparison.json"
 SHOWN = 6

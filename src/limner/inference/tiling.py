@@ -15,14 +15,8 @@ from jaxtyping import Float32, UInt8
 from numpy import ndarray
 
 from limner.data.large_images import ArrayImage, ImageReader, downsample
-from limner.data.preprocess import (
-    Box,
-    Preprocessing,
-    View,
-    blend_weights,
-    pad_to_canvas,
-    upsample_bands,
-)
+from limner.data.preprocess import Box, Preprocessing, View, blend_weights, pad_to_canvas
+from limner.data.resize import upsample_bands
 from limner.inference.calibration import to_probabilities
 from limner.inference.engines import Engine, ReceptiveField
 from limner.inference.quality import CanvasPrediction

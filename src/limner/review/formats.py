@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 from numpy import ndarray
 
-from limner.data.images import encode_mask_png, encode_png
+from limner.data.writers.png import encode_mask_png, encode_png
 from limner.errors import LimnerError
 from limner.files import atomic_folder, write_atomic
 from limner.labels import VOID, Labels

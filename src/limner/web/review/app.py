@@ -18,8 +18,9 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from pydantic import BaseModel, Field
 
 import limner
-from limner.data.images import encode_jpeg, to_rgb
+from limner.data.images import to_rgb
 from limner.data.overlays import draw_overlay, shrink_pair
+from limner.data.writers.jpeg import encode_jpeg
 from limner.errors import LimnerError
 from limner.labels import VOID
 from limner.review.queue import Task

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 from numpy import ndarray
 
-from limner.data.images import encode_mask_png
+from limner.data.writers.png import encode_mask_png
 from limner.inference.calibration import to_class_index
 from limner.inference.predictor import Prediction
 from limner.labels import Labels

@@ -1,0 +1,64 @@
+"""Write TIFF: images of any number of channels, and masks of any size as compressed tiles."""
+
+import io
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from numpy import ndarray
+
+from limner.files import atomic_file
+
+TILE_PX = 256
+"""The side of the tiles."""
+DEFLATE = 8
+
+
+def encode_tiff(pixels: UInt8[ndarray, "h w c"]) -> bytes:
+    """Encode an image of any number of channels as TIFF."""
+    import tifffile
+
+    content = io.BytesIO()
+    tifffile.imwrite(
+        content, pixels, photometric="minisblack", planarconfig="contig", compression="zlib"
+    )
+    return content.getvalue()
+
+
+def write_tiled_tiff(
+    path: Path, size_px: tuple[int, int], bands: Iterable[UInt8[ndarray, "_ w"]]
+) -> None:
+    """Write a grey tiled TIFF atomically, band by band.
+
+    Args:
+        path: The file.
+        size_px: Height and width of the whole image.
+        bands: From top to bottom, each of `TILE_PX` rows; the last may have fewer.
+    """
+    write_compressed_tiles(path, size_px, (tile for band in bands for tile in compress_tiles(band)))
+
+
+def compress_tiles(band: UInt8[ndarray, "h w"]) -> Iterator[bytes]:
+    """Cut a band of at most `TILE_PX` rows into tiles, and compress each."""
+    padded = np.pad(band, ((0, TILE_PX - band.shape[0]), (0, -band.shape[1] % TILE_PX)))
+    for left in range(0, padded.shape[1], TILE_PX):
+        yield zlib.compress(np.ascontiguousarray(padded[:, left : left + TILE_PX]).tobytes(), 6)
+
+
+def write_compressed_tiles(path: Path, size_px: tuple[int, int], tiles: Iterable[bytes]) -> None:
+    """Write a grey TIFF atomically from tiles of `compress_tiles`, row by row."""
+    import tifffile
+
+    with atomic_file(path) as part:
+        tifffile.imwrite(
+            part,
+            iter(tiles),
+            shape=size_px,
+            dtype=np.uint8,
+            tile=(TILE_PX, TILE_PX),
+            compression=DEFLATE,
+            photometric="minisblack",
+            metadata=None,
+        )

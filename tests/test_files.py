@@ -1,4 +1,4 @@
-"""Several writers of one name: what is there is whole, and nobody's."""
+"""Several writers of one file: it is complete, and nobody overwrites another's."""
 
 import multiprocessing
 import time
@@ -17,7 +17,7 @@ from limner.files import (
 )
 
 
-def test_of_many_writers_at_once_one_is_there_whole(tmp_path: Path) -> None:
+def test_one_of_many_concurrent_writes_is_there_complete(tmp_path: Path) -> None:
     contents = [bytes([number]) * (1 + 40_000 * (number % 3)) for number in range(48)]
     with ThreadPoolExecutor(8) as pool:
         for content in [
@@ -30,7 +30,7 @@ def test_of_many_writers_at_once_one_is_there_whole(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["x"]
 
 
-def test_what_is_read_and_written_changed_is_one_step(tmp_path: Path) -> None:
+def test_read_change_and_write_in_a_block_are_one_step(tmp_path: Path) -> None:
     (tmp_path / "count").write_text("0")
 
     def count(_: int) -> None:
@@ -42,14 +42,14 @@ def test_what_is_read_and_written_changed_is_one_step(tmp_path: Path) -> None:
     assert (tmp_path / "count").read_text() == "200"
 
 
-def test_a_new_file_takes_nobody_s_place(tmp_path: Path) -> None:
+def test_a_new_file_replaces_no_other(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError), atomic_file(tmp_path / "x", new=True) as part:
         part.write_text("ours")
         (tmp_path / "x").write_text("theirs")
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("x", "theirs")]
 
 
-def test_what_is_stopped_leaves_what_was_there(tmp_path: Path) -> None:
+def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("before")
     with pytest.raises(KeyboardInterrupt), atomic_file(tmp_path / "x") as part:
         part.write_text("half")
@@ -57,13 +57,13 @@ def test_what_is_stopped_leaves_what_was_there(tmp_path: Path) -> None:
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("x", "before")]
 
 
-def test_what_a_kill_left_is_written_over(tmp_path: Path) -> None:
+def test_a_part_that_a_kill_left_is_overwritten(tmp_path: Path) -> None:
     (tmp_path / "x.part").write_text("longer than what comes")
     write_atomic(tmp_path / "x", "short")
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("x", "short")]
 
 
-def test_a_new_folder_takes_nobody_s_place(tmp_path: Path) -> None:
+def test_a_new_folder_replaces_no_other(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError, match="x"), atomic_folder(tmp_path / "x") as part:
         (part / "ours").write_text("")
         (tmp_path / "x").mkdir()
@@ -74,14 +74,15 @@ def test_a_new_folder_takes_nobody_s_place(tmp_path: Path) -> None:
     ]
 
 
-def test_one_process_at_a_time_is_alone(tmp_path: Path) -> None:
+def test_a_folder_lock_is_held_once_and_leaves_no_file(tmp_path: Path) -> None:
     with exclusive_lock(tmp_path) as first, exclusive_lock(tmp_path) as second:
         assert (first, second) == (True, False)
     with exclusive_lock(tmp_path) as third:
-        assert third and not list(tmp_path.iterdir())
+        assert third
+    assert not list(tmp_path.iterdir()), "a lock file is left"
 
 
-def test_a_file_that_is_replaced_while_it_is_read_is_read_again(tmp_path: Path) -> None:
+def test_a_file_replaced_while_it_is_read_is_read_again(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("first")
     seen = []
 
@@ -96,7 +97,7 @@ def test_a_file_that_is_replaced_while_it_is_read_is_read_again(tmp_path: Path) 
     ) and seen == ["first", "second"]
 
 
-def test_a_process_that_was_forked_meanwhile_holds_nobody_up(tmp_path: Path) -> None:
+def test_a_forked_process_holds_no_lock(tmp_path: Path) -> None:
     with atomic_file(tmp_path / "x") as part, exclusive_lock(tmp_path) as alone:
         assert alone
         part.write_text("ours")

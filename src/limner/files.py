@@ -1,5 +1,8 @@
-"""Files that are whole or not there: what stood at a path stays until what replaces it is complete;
-and a seal that a flipped bit breaks.
+"""Atomic writes, locks, checksums and stable reads of files.
+
+A file that is written here is complete or absent, never half. Locks are filelock's: they lie beside
+what they guard, since some network disks refuse every write to a locked file, and are removed after
+use.
 """
 
 import errno
@@ -12,48 +15,48 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
-try:
-    import fcntl
-except ImportError:
-    # Windows has none, and there nobody is kept out
-    fcntl = None  # type: ignore[assignment]
+from filelock import FileLock, Timeout
 
-PART_SUFFIX, LOCK_SUFFIX = ".part", ".lock"
+from limner.errors import LimnerError
+
+PART_SUFFIX, LOCK_SUFFIX, FOLDER_LOCK = ".part", ".lock", ".limner.lock"
+POLL_S = 0.01
+"""How often a lock that another holds is tried again."""
+WITHOUT_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}
+"""Errors of network disks that know no locks. Nobody is kept out there."""
 CHECKSUM_PLACEHOLDER = b"limner-sha256:" + b"0" * 64
-"""What a file holds once, where its seal will stand."""
+"""Stands once in a file where its checksum will be written."""
 Result = TypeVar("Result")
-_SEAL = re.compile(rb"limner-sha256:([0-9a-f]{64})")
+_CHECKSUM = re.compile(rb"limner-sha256:([0-9a-f]{64})")
 
 
-def write_atomic(path: Path, content: bytes | str, *, lasting: bool = False) -> None:
-    """Write through a temporary file beside `path`, which is renamed when it is complete, and
-    removed where that fails.
+def write_atomic(path: Path, content: bytes | str, *, durable: bool = False) -> None:
+    """Write a file so that it is complete or what was there before.
 
-    `lasting` waits until the disk has it (fsync of the file, rename, fsync of the folder), so that
-    it survives a loss of power. Raises OSError where the disk does not take it; what stood at
-    `path` is then untouched.
+    Text is written as UTF-8; a file name within it that is no valid text is replaced by question
+    marks. With `durable` the call returns once the disk has it, so that it survives a loss of
+    power. Raises OSError where the disk refuses; what was at `path` is then untouched.
     """
-    with atomic_file(path, lasting=lasting) as part:
-        part.write_bytes(
-            content if isinstance(content, bytes) else content.encode("utf-8", errors="replace")
-            # A file name may be no text at all
-        )
+    with atomic_file(path, durable=durable) as part:
+        text = content if isinstance(content, bytes) else content.encode("utf-8", errors="replace")
+        part.write_bytes(text)
 
 
 @contextmanager
-def atomic_file(path: Path, *, lasting: bool = False, new: bool = False) -> Iterator[Path]:
-    """A file beside `path` to write, which takes its name when the block ends well, and is removed
-    where it does not.
+def atomic_file(path: Path, *, durable: bool = False, new: bool = False) -> Iterator[Path]:
+    """Give a temporary path beside `path`, which is renamed to it when the block ends without an
+    error.
 
-    Other writers of `path` wait meanwhile, so that what is read of it in the block and written
-    changed is one step. `lasting` is as above. Raises OSError where the disk does not take it,
-    FileExistsError where a `new` file is there, also one that was not there when the block began.
+    Other writers of `path` wait meanwhile, so a read, a change and a write within the block are one
+    step. With `durable` the file and its folder are synced. With `new` the file must not exist,
+    neither when the block begins nor when it ends. Raises OSError where the disk refuses,
+    FileExistsError where a `new` file exists.
     """
     part = path.with_name(path.name + PART_SUFFIX)
-    with _held(path.with_name(path.name + LOCK_SUFFIX)):
+    with _file_lock(path.with_name(path.name + LOCK_SUFFIX)):
         try:
             yield part
-            if lasting:
+            if durable:
                 with part.open("rb+") as file:
                     os.fsync(file.fileno())
             if new and path.exists():
@@ -62,88 +65,19 @@ def atomic_file(path: Path, *, lasting: bool = False, new: bool = False) -> Iter
         except BaseException:
             part.unlink(missing_ok=True)
             raise
-    if lasting:
+    if durable:
         _sync_folder(path.parent)
 
 
 @contextmanager
-def _held(lock: Path) -> Iterator[None]:
-    """Wait until no other process or thread is in such a block for this file, which is there
-    meanwhile.
-
-    It is not the file that is written, since some network disks refuse all writing into a locked
-    one.
-    """
-    if fcntl is None:
-        yield
-        return
-    while True:
-        handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            with suppress(
-                OSError
-                # A network disk may know no locks, and there nobody is kept out
-            ):
-                fcntl.flock(handle, fcntl.LOCK_EX)
-            if _is(lock, handle):
-                # Not one that the writer before us removed
-                try:
-                    yield
-                finally:
-                    lock.unlink(missing_ok=True)
-                return
-        finally:
-            _release(handle)
-
-
-def _release(handle: int) -> None:
-    """Close a file and give up its lock, also where a forked process has the file open still."""
-    with suppress(OSError):
-        fcntl.flock(handle, fcntl.LOCK_UN)
-    os.close(handle)
-
-
-def _is(path: Path, handle: int) -> bool:
-    """Whether the path is still that of an open file."""
-    try:
-        return os.path.samestat(path.stat(), os.fstat(handle))
-    except FileNotFoundError:
-        return False
-
-
-@contextmanager
-def exclusive_lock(folder: Path) -> Iterator[bool]:
-    """Whether no other process is in such a block for this folder, which must be there. It leaves
-    no trace.
-    """
-    if fcntl is None:
-        yield True
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        except OSError:
-            # As above
-            pass
-        yield True
-    finally:
-        _release(handle)
-
-
-@contextmanager
 def atomic_folder(out: Path) -> Iterator[Path]:
-    """A new folder that takes its name once all of it is there; where that fails nothing is left,
-    and nothing else is touched.
+    """Give a temporary folder that is renamed to `out` when the block ends without an error.
 
-    Raises FileExistsError where by then another has the name.
+    Nothing is left where it fails. Raises FileExistsError where `out` exists by then.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".limner-", dir=out.parent) as around:
-        part = Path(around) / "whole"
+    with tempfile.TemporaryDirectory(prefix=".limner-", dir=out.parent) as temporary:
+        part = Path(temporary) / "whole"
         part.mkdir()
         yield part
         try:
@@ -151,64 +85,157 @@ def atomic_folder(out: Path) -> Iterator[Path]:
         except OSError as error:
             if error.errno not in {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}:
                 raise
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(out)) from error
+            strerror = os.strerror(errno.EEXIST)
+            raise FileExistsError(errno.EEXIST, strerror, str(out)) from error
+
+
+@contextmanager
+def exclusive_lock(folder: Path) -> Iterator[bool]:
+    """Whether no other process or thread holds this lock of an existing folder; does not wait.
+
+    The lock is a hidden file in the folder, `FOLDER_LOCK`, which is removed at the end.
+    """
+    with try_lock(folder / FOLDER_LOCK) as held:
+        yield held
+
+
+@contextmanager
+def try_lock(path: Path) -> Iterator[bool]:
+    """Whether the lock at `path` could be taken at once. Its file is removed when the block
+    ends.
+    """
+    lock = FileLock(path)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        yield False
+        return
+    except OSError as error:
+        if error.errno not in WITHOUT_LOCKS:
+            raise
+    try:
+        yield True
+    finally:
+        _release(lock, path)
+
+
+@contextmanager
+def _file_lock(path: Path) -> Iterator[None]:
+    """Wait until no other process or thread holds the lock at `path`, which exists meanwhile."""
+    lock = FileLock(path)
+    try:
+        lock.acquire(poll_interval=POLL_S)
+    except OSError as error:
+        if error.errno not in WITHOUT_LOCKS:
+            raise
+    try:
+        yield
+    finally:
+        _release(lock, path)
+
+
+def _release(lock: FileLock, path: Path) -> None:
+    """Remove a lock's file while it is held, so that whoever waits for it takes a new one, and
+    release it.
+    """
+    # Windows refuses to remove an open file; filelock does it after the release there
+    with suppress(OSError):
+        path.unlink(missing_ok=True)
+    lock.release()
+
+
+def require_new(path: Path, option: str = "--out") -> None:
+    """Raise LimnerError where something exists at a path that is to be written."""
+    if path.exists():
+        raise already_exists(path, option)
+
+
+def already_exists(path: Path | str, option: str = "--out") -> LimnerError:
+    """The error for a path that is to be written and exists; `option` is how the user names another
+    one.
+    """
+    return LimnerError(
+        f"{path} is there already. Nothing is overwritten: name another one with {option}."
+    )
+
+
+def require_own_folder(folder: Path, marker: str, option: str = "--out") -> None:
+    """Raise LimnerError where a folder of results holds anything but earlier results of the same
+    kind.
+
+    Those are known by the file `marker` in it.
+    """
+    used = folder.is_file() or (folder.is_dir() and any(folder.iterdir()))
+    if used and not (folder / marker).is_file():
+        raise LimnerError(
+            f"{folder} is in use and holds no {marker} of an earlier call. Nothing is overwritten: "
+            f"name another folder with {option}."
+        )
+
+
+def require_empty_folder(folder: Path) -> None:
+    """Raise LimnerError where a folder that is to be filled holds anything, or is a file."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise LimnerError(f"{folder} is not empty. Nothing is overwritten: name a new folder.")
 
 
 def sha256_of_file(path: Path) -> str:
-    """Of a file's content."""
+    """The SHA-256 of a file's content, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_stable(paths: Sequence[Path], read: Callable[[], Result]) -> tuple[Result, list[str]]:
-    """What is read of files, and the SHA-256 of each: it is read again where a file was replaced
-    while it was read. Of what is not there it is empty.
+    """Call `read` and give its result with the SHA-256 of each file, empty for a missing one.
+
+    It is called again where a file was replaced meanwhile, so that result and checksums belong
+    together.
     """
 
-    def digests() -> list[str]:
+    def checksums() -> list[str]:
         return [sha256_of_file(path) if path.is_file() else "" for path in paths]
 
-    before = digests()
+    before = checksums()
     while True:
-        found, after = read(), digests()
+        result, after = read(), checksums()
         if after == before:
-            return found, after
+            return result, after
         before = after
 
 
 def printable_name(name: str) -> str:
-    """A file name as text: bytes that are none are spelled out."""
+    """A file name as valid text; bytes that are none are written as escapes."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def embed_checksum(content: bytes, beside: bytes = b"") -> bytes:
-    """The content with its SHA-256, and that of what lies `beside` it, in the place of
-    `UNSEALED`.
+def embed_checksum(content: bytes, companion: bytes = b"") -> bytes:
+    """Replace the one `CHECKSUM_PLACEHOLDER` by the SHA-256 of the content and of the file that
+    goes with it.
     """
     assert content.count(CHECKSUM_PLACEHOLDER) == 1
-    return content.replace(
-        CHECKSUM_PLACEHOLDER,
-        CHECKSUM_PLACEHOLDER[:14] + hashlib.sha256(content + beside).hexdigest().encode(),
-    )
+    checksum = hashlib.sha256(content + companion).hexdigest().encode()
+    return content.replace(CHECKSUM_PLACEHOLDER, CHECKSUM_PLACEHOLDER[:14] + checksum)
 
 
-def verify_checksum(content: bytes, beside: bytes = b"") -> tuple[bool, int]:
-    """Whether a content is as it was sealed, and where its seal ends; nothing of it is parsed."""
-    seals = list(_SEAL.finditer(content))
-    if len(seals) != 1:
+def verify_checksum(content: bytes, companion: bytes = b"") -> tuple[bool, int]:
+    """Whether a content matches its embedded checksum, and the offset behind that. Nothing of it is
+    parsed.
+    """
+    checksums = list(_CHECKSUM.finditer(content))
+    if len(checksums) != 1:
         return False, 0
-    start, end = seals[0].span()
-    return hashlib.sha256(
-        content[:start] + CHECKSUM_PLACEHOLDER + content[end:] + beside
-    ).hexdigest().encode() == seals[0][1], end
+    start, end = checksums[0].span()
+    original = content[:start] + CHECKSUM_PLACEHOLDER + content[end:] + companion
+    return hashlib.sha256(original).hexdigest().encode() == checksums[0][1], end
 
 
 def _sync_folder(folder: Path) -> None:
-    """Some systems and network disks cannot; then the rename lasts when they think so."""
+    """Wait until the disk has a folder's entries. Windows and some network disks cannot: nothing is
+    done there.
+    """
     try:
         handle = os.open(folder, os.O_RDONLY)
     except PermissionError:
-        # Windows
         return
     try:
         os.fsync(handle)

@@ -66,7 +66,7 @@ def main() -> None:
 def storm(work: Path, step: int) -> int:
     """The exit status: 0 where every failure was met as it should be."""
     from limner.data.synthetic import write_synthetic
-    from limner.recipe import load_recipe
+    from limner.recipe_file import load_recipe
     from limner.training.loop import TrainingStep
     from limner.training.pipeline import no_progress, start_run
 

@@ -195,7 +195,7 @@ def test_a_diverging_run_stops_and_says_why(lesions: Path, tmp_path: Path) -> No
     with pytest.raises(LimnerError, match=r"Lower train\.learning_rate"):
         train(
             lesions,
-            TINY.replace({"train.learning_rate": 1e30, "train.warm_up": 0.0, "model.norm": "none"}),
+            TINY.replace({"train.learning_rate": 1e30, "train.warmup": 0.0, "model.norm": "none"}),
             tmp_path / "run",
         )
 

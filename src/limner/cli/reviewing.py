@@ -237,7 +237,7 @@ def loop(
     masks, and a model is trained after each round.
     """
     with report_errors():
-        from limner.recipe import load_recipe
+        from limner.recipe_file import load_recipe
         from limner.training import active_learning
 
         orders = list(dict.fromkeys(order or active_learning.ORDERS))

@@ -74,7 +74,7 @@ def train(
     """
     began = time.monotonic()
     with report_errors(), _signals() as asked:
-        from limner.recipe import load_recipe
+        from limner.recipe_file import load_recipe
         from limner.training import distributed, pipeline
         from limner.training.run import Run, next_run_folder
 

@@ -37,13 +37,13 @@ def learning_rate(progress: float, settings: TrainSettings) -> float:
     """The rate at a share of the schedule, 0..1: a straight rise over the warm-up, then the
     decay.
     """
-    if progress < settings.warm_up:
-        return settings.learning_rate * max(progress / settings.warm_up, 0.01)
-    fallen = min((progress - settings.warm_up) / max(1 - settings.warm_up, 1e-9), 1.0)
+    if progress < settings.warmup:
+        return settings.learning_rate * max(progress / settings.warmup, 0.01)
+    fallen = min((progress - settings.warmup) / max(1 - settings.warmup, 1e-9), 1.0)
     factors = {
         "cosine": 0.5 * (1 + math.cos(math.pi * fallen)),
         "polynomial": (1 - fallen) ** 0.9,
         "step": 0.1 ** int(fallen * 3),
         "none": 1.0,
     }
-    return settings.learning_rate * max(factors[settings.decay], 1e-3)
+    return settings.learning_rate * max(factors[settings.lr_schedule], 1e-3)

@@ -15,11 +15,11 @@ from jaxtyping import UInt8
 from numpy import ndarray
 
 from limner.data.cache import PreparedDataset
-from limner.data.images import write_jpeg
 from limner.data.loader import BatchLoader
 from limner.data.overlays import contact_sheet, draw_overlay, shrink_pair
 from limner.data.preprocess import Preprocessing
 from limner.data.sample import Sample
+from limner.data.writers.jpeg import write_jpeg
 from limner.errors import LimnerError
 from limner.files import atomic_file, atomic_folder, write_atomic
 from limner.inference.engines import require_device
@@ -28,8 +28,10 @@ from limner.inference.tune import tune
 from limner.labels import Labels
 from limner.model.bundle import Bundle
 from limner.model.encoders import TimmEncoder, load_pretrained
-from limner.model.presets import build_network
-from limner.recipe import Recipe, dump_recipe, in_old_keys, load_recipe
+from limner.model.unet import UNet
+from limner.recipe import Recipe
+from limner.recipe_file import dump_recipe, load_recipe
+from limner.recipe_migration import in_old_keys
 from limner.training import warm_start
 from limner.training.checkpoint import Checkpoints, restore_state
 from limner.training.distributed import DistributedContext, convert_sync_batchnorm
@@ -133,7 +135,7 @@ class Run:
         try:
             with atomic_folder(folder) as part:
                 (part / "last").mkdir()
-                write_atomic(part / "recipe.toml", dump_recipe(recipe, reasons), lasting=True)
+                write_atomic(part / "recipe.toml", dump_recipe(recipe, reasons), durable=True)
                 if origin is not None:
                     origin.save(cls(part)._origin)
                 for name, content in (
@@ -141,7 +143,7 @@ class Run:
                     ("labels.json", asdict(labels)),
                     ("receipt.json", receipt),
                 ):
-                    write_atomic(part / name, json.dumps(content, indent=2) + "\n", lasting=True)
+                    write_atomic(part / name, json.dumps(content, indent=2) + "\n", durable=True)
         except FileExistsError as error:
             raise LimnerError(
                 f"{folder} is there already. Nothing is overwritten: name another folder with "
@@ -216,7 +218,7 @@ class Run:
             )
         if self.receipt["recipe_sha256"] not in {
             json_sha256(recipe.model_dump()),
-            json_sha256(in_old_keys(recipe)),
+            json_sha256(in_old_keys(recipe.model_dump())),
         }:
             raise LimnerError(
                 f"{self.folder} was begun with another recipe than "
@@ -224,7 +226,7 @@ class Run:
             )
         with self._locked() if mine.is_main else nullcontext():
             torch.manual_seed(recipe.train.seed)
-            network = build_network(
+            network = UNet.from_settings(
                 recipe.model, recipe.data.channels, ingredients.labels.out_channels
             )
             loaded = self.checkpoints.load()
@@ -408,14 +410,14 @@ class Run:
         return json.loads((self.folder / name).read_text(encoding="utf-8"))
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
-        write_atomic(self.folder / name, json.dumps(content, indent=2) + "\n", lasting=True)
+        write_atomic(self.folder / name, json.dumps(content, indent=2) + "\n", durable=True)
 
     def amend(self, changes: Callable[[dict[str, Any]], Mapping[str, Any]]) -> dict[str, Any]:
         """Change the receipt by what `changes` makes of it, in one step, since others (`limner
         test`) may write into it as well; as it is then.
         """
         path = self.folder / "receipt.json"
-        with atomic_file(path, lasting=True) as part:
+        with atomic_file(path, durable=True) as part:
             receipt = self.receipt
             receipt |= changes(receipt)
             part.write_text(json.dumps(receipt, indent=2) + "\n", encoding="utf-8")

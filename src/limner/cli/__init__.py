@@ -1,5 +1,6 @@
-"""The verbs: parse, call one function, print. torch is imported inside the verbs alone, so that
---help answers at once.
+"""The commands: parse, call one function, print.
+
+torch is imported inside the commands alone, so that --help answers at once.
 """
 
 import io
@@ -7,20 +8,32 @@ import sys
 
 import typer
 
-from limner.cli.checking import check, sample
-from limner.cli.delivering import export, predict, serve
-from limner.cli.reviewing import loop, masks, merge, review
-from limner.cli.scoring import submit, test
-from limner.cli.training import runs, train
+from limner.cli.check import check
+from limner.cli.console import report_errors
+from limner.cli.export import export
+from limner.cli.loop import loop
+from limner.cli.masks import masks
+from limner.cli.merge import merge
+from limner.cli.predict import predict
+from limner.cli.review import review
+from limner.cli.runs import runs
+from limner.cli.sample import sample
+from limner.cli.serve import serve
+from limner.cli.submit import submit
+from limner.cli.test import test
+from limner.cli.train import train
 
 app = typer.Typer(
-    help="A folder of images and masks becomes a U-Net that segments new images, with honest scores.\n\n"
-    "Begin with: limner sample lesions, then limner check lesions, then limner train lesions.",
+    help=(
+        "A folder of images and masks becomes a U-Net that segments new images, with honest "
+        "scores.\n\n"
+        "Begin with: limner sample lesions, then limner check lesions, then limner train lesions."
+    ),
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for verb in (
+for command in (
     sample,
     check,
     train,
@@ -35,13 +48,13 @@ for verb in (
     loop,
     submit,
 ):
-    app.command()(verb)
+    app.command()(report_errors()(command))
 
 
 def main() -> None:
     """The entry point of the `limner` command."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # A file name may be no text at all
+            # A file name may be no valid text
             stream.reconfigure(errors="replace")
     app()

@@ -1,10 +1,10 @@
-"""What all verbs share: the terminal, progress bars, and errors as messages."""
+"""What all commands share: the terminal, progress bars, common options, and errors as messages."""
 
 import errno
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -14,18 +14,61 @@ from limner.errors import LimnerError, is_out_of_memory
 
 console = Console(highlight=False)
 stderr = Console(stderr=True, highlight=False)
+
 DataFolder = Annotated[
     Path, typer.Argument(help="the folder of images and masks", show_default=False)
 ]
-TTA = "augmentation at test time: none, flips, turns or scales; what validation chose by default"
+Predictions = Annotated[Path, typer.Argument(help="what was reviewed", show_default=False)]
+Device = Annotated[str, typer.Option(help="cpu, cuda or mps")]
+Tta = Annotated[
+    str | None,
+    typer.Option(
+        help=(
+            "test-time augmentation: none, flips, turns or scales; by default what validation chose"
+        )
+    ),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="override one key, such as train.epochs=40; may be repeated"),
+]
+Host = Annotated[
+    str, typer.Option(help="the address to listen on; one that others reach needs tokens")
+]
+AllowHost = Annotated[
+    list[str] | None,
+    typer.Option(help="another name that the page is called by, such as that of a proxy"),
+]
+Store = Annotated[
+    str | None,
+    typer.Option(
+        envvar="LIMNER_STORE",
+        help="postgresql://user:password@host/name; by default a file beside the predictions",
+    ),
+]
+Prefer = Annotated[str | None, typer.Option(help="whose verdict counts where two reviewers differ")]
+LISTED = 5
+"""Names that a line on the terminal lists before it counts the rest."""
 
 
 def list_some(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    """The first names, and how many more there are."""
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return ", ".join(names[:LISTED]) + more
+
+
+def split_models(paths: Sequence[str | Path], what: str) -> tuple[list[Path], str]:
+    """Models, and the last path, of a command that takes both. Raises LimnerError without a
+    model.
+    """
+    *models, last = map(str, paths)
+    if not models:
+        raise LimnerError(f"there must be a model, or several, and after them {what}.")
+    return [Path(model) for model in models], last
 
 
 def progress_bar(stage: str) -> Callable[[Iterable[Any], int], Iterable[Any]]:
-    """What wraps the iteration of a stage: a progress bar on a terminal, one line elsewhere."""
+    """Wrap the iteration of a stage: a progress bar on a terminal, one line elsewhere."""
     from rich.progress import track
 
     def wrap(iterable: Iterable[Any], total: int) -> Iterable[Any]:
@@ -39,7 +82,7 @@ def progress_bar(stage: str) -> Callable[[Iterable[Any], int], Iterable[Any]]:
 
 @contextmanager
 def report_errors() -> Iterator[None]:
-    """A user's mistake becomes a message and an exit status, never a traceback."""
+    """Print a user's mistake as a message and exit with its status, without a traceback."""
     try:
         yield
     except LimnerError as error:
@@ -48,26 +91,7 @@ def report_errors() -> Iterator[None]:
         stderr.print("Stopped.")
         raise typer.Exit(130) from None
     except OSError as error:
-        if error.errno == errno.ENOSPC:
-            _fail(
-                "the disk is full. What was written before is whole: free some space and run "
-                "the command again; training goes on with --resume."
-            )
-        if error.errno in {errno.EEXIST, errno.ENOTDIR, errno.EISDIR}:
-            _fail(
-                f"{error.filename} is in the way: it is there already, or is a file where a "
-                "folder is needed. Name another place."
-            )
-        if error.errno in {errno.EACCES, errno.EROFS, errno.EPERM}:
-            _fail(
-                f"{error.filename} may not be read or written ({error.strerror}). Choose "
-                "another folder or mend its permissions."
-            )
-        where = f" ({error.filename})" if error.filename else ""
-        _fail(
-            f"the system refused{where}: {error.strerror or error}. What was written before "
-            "is whole; training goes on with --resume."
-        )
+        _fail(_describe_os_error(error))
     except Exception as error:
         if not is_out_of_memory(error):
             raise
@@ -77,6 +101,30 @@ def report_errors() -> Iterator[None]:
         )
 
 
-def _fail(message: str) -> None:
+def _describe_os_error(error: OSError) -> str:
+    """What the system refused, and what to do."""
+    if error.errno == errno.ENOSPC:
+        return (
+            "the disk is full. What was written before is complete: free some space and run the "
+            "command again; training goes on with --resume."
+        )
+    if error.errno in {errno.EEXIST, errno.ENOTDIR, errno.EISDIR}:
+        return (
+            f"{error.filename} is in the way: it exists already, or is a file where a folder is "
+            "needed. Name another place."
+        )
+    if error.errno in {errno.EACCES, errno.EROFS, errno.EPERM}:
+        return (
+            f"{error.filename} may not be read or written ({error.strerror}). Choose another "
+            "folder or mend its permissions."
+        )
+    where = f" ({error.filename})" if error.filename else ""
+    return (
+        f"the system refused{where}: {error.strerror or error}. What was written before is "
+        "complete; training goes on with --resume."
+    )
+
+
+def _fail(message: str) -> NoReturn:
     stderr.print(f"[red]error:[/] {escape(message)}")
     raise typer.Exit(1) from None

@@ -1,0 +1,82 @@
+"""`limner check`: report every problem of a dataset."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Column, Table
+
+from limner.cli.console import DataFolder, console, progress_bar, stderr
+
+if TYPE_CHECKING:
+    from limner.data.check import CheckResult
+
+FINDINGS_SHOWN = 3
+"""Findings of each code on the terminal; the page and findings.json hold them all."""
+COLOURS = {"error": "red", "warning": "yellow", "note": "blue"}
+
+
+def check(
+    data: DataFolder,
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", help="print the findings as JSON, and write nothing but to --out"),
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="the folder of the page and findings.json; checks/NAME by default"),
+    ] = None,
+) -> None:
+    """Report every problem of a dataset before training; exit status 1 where there are errors."""
+    from limner.data.check import check as check_dataset
+    from limner.data.check_page import check_to_json, write_check
+    from limner.data.scan import scan
+
+    dataset = scan(data)
+    result = check_dataset(dataset, None if as_json else progress_bar("checking"))
+    if as_json:
+        print(json.dumps(check_to_json(dataset, result), indent=2))
+    else:
+        console.print(f"{len(dataset.samples)} pairs in the layout {escape(dataset.layout)}.")
+        _print_findings(result, data)
+    if out or not as_json:
+        page = write_check(out or Path("checks") / data.resolve().name, dataset, result)
+        (stderr if as_json else console).print(
+            f"Look at [bold]{escape(str(page))}[/]; findings.json beside it holds the same for a "
+            "program."
+        )
+    if result.errors:
+        raise typer.Exit(1)
+
+
+def _print_findings(result: "CheckResult", data: Path) -> None:
+    """The first findings of each code as a table, and how many there are of each severity."""
+    from limner.data.check_page import short_message
+
+    if result.labels is not None:
+        console.print(f"Mask values: {escape(result.labels.describe())}.")
+    if not result.findings:
+        console.print("[green]No problem was found.[/]")
+        return
+    message = Column("what is wrong, and how to mend it", overflow="fold")
+    table = Table("", "code", message, box=None, pad_edge=False)
+    for code, findings in result.by_code().items():
+        colour = COLOURS[findings[0].severity]
+        for finding in findings[:FINDINGS_SHOWN]:
+            text = escape(short_message(finding, data))
+            table.add_row(f"[{colour}]{finding.severity}[/]", code, text)
+        if len(findings) > FINDINGS_SHOWN:
+            table.add_row("", "", f"and {len(findings) - FINDINGS_SHOWN} more of {code}")
+    console.print(table)
+    console.print(_count_by_severity(result))
+
+
+def _count_by_severity(result: "CheckResult") -> str:
+    """Such as "2 errors, 1 note."."""
+    from limner.data.findings import SEVERITIES
+
+    counts = ((severity, result.count(severity)) for severity in SEVERITIES)
+    parts = (f"{count} {severity}{'s' * (count != 1)}" for severity, count in counts if count)
+    return ", ".join(parts) + "."

@@ -1,0 +1,101 @@
+"""`limner export`: write a portable model."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from limner.cli.console import console
+from limner.errors import LimnerError
+
+COMPARED, MEASURED = 100, 200
+"""Images on which the export is compared with the original, and a lower precision measured."""
+
+OutFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        "-o",
+        help=(
+            "a new .onnx (ONNX Runtime), .xml (OpenVINO) or .pt2 (torch.export); beside the model "
+            "by default"
+        ),
+    ),
+]
+Precision = Annotated[
+    str,
+    typer.Option(help="float32, or, measured on --data: float16 (.onnx), bfloat16 (.xml) or int8"),
+]
+MeasuredOn = Annotated[
+    Path | None,
+    typer.Option(
+        help="the folder of images and masks: other precisions are measured on its test split"
+    ),
+]
+ComparedOn = Annotated[
+    Path | None,
+    typer.Option(
+        help="a folder of images on which both models must agree; synthetic ones by default"
+    ),
+]
+
+
+def export(
+    model: Annotated[
+        Path, typer.Argument(help="the model.safetensors of a run", show_default=False)
+    ],
+    out: OutFile = None,
+    precision: Precision = "float32",
+    data: MeasuredOn = None,
+    images: ComparedOn = None,
+) -> None:
+    """Write a portable model for use without torch; refused unless its masks are the same."""
+    if precision == "float32":
+        _export_exact(model, out or model.with_name("model.onnx"), images)
+        return
+    if data is None:
+        raise LimnerError(
+            f"--precision {precision} changes masks: give the folder of images and masks with "
+            "--data, so that the change can be measured."
+        )
+    suffix = "xml" if precision == "bfloat16" else "onnx"
+    target = out or model.with_name(f"model-{precision}.{suffix}")
+    _export_reduced(model, target, precision, data)
+
+
+def _export_exact(model: Path, target: Path, folder: Path | None) -> None:
+    from limner.data.folder_listing import find_images
+    from limner.data.images import read_image
+    from limner.inference.export import export as export_model
+
+    paths = [] if folder is None else [folder] if folder.is_file() else find_images(folder)
+    if folder is not None and not paths:
+        raise LimnerError(
+            f"{folder} holds no image to compare on. Give a folder of images with --images, or "
+            "leave it out."
+        )
+    parity = export_model(model, target, [read_image(path) for path in paths[:COMPARED]])
+    console.print(
+        f"[bold]{escape(str(target))}[/] draws the same masks: {parity.changed} of "
+        f"{parity.pixels:,} pixels of {parity.images} images differ, probabilities by "
+        f"{parity.difference:.1g} at most."
+    )
+
+
+def _export_reduced(model: Path, target: Path, precision: str, data: Path) -> None:
+    from limner.data.scan import scan
+    from limner.data.splits import apply_split
+    from limner.inference.export import export_reduced_precision
+    from limner.model.bundle import Bundle
+
+    splits = apply_split(scan(data).samples, Bundle.load(model).split)
+    scored = (splits["test"] or splits["val"])[:MEASURED]
+    change = export_reduced_precision(model, target, precision, splits["train"], scored)
+    low, high = change.interval
+    console.print(
+        f"[bold]{escape(str(target))}[/]: mean Dice {change.before:.4f} in float32, changed by "
+        f"[bold]{change.difference:+.4f}[/] (95 % {low:+.4f} to {high:+.4f}) on {change.images} "
+        f"images; {change.changed:.2%} of the mask pixels differ; {change.speed:.2f} times the "
+        "speed of float32 on this machine."
+    )

@@ -1,0 +1,94 @@
+"""`limner loop`: what the order of review is worth, by a simulated reviewer."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Column, Table
+
+from limner.cli.console import DataFolder, Settings, console, progress_bar
+
+if TYPE_CHECKING:
+    from limner.training.active_learning import LoopRow
+
+Orders = Annotated[
+    list[str] | None,
+    typer.Option(help="predicted (lowest predicted Dice first) or random; both by default"),
+]
+Seeds = Annotated[
+    int, typer.Option(min=1, help="how often all is done, each time with other first labels")
+]
+Minutes = Annotated[
+    float | None,
+    typer.Option(help="of each training; by default the plan's length, or --set train.epochs=30"),
+]
+OutFolder = Annotated[
+    Path, typer.Option("--out", "-o", help="a new folder for all that is trained")
+]
+
+
+def loop(
+    data: DataFolder,
+    budget: Annotated[int, typer.Option(min=1, help="corrections in all")] = 200,
+    rounds: Annotated[int, typer.Option(min=1, help="trainings into which they are split")] = 4,
+    order: Orders = None,
+    seeds: Seeds = 3,
+    minutes: Minutes = None,
+    settings: Settings = None,
+    out: OutFolder = Path("loop"),
+) -> None:
+    """Measure what the order of review is worth.
+
+    A simulated reviewer corrects predicted masks by the true ones, and a model is trained after
+    each round.
+    """
+    from limner.recipe_file import load_recipe
+    from limner.training import active_learning
+
+    orders = list(dict.fromkeys(order or active_learning.ORDERS))
+    overrides = [*(settings or []), *([f"train.minutes={minutes}"] if minutes else [])]
+    points = []
+    for point in active_learning.simulate_review(
+        data,
+        out,
+        load_recipe(None, overrides),
+        budget=budget,
+        rounds=rounds,
+        seeds=range(seeds),
+        orders=orders,
+        progress=progress_bar,
+    ):
+        points.append(point)
+        active_learning.write_results(out, points)
+        console.print(
+            f"seed {point.seed}, {point.order}: {point.corrections} corrections, test Dice "
+            f"{point.mean:.4f}"
+        )
+    rows = active_learning.summarise(points)
+    console.print(_table(rows, orders))
+    lowest = min(rows[-1].means[name] for name in orders)
+    for name in orders:
+        count = active_learning.corrections_needed(rows, name, lowest)
+        text = "more than there were" if count is None else f"{count:.0f}"
+        console.print(f"{name}: {text} corrections for a Dice of {lowest:.4f}")
+    console.print(f"All of it is in {escape(str(out / 'loop.json'))}.")
+
+
+def _table(rows: "Sequence[LoopRow]", orders: Sequence[str]) -> Table:
+    """The mean Dice of each order after so many corrections, and the gain where both were tried."""
+    columns = [Column(name, justify="right") for name in orders]
+    gains = ["gain", "of each seed"] if rows[0].by_seed else []
+    table = Table("corrections", *columns, *gains, box=None, pad_edge=False)
+    for row in rows:
+        cells = [
+            f"{row.means[name]:.4f} ({row.intervals[name][0]:.3f} to {row.intervals[name][1]:.3f})"
+            for name in orders
+        ]
+        if row.interval is not None:
+            low, high = row.interval
+            cells.append(f"{row.gain:+.4f} ({low:+.4f} to {high:+.4f})")
+            cells.append(" ".join(f"{gain:+.4f}" for gain in row.by_seed))
+        table.add_row(str(row.corrections), *cells)
+    return table

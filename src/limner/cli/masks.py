@@ -1,0 +1,39 @@
+"""`limner masks`: reviewed masks for other tools."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from limner.cli.console import Predictions, Prefer, Store, console, progress_bar
+from limner.errors import LimnerError
+
+Format = Annotated[
+    str,
+    typer.Option(
+        "--format",
+        help="png, coco (run lengths), label-studio (brush), cvat (Segmentation mask 1.1) or nnunet",
+    ),
+]
+
+
+def masks(
+    predictions: Predictions,
+    out: Annotated[Path, typer.Option("--out", "-o", help="a new folder", show_default=False)],
+    format_name: Format = "png",
+    prefer: Prefer = None,
+    store: Store = None,
+) -> None:
+    """Write accepted and corrected masks as other tools read them."""
+    try:
+        from limner.review.formats.write import write_masks
+        from limner.review.predictions import open_review
+    except ImportError as error:
+        raise LimnerError(
+            f"the review needs {error.name}, which is not installed: pip install 'limner[review]'."
+        ) from error
+
+    entries, memory = open_review(predictions, store, progress_bar("reading"))
+    count = write_masks(entries, memory, out, format_name, prefer)
+    console.print(f"{count} masks are in [bold]{escape(str(out))}[/].")

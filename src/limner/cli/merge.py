@@ -1,0 +1,64 @@
+"""`limner merge`: reviewed masks become the next revision of a dataset."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from limner.cli.console import Predictions, Prefer, Store, console, progress_bar
+from limner.errors import LimnerError
+
+
+def merge(
+    predictions: Predictions,
+    data: Annotated[
+        Path,
+        typer.Argument(
+            help="the folder of images and masks that it is added to; it stays as it is",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", help="the new folder: the next revision", show_default=False),
+    ],
+    prefer: Prefer = None,
+    replace: Annotated[
+        bool,
+        typer.Option("--replace", help="reviewed masks take the place of those of the same images"),
+    ] = False,
+    store: Store = None,
+) -> None:
+    """Make accepted and corrected masks the next revision of a dataset.
+
+    Every mask in it says where it is from. Conflicts and images that were changed since are errors,
+    all reported together. Go on with: limner train NEW --from RUN
+    """
+    try:
+        from limner.review.merge import PROVENANCE
+        from limner.review.merge import merge as merge_reviewed
+    except ImportError as error:
+        raise LimnerError(
+            f"the review needs {error.name}, which is not installed: pip install 'limner[review]'."
+        ) from error
+
+    result = merge_reviewed(
+        predictions,
+        data,
+        out,
+        prefer=prefer,
+        replace=replace,
+        store=store,
+        progress=progress_bar("checking"),
+    )
+    console.print(
+        f"[bold]{escape(str(out))}[/] has the {result.before} samples of {escape(str(data))} and "
+        f"{result.added} new ones; {result.replaced} masks were reviewed anew. {result.rejected} "
+        f"were rejected, {result.left} are not reviewed yet. {PROVENANCE} says where each is from."
+    )
+    if dice := result.agreement:
+        console.print(
+            f"{len(dice)} masks were kept by two people each; the Dice between the two is "
+            f"{sum(dice) / len(dice):.4f} in the mean and {min(dice):.4f} at the least."
+        )

@@ -1,0 +1,128 @@
+"""`limner predict`: segment new images."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from limner.cli.console import (
+    Device,
+    Tta,
+    console,
+    list_some,
+    progress_bar,
+    split_models,
+    stderr,
+)
+from limner.errors import LimnerError
+from limner.files import read_stable
+
+if TYPE_CHECKING:
+    from limner.data.storage import Storage
+    from limner.inference.batch import BatchResult, MapFiles
+    from limner.inference.predictor import Predictor
+
+
+def predict(
+    paths: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="MODEL... IMAGES",
+            help="a model or several, then an image, a folder or its URL",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[
+        str,
+        typer.Option(
+            "--out", "-o", help="a new folder for the masks, or its URL, such as s3://bucket/masks"
+        ),
+    ] = "predictions",
+    tta: Tta = None,
+    device: Device = "cpu",
+    engine: Annotated[
+        str, typer.Option(help="local, or ray: the workers of a Ray cluster")
+    ] = "local",
+    workers: Annotated[int, typer.Option(min=1, help="of --engine ray")] = 2,
+) -> None:
+    """Segment new images: a mask, a map of uncertainty and a predicted Dice for each.
+
+    Masks have each image's size; overview.jpg shows them. Several models predict as one. Stopped,
+    the same command goes on from where it was.
+    """
+    from limner.data.storage import Storage
+    from limner.inference.batch import predict_folder
+    from limner.inference.prediction_job import PredictionJob
+
+    models, images = split_models(paths, "an image or a folder of images")
+    if engine not in {"local", "ray"}:
+        raise LimnerError(f"--engine {engine} is not known. Choose local or ray.")
+    (map_files, predictor), checksums = read_stable(
+        models, lambda: _open(models, tta, device, workers if engine == "ray" else None)
+    )
+    if predictor.blends_tiles:
+        stderr.print(
+            "note: the network looks at a whole image at once (a norm or an attention over it), "
+            "so its tiles are not exact: they are blended."
+        )
+    source, names = _source(images)
+    versions = {str(path.resolve()): sha for path, sha in zip(models, checksums, strict=True)}
+    job = PredictionJob.plan(source, Storage(out), versions, names)
+    result = predict_folder(predictor, job, progress_bar("predicting"), map_files)
+    _print_result(result, out)
+    if result.failures:
+        raise typer.Exit(1)
+
+
+def _open(
+    models: Sequence[Path], tta: str | None, device: str, ray_workers: int | None
+) -> "tuple[MapFiles, Predictor]":
+    """The predictor, and what spreads the files over threads or over the workers of a cluster."""
+    from limner.data.parallel import map_in_order
+    from limner.inference.predictor import Predictor
+
+    if ray_workers is None:
+        return map_in_order, Predictor.load(*models, device=device, tta=tta)
+    from limner.inference.ray_data import map_on_ray
+
+    on_ray = map_on_ray(models, tta, ray_workers, device)
+    return on_ray, Predictor.load(*models, device=device, tta=tta)
+
+
+def _source(images: str) -> "tuple[Storage, list[str]]":
+    """The folder of the images, and their names in it. Raises LimnerError where it is missing."""
+    from limner.data.storage import Storage
+
+    source = Storage(images)
+    if (local := source.local) is None or local.is_dir():
+        return source, source.list_images()
+    if not local.exists():
+        raise LimnerError(f"{images} does not exist. Give an image or a folder of images.")
+    return Storage(local.parent), [local.name]
+
+
+def _print_result(result: "BatchResult", out: str) -> None:
+    """How many masks there are, the least certain, the unusual ones, and what failed."""
+    records, folder = result.records, escape(out.rstrip("/"))
+    if result.resumed:
+        console.print(f"{result.resumed} files were done before; this went on from there.")
+    console.print(
+        f"{len(records)} masks are in [bold]{escape(out)}[/]; look at {folder}/overview.jpg."
+    )
+    lowest = [
+        f"{escape(record.mask)} ({record.predicted_dice:.2f})"
+        for record in records[:5]
+        if record.predicted_dice is not None
+    ]
+    if lowest:
+        console.print("Lowest predicted Dice: " + ", ".join(lowest))
+    if unusual := [record.mask for record in records if record.unusual]:
+        stderr.print(f"[yellow]unlike the training images:[/] {escape(list_some(unusual))}")
+    if partial := [record.mask for record in records if record.left_out]:
+        stderr.print(
+            f"note: too large for post-processing, which was left out: {escape(list_some(partial))}"
+        )
+    for failure in result.failures:
+        stderr.print(f"[red]not predicted:[/] {escape(failure)}")

@@ -1,0 +1,99 @@
+"""`limner review`: check and correct masks in a browser."""
+
+import getpass
+import threading
+import webbrowser
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from limner.cli.console import AllowHost, Host, Store, console, progress_bar
+from limner.errors import LimnerError
+
+Reviewer = Annotated[
+    str | None, typer.Option(help="who you are; your name on this machine by default")
+]
+Reviewers = Annotated[
+    Path | None,
+    typer.Option(help='a TOML file of names and tokens, such as anna = "...", for a team'),
+]
+Order = Annotated[str, typer.Option(help="predicted: the least certain first; or random")]
+Twice = Annotated[
+    float, typer.Option(min=0, max=1, help="the share of the images that two people look at")
+]
+Seed = Annotated[
+    int, typer.Option(help="of a random order, of the audited tenth and of those seen twice")
+]
+
+
+def review(
+    predictions: Annotated[
+        Path,
+        typer.Argument(
+            help="what limner predict wrote, or a folder of images and masks of another tool",
+            show_default=False,
+        ),
+    ],
+    host: Host = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one")] = 8010,
+    reviewer: Reviewer = None,
+    reviewers: Reviewers = None,
+    allow_host: AllowHost = None,
+    store: Store = None,
+    order: Order = "predicted",
+    twice: Twice = 0.0,
+    seed: Seed = 0,
+    open_page: Annotated[
+        bool, typer.Option("--open/--no-open", help="open the page in a browser")
+    ] = True,
+) -> None:
+    """Check, correct and accept masks in a browser, the least certain first.
+
+    Every stroke is saved. No model is needed.
+    """
+    try:
+        from limner.review.predictions import read_predictions
+        from limner.review.queue import order_tasks
+        from limner.review.session import ReviewSession
+        from limner.review.store import ReviewStore
+        from limner.web.auth import Access, read_tokens
+        from limner.web.review.app import create_review_app
+        from limner.web.server import serve as run_server
+    except ImportError as error:
+        raise LimnerError(
+            f"the review needs {error.name}, which is not installed: pip install 'limner[review]'."
+        ) from error
+
+    tokens = read_tokens(reviewers) if reviewers else {}
+    access = Access.for_team(host, tokens, allow_host or ())
+    entries = read_predictions(predictions, progress_bar("reading"))
+    tasks = order_tasks(entries.entries, seed, twice, order)
+    memory = ReviewStore(store) if store else ReviewStore.in_folder(predictions / "review")
+    session = ReviewSession(entries, tasks, memory)
+
+    def announce(address: str) -> None:
+        progress = session.progress()
+        console.print(
+            f"{progress.left} of {len(session.tasks)} masks are left to review at "
+            f"[bold]{address}[/] (Ctrl+C ends it; everything is saved)."
+        )
+        if progress.audit:
+            console.print(progress.audit)
+        if access.tokens:
+            console.print(f"Each reviewer is let in once by {address}?token=TOKEN.")
+        elif open_page:
+            # A browser in the terminal would be waited for
+            threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()
+
+    name = reviewer or ("" if access.tokens else _user_name())
+    run_server(create_review_app(session, name, access), host, port, announce)
+
+
+def _user_name() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError) as error:
+        raise LimnerError(
+            "this machine has no name for you. Say who you are with --reviewer NAME."
+        ) from error

@@ -1,0 +1,134 @@
+"""`limner serve`: answer images with masks over HTTP."""
+
+import os
+import signal
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from limner.cli.console import AllowHost, Host, console, stderr
+from limner.errors import LimnerError
+from limner.files import sha256_of_file
+
+if TYPE_CHECKING:
+    from limner.web.service.models import ModelRepository
+
+Models = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="[NAME=]MODEL...",
+        help="model.onnx (or model.safetensors, which is exported first)",
+        show_default=False,
+    ),
+]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one")]
+Token = Annotated[
+    str | None,
+    typer.Option(
+        envvar="LIMNER_TOKEN",
+        help="what callers must know; better in the environment than on the command line",
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=1, help="requests worked on at once; as many as cores by default"),
+]
+QueueLength = Annotated[
+    int, typer.Option(min=0, help="requests that may wait; others are answered 503 at once")
+]
+Deadline = Annotated[
+    float, typer.Option(min=0.1, help="seconds in which a request's turn must have come")
+]
+
+
+def serve(
+    models: Models,
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    token: Token = None,
+    allow_host: AllowHost = None,
+    workers: Workers = None,
+    queue: QueueLength = 64,
+    max_megapixels: Annotated[float, typer.Option(min=0.01, help="of an image")] = 50,
+    max_megabytes: Annotated[float, typer.Option(min=0.01, help="of a body")] = 50,
+    deadline: Deadline = 30,
+    device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
+) -> None:
+    """Answer images with masks over HTTP, on this machine alone unless told otherwise.
+
+    torch is not needed. SIGTERM ends what was begun and stops; SIGHUP loads the models' files
+    again.
+    """
+    try:
+        from limner.web.auth import Access
+        from limner.web.limits import Limits
+        from limner.web.server import serve as run_server
+        from limner.web.service.app import create_app
+        from limner.web.service.models import ModelRepository, parse_model_names
+        from limner.web.service.work_queue import WorkQueue
+    except ImportError as error:
+        raise LimnerError(
+            f"serving needs {error.name}, which is not installed: pip install 'limner[serve]'."
+        ) from error
+
+    if hasattr(signal, "SIGHUP"):
+        # It waits until there is a server that takes it
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    access = Access.for_address(host, token, allow_host or ())
+    repository = ModelRepository(parse_model_names(models), device, exported=_exported)
+    limits = Limits(int(max_megabytes * 1e6), int(max_megapixels * 1e6), deadline_s=deadline)
+    work_queue = WorkQueue(workers or os.cpu_count() or 1, queue)
+    application = create_app(repository, work_queue, access, limits)
+    announce = partial(_announce, repository, with_token=token is not None)
+    reload = [partial(_reload, repository, name) for name in repository.names]
+    run_server(application, host, port, announce, reload)
+
+
+def _announce(repository: "ModelRepository", address: str, *, with_token: bool) -> None:
+    """Say what is served and where."""
+    models = ", ".join(f"{model.name} ({model.version})" for model in repository.all())
+    console.print(f"Serving {escape(models)} at [bold]{address}[/] (docs: {address}docs).")
+    if with_token:
+        console.print(
+            f"A browser is let in once by {address}?token=TOKEN; programs send Authorization: "
+            "Bearer TOKEN."
+        )
+
+
+def _reload(repository: "ModelRepository", name: str) -> None:
+    """Load one model again, and say what is served now."""
+    try:
+        stderr.print(f"{name} is now {repository.reload(name).version}.")
+    except LimnerError as error:
+        stderr.print(f"[red]{name} is served on as it was:[/] {escape(str(error))}")
+
+
+def _exported(path: Path) -> Path:
+    """An exported model: the given one, or one that is made beside a model.safetensors.
+
+    Another process makes it, since this one needs no torch.
+    """
+    if path.suffix in {".onnx", ".xml"}:
+        return path
+    from limner.inference.engines import read_exported
+
+    target = path.with_suffix(".onnx")
+    if not target.exists():
+        console.print(f"exporting {escape(str(path))} to {escape(target.name)}")
+        command = [sys.executable, "-m", "limner", "export", str(path), "--out", str(target)]
+        process = subprocess.run(command, capture_output=True, text=True)
+        # Another server may have made it meanwhile
+        if process.returncode and not target.exists():
+            message = process.stderr.strip().removeprefix("error: ")
+            raise LimnerError(message or f"{path} could not be exported.")
+    if read_exported(target)[2].get("source_sha256") != sha256_of_file(path):
+        raise LimnerError(
+            f"{target} was not exported from what {path} is now, and would be served in its "
+            "place. Remove it, or name it to serve it as it is."
+        )
+    return target

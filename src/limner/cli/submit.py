@@ -1,0 +1,52 @@
+"""`limner submit`: write a challenge's submission."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from limner.cli.console import (
+    Device,
+    Tta,
+    console,
+    list_some,
+    progress_bar,
+    split_models,
+    stderr,
+)
+
+
+def submit(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="MODEL... IMAGES",
+            help="a model or several, then the challenge's images",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="a new zip")] = Path("submission.zip"),
+    challenge: Annotated[
+        str, typer.Option(help="whose rules hold: isic2018 (Task 1)")
+    ] = "isic2018",
+    tta: Tta = None,
+    device: Device = "cpu",
+) -> None:
+    """Write a challenge's submission, checked as its scorer reads it before it is written."""
+    from limner.inference.predictor import Predictor
+    from limner.inference.submission import write_submission
+
+    models, images = split_models(paths, "the folder of the challenge's images")
+    predictor = Predictor.load(*models, device=device, tta=tta)
+    progress = progress_bar("predicting")
+    count, empty = write_submission(predictor, Path(images), out, challenge, progress)
+    console.print(
+        f"[bold]{escape(str(out))}[/] holds {count} masks, checked as the scorer of {challenge} "
+        "reads them."
+    )
+    if empty:
+        stderr.print(
+            f"note: {len(empty)} masks were empty, and hold the most probable pixels instead: "
+            f"{list_some(empty)}"
+        )

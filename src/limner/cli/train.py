@@ -1,0 +1,262 @@
+"""`limner train`: train a model, or resume a run."""
+
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from limner.cli.console import Settings, console, progress_bar, stderr
+from limner.errors import LimnerError
+from limner.files import require_new
+
+if TYPE_CHECKING:
+    from limner.recipe import Recipe
+    from limner.training.distributed import DistributedContext
+    from limner.training.loop import Event
+    from limner.training.plan import Plan
+    from limner.training.run import Run
+
+Data = Annotated[
+    Path | None, typer.Argument(help="the folder of images and masks", show_default=False)
+]
+Minutes = Annotated[
+    float | None,
+    typer.Option(help="the time that all of it may take; the schedule is fitted into it"),
+]
+Encoder = Annotated[
+    str | None,
+    typer.Option(
+        help="a pretrained encoder by timm's name, such as resnet34 or tf_efficientnet_lite0"
+    ),
+]
+RecipeFile = Annotated[
+    Path | None, typer.Option("--recipe", help="a recipe TOML, such as the recipe.toml of a run")
+]
+Seeds = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        help="train so many times, each with the next seed, and print mean and standard deviation",
+    ),
+]
+Origin = Annotated[
+    Path | None,
+    typer.Option(
+        "--from", help="go on from this run's model: its recipe, its split, and its weights"
+    ),
+]
+OutFolder = Annotated[Path | None, typer.Option(help="the new run folder; runs/NAME by default")]
+Resume = Annotated[Path | None, typer.Option(help="go on with this run, from where it was stopped")]
+
+
+def train(
+    data: Data = None,
+    minutes: Minutes = None,
+    encoder: Encoder = None,
+    recipe_file: RecipeFile = None,
+    settings: Settings = None,
+    seeds: Seeds = 1,
+    origin: Origin = None,
+    out: OutFolder = None,
+    resume: Resume = None,
+) -> None:
+    """Train a model: check, split, plan from the data and the machine, train, keep the best.
+
+    Several GPUs: torchrun --nproc-per-node 4 -m limner train DATA. Ctrl-C and SIGTERM save and
+    stop; --resume goes on, bit for bit.
+    """
+    started_at = time.monotonic()
+    with _stop_signals() as stop:
+        from limner.recipe_file import load_recipe
+        from limner.training import distributed
+
+        context = distributed.context_from_environment()
+        with distributed.process_group(context):
+            job = _Job(context, stop, started_at)
+            if resume is not None:
+                others = (data, minutes, encoder, recipe_file, settings, out, origin)
+                if any(others) or seeds > 1:
+                    raise LimnerError(
+                        "--resume goes on with a run as it was begun. Give it alone, or begin a "
+                        "new run without it."
+                    )
+                status = job.resume(resume)
+            elif data is None:
+                raise LimnerError(
+                    "there is nothing to train on. Give a folder of images and masks, or --resume "
+                    "with a run."
+                )
+            else:
+                overrides = [*(settings or [])]
+                overrides += [f"train.minutes={minutes}"] if minutes is not None else []
+                overrides += [f"model.encoder={encoder}"] if encoder else []
+                recipe = load_recipe(recipe_file, overrides)
+                status = job.train(data, recipe, seeds, origin, out)
+        if status is not None:
+            raise typer.Exit(status)
+
+
+class _StopSignal:
+    """The signal that asked for a stop, if any.
+
+    Until training begins there is nothing to save, and the process ends at once.
+    """
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+        self.training = False
+
+    def requested(self) -> bool:
+        return self.signal is not None
+
+    def receive(self, number: int, _frame: FrameType | None) -> None:
+        if not self.training:
+            if number == signal.SIGTERM:
+                stderr.print("Stopped before training began; nothing is lost.")
+                raise SystemExit(0)
+            raise KeyboardInterrupt
+        self.signal = number
+        # A second Ctrl-C does not wait
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@contextmanager
+def _stop_signals() -> Iterator[_StopSignal]:
+    """Let Ctrl-C and SIGTERM stop training at the next step, with everything saved."""
+    stop = _StopSignal()
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    handlers = {number: signal.signal(number, stop.receive) for number in numbers}
+    try:
+        yield stop
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+class _Job:
+    """One call of `limner train` in one process; of several processes the main one prints."""
+
+    def __init__(self, context: "DistributedContext", stop: _StopSignal, started_at: float) -> None:
+        from limner.training.pipeline import no_progress
+
+        self._context, self._stop, self._started_at = context, stop, started_at
+        self._console = console if context.is_main else Console(quiet=True)
+        self._progress = progress_bar if context.is_main else no_progress
+
+    def resume(self, folder: Path) -> int | None:
+        """Go on with a run. Gives the exit status where it was stopped."""
+        from limner.training import pipeline
+        from limner.training.run import Run
+
+        run = Run.open(folder)
+        events = pipeline.resume_run(
+            run,
+            self._progress,
+            began=self._started_at,
+            stop_requested=self._stop.requested,
+            context=self._context,
+        )
+        return self._watch(run, events)
+
+    def train(
+        self, data: Path, recipe: "Recipe", seeds: int, origin: Path | None, out: Path | None
+    ) -> int | None:
+        """Train once for each seed. Gives the exit status where it was stopped."""
+        from limner.training import pipeline
+
+        first, scores = recipe.train.seed, []
+        folders = _seed_folders(data, out, range(first, first + seeds)) if seeds > 1 else [out]
+        for number, folder in enumerate(folders):
+            run, events = pipeline.start_run(
+                data,
+                recipe.replace({"train.seed": first + number}) if seeds > 1 else recipe,
+                folder,
+                _print_plan,
+                self._progress,
+                began=self._started_at if number == 0 else time.monotonic(),
+                stop_requested=self._stop.requested,
+                context=self._context,
+                origin=origin,
+            )
+            if (status := self._watch(run, events)) is not None:
+                return status
+            if self._context.is_main:
+                scores.append((run, float(run.read_json("state.json")["best_mean_dice"])))
+        if seeds > 1 and self._context.is_main:
+            _print_seeds(scores)
+        return None
+
+    def _watch(self, run: "Run", events: "Iterator[Event]") -> int | None:
+        """Show the run as it goes.
+
+        Gives the exit status where it was stopped: 0 after SIGTERM, as a scheduler expects, 130
+        after Ctrl-C.
+        """
+        from limner.training.console import show_events
+
+        stopped = show_events(self._with_stops(events), self._console)
+        self._stop.training = False
+        folder = escape(str(run.folder))
+        if stopped is not None and not stopped.finished:
+            self._console.print(
+                f"Stopped; everything is saved. Go on with: limner train --resume {folder}"
+            )
+            return 130 if self._stop.signal == signal.SIGINT else 0
+        self._console.print(
+            f"The best model is [bold]{folder}/model.safetensors[/]. Next: limner test "
+            f"{folder}/model.safetensors {escape(str(run.data))}"
+        )
+        return None
+
+    def _with_stops(self, events: "Iterator[Event]") -> "Iterator[Event]":
+        """The events; from the first step on a signal lets the step end and saves.
+
+        Before it nothing would be lost, and compiling may take long.
+        """
+        from limner.training.loop import Note
+
+        for event in events:
+            self._stop.training = self._stop.training or not isinstance(event, Note)
+            yield event
+
+
+def _seed_folders(data: Path, out: Path | None, seeds: Sequence[int]) -> list[Path]:
+    """A run folder for each seed. Raises LimnerError where one exists."""
+    from limner.training.run import next_run_folder
+
+    base = out or next_run_folder(Path("runs"), data)
+    folders = [base.with_name(f"{base.name}-seed{seed}") for seed in seeds]
+    for folder in folders:
+        require_new(folder)
+    return folders
+
+
+def _print_plan(plan: "Plan") -> None:
+    table = Table("setting", "value", "why", box=None, pad_edge=False)
+    for key, reason in plan.reasons.items():
+        section, _, name = key.partition(".")
+        value = str(getattr(getattr(plan.recipe, section), name))
+        table.add_row(key, escape(value), escape(reason))
+    console.print(table)
+
+
+def _print_seeds(scores: "list[tuple[Run, float]]") -> None:
+    from statistics import mean, stdev
+
+    table = Table("run", "validation Dice", box=None, pad_edge=False)
+    for run, score in scores:
+        table.add_row(escape(str(run.folder)), f"{score:.4f}")
+    console.print(table)
+    values = [score for _, score in scores]
+    console.print(
+        f"Mean [bold]{mean(values):.4f}[/], standard deviation {stdev(values):.4f} over "
+        f"{len(values)} seeds."
+    )

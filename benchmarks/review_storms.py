@@ -26,9 +26,10 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from browser import chromium
 from limner.data.images import read_mask
-from limner.data.storage import LocalFolder
+from limner.data.storage import Storage
 from limner.data.synthetic import draw_lesion
 from limner.inference.batch import predict_folder
+from limner.inference.prediction_job import PredictionJob
 from limner.inference.predictor import Predictor
 from limner.review.merge import merge
 from limner.review.predictions import read_predictions
@@ -76,15 +77,10 @@ def predictions(
                 folder / "photos" / f"{width}x{height}-{orientation}.jpg", exif=exif, quality=90
             )
     model = write_model(folder / "model.onnx", classes=("background", "foreground"))
-    photos = LocalFolder(folder / "photos")
-    predict_folder(
-        Predictor.load(model),
-        photos,
-        photos.list_images(),
-        LocalFolder(folder / "predictions"),
-        {"model.onnx": ""},
-        lambda items, _: items,
+    job = PredictionJob.plan(
+        Storage(folder / "photos"), Storage(folder / "predictions"), {"model.onnx": ""}
     )
+    predict_folder(Predictor.load(model), job)
     return folder / "predictions"
 
 

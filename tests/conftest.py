@@ -10,9 +10,10 @@ import pytest
 from hypothesis import settings
 from PIL import Image
 
-from limner.data.storage import LocalFolder
+from limner.data.storage import Storage
 from limner.data.synthetic import draw_lesion, write_synthetic
 from limner.inference.batch import predict_folder
+from limner.inference.prediction_job import PredictionJob
 from limner.inference.predictor import Predictor
 from postgres import running
 from service import Served, Start, begin, write_model
@@ -104,15 +105,10 @@ def predicted(models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory)
         exif = Image.Exif()
         exif[0x0112] = 6 if index == 5 else 1
         image.save(folder / "photos" / f"photo-{index}.jpg", exif=exif, quality=95)
-    place = LocalFolder(folder / "photos")
-    predict_folder(
-        Predictor.load(models["lesions"]),
-        place,
-        place.list_images(),
-        LocalFolder(folder / "predictions"),
-        {"model.onnx": ""},
-        lambda items, _: items,
+    job = PredictionJob.plan(
+        Storage(folder / "photos"), Storage(folder / "predictions"), {"model.onnx": ""}
     )
+    predict_folder(Predictor.load(models["lesions"]), job)
     return folder / "predictions"
 
 

@@ -11,16 +11,16 @@ from PIL import Image
 
 from limner.data import large_images
 from limner.data.images import read_image
-from limner.data.postprocess import Postprocessing
 from limner.data.preprocess import Preprocessing
-from limner.data.storage import LocalFolder, open_storage
+from limner.data.storage import Storage
 from limner.errors import LimnerError
 from limner.files import sha256_of_file
-from limner.inference.batch import UNFINISHED, BatchResult, mask_names, predict_folder
+from limner.inference.batch import SETTINGS_FILE, BatchResult, predict_folder
 from limner.inference.engines import ReceptiveField
+from limner.inference.prediction_job import UNFINISHED, PredictionJob, mask_names
 from limner.inference.predictor import ModelRunner, Predictor
 from limner.labels import Labels
-from limner.model.metadata import InferenceSettings
+from limner.model.metadata import InferenceSettings, PostprocessSettings
 
 BINARY = Labels.from_values(("background", "foreground"), (0, 255))
 MODELS = {"m.safetensors": "0123"}
@@ -31,40 +31,31 @@ def brightness(images: np.ndarray) -> np.ndarray:
     return images.mean(1, keepdims=True) * 10
 
 
-def predictor(resize_mode: str = "tile", choices: InferenceSettings | None = None) -> Predictor:
-    return Predictor(
-        [
-            ModelRunner(
-                brightness,
-                Preprocessing((32, 32), (0.5,) * 3, (0.5,) * 3, resize_mode),
-                None,
-                ReceptiveField(8, 4),
-            )
-        ],
-        BINARY,
-        choices,
-    )  # type: ignore[arg-type]
+def preprocessing(resize_mode: str = "resize") -> Preprocessing:
+    return Preprocessing((32, 32), (0.5,) * 3, (0.5,) * 3, resize_mode)
 
 
-def silent(items: Iterable[object], _count: int) -> Iterable[object]:
-    return items
+def predictor(resize_mode: str = "tile", settings: InferenceSettings | None = None) -> Predictor:
+    runner = ModelRunner(brightness, preprocessing(resize_mode), None, ReceptiveField(8, 4))
+    return Predictor([runner], BINARY, settings)
 
 
 def run(
-    one: Predictor, images: Path | str, out: Path | str, progress: Progress = silent
+    predictor: Predictor, images: Path | str, out: Path | str, progress: Progress | None = None
 ) -> BatchResult:
-    source = open_storage(images)
-    return predict_folder(one, source, source.list_images(), open_storage(out), MODELS, progress)
+    return predict_folder(
+        predictor, PredictionJob.plan(Storage(images), Storage(out), MODELS), progress
+    )
 
 
-def stopped_after(count: int) -> Progress:
-    def stopped(items: Iterable[object], _count: int) -> Iterable[object]:
+def stop_after(count: int) -> Progress:
+    def items_until(items: Iterable[object], _count: int) -> Iterable[object]:
         for index, item in enumerate(items):
             if index == count:
                 raise KeyboardInterrupt
             yield item
 
-    return stopped
+    return items_until
 
 
 @pytest.fixture
@@ -83,27 +74,25 @@ def test_a_call_that_was_stopped_goes_on_and_ends_as_if_it_never_was(
 ) -> None:
     whole = run(predictor(), photos, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
-        run(predictor(), photos, tmp_path / "out", stopped_after(3))
-    begun = tmp_path / "out" / UNFINISHED
-    assert begun.is_dir()
-    done = run(predictor(), photos, tmp_path / "out")
-    assert done.resumed >= 3 and whole.resumed == 0
-    assert done.records == whole.records and not begun.exists()
+        run(predictor(), photos, tmp_path / "out", stop_after(3))
+    unfinished = tmp_path / "out" / UNFINISHED
+    assert unfinished.is_dir()
+    resumed = run(predictor(), photos, tmp_path / "out")
+    assert resumed.resumed >= 3 and whole.resumed == 0
+    assert resumed.records == whole.records and not unfinished.exists()
     for path in (tmp_path / "whole").rglob("*.*"):
-        assert (
-            path.read_bytes()
-            == (tmp_path / "out" / path.relative_to(tmp_path / "whole")).read_bytes()
-        )
+        same = tmp_path / "out" / path.relative_to(tmp_path / "whole")
+        assert path.read_bytes() == same.read_bytes()
 
 
 def test_what_a_kill_or_a_loss_of_power_cut_off_is_done_again(photos: Path, tmp_path: Path) -> None:
     whole = run(predictor(), photos, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
-        run(predictor(), photos, tmp_path / "out", stopped_after(3))
+        run(predictor(), photos, tmp_path / "out", stop_after(3))
     first, second, *_ = (
         path
         for path in sorted((tmp_path / "out" / UNFINISHED).iterdir())
-        if path.name != "how.json"
+        if path.name != Path(SETTINGS_FILE).name
     )
     first.write_bytes(b"")
     second.write_bytes(second.read_bytes()[:20])
@@ -115,7 +104,7 @@ def test_an_image_that_was_changed_between_two_sittings_is_predicted_anew(
     photos: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(KeyboardInterrupt):
-        run(predictor(), photos, tmp_path / "out", stopped_after(6))
+        run(predictor(), photos, tmp_path / "out", stop_after(6))
     Image.fromarray(np.full((20, 30, 3), 255, np.uint8)).save(photos / "0.png")
     run(predictor(), photos, tmp_path / "out")
     with Image.open(tmp_path / "out" / "0.png") as mask:
@@ -133,32 +122,27 @@ def test_an_image_that_is_replaced_while_it_is_predicted_is_looked_at_again(
             Image.new("RGB", (30, 20), (change, 0, 0)).save(photos / "3.png")
         return brightness(images)
 
-    done = predict_folder(
-        Predictor([ModelRunner(engine, Preprocessing((32, 32), (0.5,) * 3, (0.5,) * 3))], BINARY),
-        open_storage(photos),
-        ["3.png"],
-        open_storage(tmp_path / "out"),
-        MODELS,
-        silent,
-    )
+    job = PredictionJob.plan(Storage(photos), Storage(tmp_path / "out"), MODELS, ["3.png"])
+    result = predict_folder(Predictor([ModelRunner(engine, preprocessing())], BINARY), job)
     if times == 1:
-        assert done.records[0]["image_sha256"] == sha256_of_file(photos / "3.png")
+        assert result.records[0].image_sha256 == sha256_of_file(photos / "3.png")
         assert read_image(tmp_path / "out" / "3.png").shape[:2] == (20, 30)
     else:
-        assert not done.records and "was changed each time" in done.failures[0]
+        assert not result.records and "was changed each time" in result.failures[0]
 
 
-class Filling(LocalFolder):
+class Filling(Storage):
     """A folder whose files are whole only after they were looked at."""
 
     @contextmanager
-    def file(self, name: str) -> Iterator[Path]:
+    def local_file(self, name: str) -> Iterator[Path]:
+        folder = Path(self.root)
         try:
-            yield self.root / name
+            yield folder / name
         finally:
             with suppress(FileNotFoundError):
                 # The second time it is whole
-                (self.root.parent / "whole.png").rename(self.root / name)
+                (folder.parent / "whole.png").rename(folder / name)
 
 
 def test_an_image_that_was_copied_in_while_it_was_read_is_looked_at_again(
@@ -167,20 +151,17 @@ def test_an_image_that_was_copied_in_while_it_was_read_is_looked_at_again(
     (tmp_path / "filling").mkdir()
     (tmp_path / "filling" / "3.png").write_bytes((photos / "3.png").read_bytes()[:40])
     shutil.copy(photos / "3.png", tmp_path / "whole.png")
-    done = predict_folder(
-        predictor(),
-        Filling(tmp_path / "filling"),
-        ["3.png"],
-        open_storage(tmp_path / "out"),
-        MODELS,
-        silent,
+    job = PredictionJob.plan(
+        Filling(tmp_path / "filling"), Storage(tmp_path / "out"), MODELS, ["3.png"]
     )
-    assert not done.failures and done.records[0]["image_sha256"] == sha256_of_file(photos / "3.png")
+    result = predict_folder(predictor(), job)
+    assert not result.failures
+    assert result.records[0].image_sha256 == sha256_of_file(photos / "3.png")
 
 
 def test_two_calls_do_not_share_a_folder(photos: Path, tmp_path: Path) -> None:
     with (
-        open_storage(tmp_path / "out").exclusive(),
+        Storage(tmp_path / "out").exclusive(),
         pytest.raises(LimnerError, match="another process predicts into"),
     ):
         run(predictor(), photos, tmp_path / "out")
@@ -189,7 +170,7 @@ def test_two_calls_do_not_share_a_folder(photos: Path, tmp_path: Path) -> None:
 
 def test_the_images_of_another_folder_are_no_continuation(photos: Path, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        run(predictor(), photos, tmp_path / "out", stopped_after(3))
+        run(predictor(), photos, tmp_path / "out", stop_after(3))
     shutil.copytree(photos, tmp_path / "others")
     with pytest.raises(LimnerError, match="unfinished predictions of other images"):
         run(predictor(), tmp_path / "others", tmp_path / "out")
@@ -197,7 +178,7 @@ def test_the_images_of_another_folder_are_no_continuation(photos: Path, tmp_path
 
 def test_masks_that_lie_below_the_images_are_not_predicted(photos: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        run(predictor(), photos, photos / "out", stopped_after(3))
+        run(predictor(), photos, photos / "out", stop_after(3))
     assert len(run(predictor(), photos, photos / "out").records) == 8
 
 
@@ -205,8 +186,8 @@ def test_a_name_that_is_too_long_for_a_mask_stops_no_other(photos: Path, tmp_pat
     (photos / "0.png").rename(photos / f"{'x' * 251}.png")
     # 240 bytes
     (photos / "1.png").rename(photos / f"{'界' * 80}.png")
-    done = run(predictor(), photos, tmp_path / "out")
-    assert len(done.records) == 7 and "too long here. Rename it" in done.failures[0]
+    result = run(predictor(), photos, tmp_path / "out")
+    assert len(result.records) == 7 and "too long here. Rename it" in result.failures[0]
 
 
 def test_images_whose_masks_would_bear_one_name_are_named() -> None:
@@ -220,14 +201,14 @@ def test_a_stack_takes_no_other_image_s_mask(pages: int, photos: Path, tmp_path:
         photos / "0.tif", np.full((pages, 20, 20), 255, np.uint8), photometric="minisblack"
     )
     (photos / "0.png").rename(photos / "0#1.png")
-    done = run(predictor(), photos, tmp_path / "out")
-    assert len(done.records) == 8 + (pages == 1) and len(done.failures) == pages - 1
+    result = run(predictor(), photos, tmp_path / "out")
+    assert len(result.records) == 8 + (pages == 1) and len(result.failures) == pages - 1
     with Image.open(tmp_path / "out" / "0#1.png") as mask:
         assert mask.size == (60, 40)
 
 
 def test_a_lack_of_memory_stops_no_other_file(photos: Path, tmp_path: Path) -> None:
-    def small(images: np.ndarray) -> np.ndarray:
+    def small_memory(images: np.ndarray) -> np.ndarray:
         if images[0].mean() < -0.55:
             raise RuntimeError(
                 "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to "
@@ -235,31 +216,26 @@ def test_a_lack_of_memory_stops_no_other_file(photos: Path, tmp_path: Path) -> N
             )
         return brightness(images)
 
-    one = Predictor(
-        [ModelRunner(small, Preprocessing((32, 32), (0.5,) * 3, (0.5,) * 3, "resize"))], BINARY
-    )
-    done = run(one, photos, tmp_path / "out")
-    assert (
-        done.records
-        and done.failures
-        and all("more memory than there is" in failure for failure in done.failures)
-    )
+    runner = ModelRunner(small_memory, preprocessing())
+    result = run(Predictor([runner], BINARY), photos, tmp_path / "out")
+    assert result.records and result.failures
+    assert all("more memory than there is" in failure for failure in result.failures)
 
 
 def test_grey_colours_of_classes_are_read_back_for_the_overview(
     photos: Path, tmp_path: Path
 ) -> None:
     labels = Labels.from_values(("sky", "bus"), (0, 0x808080), coloured=True)
-    two = ModelRunner(
+    runner = ModelRunner(
         lambda images: np.concatenate([brightness(images), -brightness(images)], axis=1),
-        Preprocessing((32, 32), (0.5,) * 3, (0.5,) * 3, "resize"),
+        preprocessing(),
     )
-    assert len(run(Predictor([two], labels), photos, tmp_path / "out").records) == 8
+    assert len(run(Predictor([runner], labels), photos, tmp_path / "out").records) == 8
 
 
 def test_other_settings_do_not_go_on(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "out" / UNFINISHED).mkdir(parents=True)
-    (tmp_path / "out" / UNFINISHED / "how.json").write_text(json.dumps({"models": ["another"]}))
+    (tmp_path / "out" / SETTINGS_FILE).write_text(json.dumps({"models": ["another"]}))
     with pytest.raises(
         LimnerError, match="unfinished predictions of other images, models or settings"
     ):
@@ -280,19 +256,17 @@ def test_a_large_tiff_gives_the_masks_of_the_whole(
     image = np.zeros((700, 300, 3), np.uint8)
     image[100:600, 50:200] = 200
     tifffile.imwrite(tmp_path / "in" / "a.tif", image, tile=(64, 64), photometric="rgb")
-    choices = InferenceSettings(postprocessing=Postprocessing(fill_holes=True))
-    whole = run(predictor(resize_mode, choices), tmp_path / "in", tmp_path / "whole")
+    settings = InferenceSettings(postprocessing=PostprocessSettings(fill_holes=True))
+    whole = run(predictor(resize_mode, settings), tmp_path / "in", tmp_path / "whole")
     monkeypatch.setattr(large_images, "LARGE_PIXELS", 1000)
-    parts = run(predictor(resize_mode, choices), tmp_path / "in", tmp_path / "parts")
-    assert [record["mask"] for record in (*whole.records, *parts.records)] == ["a.png", "a.tif"]
-    assert parts.records[0]["left_out"] == ["holes"] and "left_out" not in whole.records[0]
-    assert parts.records[0]["mean_entropy"] == pytest.approx(
-        whole.records[0]["mean_entropy"], abs=1e-4
-    )
+    parts = run(predictor(resize_mode, settings), tmp_path / "in", tmp_path / "parts")
+    assert [record.mask for record in (*whole.records, *parts.records)] == ["a.png", "a.tif"]
+    assert parts.records[0].left_out == ("fill_holes",) and whole.records[0].left_out == ()
+    assert parts.records[0].mean_entropy == pytest.approx(whole.records[0].mean_entropy, abs=1e-4)
     for folder in (Path(), Path("uncertainty")):
-        with Image.open(tmp_path / "whole" / folder / "a.png") as known:
-            drawn = tifffile.imread(tmp_path / "parts" / folder / "a.tif")
-            assert (np.abs(np.asarray(known).astype(int) - drawn) > 1).mean() < 0.001
+        with Image.open(tmp_path / "whole" / folder / "a.png") as image:
+            pixels = tifffile.imread(tmp_path / "parts" / folder / "a.tif")
+            assert (np.abs(np.asarray(image).astype(int) - pixels) > 1).mean() < 0.001
     assert (tmp_path / "parts" / "overview.jpg").exists()
 
 
@@ -306,18 +280,15 @@ def test_folders_elsewhere_are_read_and_written_as_those_here(photos: Path, tmp_
     system.pipe_file("/in/notes.txt", b"no image")
     here = run(predictor(), photos, tmp_path / "here")
     there = run(predictor(), "memory://in", "memory://out")
-    assert [record["mask"] for record in there.records] == [
-        f"deep/{record['mask']}" for record in here.records
+    assert [record.mask for record in there.records] == [
+        f"deep/{record.mask}" for record in here.records
     ]
     assert there.failures and "memory://in/bad.png is no image" in there.failures[0]
     for record in here.records:
-        assert (
-            system.cat_file(f"/out/deep/{record['mask']}")
-            == (tmp_path / "here" / record["mask"]).read_bytes()
-        )
-    assert json.loads(system.cat_file("/out/predictions.json"))["predictions"][0][
-        "image"
-    ].startswith("memory://in/deep/")
+        mask = system.cat_file(f"/out/deep/{record.mask}")
+        assert mask == (tmp_path / "here" / record.mask).read_bytes()
+    written = json.loads(system.cat_file("/out/predictions.json"))["predictions"]
+    assert written[0]["image"].startswith("memory://in/deep/")
     assert system.exists("/out/overview.jpg") and not system.exists(f"/out/{UNFINISHED}")
     with pytest.raises(LimnerError, match="memory://out/ is not empty"):
         run(predictor(), "memory://in", "memory://out")

@@ -4,9 +4,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from limner.data.storage import LocalFolder
+from limner.data.storage import Storage
 from limner.data.synthetic import draw_lesion
 from limner.inference.batch import predict_folder
+from limner.inference.prediction_job import PredictionJob
 from limner.inference.predictor import Predictor
 from review_server import Reviewed
 from service import write_model
@@ -20,15 +21,10 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for index in range(6):
         Image.fromarray(draw_lesion(9, index, 40)[0]).save(folder / "photos" / f"new-{index}.png")
     model = write_model(folder / "model.onnx", classes=("background", "foreground"))
-    photos = LocalFolder(folder / "photos")
-    predict_folder(
-        Predictor.load(model),
-        photos,
-        photos.images(),
-        LocalFolder(folder / "predictions"),
-        {"model.onnx": ""},
-        lambda items, _: items,
+    job = PredictionJob.plan(
+        Storage(folder / "photos"), Storage(folder / "predictions"), {"model.onnx": ""}
     )
+    predict_folder(Predictor.load(model), job)
     return folder
 
 

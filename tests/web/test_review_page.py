@@ -493,23 +493,19 @@ def test_strokes_of_a_tab_that_is_open_are_its_own_and_those_of_an_older_page_ar
 def test_several_classes_are_drawn_each_in_its_colour(
     models: dict[str, Path], tmp_path: Path, start: Start, browser: Browser
 ) -> None:
-    from limner.data.storage import LocalFolder
+    from limner.data.storage import Storage
     from limner.data.synthetic import draw_lesion
     from limner.data.writers.png import write_png
     from limner.inference.batch import predict_folder
+    from limner.inference.prediction_job import PredictionJob
     from limner.inference.predictor import Predictor
 
     (tmp_path / "photos").mkdir()
     write_png(tmp_path / "photos" / "a.png", draw_lesion(0, 1, 64)[0])
-    photos = LocalFolder(tmp_path / "photos")
-    predict_folder(
-        Predictor.load(models["scenes"]),
-        photos,
-        photos.list_images(),
-        LocalFolder(tmp_path / "predictions"),
-        {"m": ""},
-        lambda items, _: items,
+    job = PredictionJob.plan(
+        Storage(tmp_path / "photos"), Storage(tmp_path / "predictions"), {"m": ""}
     )
+    predict_folder(Predictor.load(models["scenes"]), job)
     served = start(tmp_path / "predictions", "--no-open", verb="review")
     with browser.new_context(viewport=SIZE) as context:
         page = watched(context.new_page())

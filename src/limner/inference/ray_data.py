@@ -1,8 +1,5 @@
-"""Predictions spread over the workers of a Ray cluster (Ray Data); the same
-`folder_predictions.Work`, elsewhere.
-"""
+"""Predict a folder on the workers of a Ray cluster (Ray Data)."""
 
-import json
 import logging
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -10,44 +7,61 @@ from pathlib import Path
 from typing import Any
 
 from limner.errors import LimnerError
-from limner.inference.batch import PredictFile, Record
+from limner.inference.batch import MapFiles
+from limner.inference.predict_file import PredictFile
+from limner.inference.prediction_job import FileResult, PredictionJob
 from limner.inference.predictor import Predictor
 
 
 class Worker:
-    """One actor: it holds the models, and predicts what it is given. Files and results lie where
-    all machines reach them.
+    """One Ray actor, which holds the models and predicts files.
+
+    Args:
+        models: the files of each model, by name; the first is the one to open.
+        tta: another test-time augmentation than the models' own.
+        device: where the networks run.
+        job: images and masks, which lie where all machines reach them.
     """
 
     def __init__(
-        self, models: Sequence[Mapping[str, bytes]], tta: str | None, device: str, work: PredictFile
+        self,
+        models: Sequence[Mapping[str, bytes]],
+        tta: str | None,
+        device: str,
+        job: PredictionJob,
     ) -> None:
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory() as root:
             paths = []
-            for number, files in enumerate(
-                models
-                # Each in a folder of its own, since two may bear one name
-            ):
-                (Path(folder) / str(number)).mkdir()
+            for number, files in enumerate(models):
+                # A folder for each model, since two may have the same name
+                folder = Path(root) / str(number)
+                folder.mkdir()
                 for name, content in files.items():
-                    (Path(folder) / str(number) / name).write_bytes(content)
-                paths.append(Path(folder) / str(number) / next(iter(files)))
-            self._work = PredictFile(
-                Predictor.load(*paths, device=device, tta=tta), work.images, work.out, work.targets
-            )
+                    (folder / name).write_bytes(content)
+                paths.append(folder / next(iter(files)))
+            self._predict_file = PredictFile(Predictor.load(*paths, device=device, tta=tta), job)
 
-    def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
-        return {"line": [json.dumps(self._work(str(name))) for name in batch["name"]]}
+    def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
+        """Predict a batch of files: a column of names becomes a column of results."""
+        results = [self._predict_file(str(name)) for name in batch["name"]]
+        return {"result": [result.to_json() for result in results]}
 
 
 def map_on_ray(
     models: Sequence[Path], tta: str | None, workers: int, device: str = "cpu"
-) -> Callable[[Callable[[str], Record], Iterable[str]], Iterator[Record]]:
-    """What `predict_folder` takes as `spread`; the cluster is that of the environment, or one begun
-    on this machine.
+) -> MapFiles:
+    """Create what `predict_folder` takes as `map_files`.
 
-    A worker that dies is begun again, and what it had under way is done once more. Raises
-    LimnerError where Ray is not installed.
+    It connects to the cluster that the environment names, or starts one on this machine. A worker
+    that dies is started again, and its file is predicted once more.
+
+    Args:
+        models: the files of the models; they are sent to the workers.
+        tta: another test-time augmentation than the models' own.
+        workers: how many actors predict at once.
+        device: where the networks run; each worker on "cuda" takes a GPU.
+
+    Raises LimnerError where Ray is not installed.
     """
     try:
         import ray
@@ -55,23 +69,16 @@ def map_on_ray(
     except ImportError as error:
         raise LimnerError(f"--engine ray needs {error.name}: pip install 'limner[ray]'.") from error
 
-    parts = [
-        [model, model.with_suffix(".bin")] if model.suffix == ".xml" else [model]
-        for model in models
-    ]
-    contents = [
-        {path.name: path.read_bytes() for path in files if path.is_file()} for files in parts
-    ]
+    contents = [_read_model(path) for path in models]
 
-    def spread(work: Callable[[str], Record], names: Iterable[str]) -> Iterator[Record]:
-        assert isinstance(work, PredictFile)
+    def map_files(work: Callable[[str], FileResult], names: Iterable[str]) -> Iterator[FileResult]:
         # Each worker opens the models itself
-        away = PredictFile(None, work.images, work.out, work.targets)  # type: ignore[arg-type]
+        assert isinstance(work, PredictFile)
         if not ray.is_initialized():
             ray.init(logging_level=logging.ERROR, include_dashboard=False)
-        done = ray.data.from_items([{"name": name} for name in names]).map_batches(
+        results = ray.data.from_items([{"name": name} for name in names]).map_batches(
             Worker,
-            fn_constructor_args=(contents, tta, device, away),
+            fn_constructor_args=(contents, tta, device, work.job),
             batch_size=1,
             batch_format="numpy",
             compute=ray.data.ActorPoolStrategy(size=workers),
@@ -79,7 +86,13 @@ def map_on_ray(
             max_restarts=-1,
             max_task_retries=-1,
         )
-        for row in done.iter_rows():
-            yield json.loads(row["line"])
+        for row in results.iter_rows():
+            yield FileResult.from_json(row["result"])
 
-    return spread
+    return map_files
+
+
+def _read_model(path: Path) -> dict[str, bytes]:
+    """The files of a model by name. OpenVINO keeps the weights in a second file."""
+    files = [path, path.with_suffix(".bin")] if path.suffix == ".xml" else [path]
+    return {file.name: file.read_bytes() for file in files if file.is_file()}

@@ -1,0 +1,216 @@
+"""Predict one file of a folder: write its mask and its uncertainty map, and record both.
+
+It runs in a thread of this process, or on a worker of a cluster (`ray_data`).
+"""
+
+import errno
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+from numpy import ndarray
+
+from limner.data.images import STACK_SUFFIXES, page_count, read_image
+from limner.data.large_images import ArrayImage, TiledTiff, open_large_image
+from limner.data.writers.png import encode_mask_png, encode_png
+from limner.data.writers.tiff import (
+    TILE_PX,
+    compress_tiles,
+    write_compressed_tiles,
+    write_tiled_tiff,
+)
+from limner.errors import LimnerError, is_out_of_memory
+from limner.files import sha256_of_file
+from limner.inference.postprocess import postprocess
+from limner.inference.prediction_job import (
+    UNCERTAINTY,
+    FileResult,
+    PredictionJob,
+    result_name,
+)
+from limner.inference.prediction_record import PredictionRecord
+from limner.inference.predictor import BAND_ROWS, Predictor
+from limner.labels import Labels
+
+ATTEMPTS = 3
+"""How often a file is predicted that changes meanwhile."""
+DIGITS = 6
+"""To which the numbers of a record are rounded."""
+
+
+@dataclass(frozen=True, slots=True)
+class PredictFile:
+    """Predicts one file of a job, by its name."""
+
+    predictor: Predictor
+    job: PredictionJob
+
+    def __call__(self, name: str) -> FileResult:
+        """Write masks, uncertainty maps and the result that a later call resumes from.
+
+        A file that cannot be predicted gives a failure, which is not kept: a later call tries
+        again.
+        """
+        path = self.job.images.path_of(name)
+        try:
+            result = self._predict_unchanged(name)
+        except LimnerError as error:
+            return FileResult(name, failure=str(error))
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            return FileResult(
+                name, failure=f"{path}: the name of its mask would be too long here. Rename it."
+            )
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            return FileResult(
+                name,
+                failure=f"{path} needs more memory than there is. Export it as a TIFF in tiles, "
+                "or cut it.",
+            )
+        self.job.out.write_bytes(result_name(name), result.to_json().encode())
+        return result
+
+    def _predict_unchanged(self, name: str) -> FileResult:
+        """Predict a file, and start again where it changed meanwhile."""
+        images = self.job.images
+        for _ in range(ATTEMPTS):
+            fingerprint = images.fingerprint(name)
+            try:
+                with images.local_file(name) as path:
+                    records = self._predict(name, path)
+                    digest = sha256_of_file(path)
+            except LimnerError:
+                if images.fingerprint(name) == fingerprint:
+                    raise
+                # The file that could not be read was replaced since
+                continue
+            if images.fingerprint(name) == fingerprint:
+                return FileResult(
+                    name,
+                    fingerprint,
+                    tuple(replace(record, image_sha256=digest) for record in records),
+                )
+        raise LimnerError(
+            f"{images.path_of(name)} was changed each time that it was looked at. Let it be "
+            "written whole first."
+        )
+
+    def _predict(self, name: str, path: Path) -> list[PredictionRecord]:
+        mask = PurePosixPath(self.job.masks[name])
+        if image := open_large_image(path):
+            return [self._predict_large(name, image, mask.with_suffix(".tif").as_posix())]
+        pages = page_count(path) if path.suffix.lower() in STACK_SUFFIXES else 1
+        if pages == 1:
+            return [self._predict_page(name, path, 0, mask.as_posix())]
+        masks = [mask.with_stem(f"{mask.stem}#{page + 1}").as_posix() for page in range(pages)]
+        if shared := set(masks) & set(self.job.masks.values()):
+            raise LimnerError(
+                f"{self.job.images.path_of(name)}: its mask {min(shared)} would be that of "
+                "another image. Rename one of them."
+            )
+        return [self._predict_page(name, path, page, mask) for page, mask in enumerate(masks)]
+
+    def _predict_page(self, name: str, path: Path, page: int, mask_name: str) -> PredictionRecord:
+        """Predict one page in memory.
+
+        Only a band of it has probabilities at a time: they take four bytes a pixel and class.
+        """
+        image = read_image(path, page=page)
+        mask = np.empty(image.shape[:2], np.uint8)
+        uncertainty = np.empty(image.shape[:2], np.uint8)
+        total_entropy = 0.0
+        bands, assess = self.predictor.stream(ArrayImage(image), BAND_ROWS)
+        for top, band in zip(range(0, len(image), BAND_ROWS), bands, strict=True):
+            rows = slice(top, top + BAND_ROWS)
+            mask[rows], uncertainty[rows] = band.mask, _to_grey(band.uncertainty)
+            total_entropy += float(band.uncertainty.sum(dtype=np.float64))
+        labels, settings = self.predictor.labels, self.predictor.settings
+        mask = postprocess(mask, settings.postprocessing, labels)
+        self.job.out.write_bytes(mask_name, encode_mask_png(labels.to_pixels(mask)))
+        self.job.out.write_bytes(f"{UNCERTAINTY}/{mask_name}", encode_png(uncertainty))
+        return self._record(name, page, mask_name, assess(), total_entropy / uncertainty.size)
+
+    def _predict_large(self, name: str, image: TiledTiff, mask_name: str) -> PredictionRecord:
+        """Predict an image that does not fit into memory, band by band, as tiled TIFFs."""
+        labels = self.predictor.labels
+        bands, assess = self.predictor.stream(image, TILE_PX)
+
+        with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile(dir=folder) as buffer:
+            uncertainty = _UncertaintyTiles(buffer)
+
+            def mask_bands() -> Iterator[UInt8[ndarray, "_ w"]]:
+                for band in bands:
+                    uncertainty.append(band.uncertainty)
+                    yield (
+                        band.mask
+                        if large_masks_hold_classes(labels)
+                        else labels.to_pixels(band.mask)
+                    )
+
+            mask_path, uncertainty_path = Path(folder) / "mask.tif", Path(folder) / "entropy.tif"
+            write_tiled_tiff(mask_path, image.size_px, mask_bands())
+            write_compressed_tiles(uncertainty_path, image.size_px, uncertainty.read())
+            self.job.out.upload(mask_name, mask_path)
+            self.job.out.upload(f"{UNCERTAINTY}/{mask_name}", uncertainty_path)
+        mean_entropy = uncertainty.total / (image.size_px[0] * image.size_px[1])
+        record = self._record(name, 0, mask_name, assess(), mean_entropy)
+        # Post-processing needs the whole mask in memory
+        return replace(record, left_out=self.predictor.settings.postprocessing.enabled)
+
+    def _record(
+        self,
+        name: str,
+        page: int,
+        mask_name: str,
+        quality: tuple[float | None, float | None],
+        mean_entropy: float,
+    ) -> PredictionRecord:
+        predicted_dice, unusualness = quality
+        return PredictionRecord(
+            image=self.job.images.path_of(name),
+            page=page,
+            mask=mask_name,
+            uncertainty=f"{UNCERTAINTY}/{mask_name}",
+            predicted_dice=None if predicted_dice is None else round(predicted_dice, DIGITS),
+            unusual=unusualness is not None and unusualness > 1,
+            unusualness=None if unusualness is None else round(unusualness, DIGITS),
+            mean_entropy=round(mean_entropy, DIGITS),
+        )
+
+
+class _UncertaintyTiles:
+    """Keeps compressed uncertainty tiles on disk, since one file is written at a time."""
+
+    def __init__(self, buffer: IO[bytes]) -> None:
+        self._buffer = buffer
+        self._lengths: list[int] = []
+        self.total = 0.0
+        """The sum over all pixels so far."""
+
+    def append(self, band: Float32[ndarray, "h w"]) -> None:
+        self._lengths += [self._buffer.write(tile) for tile in compress_tiles(_to_grey(band))]
+        self.total += float(band.sum(dtype=np.float64))
+
+    def read(self) -> Iterator[bytes]:
+        """Every tile from the first."""
+        self._buffer.seek(0)
+        return map(self._buffer.read, self._lengths)
+
+
+def large_masks_hold_classes(labels: Labels) -> bool:
+    """Whether the masks of large images hold class indices.
+
+    Their TIFFs are grey, and the pixel values of a coloured set of several classes are not.
+    """
+    return labels.coloured and not labels.binary
+
+
+def _to_grey(uncertainty: Float32[ndarray, "h w"]) -> UInt8[ndarray, "h w"]:
+    return (uncertainty * 255).round().astype(np.uint8)

@@ -1,0 +1,111 @@
+"""A job of `predict_folder`: which files are predicted, where masks go, and one file's result."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from limner.data.storage import Storage, relative_prefix
+from limner.errors import LimnerError
+from limner.inference.prediction_record import PredictionRecord
+
+UNCERTAINTY, UNFINISHED = "uncertainty", "unfinished"
+"""Folders beside the masks: uncertainty maps, and the results of a job that is not finished."""
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionJob:
+    """Which files are predicted, by which models, and where the masks go."""
+
+    images: Storage
+    out: Storage
+    models: Mapping[str, str]
+    """The SHA-256 of each model file, by its path."""
+    masks: Mapping[str, str]
+    """The name in `out` of each image's mask, by the image's name in `images`."""
+
+    @classmethod
+    def plan(
+        cls,
+        images: Storage,
+        out: Storage,
+        models: Mapping[str, str],
+        names: Sequence[str] | None = None,
+    ) -> "PredictionJob":
+        """Plan a job for some images of a folder, or for all of them.
+
+        Files in `out` are never predicted, also where it lies within `images`.
+
+        Raises LimnerError where there is no image, and as `mask_names` does.
+        """
+        own = relative_prefix(out, images)
+        chosen = [
+            name
+            for name in (images.list_images() if names is None else names)
+            if not (own and name.startswith(own))
+        ]
+        if not chosen:
+            raise LimnerError(
+                f"{images.path_of('')} holds no image. Give an image or a folder of images."
+            )
+        return cls(images, out, models, mask_names(chosen))
+
+
+@dataclass(frozen=True, slots=True)
+class FileResult:
+    """The records of one file, or why there are none."""
+
+    name: str
+    fingerprint: str = ""
+    """Of the file as it was predicted."""
+    records: tuple[PredictionRecord, ...] = ()
+    """One for each page."""
+    failure: str | None = None
+
+    def to_json(self) -> str:
+        """The result as text, for another process or a later call."""
+        return json.dumps(
+            {
+                "name": self.name,
+                "fingerprint": self.fingerprint,
+                "records": [record.to_json() for record in self.records],
+                "failure": self.failure,
+            }
+        )
+
+    @classmethod
+    def from_json(cls, content: str | bytes) -> "FileResult":
+        """Read the text back. Raises ValueError where it was cut off."""
+        values: dict[str, Any] = json.loads(content)
+        records = tuple(PredictionRecord.from_json(record) for record in values["records"])
+        return cls(values["name"], values["fingerprint"], records, values["failure"])
+
+
+def mask_names(names: Sequence[str]) -> dict[str, str]:
+    """Name each image's mask, relative to the folder of predictions.
+
+    Raises LimnerError where two masks would have the same name, or where masks would lie in a
+    folder that limner itself uses.
+    """
+    masks = {name: PurePosixPath(name).with_suffix(".png").as_posix() for name in names}
+    image_of: dict[str, str] = {}
+    for name, mask in masks.items():
+        if (other := image_of.setdefault(mask, name)) != name:
+            raise LimnerError(
+                f"the masks of {other} and {name} would bear the same name. Rename one of them."
+            )
+        folder, slash, _ = name.partition("/")
+        if slash and folder in {UNCERTAINTY, UNFINISHED}:
+            raise LimnerError(
+                f"there is a folder {folder}, whose masks would lie among what limner keeps under "
+                "that name. Rename it."
+            )
+    return masks
+
+
+def result_name(name: str) -> str:
+    """Name the file that keeps the result of one image while the job is not finished."""
+    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()
+    return f"{UNFINISHED}/{digest}.json"

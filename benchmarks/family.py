@@ -18,7 +18,8 @@ from limner.data.splits import apply_split
 from limner.inference.evaluate import evaluate
 from limner.inference.predictor import Predictor
 from limner.model.bundle import Bundle
-from limner.model.presets import PRESETS, build_network, resolve_settings
+from limner.model.presets import PRESETS, resolve_settings
+from limner.model.unet import UNet
 from limner.recipe import ModelSettings, Recipe
 from limner.training.pipeline import train
 
@@ -100,7 +101,7 @@ def row(data: Path, recipe: Recipe) -> dict[str, float]:
         scores = evaluate(
             Predictor.from_models(bundle), apply_split(scan(data).samples, bundle.split)["test"]
         )
-    network = build_network(
+    network = UNet.from_settings(
         bundle.recipe.model, bundle.recipe.data.channels, bundle.labels.out_channels
     )
     per_image, jaccards = (scores.per_image()[name] for name in ("dice", "jaccard"))

@@ -36,11 +36,11 @@ class Peer:
 
 def plain(train: Pairs, validation: Pairs, size: int, batch: int, weights: str = "") -> Peer:
     """PyTorch and torchvision; the network is limner's own."""
-    from limner.model.presets import build_network
+    from limner.model.unet import UNet
     from limner.recipe import ModelSettings
 
     assert not weights
-    network = build_network(ModelSettings(widths=WIDTHS), 3, 1)
+    network = UNet.from_settings(ModelSettings(widths=WIDTHS), 3, 1)
     return Peer(
         network,
         _loader(Files(train, size, augment=True), batch, True),
@@ -237,7 +237,8 @@ def _loader(data: Files, batch: int, shuffle: bool) -> Any:
 
 def _pretrained(name: str) -> dict[str, Tensor]:
     """The weights of an encoder as limner finds them."""
-    from limner.model.encoders import TimmEncoder, load_pretrained
+    from limner.model.encoders import TimmEncoder
+    from limner.model.pretrained import load_pretrained
 
     encoder = TimmEncoder(name, 3)
     load_pretrained(encoder, name, "hub", 3)

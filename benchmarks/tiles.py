@@ -19,7 +19,8 @@ from limner.data.preprocess import Preprocessing
 from limner.inference import tiling
 from limner.inference.engines import ReceptiveField
 from limner.inference.tta import TtaTransform
-from limner.model.presets import PRESETS, build_network
+from limner.model.presets import PRESETS
+from limner.model.unet import UNet
 from limner.model.receptive_field import measure_halo
 from limner.recipe import parse_recipe
 
@@ -37,7 +38,7 @@ def main(count: int) -> bool:
     for preset in PRESETS:
         widths = [4, 8, 8, 16] if preset == "resunet" else [4, 8, 8, 16, 16]
         torch.manual_seed(0)
-        network = build_network(
+        network = UNet.from_settings(
             parse_recipe({"model": {"preset": preset, "widths": widths}}).model, 3, 1
         ).eval()
         with torch.no_grad():

@@ -171,11 +171,11 @@ def limner(
     """
     from limner.data.scan import scan
     from limner.losses import LOSSES
-    from limner.model.presets import build_network
+    from limner.model.unet import UNet
     from limner.recipe import Recipe
     from limner.training.distributed import SINGLE_PROCESS
     from limner.training.loop import TrainingStep
-    from limner.training.pipeline import no_progress, start_run
+    from limner.training.pipeline import start_run
     from limner.training.step import TrainStep, initial_state
 
     keys = {
@@ -194,7 +194,7 @@ def limner(
     recipe = Recipe().replace(keys)
     settings = recipe.train
     stepper = TrainStep(
-        initial_state(build_network(recipe.model, 3, 1), settings),
+        initial_state(UNet.from_settings(recipe.model, 3, 1), settings),
         LOSSES[settings.loss],
         settings,
         SINGLE_PROCESS,
@@ -211,7 +211,7 @@ def limner(
             [(s.image, s.mask) for s in scan(data).samples][: images * 10 // 9],
             BATCH,
         )  # type: ignore[misc]
-        _, events = start_run(fewer, recipe, Path(folder) / "run", lambda plan: None, no_progress)
+        _, events = start_run(fewer, recipe, Path(folder) / "run")
         moments = [
             (event.epoch, time.perf_counter(), event.images)
             for event in events
@@ -263,11 +263,11 @@ def bare_passes(size: int, device: str) -> dict[str, float]:
     """Forward and backward of the same network on a batch that is there, in bfloat16, channels
     last, with the sum as the loss.
     """
-    from limner.model.presets import build_network
+    from limner.model.unet import UNet
     from limner.recipe import ModelSettings
 
     network = (
-        build_network(ModelSettings(widths=WIDTHS), 3, 1)
+        UNet.from_settings(ModelSettings(widths=WIDTHS), 3, 1)
         .to(device)
         .to(memory_format=torch.channels_last)
     )

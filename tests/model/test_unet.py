@@ -9,8 +9,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from limner.errors import LimnerError
 from limner.model import presets
-from limner.model.presets import PRESETS, build_network, resolve_settings
+from limner.model.decoders import NestedDecoder
+from limner.model.encoders import ConvEncoder
+from limner.model.presets import PRESETS, resolve_settings
 from limner.model.unet import UNet
 from limner.recipe import ModelSettings
 
@@ -27,7 +30,8 @@ def small(preset: str, base: int = 2, **keys: object) -> ModelSettings:
 
 def count(settings: ModelSettings, channels: int = 3, classes: int = 1) -> int:
     return sum(
-        parameter.numel() for parameter in build_network(settings, channels, classes).parameters()
+        parameter.numel()
+        for parameter in UNet.from_settings(settings, channels, classes).parameters()
     )
 
 
@@ -35,9 +39,9 @@ def multiply_adds(network: UNet, channels: int) -> int:
     """Of all convolutions, for an image of 256x256."""
     total = 0
 
-    def add(layer: torch.nn.Module, given: tuple[torch.Tensor], made: torch.Tensor) -> None:
+    def add(layer: torch.nn.Module, inputs: tuple[torch.Tensor], output: torch.Tensor) -> None:
         nonlocal total
-        pixels = given[0] if isinstance(layer, torch.nn.ConvTranspose2d) else made
+        pixels = inputs[0] if isinstance(layer, torch.nn.ConvTranspose2d) else output
         total += layer.weight.numel() * pixels.shape[2] * pixels.shape[3]
 
     for layer in network.modules():
@@ -50,16 +54,12 @@ def multiply_adds(network: UNet, channels: int) -> int:
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_the_logits_have_the_image_s_size(preset: str) -> None:
-    chance = random.Random(preset)
+    rng = random.Random(preset)
+    # 210 in all
     for _ in range(30):
-        # 210 in all
-        h, w, channels, classes = (
-            chance.randrange(1, 70),
-            chance.randrange(1, 70),
-            chance.randrange(1, 6),
-            chance.randrange(1, 5),
-        )
-        network = build_network(small(preset), channels, classes).eval()
+        h, w = rng.randrange(1, 70), rng.randrange(1, 70)
+        channels, classes = rng.randrange(1, 6), rng.randrange(1, 5)
+        network = UNet.from_settings(small(preset), channels, classes).eval()
         assert network(torch.zeros(1, channels, h, w)).shape == (1, classes, h, w)
 
 
@@ -77,7 +77,7 @@ def test_every_part_goes_with_every_other(
     block: str,
     norm: str,
     pooling: str,
-    up: str,
+    upsampling: str,
     skip: str,
     nested: bool,
     expansion_ratio: float,
@@ -87,23 +87,23 @@ def test_every_part_goes_with_every_other(
         "block": block,
         "norm": norm,
         "pooling": pooling,
-        "upsampling": up,
+        "upsampling": upsampling,
         "skip": skip,
         "nested": nested,
         "expansion_ratio": expansion_ratio,
     }
-    network = build_network(
+    network = UNet.from_settings(
         ModelSettings(widths=SMALL[: halvings + 1], deep_supervision=True, **keys), 3, 2
     )
-    drawn = network.forward_supervised(torch.randn(2, 3, 9, 13))
-    assert {tuple(logits.shape) for logits in drawn} == {(2, 2, 9, 13)}
+    levels = network.forward_supervised(torch.randn(2, 3, 9, 13))
+    assert {tuple(logits.shape) for logits in levels} == {(2, 2, 9, 13)}
 
 
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("skip", ["concat", "add", "attention"])
 def test_gradients_reach_every_parameter(preset: str, skip: str) -> None:
     torch.manual_seed(0)
-    network = build_network(small(preset, base=8, skip=skip, activation="gelu"), 3, 1)
+    network = UNet.from_settings(small(preset, base=8, skip=skip, activation="gelu"), 3, 1)
     sum(
         logits.square().mean() for logits in network.forward_supervised(torch.randn(2, 3, 64, 64))
     ).backward()
@@ -115,7 +115,7 @@ def test_gradients_reach_every_parameter(preset: str, skip: str) -> None:
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_each_member_has_what_its_docstring_states(preset: str) -> None:
+def test_each_member_has_the_counts_that_the_docstring_states(preset: str) -> None:
     stated = re.search(
         rf"`{re.escape(preset)}`: .*?([\d.]+) M parameters and ([\d.]+) G multiply-adds",
         (presets.__doc__ or "").replace("\n", " "),
@@ -123,13 +123,13 @@ def test_each_member_has_what_its_docstring_states(preset: str) -> None:
     assert stated, preset
     settings = ModelSettings(preset=preset)
     assert f"{count(settings) / 1e6:.2f}" == stated[1]
-    assert f"{multiply_adds(build_network(settings, 3, 1), 3) / 1e9:.1f}" == stated[2]
+    assert f"{multiply_adds(UNet.from_settings(settings, 3, 1), 3) / 1e9:.1f}" == stated[2]
 
 
 def test_the_tutorial_has_the_blocks_of_its_source() -> None:
-    network = build_network(ModelSettings(preset="tutorial"), 3, 1)
+    network = UNet.from_settings(ModelSettings(preset="tutorial"), 3, 1)
     assert [level[0].out_channels for level in network.encoder.levels] == [32, 64, 128, 256, 256]
-    assert [up.grow.out_channels for up in network.decoder.ups] == [256, 128, 64, 32]
+    assert [block.upsample.out_channels for block in network.decoder.blocks] == [256, 128, 64, 32]
     assert sum(isinstance(layer, torch.nn.Conv2d) for layer in network.decoder.refine) == 3
 
 
@@ -142,13 +142,14 @@ def test_u_net_plus_plus_and_its_u_net_have_their_paper_s_parameters() -> None:
     assert f"{count(ModelSettings(preset='unet++')) / 1e6:.2f}" == "9.04"
 
 
-def test_resunet_has_its_paper_s_parameters_but_for_the_ways_past() -> None:
+def test_resunet_has_its_paper_s_parameters_but_for_the_shortcuts() -> None:
     """arXiv:1711.10684 states 7.8 M, which leaves out the 1x1 convolutions of the shortcuts."""
-    network = build_network(ModelSettings(preset="resunet"), 3, 1)
-    past = sum(
-        parameter.numel() for name, parameter in network.named_parameters() if ".past." in name
+    network = UNet.from_settings(ModelSettings(preset="resunet"), 3, 1)
+    shortcuts = sum(
+        parameter.numel() for name, parameter in network.named_parameters() if ".shortcut." in name
     )
-    assert f"{(count(ModelSettings(preset='resunet')) - past) / 1e6:.1f}" == "7.8"
+    assert shortcuts > 0
+    assert f"{(count(ModelSettings(preset='resunet')) - shortcuts) / 1e6:.1f}" == "7.8"
 
 
 def test_unet_has_the_parameters_of_the_original() -> None:
@@ -160,27 +161,31 @@ def test_unet_has_the_parameters_of_the_original() -> None:
 
 def test_few_channels_and_a_stride_have_the_gradients_of_double_precision() -> None:
     """In a process of its own, since what goes wrong with them may end it."""
-    done = subprocess.run([sys.executable, "-c", FEW], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", FEW_CHANNELS], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
-FEW = textwrap.dedent("""
+FEW_CHANNELS = textwrap.dedent("""
     import torch
-    from limner.model.blocks import Pointwise, Residual
+    from limner.model.blocks import PointwiseConv2d, ResidualBlock
     from limner.recipe import ModelSettings
 
     torch.manual_seed(0)
     settings = ModelSettings(norm="none", activation="relu")
     narrow = ModelSettings(norm="none", activation="relu", kernel=1)
     for wide in (1, 2, 3, 4, 6, 7, 12, 16):
-        for layer in (Pointwise(wide, 2 * wide, 1, stride=2), Residual(wide, 2 * wide, 2, settings, 2), Residual(wide, wide + 1, 1, narrow, 2)):
+        for layer in (
+            PointwiseConv2d(wide, 2 * wide, 1, stride=2),
+            ResidualBlock(wide, 2 * wide, 2, settings, 2),
+            ResidualBlock(wide, wide + 1, 1, narrow, 2),
+        ):
             layer = layer.to(memory_format=torch.channels_last)
             images = torch.randn(4, wide, 16, 18).contiguous(memory_format=torch.channels_last)
             layer(images).square().sum().backward()
-            found = [weight.grad.double() for weight in layer.parameters()]
+            gradients = [weight.grad.double() for weight in layer.parameters()]
             layer.double().zero_grad()
             layer(images.double()).square().sum().backward()
-            for weight, gradient in zip(layer.parameters(), found, strict=True):
+            for weight, gradient in zip(layer.parameters(), gradients, strict=True):
                 torch.testing.assert_close(gradient, weight.grad, rtol=1e-4, atol=1e-2)
     """)
 
@@ -189,16 +194,19 @@ def test_each_member_is_compiled_whole_and_exported() -> None:
     """In a process of its own, without the type checks that the tests put into every function."""
     code = """
 import torch
-from limner.model.presets import PRESETS, build, resolve
+from limner.model.presets import PRESETS, resolve_settings
+from limner.model.unet import UNet
 from limner.recipe import ModelSettings
 
 for preset in PRESETS:
-    depth = len(resolve(ModelSettings(preset=preset)).widths)
-    network = build(ModelSettings(preset=preset, widths=tuple(2 * (level + 1) for level in range(depth))), 3, 1).eval()
+    depth = len(resolve_settings(ModelSettings(preset=preset)).widths)
+    widths = tuple(2 * (level + 1) for level in range(depth))
+    network = UNet(3, 1, preset=preset, widths=widths).eval()
     images = torch.randn(2, 3, 40, 56)
     expected = network(images)
     torch.testing.assert_close(torch.export.export(network, (images,)).module()(images), expected)
-    torch.testing.assert_close(torch.compile(network, fullgraph=True, backend="aot_eager")(images), expected)
+    compiled = torch.compile(network, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(images), expected)
     print(preset)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -206,7 +214,7 @@ for preset in PRESETS:
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_each_member_learns_four_images_by_heart(preset: str) -> None:
+def test_each_member_overfits_four_images(preset: str) -> None:
     from limner.losses import LOSSES
 
     torch.manual_seed(0)
@@ -216,7 +224,7 @@ def test_each_member_learns_four_images_by_heart(preset: str) -> None:
     ) + 0.1 * torch.randn(4, 3, 32, 32, generator=rng)
     truth = (images.mean(1) > 0.2).to(torch.uint8)
     depth = len(resolve_settings(ModelSettings(preset=preset)).widths)
-    network = build_network(
+    network = UNet.from_settings(
         ModelSettings(
             preset=preset, widths=tuple(8 * 2 ** min(level, 2) for level in range(depth))
         ),
@@ -225,27 +233,64 @@ def test_each_member_learns_four_images_by_heart(preset: str) -> None:
     )
     adam = torch.optim.Adam(network.parameters(), 2e-3)
     overlap = 0.0
-    for _ in range(
-        600
-        # Most need 100 to 200; without normalisation it depends on the processor's rounding
-    ):
-        drawn = network.forward_supervised(images)
-        predicted = drawn[0].detach()[:, 0] > 0
+    # Most need 100 to 200 steps; without normalisation it depends on the processor's rounding
+    for _ in range(600):
+        levels = network.forward_supervised(images)
+        predicted = levels[0].detach()[:, 0] > 0
         overlap = float(
             2 * (predicted & (truth == 1)).sum() / (predicted.sum() + (truth == 1).sum())
         )
         if overlap >= 0.99:
             break
         adam.zero_grad()
-        sum(LOSSES["dice+cross-entropy"](logits, truth) for logits in drawn).backward()
+        sum(LOSSES["dice+cross-entropy"](logits, truth) for logits in levels).backward()
         adam.step()
     assert overlap >= 0.99
 
 
 def test_a_network_without_halvings_is_a_plain_stack() -> None:
-    assert build_network(ModelSettings(widths=(2,)), 3, 1)(torch.zeros(1, 3, 5, 7)).shape == (
-        1,
-        1,
-        5,
-        7,
-    )
+    network = UNet.from_settings(ModelSettings(widths=(2,)), 3, 1)
+    assert network(torch.zeros(1, 3, 5, 7)).shape == (1, 1, 5, 7)
+
+
+def test_keyword_arguments_and_settings_build_the_same_network() -> None:
+    keys = {"preset": "resunet", "widths": (2, 4, 6), "dropout": 0.1}
+    torch.manual_seed(0)
+    by_keywords = UNet(in_channels=1, classes=3, **keys)
+    torch.manual_seed(0)
+    by_settings = UNet.from_settings(ModelSettings(**keys), 1, 3)
+    assert by_keywords.state_dict().keys() == by_settings.state_dict().keys()
+    for name, value in by_keywords.state_dict().items():
+        assert torch.equal(value, by_settings.state_dict()[name])
+
+
+def test_a_network_has_the_output_channels_that_were_asked_for() -> None:
+    images = torch.zeros(1, 3, 20, 30)
+    assert UNet(widths=(2, 4))(images).shape == (1, 2, 20, 30)
+    assert UNet(classes=1, widths=(2, 4))(images).shape == (1, 1, 20, 30)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"width": (2, 4)}, r"model\.width is no key of a recipe\. Did you mean model\.widths"),
+        ({"block": "dense"}, r"model\.block = 'dense'"),
+        ({"in_channels": 0}, r"0 image channels and 2 classes.*at least 1"),
+        ({"classes": 0}, r"3 image channels and 0 classes.*at least 1"),
+        ({"nested": True, "refine_convolutions": 2}, r"refine_convolutions would do nothing"),
+    ],
+)
+def test_a_network_that_cannot_be_is_refused(arguments: dict[str, object], message: str) -> None:
+    with pytest.raises(LimnerError, match=message):
+        UNet(**arguments)
+
+
+def test_a_nested_decoder_needs_levels_that_halve_from_full_resolution() -> None:
+    class HalfResolution(ConvEncoder):
+        def __init__(self, settings: ModelSettings) -> None:
+            super().__init__(settings, 3)
+            self.reductions = [2, 4]
+
+    settings = ModelSettings(widths=(2, 4), nested=True)
+    with pytest.raises(LimnerError, match=r"1/\[2, 4\] of the image's side.*full resolution"):
+        NestedDecoder(HalfResolution(settings), settings)

@@ -1,11 +1,11 @@
-"""A model file: weights, recipe, labels, preprocessing and scores, self-describing and pickle-free.
+"""Model files: weights and metadata in one safetensors file, self-describing and pickle-free.
 
-The file is safetensors. safetensors does not notice a flipped bit, so a SHA-256 over tensors and
-metadata is kept in it.
+safetensors does not notice a flipped bit, so the file holds a SHA-256 over tensors and metadata.
 """
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,48 +19,63 @@ from torch import Tensor
 from limner.errors import LimnerError
 from limner.files import write_atomic
 from limner.model.metadata import ModelMetadata, parse_metadata
-from limner.model.presets import build_network
 from limner.model.unet import UNet
+
+OLD_TENSOR_NAMES = {
+    r"^average\.": "ema.",
+    r"^lost$": "loss_sum",
+    r"\bdecoder\.ups\.": "decoder.blocks.",
+    r"\.grow\.": ".upsample.",
+    r"\.past\.": ".shortcut.",
+    r"\.skip\.widths\.": ".skip.projections.",
+    r"\.gates\.(\d+)\.skip\.": r".gates.\1.skip_conv.",
+    r"\.gates\.(\d+)\.coarse\.": r".gates.\1.gate_conv.",
+    r"\.gates\.(\d+)\.weight\.": r".gates.\1.attention_conv.",
+}
+"""Patterns of tensor names in models and checkpoints of earlier versions, and today's names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bundle(ModelMetadata):
-    """Weights and their description."""
+    """A trained model: its weights and its metadata."""
 
     weights: Mapping[str, Tensor]
 
     def network(self) -> UNet:
-        """The network with these weights, ready to predict."""
-        network = build_network(
-            self.recipe.model, self.recipe.data.channels, self.labels.out_channels
-        )
+        """Build the network with these weights, in evaluation mode."""
+        recipe = self.recipe
+        network = UNet.from_settings(recipe.model, recipe.data.channels, self.labels.out_channels)
         network.load_state_dict(dict(self.weights))
         return network.eval()
 
     def save(self, path: Path) -> None:
-        """Write the bundle atomically."""
+        """Write the bundle atomically. Raises LimnerError where the disk does not take it."""
         write_tensors(path, self.weights, self.to_dict())
 
     @classmethod
     def load(cls, path: Path | str) -> "Bundle":
-        """Read a bundle. Raises LimnerError for a file that is missing, damaged or no model of
-        limner's.
+        """Read a model file, such as runs/NAME/model.safetensors.
+
+        Raises LimnerError for a file that is missing, damaged or no model of limner's.
+
+        Example:
+            >>> network = Bundle.load("runs/lesions/model.safetensors").network()
         """
-        weights, record = read_tensors(Path(path))
-        return cls(weights=weights, **parse_metadata(record, Path(path)).as_fields())
+        weights, metadata = read_tensors(Path(path))
+        return cls(weights=weights, **parse_metadata(metadata, Path(path)).as_fields())
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
-    """Write tensors and a JSON description, so that they survive a loss of power.
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
+    """Write tensors and JSON metadata atomically, so that they survive a loss of power.
 
     Raises LimnerError where the disk does not take it; what stood at `path` is then untouched.
     """
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    text = json.dumps(about, sort_keys=True)
-    # one key, since safetensors writes several in an order that changes from call to call
-    content = save(contiguous, {"limner": json.dumps([_digest(contiguous, text), text])})
+    text = json.dumps(metadata, sort_keys=True)
+    # One key, since safetensors writes several in an order that changes from call to call
+    content = save(contiguous, {"limner": json.dumps([_sha256(contiguous, text), text])})
     try:
-        write_atomic(path, content, lasting=True)
+        write_atomic(path, content, durable=True)
     except OSError as error:
         raise LimnerError(
             f"{path} could not be written ({error.strerror}); {len(content) / 1e6:.3g} MB are "
@@ -69,36 +84,46 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str,
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read what `write_tensors` wrote. Raises LimnerError where it is missing, foreign, or differs
-    by a single bit.
+    """Read what `write_tensors` wrote: tensors by today's names, and the metadata.
+
+    Raises LimnerError where the file is missing, foreign, or differs by a single bit.
     """
     if not path.is_file():
         raise LimnerError(f"{path} is no file. Give the model.safetensors of a run.")
     try:
         with safe_open(path, framework="pt") as file:
+            # The file is no mapping: only keys() gives its names
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            metadata = file.metadata() or {}
+            header = file.metadata() or {}
     except (SafetensorError, OSError, UnicodeDecodeError) as error:
         raise LimnerError(
             f"{path} is damaged or no safetensors file ({error}). Take another copy."
         ) from error
-    if "limner" not in metadata:
+    if "limner" not in header:
         raise LimnerError(f"{path} was not written by limner. Give the model.safetensors of a run.")
     try:
-        digest, text = json.loads(metadata["limner"])
+        sha256, text = json.loads(header["limner"])
     except ValueError as error:
         raise LimnerError(
             f"{path} is damaged: its description is no JSON. Take another copy."
         ) from error
-    if _digest(tensors, text) != digest:
+    if _sha256(tensors, text) != sha256:
         raise LimnerError(
             f"{path} is damaged: its content does not match its SHA-256. Take another copy."
         )
-    about: dict[str, Any] = json.loads(text)
-    return tensors, about
+    metadata: dict[str, Any] = json.loads(text)
+    return {_new_name(name): tensor for name, tensor in tensors.items()}, metadata
 
 
-def _digest(tensors: Mapping[str, Tensor], text: str) -> str:
+def _new_name(name: str) -> str:
+    """Today's name of a tensor. What timm calls the parts of an encoder stays as it is."""
+    own, separator, of_timm = name.partition("encoder.body.")
+    for old, new in OLD_TENSOR_NAMES.items():
+        own = re.sub(old, new, own)
+    return own + separator + of_timm
+
+
+def _sha256(tensors: Mapping[str, Tensor], text: str) -> str:
     digest = hashlib.sha256(text.encode())
     for name in sorted(tensors):
         tensor = tensors[name]

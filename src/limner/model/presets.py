@@ -1,4 +1,4 @@
-"""Named members of the U-Net family, and how a network is built from settings.
+"""Named members of the U-Net family: what each sets of the model settings.
 
 Counts are for 3 channels and 1 class; multiply-adds are those of the convolutions for an image of
 256x256.
@@ -24,7 +24,6 @@ Counts are for 3 channels and 1 class; multiply-adds are those of the convolutio
 from typing import Any
 
 from limner.errors import LimnerError
-from limner.model.unet import ConvEncoder, UNet
 from limner.recipe import ModelSettings
 
 TUTORIAL: dict[str, Any] = {
@@ -46,41 +45,27 @@ PRESETS: dict[str, dict[str, Any]] = {
     "unet++": {"norm": "none", "nested": True, "deep_supervision": True},
     "limner": {},
 }
-"""What each preset sets; every other key is the recipe's default."""
+"""What each preset sets; every other key has the recipe's default."""
 ENCODER_DEFAULTS: dict[str, Any] = {"widths": (16, 32, 64, 96, 128)}
-"""What a pretrained encoder sets instead: a light decoder, of which `widths` are the channels at
-each halving.
-"""
+"""What a pretrained encoder sets instead: the channels of a light decoder at each halving."""
 
 
 def resolve_settings(settings: ModelSettings) -> ModelSettings:
-    """The settings with the preset's values for the keys that were not given."""
-    given = {key: getattr(settings, key) for key in settings.model_fields_set}
-    return ModelSettings.model_validate(
-        {**(ENCODER_DEFAULTS if settings.encoder else PRESETS[settings.preset]), **given}
-    )
+    """Fill in the preset's values for the keys that were not set explicitly.
 
-
-def build_network(settings: ModelSettings, channels: int, classes: int) -> UNet:
-    """The network that the settings name, untrained, for images of so many channels and so many
-    classes (1 for a binary set).
-
-    Raises LimnerError where the settings contradict each other or a pretrained encoder cannot be
-    had.
+    Raises LimnerError where the settings contradict each other.
     """
-    settings = resolve_settings(settings)
-    if settings.nested and settings.refine_convolutions:
+    explicit = {key: getattr(settings, key) for key in settings.model_fields_set}
+    defaults = ENCODER_DEFAULTS if settings.encoder else PRESETS[settings.preset]
+    resolved = ModelSettings.model_validate({**defaults, **explicit})
+    if resolved.nested and resolved.refine_convolutions:
         raise LimnerError(
             "model.nested has no last block, so model.refine_convolutions would do nothing. "
             "Set it to 0, or leave one of the two."
         )
-    if not settings.encoder:
-        return UNet(ConvEncoder(settings, channels), settings, classes)
-    if settings.nested:
+    if resolved.nested and resolved.encoder:
         raise LimnerError(
             "model.nested needs an encoder with features at full resolution, which pretrained "
             "ones lack. Leave one of the two."
         )
-    from limner.model.encoders import TimmEncoder
-
-    return UNet(TimmEncoder(settings.encoder, channels), settings, classes)
+    return resolved

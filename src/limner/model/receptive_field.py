@@ -1,4 +1,4 @@
-"""How far a network looks: found by running it, not guessed."""
+"""The receptive field of a network, measured by running it."""
 
 import torch
 from jaxtyping import Bool, Float
@@ -6,40 +6,40 @@ from torch import Tensor
 
 from limner.model.unet import UNet
 
-FARTHEST_PX = 8192
-"""An image of this length that is spoilt to its end by its other half is one that the network sees
-as a whole.
-"""
+LONGEST_PX = 8192
+"""A network whose receptive field exceeds half of this length counts as seeing the whole image."""
 
 
 def measure_halo(network: UNet, channels: int) -> int | None:
-    """How many pixels beyond a cut at a multiple of its stride a network's answer may depend on;
-    None of one that always sees the whole image.
+    """Measure how many pixels beyond a cut the network's output may depend on.
 
-    The pixels on one side of a cut are made NaN, which every operation passes on, zero weights and
-    pools too; how far it comes on the other side is the answer. A layer that sees the whole image,
-    such as instance normalisation or squeeze-and-excitation, spoils all of it.
+    The cut lies at a multiple of the network's stride. None means that the network always sees the
+    whole image. The pixels on one side of the cut are made NaN. Every operation passes NaN on,
+    zero weights and pools too. How far it comes on the other side is the halo. A layer that sees
+    the whole image, such as instance normalisation or squeeze-and-excitation, spreads it over all.
     """
-    longest = 32 * network.stride
+    length = 32 * network.stride
     with torch.inference_mode():
-        while longest <= FARTHEST_PX:
-            found = [
-                _spoilt(network, channels, longest, upright=upright, behind=behind)
-                for upright in (False, True)
-                for behind in (False, True)
+        while length <= LONGEST_PX:
+            reached_px = [
+                _nan_reach_px(network, channels, length, vertical=vertical, nan_last=nan_last)
+                for vertical in (False, True)
+                for nan_last in (False, True)
             ]
-            if all(pixels < longest // 2 for pixels in found):
-                return max(found)
-            longest *= 2
+            if all(reach_px < length // 2 for reach_px in reached_px):
+                return max(reached_px)
+            length *= 2
     return None
 
 
-def _spoilt(network: UNet, channels: int, length: int, *, upright: bool, behind: bool) -> int:
-    """How many pixels of the clean half are spoilt, on a strip of twice the stride."""
+def _nan_reach_px(
+    network: UNet, channels: int, length: int, *, vertical: bool, nan_last: bool
+) -> int:
+    """How far NaN reaches into the clean half of a strip, which is twice the stride wide."""
+    half = length // 2
     strip: Float[Tensor, "1 c h w"] = torch.zeros(1, channels, 2 * network.stride, length)
-    (strip[..., length // 2 :] if behind else strip[..., : length // 2]).fill_(torch.nan)
-    seen = strip.transpose(2, 3) if upright else strip
-    logits: Tensor = network(seen)
-    spoilt: Bool[Tensor, " n"] = logits.isnan().any(1)[0].any(1 if upright else 0)
-    clean = spoilt[: length // 2].flip(0) if behind else spoilt[length // 2 :]
-    return int(clean.nonzero().max()) + 1 if clean.any() else 0
+    (strip[..., half:] if nan_last else strip[..., :half]).fill_(torch.nan)
+    logits: Tensor = network(strip.transpose(2, 3) if vertical else strip)
+    is_nan: Bool[Tensor, " n"] = logits.isnan().any(1)[0].any(1 if vertical else 0)
+    clean_half = is_nan[:half].flip(0) if nan_last else is_nan[half:]
+    return int(clean_half.nonzero().max()) + 1 if clean_half.any() else 0

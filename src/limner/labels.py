@@ -1,14 +1,10 @@
-"""Labels: class index <-> name <-> pixel value <-> colour, and the void value; and how the coding
-of a set of masks is found.
-"""
+"""The class map of a dataset: class index <-> name <-> pixel value <-> colour, and labels.toml."""
 
-import json
 import tomllib
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt, UInt8
@@ -19,9 +15,9 @@ from limner.errors import LimnerError
 VOID = 255
 """The class index of pixels that are neither trained on nor scored."""
 
-VOID_NAMES = frozenset({"void", "unlabelled", "unlabeled", "ignore"})
-MAX_CLASSES, MAX_NAMED = 64, 250
-"""Classes that are guessed from values, and that a file may name."""
+MAX_NAMED_CLASSES = 250
+"""How many classes a file may name."""
+
 PALETTE = (
     (0, 158, 115),
     (230, 159, 0),
@@ -32,60 +28,40 @@ PALETTE = (
     (240, 228, 66),
     (148, 103, 189),
 )
-"""Okabe and Ito's colours, which people with any colour vision tell apart, and one more."""
+"""The colours of Okabe and Ito, which people with any colour vision tell apart, and one more."""
 
-SMEARED_SHARE = 0.7
-"""Of a mask's pixels, at least so many are near one of the two values; the rest is a smeared
-border.
-"""
-
-STATE_IT = (
-    'State it in a labels.toml at the top of the dataset, for example:\n    void = 255\n    [classes]\n    background = 0\n    lesion = [1, "128-254"]\n'
+LABELS_TOML_HINT = (
+    "State it in a labels.toml at the top of the dataset, for example:\n"
+    '    void = 255\n    [classes]\n    background = 0\n    lesion = [1, "128-254"]\n'
     '  A value is a number, a range "low-high" or a colour "#804080".'
 )
 
 ValueRange = tuple[int, int]
 """Pixel values from the first to the last, both included."""
-PixelKind = Literal["grey", "palette", "colour"]
 
-
-@dataclass(frozen=True, slots=True)
-class ValueHistogram:
-    """What one mask file holds: the share of its pixels that has each value, as grey, palette index
-    or colour (0xRRGGBB).
-
-    `palette` gives the colour of each index that occurs; `lossy` says that the file's format smears
-    values.
-    """
-
-    file: str
-    shares: Mapping[int, float]
-    kind: PixelKind = "grey"
-    palette: Mapping[int, int] = field(default_factory=dict)
-    lossy: bool = False
-
-    def to_colours(self) -> "ValueHistogram":
-        if self.kind == "colour":
-            return self
-        colour_of = (
-            (lambda value: self.palette.get(value, 0))
-            if self.kind == "palette"
-            else (lambda value: min(value, 255) * 0x010101)
-        )
-        shares: Counter[int] = Counter()
-        for value, share in self.shares.items():
-            # A Counter adds fractions as well
-            shares[colour_of(value)] += share  # type: ignore[assignment]
-        return ValueHistogram(self.file, dict(shares), "colour", {}, self.lossy)
+_UNLABELLED = VOID - 1
+"""Marks values without a class while a mask is converted; no class has this index."""
 
 
 @dataclass(frozen=True, slots=True)
 class Labels:
     """The classes of a dataset, in the order of the model's class indices.
 
-    `values[i]` are the ranges of pixel values that mean class `i` in a mask file; `coloured` says
-    that the values are colours, 0xRRGGBB. A binary set has two classes, of which the first is the
-    background, and needs one logit; any other set has a logit for each class.
+    A binary set has two classes, of which the first is the background. It needs one logit; any
+    other set has one for each class.
+
+    Args:
+        names: The name of each class.
+        values: The ranges of pixel values that mean each class in a mask file.
+        void_values: The ranges of pixel values that are neither trained on nor scored.
+        coloured: Whether the values are colours, 0xRRGGBB.
+
+    Example:
+        >>> labels = Labels.from_values(["background", "lesion"], [0, 255])
+        >>> labels.binary, labels.out_channels, labels.scored
+        (True, 1, (1,))
+        >>> labels.describe()
+        '0 = background, 255 = lesion'
     """
 
     names: tuple[str, ...]
@@ -102,7 +78,7 @@ class Labels:
         *,
         coloured: bool = False,
     ) -> "Labels":
-        """Labels of which each class has one pixel value."""
+        """Make labels of which each class has one pixel value."""
         return cls(
             tuple(names),
             tuple(((value, value),) for value in values),
@@ -112,17 +88,17 @@ class Labels:
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> "Labels":
-        """Labels from what JSON makes of them."""
-        values = tuple(tuple((low, high) for low, high in ranges) for ranges in record["values"])
+        """Make labels from their record, in which JSON has turned tuples into lists."""
         return cls(
             tuple(record["names"]),
-            values,
+            tuple(tuple((low, high) for low, high in ranges) for ranges in record["values"]),
             tuple((low, high) for low, high in record["void_values"]),
             record["coloured"],
         )
 
     @property
     def binary(self) -> bool:
+        """Whether there are only a background and one class of objects."""
         return len(self.names) == 2 and self.names[0] == "background"
 
     @property
@@ -136,99 +112,72 @@ class Labels:
         return tuple(i for i, name in enumerate(self.names) if name != "background")
 
     def colour(self, class_index: int) -> tuple[int, int, int]:
+        """Give the colour (red, green, blue) in which a class is shown to people.
+
+        A background takes none of the palette; after its last colour the palette starts again.
+        """
         return PALETTE[(class_index - (self.names[0] == "background")) % len(PALETTE)]
 
-    def class_shares(self, mask: ValueHistogram) -> dict[int, float]:
-        """The share of a mask's pixels that each class index has, `VOID` among them; values without
-        a class are left out.
-        """
-        found: dict[int, float] = {}
-        for value, share in (mask.to_colours() if self.coloured else mask).shares.items():
-            class_index = self._class_of(value)
-            if class_index is not None:
-                found[class_index] = found.get(class_index, 0.0) + share
-        return found
+    def class_of(self, value: int) -> int | None:
+        """Find the class index of a pixel value, `VOID` for a void one; None where it has none."""
+        for class_index, ranges in self._ranges_by_class():
+            if any(low <= value <= high for low, high in ranges):
+                return class_index
+        return None
 
     def to_class_index(self, values: UInt[ndarray, "h w"]) -> UInt8[ndarray, "h w"]:
         """Turn a mask's pixel values into class indices, with `VOID` where nothing is labelled.
 
         Raises LimnerError for a pixel value that has no class.
         """
-        ranges = sorted(
-            (low, high, i) for i, class_ranges in self._coded() for low, high in class_ranges
-        )
-        lows, highs, indices = (np.array(column, np.int64) for column in zip(*ranges, strict=True))
-        asked: UInt[ndarray, " n"] = (
-            np.arange(1 << 8 * values.itemsize, dtype=np.uint32)
-            if values.itemsize < 4
-            else np.unique(values)
-        )
-        nearest = np.maximum(np.searchsorted(lows, asked, side="right") - 1, 0)
-        known = (asked >= lows[nearest]) & (asked <= highs[nearest])
-        table = np.where(known, indices[nearest], VOID - 1).astype(np.uint8)
-        class_index = (
-            table[values] if values.itemsize < 4 else table[np.searchsorted(asked, values)]
-        )
-        if (class_index == VOID - 1).any():
-            unknown = [
-                self._format_value(int(value))
-                for value in np.unique(values[class_index == VOID - 1])[:8]
+        if values.itemsize < 4:
+            table = self._class_table(np.arange(1 << 8 * values.itemsize, dtype=np.uint32))
+            class_index = table[values]
+        else:
+            # A table of all colours would be 16 MB
+            colours = np.unique(values)
+            class_index = self._class_table(colours)[np.searchsorted(colours, values)]
+        unlabelled = class_index == _UNLABELLED
+        if unlabelled.any():
+            examples = [
+                self.format_value(int(value)) for value in np.unique(values[unlabelled])[:8]
             ]
             raise LimnerError(
-                f"a mask has the pixel values {', '.join(unknown)}, which belong to no class. "
+                f"a mask has the pixel values {', '.join(examples)}, which belong to no class. "
                 f"Known are {self.describe()}."
             )
         return class_index
 
     def to_pixels(self, class_index: UInt8[ndarray, "h w"]) -> UInt8[ndarray, "h w *c"]:
-        """Class indices as the pixels of a written mask: 0 and 255 for a binary set, else the set's
-        own values or colours.
+        """Turn class indices into the pixels of a predicted mask.
+
+        A binary set has 0 and 255. Any other has its own values or colours, or the class indices
+        where its values need more than 8 bits.
         """
-        firsts = (0, 255) if self.binary else [ranges[0][0] for ranges in self.values]
+        first_values = self._first_values()
         if self.coloured and not self.binary:
-            return np.array(
-                [[value >> 16, value >> 8 & 255, value & 255] for value in firsts], np.uint8
-            ).take(class_index, axis=0)
-        return np.array(firsts if max(firsts) <= 255 else range(len(firsts)), np.uint8).take(
-            class_index
-        )
-
-    def to_source_pixels(self, class_index: UInt8[ndarray, "h w"]) -> UInt[ndarray, "h w *c"]:
-        """Class indices as the set's own masks have them, void too: the first value of each class,
-        in 8 or 16 bits or as colours.
-
-        Raises LimnerError where there is void, and the set has no value for it.
-        """
-        firsts = [ranges[0][0] for ranges in self.values]
-        if (class_index == VOID).any() and not self.void_values:
-            raise LimnerError(
-                "a mask has void pixels, and the set has no value for void. State one in its "
-                "labels.toml, such as void = 255."
-            )
-        table = np.zeros(256, np.uint32)
-        table[: len(firsts)] = firsts
-        if self.void_values:
-            table[VOID] = self.void_values[0][0]
-        values = table.take(class_index)
-        if self.coloured:
-            return np.stack([values >> 16, values >> 8 & 255, values & 255], axis=2).astype(
-                np.uint8
-            )
-        return values.astype(np.uint8 if max(table) <= 255 else np.uint16)
+            return _split_colours(np.array(first_values, np.uint32)).take(class_index, axis=0)
+        if self.binary:
+            first_values = [0, 255]
+        elif max(first_values) > 255:
+            first_values = list(range(len(first_values)))
+        return np.array(first_values, np.uint8).take(class_index)
 
     def from_pixels(self, values: UInt[ndarray, "h w"]) -> UInt8[ndarray, "h w"]:
-        """What `to_pixels` gave, read from its file (colours as 0xRRGGBB), as class indices again.
+        """Turn the pixels of a mask that `to_pixels` gave into class indices again.
+
+        Args:
+            values: The pixel values, colours as 0xRRGGBB.
+
         Raises LimnerError for any other value.
         """
-        written = self.to_pixels(np.arange(len(self.names), dtype=np.uint8)[None])[0].astype(
-            np.uint32
-        )
-        codes = (
-            written @ np.array([1 << 16, 1 << 8, 1], np.uint32) if written.ndim == 2 else written
-        )
+        every_class = np.arange(len(self.names), dtype=np.uint8)[None]
+        written = self.to_pixels(every_class)[0].astype(np.uint32)
+        if written.ndim == 2:
+            written = written @ np.array([1 << 16, 1 << 8, 1], np.uint32)
         class_index = np.full(values.shape, VOID, np.uint8)
-        for index, code in enumerate(codes):
-            class_index[values == code] = index
+        for index, value in enumerate(written):
+            class_index[values == value] = index
         if (class_index == VOID).any():
             raise LimnerError(
                 f"a predicted mask has the value {int(values[class_index == VOID][0])}, which "
@@ -236,328 +185,181 @@ class Labels:
             )
         return class_index
 
+    def to_source_pixels(self, class_index: UInt8[ndarray, "h w"]) -> UInt[ndarray, "h w *c"]:
+        """Turn class indices, void too, into the pixel values of the set's own masks.
+
+        Each class gets its first value, in 8 or 16 bits or as colours. Raises LimnerError where
+        there is void and the set has no value for it.
+        """
+        if (class_index == VOID).any() and not self.void_values:
+            raise LimnerError(
+                "a mask has void pixels, and the set has no value for void. State one in its "
+                "labels.toml, such as void = 255."
+            )
+        first_values = self._first_values()
+        table = np.zeros(256, np.uint32)
+        table[: len(first_values)] = first_values
+        if self.void_values:
+            table[VOID] = self.void_values[0][0]
+        values = table.take(class_index)
+        if self.coloured:
+            return _split_colours(values)
+        return values.astype(np.uint8 if max(table) <= 255 else np.uint16)
+
     def describe(self) -> str:
+        """Spell all pixel values and names, such as "0 = background, 1-255 = lesion"."""
         classes = [f"{self.format_class(i)} = {name}" for i, name in enumerate(self.names)]
-        return ", ".join([*classes, *(f"{self._format_range(r)} = void" for r in self.void_values)])
+        void = [f"{self.format_range(values)} = void" for values in self.void_values]
+        return ", ".join(classes + void)
 
     def format_class(self, class_index: int) -> str:
-        """The pixel values of a class, or of `VOID`, as a person writes them."""
-        return " ".join(
-            self._format_range(values)
-            for values in (self.void_values if class_index == VOID else self.values[class_index])
-        )
+        """Spell the pixel values of a class, or of `VOID`."""
+        ranges = self.void_values if class_index == VOID else self.values[class_index]
+        return " ".join(map(self.format_range, ranges))
 
-    def _coded(self) -> list[tuple[int, tuple[ValueRange, ...]]]:
-        return [*enumerate(self.values), (VOID, self.void_values)]
+    def format_range(self, values: ValueRange) -> str:
+        """Spell a range of pixel values as labels.toml has it: "7", "1-255" or "#804080"."""
+        first, last = map(self.format_value, values)
+        return first if first == last else f"{first}-{last}"
 
-    def _class_of(self, value: int) -> int | None:
-        return next(
-            (i for i, ranges in self._coded() if any(low <= value <= high for low, high in ranges)),
-            None,
-        )
-
-    def _format_value(self, value: int) -> str:
+    def format_value(self, value: int) -> str:
+        """Spell a pixel value: "7", or "#804080" where the values are colours."""
         return f"#{value:06x}" if self.coloured else str(value)
 
-    def _format_range(self, values: ValueRange) -> str:
-        low, high = values
-        return (
-            self._format_value(low)
-            if low == high
-            else f"{self._format_value(low)}-{self._format_value(high)}"
+    def _ranges_by_class(self) -> list[tuple[int, tuple[ValueRange, ...]]]:
+        return [*enumerate(self.values), (VOID, self.void_values)]
+
+    def _first_values(self) -> list[int]:
+        return [ranges[0][0] for ranges in self.values]
+
+    def _class_table(self, values: UInt[ndarray, " n"]) -> UInt8[ndarray, " n"]:
+        """The class index of each value, `_UNLABELLED` where it has none."""
+        ranges = sorted(
+            (low, high, class_index)
+            for class_index, class_ranges in self._ranges_by_class()
+            for low, high in class_ranges
         )
-
-
-def dump_labels(labels: Labels) -> str:
-    """A labels.toml that `read_labels` reads as these."""
-
-    def stated(ranges: Iterable[ValueRange]) -> str:
-        spelled = [labels._format_range(values) for values in ranges]
-        return (
-            "[" + ", ".join(text if text.isdigit() else json.dumps(text) for text in spelled) + "]"
-        )
-
-    void = [f"void = {stated(labels.void_values)}"] if labels.void_values else []
-    classes = [
-        f"{json.dumps(name)} = {stated(ranges)}"
-        for name, ranges in zip(labels.names, labels.values, strict=True)
-    ]
-    return "\n".join([*void, "[classes]", *classes]) + "\n"
+        lows, highs, indices = (np.array(column, np.int64) for column in zip(*ranges, strict=True))
+        nearest = np.maximum(np.searchsorted(lows, values, side="right") - 1, 0)
+        inside = (values >= lows[nearest]) & (values <= highs[nearest])
+        return np.where(inside, indices[nearest], _UNLABELLED).astype(np.uint8)
 
 
 def load_labels(path: Path) -> Labels:
-    """The classes that a labels.toml states. Raises LimnerError for a file that cannot be read or
-    says nothing usable.
+    """Read the classes that a labels.toml states.
+
+    Raises LimnerError for a file that cannot be read, and for one that states no classes, one
+    value for two classes, or anything else.
     """
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-        classes = table.pop("classes")
-        void = _ranges(table.pop("void", []))
-        named = _background_first([(_ranges(stated), name) for name, stated in classes.items()])
-        values = tuple(ranges for ranges, _ in named)
-        coloured = any(
-            _is_colour(part)
-            for stated in classes.values()
-            for part in (stated if isinstance(stated, list) else [stated])
-        )
-        if not all(values):
-            raise ValueError("a class has no value")
-    except (
-        OSError,
-        UnicodeDecodeError,
-        tomllib.TOMLDecodeError,
-        KeyError,
-        ValueError,
-        AttributeError,
-        TypeError,
-    ) as error:
+        labels = _labels_from_table(table)
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise LimnerError(
-            f"{path} states no classes ({type(error).__name__}: {error}). {STATE_IT}"
+            f"{path} states no classes ({type(error).__name__}: {error}). {LABELS_TOML_HINT}"
         ) from error
-    if table:
+    unknown_keys = [key for key in table if key not in {"void", "classes"}]
+    if unknown_keys:
         raise LimnerError(
-            f"{path} holds {', '.join(table)}, which is not known. Known are void and [classes]."
+            f"{path} holds {', '.join(unknown_keys)}, which is not known. Known are void and "
+            "[classes]."
         )
-    stated_ranges = [stated for ranges in (*values, void) for stated in ranges]
-    twice = [
-        a
-        for i, a in enumerate(stated_ranges)
-        for b in stated_ranges[:i]
-        if a[0] <= b[1] and b[0] <= a[1]
-    ]
-    if twice or len(values) < 2 or len(values) > MAX_NAMED:
-        cause = (
-            f"gives the value {twice[0][0]} to two classes"
-            if twice
-            else f"states {len(values)} classes; 2 to {MAX_NAMED} are possible"
-        )
-        raise LimnerError(f"{path} {cause}. {STATE_IT}")
-    return Labels(tuple(name for _, name in named), values, void, coloured)
+    _check_stated_classes(path, labels)
+    return labels
 
 
-def detect_label_coding(
-    masks: Sequence[ValueHistogram],
-    class_names: Sequence[tuple[int, str]] = (),
-    stated: Labels | None = None,
-) -> Labels:
-    """Find the coding of a whole set of masks.
+def dump_labels(labels: Labels) -> str:
+    """Write the text of a labels.toml that `load_labels` reads as these labels."""
+    # The import takes 0.05 s, and few commands write labels
+    import tomlkit
 
-    255 is foreground beside 0 alone and void beside class indices. `class_names` are the (value,
-    name) pairs of a class-name file, which settle what is otherwise guessed; `stated` is what a
-    labels.toml says. Raises LimnerError where the coding is ambiguous or none.
-    """
-    by_colour = any(value > 255 for value, _ in class_names)
-    coloured = (
-        stated.coloured
-        if stated
-        else by_colour or any(mask.kind == "colour" for mask in masks) or _palettes_differ(masks)
-    )
-    if coloured:
-        masks = [mask.to_colours() for mask in masks]
-    seen = sorted({value for mask in masks for value in mask.shares})
-    if stated:
-        unstated = [value for value in seen if stated._class_of(value) is None]
-        if unstated:
-            holder = next(mask.file for mask in masks if unstated[0] in mask.shares)
-            spelled = ", ".join(stated._format_value(value) for value in unstated[:12])
-            raise LimnerError(
-                f"the masks hold {spelled} (for instance {holder}), which labels.toml gives "
-                "to no class. Add each to a class or to void."
-            )
-        return stated
-    if class_names and not (coloured and max(value for value, _ in class_names) < MAX_CLASSES):
-        return _named_labels(seen, masks, class_names, coloured)
-    return _colour_labels(seen) if coloured else _grey_labels(seen, masks)
+    def stated(ranges: Iterable[ValueRange]) -> list[int | str]:
+        spelled = map(labels.format_range, ranges)
+        return [int(text) if text.isdigit() else text for text in spelled]
+
+    document = tomlkit.document()
+    if labels.void_values:
+        document["void"] = stated(labels.void_values)
+    document["classes"] = {
+        name: stated(ranges) for name, ranges in zip(labels.names, labels.values, strict=True)
+    }
+    return tomlkit.dumps(document)
 
 
-def _grey_labels(seen: list[int], masks: Sequence[ValueHistogram]) -> Labels:
-    if len(seen) == 1:
-        return Labels.from_values(("background", "foreground"), (0, seen[0] or 255))
-    if len(seen) == 2 and not (0 < seen[0] < MAX_CLASSES and seen[1] == VOID):
-        return Labels.from_values(("background", "foreground"), seen)
-    if _smeared(seen, masks):
-        middle = (seen[0] + seen[-1] + 1) // 2
-        return Labels(
-            ("background", "foreground"), (((0, middle - 1),), ((middle, max(255, seen[-1])),))
-        )
-    if len(seen) > 2 and any(mask.lossy for mask in masks):
-        example = next(mask.file for mask in masks if mask.lossy)
-        raise LimnerError(
-            f"the masks were saved as JPEG (for instance {example}), which smears class "
-            "numbers into each other. Export them again as PNG."
-        )
-    indices = [value for value in seen if value != VOID]
-    if len(seen) == 2 or indices[-1] >= MAX_CLASSES or _numbered(masks):
-        numbered = _numbered(masks) or (
-            len(seen) > MAX_CLASSES
-            and indices[: MAX_CLASSES // 2]
-            == list(range(indices[0], indices[0] + MAX_CLASSES // 2))
-        )
-        listed = ", ".join(map(str, seen[:12])) + " and more" * (len(seen) > 12)
-        example = max(masks, key=lambda mask: len(mask.shares)).file
-        cause = (
-            f"{len(seen)} different values: they seem to number objects one by one, or grey levels"
-            if numbered
-            else (
-                f"the values {listed}: neither two values nor class indices from 0 to "
-                f"{MAX_CLASSES - 1}"
-            )
-        )
-        raise LimnerError(
-            f"the masks (for instance {example}) hold {cause}. {STATE_IT}"
-            + ('\n  Any object is the range "1-65535".' if numbered else "")
-        )
-    if VOID in seen and indices == [0, 1]:
-        _refuse_mixed_binary(masks)
-    first = indices[0]
-    values = range(first, indices[-1] + 1)
-    names = [
-        "background" if v == 0 else "foreground" if (first, indices[-1]) == (0, 1) else f"class {v}"
-        for v in values
-    ]
-    return Labels.from_values(names, values, [VOID] * (VOID in seen))
+def background_first(named: Sequence[tuple[Any, str]]) -> list[tuple[Any, str]]:
+    """Put the background, in whatever spelling, before the other classes.
 
+    A binary set is recognised by it. The other classes keep their order.
 
-def _smeared(seen: list[int], masks: Sequence[ValueHistogram]) -> bool:
-    """Whether these are two values smeared by JPEG or smoothing.
-
-    Then most pixels of every mask lie near the two ends, and what lies between is a border: far
-    less than what lies near the upper end.
-    """
-    lossy = any(mask.lossy for mask in masks)
-    between = [value for value in seen if MAX_CLASSES <= value < VOID]
-    if seen[-1] > 255 or seen[-1] - seen[0] < 64 or not (lossy or (len(seen) >= 8 and between)):
-        return False
-    margin = (seen[-1] - seen[0]) / 5
-    low, high = seen[0] + margin, seen[-1] - margin
-    if any(
-        sum(share for value, share in mask.shares.items() if not low < value < high) < SMEARED_SHARE
-        for mask in masks
-    ):
-        return False
-    shares = [(value, share) for mask in masks for value, share in mask.shares.items()]
-    return sum(share for value, share in shares if value >= high) >= 2 * sum(
-        share for value, share in shares if low < value < high
-    )
-
-
-def _numbered(masks: Sequence[ValueHistogram]) -> bool:
-    """Whether the values look like the numbers of single objects: in every mask from 1 on without a
-    gap, and not always as many.
-    """
-    marked = [sorted(value for value in mask.shares if value != 0) for mask in masks]
-    marked = [values for values in marked if values]
-    lengths = {len(values) for values in marked}
-    return (
-        len(lengths) >= 3
-        and max(lengths) >= 6
-        and all(values == list(range(1, len(values) + 1)) for values in marked)
-    )
-
-
-def _refuse_mixed_binary(masks: Sequence[ValueHistogram]) -> None:
-    """0, 1 and 255 are two classes and void where 1 and 255 stand in one mask; in separate masks,
-    255 may as well be the foreground.
-    """
-    ones = [mask.file for mask in masks if 1 in mask.shares]
-    both = any(1 in mask.shares and VOID in mask.shares for mask in masks)
-    highs = [mask.file for mask in masks if VOID in mask.shares and 1 not in mask.shares]
-    if highs and not both:
-        raise LimnerError(
-            f"{len(ones)} masks hold 0 and 1 (for instance {ones[0]}) and {len(highs)} hold 0 and 255 ({highs[0]}): "
-            f"255 may be the same class as 1, or void. {STATE_IT}"
-        )
-
-
-def _colour_labels(seen: list[int]) -> Labels:
-    if len(seen) > MAX_CLASSES:
-        raise LimnerError(
-            f"the masks hold {len(seen)} different colours. A mask has one colour for each class (at most {MAX_CLASSES}): "
-            "were they saved as JPEG or smoothed? Export them again as PNG without "
-            f"smoothing. {STATE_IT}"
-        )
-    if len(seen) <= 2 and 0 in seen:
-        return Labels.from_values(
-            ("background", "foreground"), (0, seen[-1] or 0xFFFFFF), coloured=True
-        )
-    return Labels.from_values(
-        ["background" if value == 0 else f"#{value:06x}" for value in seen], seen, coloured=True
-    )
-
-
-def _named_labels(
-    seen: Sequence[int],
-    masks: Sequence[ValueHistogram],
-    class_names: Sequence[tuple[int, str]],
-    coloured: bool,
-) -> Labels:
-    void = {value for value, name in class_names if name.lower() in VOID_NAMES}
-    named = [(value, name) for value, name in class_names if value not in void]
-    unnamed = sorted(set(seen) - void - {value for value, _ in named})
-    if unnamed == [VOID] and not coloured and len({value for value, _ in named} & set(seen)) > 1:
-        if {value for value, _ in named} == {0, 1}:
-            _refuse_mixed_binary(masks)
-        void.add(VOID)
-    elif unnamed:
-        spelled = ", ".join(f"#{value:06x}" if coloured else str(value) for value in unnamed[:12])
-        raise LimnerError(
-            f"the masks hold the pixel values {spelled}, which the class-name file does not name. "
-            "Add a line for each (the value and the name), or the name 'void' for pixels to "
-            "leave out."
-        )
-    if len(named) < 2 or len(named) > MAX_NAMED or len({name for _, name in named}) < len(named):
-        raise LimnerError(
-            f"the class-name file names {len(named)} classes. From 2 to {MAX_NAMED} are "
-            f"possible, each of its own name. {STATE_IT}"
-        )
-    named = _background_first(named)
-    return Labels.from_values(
-        [name for _, name in named], [value for value, _ in named], sorted(void), coloured=coloured
-    )
-
-
-def _background_first(named: Sequence[tuple[Any, str]]) -> list[tuple[Any, str]]:
-    """Values and names with the background, whatever its case, at the head: what a binary set is
-    known by.
+    Args:
+        named: Pixel values of any form, each with the name of its class.
     """
     spelled = [
-        (value, "background" if name.lower().strip("_") == "background" else name)
-        for value, name in named
+        (values, "background" if name.lower().strip("_") == "background" else name)
+        for values, name in named
     ]
     return sorted(spelled, key=lambda pair: pair[1] != "background")
 
 
-def _palettes_differ(masks: Iterable[ValueHistogram]) -> bool:
-    """Whether one index means two colours: then the colours are the classes, and the indices are
-    not.
-    """
-    colours: dict[int, int] = {}
-    return any(
-        colours.setdefault(index, colour) != colour
-        for mask in masks
-        for index, colour in mask.palette.items()
+def _split_colours(colours: UInt[ndarray, "*n"]) -> UInt8[ndarray, "*n 3"]:
+    """Colours as 0xRRGGBB in three channels."""
+    return np.stack([colours >> 16, colours >> 8 & 255, colours & 255], axis=-1).astype(np.uint8)
+
+
+def _labels_from_table(table: Mapping[str, Any]) -> Labels:
+    """The labels of a parsed labels.toml. Raises what a malformed table makes Python raise."""
+    classes = table["classes"]
+    named = background_first([(_parse_ranges(stated), name) for name, stated in classes.items()])
+    values = tuple(ranges for ranges, _ in named)
+    if not all(values):
+        raise ValueError("a class has no value")
+    coloured = any(
+        isinstance(value, str) and value.strip().startswith("#")
+        for stated in classes.values()
+        for value in (stated if isinstance(stated, list) else [stated])
     )
+    void_values = _parse_ranges(table.get("void", []))
+    return Labels(tuple(name for _, name in named), values, void_values, coloured)
 
 
-def _ranges(stated: Any) -> tuple[ValueRange, ...]:
-    """The ranges of a TOML value: a number, "low-high", "#rrggbb", or a list of these. Raises
-    ValueError.
+def _parse_ranges(stated: Any) -> tuple[ValueRange, ...]:
+    """The ranges of a TOML value: a number, "low-high", "#rrggbb", or a list of these.
+
+    Raises ValueError.
     """
     if isinstance(stated, list):
-        return tuple(found for part in stated for found in _ranges(part))
+        return tuple(values for item in stated for values in _parse_ranges(item))
     if isinstance(stated, str):
-        low, dash, high = stated.partition("-")
-        numbers = [
-            int(text.strip()[1:], 16) if text.strip().startswith("#") else int(text)
-            for text in ((low, high) if dash else (low,))
-        ]
-        if numbers[0] > numbers[-1]:
+        first, dash, last = stated.partition("-")
+        low = _parse_value(first)
+        high = _parse_value(last) if dash else low
+        if low > high:
             raise ValueError(f"the range {stated} runs backwards")
-        return ((numbers[0], numbers[-1]),)
+        return ((low, high),)
     if type(stated) is not int or stated < 0:
         raise ValueError(f"{stated!r} is no pixel value")
     return ((stated, stated),)
 
 
-def _is_colour(stated: int | str) -> bool:
-    return isinstance(stated, str) and stated.strip().startswith("#")
+def _parse_value(text: str) -> int:
+    text = text.strip()
+    return int(text[1:], 16) if text.startswith("#") else int(text)
+
+
+def _check_stated_classes(path: Path, labels: Labels) -> None:
+    """Raise LimnerError for one value of two classes, and for too few or too many classes."""
+    ranges = [values for stated in (*labels.values, labels.void_values) for values in stated]
+    doubles = [
+        low
+        for position, (low, high) in enumerate(ranges)
+        for other_low, other_high in ranges[:position]
+        if low <= other_high and other_low <= high
+    ]
+    count = len(labels.names)
+    if doubles:
+        cause = f"gives the value {doubles[0]} to two classes"
+    elif not 2 <= count <= MAX_NAMED_CLASSES:
+        cause = f"states {count} classes; 2 to {MAX_NAMED_CLASSES} are possible"
+    else:
+        return
+    raise LimnerError(f"{path} {cause}. {LABELS_TOML_HINT}")

@@ -8,7 +8,8 @@ import tifffile
 from PIL import Image
 
 from limner.data.check import check
-from limner.data.scan import find_images, scan
+from limner.data.folder_listing import find_images
+from limner.data.scan import scan
 from limner.errors import LimnerError
 from limner.labels import VOID
 from shapes import disc

@@ -11,10 +11,12 @@ from jaxtyping import Float64
 from numpy import ndarray
 
 from limner.data.images import IMAGE_SUFFIXES
+from limner.data.groups import ids_by_name
 from limner.data.sample import Sample
-from limner.data.scan import Dataset, ids_by_name, read_table
+from limner.data.scan import Dataset
+from limner.data.tables import read_table
 from limner.errors import LimnerError
-from limner.inference.evaluate import Scores
+from limner.inference.scores import Scores
 from limner.metrics.bootstrap import bootstrap_mean_interval
 
 KEYS = ("image", "id", "image_id", "isic_id", "name", "file", "filename")
@@ -43,7 +45,7 @@ def score_subgroups(
     dice = scores.per_image()["dice"]
     groups: dict[str, list[tuple[str, list[int]]]] = {
         "share of the image that the mask covers": _quarters(
-            np.array([image.truth_share for image in scores.images]), as_percent=True
+            np.array([image.mask_share for image in scores.images]), as_percent=True
         ),
         "brightness of the image": _quarters(
             np.array([image.brightness for image in scores.images]), as_percent=True
@@ -64,7 +66,7 @@ def read_metadata(path: Path, dataset: Dataset, samples: Sequence[Sample]) -> di
     Raises LimnerError where it cannot be read, is about none of them, names one twice, or by what
     several images bear.
     """
-    rows = read_table(path, as_spelled=True)
+    rows = read_table(path)
     header = list(rows[0]) if rows else []
     key = next((name for name in header if name.lower() in KEYS), None)
     if key is None:

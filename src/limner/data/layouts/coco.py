@@ -1,104 +1,156 @@
-"""COCO's annotation files: which image has which objects, and of which class."""
+"""COCO's annotation files (arXiv:1405.0312): which image has which objects, and of which class."""
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from limner.data.sample import AnnotationMask, decode_rle, polygon_area
+from limner.data.annotation_shapes import segmentation_area
+from limner.data.folder_listing import FolderListing
+from limner.data.layout_match import ClassNames, LayoutMatch
+from limner.data.sample import AnnotationMask, Sample, Split
+from limner.data.split_names import split_from_names
+from limner.data.tables import read_json_object
 from limner.errors import LimnerError
 
+Json = Mapping[str, Any]
+
+
+def match_layout(listing: FolderListing) -> LayoutMatch | None:
+    """COCO: a JSON of images, annotations and categories (at the top, in annotations/, or beside
+    the images)
+    """
+    tables = {
+        path: table
+        for path in listing.files({".json"})
+        if {"images", "annotations", "categories"} <= (table := read_json_object(path)).keys()
+    }
+    if not tables:
+        return None
+    class_names = category_names(tables)
+    finder = _ImageFinder.of(listing)
+    samples = []
+    for path, table in tables.items():
+        # A single file is a set without splits
+        names = [path.stem, *path.relative_to(listing.root).parts[:-1]]
+        split = split_from_names(names) if len(tables) > 1 else None
+        prefix = f"{split}/" if split else ""
+        for mask in annotation_masks(path, table, class_names):
+            id = prefix + Path(mask.image_name).with_suffix("").as_posix()
+            samples.append(Sample(id, finder.find(mask, split), mask, split))
+    return LayoutMatch("COCO", tuple(samples), class_names)
+
 
 @dataclass(frozen=True, slots=True)
-class AnnotatedImage:
-    """One image of an annotation file, by the name that the file gives it."""
+class _ImageFinder:
+    """Finds the images that annotation files name."""
 
-    table: Path
-    name: str
-    mask: AnnotationMask
+    root: Path
+    by_name: Mapping[str, Sequence[Path]]
+
+    @classmethod
+    def of(cls, listing: FolderListing) -> "_ImageFinder":
+        by_name: dict[str, list[Path]] = defaultdict(list)
+        for path in listing.images():
+            by_name[path.name].append(path)
+        return cls(listing.root, by_name)
+
+    def find(self, mask: AnnotationMask, split: Split | None) -> Path:
+        """The image beside the annotation file, at the top, or the only one with that path's end.
+
+        Where there are several, the split decides. A file that is not there is reported when it
+        is read.
+        """
+        beside, at_top = mask.file.parent / mask.image_name, self.root / mask.image_name
+        for path in (beside, at_top):
+            if path.is_file():
+                return path
+        candidates = [
+            path
+            for path in self.by_name.get(Path(mask.image_name).name, [])
+            if path.as_posix().endswith(f"/{mask.image_name}") and self._may_be(path, split)
+        ]
+        return candidates[0] if len(candidates) == 1 else beside
+
+    def _may_be(self, path: Path, split: Split | None) -> bool:
+        folders = path.relative_to(self.root).parts[:-1]
+        return split is None or split_from_names(folders) in {split, None}
 
 
 @dataclass(frozen=True, slots=True)
-class _Annotation:
-    image: object
+class _Object:
+    """One annotation, checked."""
+
+    image_id: object
     class_index: int
-    size: float
+    area: float
     segmentation: Any
 
 
-def category_names(tables: Mapping[Path, Mapping[str, Any]]) -> tuple[tuple[int, str], ...]:
-    """The background and the categories of all files by their names, in the order of their ids.
-    Raises LimnerError where one has no name.
+def category_names(tables: Mapping[Path, Json]) -> ClassNames:
+    """Give the background and the categories of all files their class indices.
+
+    A category is known by its name, since files number them differently. They are in the order of
+    their lowest ids. Raises LimnerError where a category has no name.
     """
-    found: dict[str, float] = {}
+    lowest_ids: dict[str, float] = {}
     for path, table in tables.items():
         for category in _records(path, table, "categories"):
             name = str(_field(path, "categories", category, "name", str))
-            found[name] = min(
-                found.get(name, float("inf")),
-                float(_field(path, "categories", category, "id", int)),
-            )
+            id = float(_field(path, "categories", category, "id", int))
+            lowest_ids[name] = min(lowest_ids.get(name, float("inf")), id)
     names = sorted(
-        (name for name in found if name.lower() != "background"),
-        key=lambda name: (found[name], name),
+        (name for name in lowest_ids if name.lower() != "background"),
+        key=lambda name: (lowest_ids[name], name),
     )
-    return ((0, "background"), *((index, name) for index, name in enumerate(names, start=1)))
+    return ((0, "background"), *enumerate(names, start=1))
 
 
-def annotated_images(
-    path: Path, table: Mapping[str, Any], names: Sequence[tuple[int, str]]
-) -> Iterator[AnnotatedImage]:
-    """The images of one file with their masks, the largest object drawn first.
+def annotation_masks(path: Path, table: Json, class_names: ClassNames) -> Iterator[AnnotationMask]:
+    """Give the masks of all images of one file, the largest object of each first.
 
-    Raises LimnerError for an object of no image, of no category, or without a drawing: it would
-    silently be background.
+    Raises LimnerError for an object of an unknown image or category, and for one without a
+    segmentation: it would silently be background.
     """
-    index_of = {name: index for index, name in names}
-    for key in ("categories", "images"):
-        counted = Counter(record.get("id") for record in _records(path, table, key))
-        if twice := [id for id, count in counted.items() if count > 1 or id is None]:
-            raise LimnerError(
-                f"{path} has {counted[twice[0]]} {key} of the id {twice[0]!r}. Each has its "
-                "own: export it again, or join files by new ids."
-            )
+    _check_ids(path, table)
+    index_of = {name: index for index, name in class_names}
     categories = {
         category["id"]: index_of.get(str(category["name"]), 0)
         for category in _records(path, table, "categories")
     }
-    shapes: dict[object, list[_Annotation]] = {}
+    objects: dict[object, list[_Object]] = defaultdict(list)
     for annotation in _records(path, table, "annotations"):
-        shape = _shape(path, annotation, categories)
-        shapes.setdefault(shape.image, []).append(shape)
+        item = _object(path, annotation, categories)
+        objects[item.image_id].append(item)
     for image in _records(path, table, "images"):
         name = str(_field(path, "images", image, "file_name", str))
-        size_px = (
-            int(_field(path, "images", image, "height", int)),
-            int(_field(path, "images", image, "width", int)),
-        )
-        drawn = sorted(shapes.pop(image.get("id"), []), key=lambda shape: -shape.size)
-        yield AnnotatedImage(
-            path,
-            name,
-            AnnotationMask(
-                path,
-                name,
-                size_px,
-                json.dumps([[shape.class_index, shape.segmentation] for shape in drawn]),
-            ),
-        )
-    if shapes:
-        lost = sum(map(len, shapes.values()))
+        height = int(_field(path, "images", image, "height", int))
+        width = int(_field(path, "images", image, "width", int))
+        ordered = sorted(objects.pop(image.get("id"), []), key=lambda item: -item.area)
+        shapes = json.dumps([[item.class_index, item.segmentation] for item in ordered])
+        yield AnnotationMask(path, name, (height, width), shapes)
+    if objects:
         raise LimnerError(
-            f"{path} has {lost} annotations of images that it does not list (such as image_id "
-            f"{next(iter(shapes))!r}). Export it again."
+            f"{path} has {sum(map(len, objects.values()))} annotations of images that it does "
+            f"not list (such as image_id {next(iter(objects))!r}). Export it again."
         )
 
 
-def _shape(
-    path: Path, annotation: Mapping[str, Any], categories: Mapping[object, int]
-) -> _Annotation:
+def _check_ids(path: Path, table: Json) -> None:
+    """Raise LimnerError where two images or two categories have one id, or one has none."""
+    for key in ("categories", "images"):
+        counts = Counter(record.get("id") for record in _records(path, table, key))
+        bad_ids = [id for id, count in counts.items() if count > 1 or id is None]
+        if bad_ids:
+            raise LimnerError(
+                f"{path} has {counts[bad_ids[0]]} {key} of the id {bad_ids[0]!r}. Each has its "
+                "own: export it again, or join files by new ids."
+            )
+
+
+def _object(path: Path, annotation: Json, categories: Mapping[object, int]) -> _Object:
     category = annotation.get("category_id")
     if category not in categories:
         raise LimnerError(
@@ -111,23 +163,15 @@ def _shape(
             f"{path} has an annotation (id {annotation.get('id')!r}) that is only a box. Each "
             "object needs polygons or run lengths: draw it."
         )
-    return _Annotation(
-        annotation.get("image_id"), categories[category], _size(segmentation), segmentation
+    return _Object(
+        annotation.get("image_id"),
+        categories[category],
+        segmentation_area(segmentation),
+        segmentation,
     )
 
 
-def _size(segmentation: Any) -> float:
-    """The pixels of an object; 0 where it cannot be told, which its drawing will complain of."""
-    try:
-        if isinstance(segmentation, Mapping):
-            counts = segmentation["counts"]
-            return float(sum((counts if isinstance(counts, list) else decode_rle(counts))[1::2]))
-        return max(polygon_area(polygon) for polygon in segmentation)
-    except (KeyError, TypeError, ValueError):
-        return 0.0
-
-
-def _records(path: Path, table: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
+def _records(path: Path, table: Json, key: str) -> list[dict[str, Any]]:
     records = table.get(key)
     if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
         raise LimnerError(
@@ -137,7 +181,7 @@ def _records(path: Path, table: Mapping[str, Any], key: str) -> list[dict[str, A
     return records
 
 
-def _field(path: Path, key: str, record: Mapping[str, Any], name: str, kind: type) -> Any:
+def _field(path: Path, key: str, record: Json, name: str, kind: type) -> Any:
     value = record.get(name)
     if kind is int and isinstance(value, float) and value.is_integer():
         value = int(value)

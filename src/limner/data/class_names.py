@@ -1,0 +1,73 @@
+"""Class-name files, such as classes.txt: pixel values or colours with the names of classes."""
+
+import re
+from pathlib import Path
+
+from limner.data.layout_match import ClassNames
+from limner.data.tables import read_lines
+from limner.errors import LimnerError
+
+CLASS_NAME_FILES = ("classes.txt", "labels.txt", "class_dict.csv", "label_colors.txt")
+"""Looked for at the top of a dataset, in this order."""
+
+_COMMENT_OR_HEAD = re.compile(r"#(?![0-9a-fA-F]{6}\b)|name\s*,\s*r\s*,")
+_NAME_THEN_VALUE = re.compile(r"([^\d,;#]+?)[\s:=]+(\d+)")
+_HEX_COLOUR = re.compile(r"#([0-9a-fA-F]{6})[\s,:;=]+(.+)")
+_RGB_THEN_NAME = re.compile(r"(\d{1,3})[\s,]+(\d{1,3})[\s,]+(\d{1,3})[\s,]+(\D.*)")
+_NAME_THEN_RGB = re.compile(r"(.*\D)\s*,\s*(\d{1,3})\s*,\s*(\d{1,3})\s*,\s*(\d{1,3})")
+_VALUE_THEN_NAME = re.compile(r"(\d+)[\s,:;=]+(.+)")
+
+
+def read_class_names(root: Path) -> ClassNames:
+    """Read the class-name file of a dataset; nothing where there is none.
+
+    A line is `name`, `7 name`, `name 7`, `#804080 name`, `128 64 128 name` or `name,128,64,128`.
+    Raises LimnerError where two lines have one value, or a colour is above ffffff.
+    """
+    path = next((root / name for name in CLASS_NAME_FILES if (root / name).is_file()), None)
+    if path is None:
+        return ()
+    lines = [
+        line
+        for line in read_lines(path)
+        if not _COMMENT_OR_HEAD.match(line) and line != "__ignore__"
+    ]
+    class_names = _names_then_values(lines) or tuple(
+        _parse_line(number, line) for number, line in enumerate(lines)
+    )
+    values = [value for value, _ in class_names]
+    if len(set(values)) < len(values) or max(values, default=0) > 0xFFFFFF:
+        raise LimnerError(
+            f"{path} gives a pixel value twice, or a colour above ffffff. Each line holds a "
+            "value and its class name."
+        )
+    return class_names
+
+
+def _names_then_values(lines: list[str]) -> ClassNames:
+    """Lines of a name and then its value; nothing where the lines are not all of that form.
+
+    "class 1" and "class 2" are names without values: there the first words are the same.
+    """
+    matches = [match for line in lines if (match := _NAME_THEN_VALUE.fullmatch(line))]
+    first_words = {re.split(r"[\s:=]+", line)[0] for line in lines}
+    if not len(matches) == len(first_words) == len(lines):
+        return ()
+    return tuple((int(match[2]), match[1].strip()) for match in matches)
+
+
+def _parse_line(number: int, line: str) -> tuple[int, str]:
+    """The value and the name of a line; a line that is only a name has its number as value."""
+    if match := _HEX_COLOUR.fullmatch(line):
+        return int(match[1], 16), match[2].strip()
+    if match := _RGB_THEN_NAME.fullmatch(line):
+        return _colour(match[1], match[2], match[3]), match[4].strip()
+    if match := _NAME_THEN_RGB.fullmatch(line):
+        return _colour(match[2], match[3], match[4]), match[1].strip()
+    if match := _VALUE_THEN_NAME.fullmatch(line):
+        return int(match[1]), match[2].strip()
+    return number, line
+
+
+def _colour(red: str, green: str, blue: str) -> int:
+    return int(red) << 16 | int(green) << 8 | int(blue)

@@ -1,0 +1,114 @@
+"""Which samples belong together, such as those of one patient: groups.csv and name patterns."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from limner.data.sample import Sample
+from limner.data.tables import lower_case_columns, read_table
+from limner.errors import LimnerError
+
+
+def with_groups(root: Path, samples: Sequence[Sample], pattern: str) -> list[Sample]:
+    """Give the samples their groups.
+
+    A group in groups.csv comes first, then the one that `pattern` finds in the id, then the one
+    that the layout gave. Raises LimnerError where groups.csv or the pattern does not fit.
+    """
+    from_table = read_groups(root, samples)
+    from_pattern = groups_by_pattern(samples, pattern) if pattern else {}
+    return [
+        replace(
+            sample,
+            group=from_table.get(sample.id) or from_pattern.get(sample.id) or sample.group,
+        )
+        for sample in samples
+    ]
+
+
+def read_groups(root: Path, samples: Sequence[Sample]) -> dict[str, str]:
+    """Read the group of each sample id that groups.csv names; nothing where there is none.
+
+    A line names an image by its path, by its id, or by a file name that only one image has.
+    Raises LimnerError for another name, and for an image in two groups.
+    """
+    path = root / "groups.csv"
+    if not path.is_file():
+        return {}
+    rows = lower_case_columns(read_table(path))
+    if rows and not {"image", "group"} <= rows[0].keys():
+        raise LimnerError(
+            f"{path} has no columns image and group. Each line holds an image's name and what "
+            "it belongs to, such as a patient."
+        )
+    ids_of = ids_by_name(root, samples)
+    image_of = {sample.id: sample.image for sample in samples}
+    groups: dict[str, str] = {}
+    for number, row in enumerate(rows, start=2):
+        if not row["group"]:
+            continue
+        ids = ids_of.get(row["image"], set())
+        if len({image_of[id] for id in ids}) != 1:
+            cause = "several images bear" if ids else "no image bears"
+            raise LimnerError(
+                f"{path}, line {number}: {cause} the name {row['image']!r}. Give its path in "
+                f"the dataset, such as {samples[0].id}."
+            )
+        for id in ids:
+            if groups.setdefault(id, row["group"]) != row["group"]:
+                raise LimnerError(
+                    f"{path}, line {number}: {row['image']} is in the groups {groups[id]} and "
+                    f"{row['group']}. Each image is in one group."
+                )
+    return groups
+
+
+def groups_by_pattern(samples: Sequence[Sample], pattern: str) -> dict[str, str]:
+    """Find the group of each sample id in the id itself.
+
+    The group is what the first parenthesis of the regular expression matches, or the whole match.
+    Images of a stack are searched by the stack's name. Raises LimnerError for a pattern that is no
+    regular expression or matches no id.
+    """
+    try:
+        expression = re.compile(pattern)
+    except re.error as error:
+        raise LimnerError(
+            f"data.group_pattern = {pattern!r} is no regular expression: {error}."
+        ) from error
+    matches = {sample.id: expression.search(_searched_name(sample)) for sample in samples}
+    if samples and not any(matches.values()):
+        raise LimnerError(
+            f"data.group_pattern = {pattern!r} matches no name, such as {samples[0].id}. It "
+            "must find the part that images of one group share."
+        )
+    return {
+        id: match[1] if expression.groups else match[0] for id, match in matches.items() if match
+    }
+
+
+def ids_by_name(root: Path, samples: Sequence[Sample]) -> dict[str, set[str]]:
+    """Map each name that a table may use for an image to the sample ids that it may mean.
+
+    Names are the path below `root`, the id, the stack's id and the file name, the path and the
+    file name also without their suffix.
+    """
+    ids: dict[str, set[str]] = {}
+    for sample in samples:
+        below_root = sample.image.is_relative_to(root)
+        path = (sample.image.relative_to(root) if below_root else sample.image).as_posix()
+        for name in {
+            path,
+            path.rpartition(".")[0],
+            sample.id,
+            sample.id.partition("#")[0],
+            sample.image.name,
+            sample.image.stem,
+        }:
+            ids.setdefault(name, set()).add(sample.id)
+    return ids
+
+
+def _searched_name(sample: Sample) -> str:
+    return sample.id.partition("#")[0] if sample.page or sample.group else sample.id

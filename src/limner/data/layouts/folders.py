@@ -1,0 +1,53 @@
+"""A folder of images beside a folder of masks, where both files of a pair have the same name."""
+
+from pathlib import Path
+
+from limner.data.folder_listing import FolderListing
+from limner.data.layout_match import FolderPair, LayoutMatch, match_folder_pairs
+from limner.data.split_names import split_from_names
+
+IMAGE_FOLDERS = ("images", "image", "imgs", "img")
+MASK_FOLDERS = ("masks", "mask", "labels", "label", "annotations", "gt", "groundtruth")
+"""In this order: the first that is there holds the masks."""
+
+
+def match_layout(listing: FolderListing) -> LayoutMatch | None:
+    """images/ beside masks/ with files of the same names (at any depth; train, val and test above
+    or below)
+    """
+    folders = [
+        (images, masks)
+        for images in _image_folders(listing)
+        if (masks := _mask_folder_beside(images, listing))
+    ]
+    if not folders:
+        return None
+    pairs = [_folder_pair(images, masks, listing) for images, masks in folders]
+    split = " under train, val and test" if any(pair.split for pair in pairs) else ""
+    return match_folder_pairs(f"images/ and masks/{split}", pairs)
+
+
+def _image_folders(listing: FolderListing) -> list[Path]:
+    """Folders with an image folder's name: at the top, or at any depth where images lie below."""
+    folders_of_images = {path.parent for path in listing.images()}
+    above = {parent for folder in folders_of_images for parent in (folder, *folder.parents)}
+    below_root = {folder for folder in above if listing.root in folder.parents}
+    candidates = below_root.union(listing.direct_folders())
+    return sorted(folder for folder in candidates if folder.name.lower() in IMAGE_FOLDERS)
+
+
+def _mask_folder_beside(images: Path, listing: FolderListing) -> Path | None:
+    siblings = {path.name.lower(): path for path in listing.direct_folders(images.parent)}
+    return next((siblings[name] for name in MASK_FOLDERS if name in siblings), None)
+
+
+def _folder_pair(images: Path, masks: Path, listing: FolderListing) -> FolderPair:
+    parent = images.parent.relative_to(listing.root)
+    return FolderPair(
+        images,
+        masks,
+        listing.images(images),
+        listing.images(masks),
+        split_from_names(parent.parts),
+        id_prefix="" if parent == Path() else f"{parent.as_posix()}/",
+    )

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
+from limner.data.image_pixels import to_image, to_rgb
 from limner.data.images import (
     MAX_PIXELS,
     decode_image,
@@ -24,8 +25,6 @@ from limner.data.images import (
     read_image,
     read_mask,
     read_predicted_mask,
-    to_image,
-    to_rgb,
 )
 from limner.data.resize import resize_image
 from limner.data.writers.png import encode_mask_png

@@ -14,8 +14,9 @@ from jaxtyping import UInt8
 from numpy import ndarray
 from PIL import Image
 
-from limner.data.images import ORIENTATION, is_opaque
 from limner.data.preprocess import Box
+from limner.data.readers.exif import ORIENTATION_TAG
+from limner.data.readers.tiff import is_opaque
 from limner.data.resize import BAND_PIXELS, REDUCING_GAP
 from limner.errors import LimnerError
 
@@ -78,7 +79,7 @@ class TiledTiff:
             and (kind, page.compression) != ("YCBCR", JPEG),
             "planes one after the other": page.planarconfig != 1,
             "several images": several,
-            "a turn": page.tags.valueof(ORIENTATION, 1) != 1,
+            "a turn": page.tags.valueof(ORIENTATION_TAG, 1) != 1,
         }
         if found := [name for name, is_so in wrong.items() if is_so]:
             raise LimnerError(

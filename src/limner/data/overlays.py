@@ -7,7 +7,7 @@ from jaxtyping import Bool, UInt8
 from numpy import ndarray
 from PIL import Image
 
-from limner.data.images import to_rgb
+from limner.data.image_pixels import to_rgb
 from limner.labels import VOID, Labels
 
 CELL_PX = 224

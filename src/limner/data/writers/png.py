@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 from numpy import ndarray
 from PIL import Image
 
-from limner.data.images import PNG
+from limner.data.readers.png import SIGNATURE, encode_chunk
 from limner.files import write_atomic
 
 
@@ -34,20 +34,11 @@ def encode_mask_png(pixels: UInt8[ndarray, "h w *c"]) -> bytes:
     """
     height, width = pixels.shape[:2]
     is_grey = pixels.ndim == 2
+    header = struct.pack(">IIBBBBB", width, height, 8, 0 if is_grey else 2, 0, 0, 0)
     # Each row begins with the number of its filter, and 0 is none
     rows = np.zeros((height, 1 + pixels[0].size), np.uint8)
     rows[:, 1:] = pixels.reshape(height, -1)
     compressor = zlib.compressobj(1, strategy=zlib.Z_RLE if is_grey else zlib.Z_DEFAULT_STRATEGY)
-    return PNG + b"".join(
-        (
-            _chunk(
-                b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0 if is_grey else 2, 0, 0, 0)
-            ),
-            _chunk(b"IDAT", compressor.compress(rows.data) + compressor.flush()),
-            _chunk(b"IEND", b""),
-        )
-    )
-
-
-def _chunk(kind: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+    packed = compressor.compress(rows.data) + compressor.flush()
+    chunks = ((b"IHDR", header), (b"IDAT", packed), (b"IEND", b""))
+    return SIGNATURE + b"".join(encode_chunk(kind, body) for kind, body in chunks)

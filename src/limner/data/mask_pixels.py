@@ -1,0 +1,114 @@
+"""The values of a mask as its file holds them, before they have classes."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Shaped, UInt, UInt32
+from numpy import ndarray
+
+from limner.data.readers.decoded import DecodedImage, Pixels, UnsupportedImageError
+
+PixelKind = Literal["grey", "palette", "colour"]
+"""Whether the values of a mask are grey levels, indices of a palette, or colours as 0xRRGGBB."""
+
+MOST_VALUE = 65535
+
+
+@dataclass(frozen=True, slots=True)
+class MaskPixels:
+    """A mask's pixel values."""
+
+    values: UInt[ndarray, "h w"]
+    """Grey values, palette indices, or colours as 0xRRGGBB, as `kind` says."""
+    kind: PixelKind
+    palette: tuple[int, ...] = ()
+    """The colour (0xRRGGBB) of each index."""
+    lossy: bool = False
+    """The file's format changes values when it is written."""
+
+    def to_colours(self) -> "MaskPixels":
+        """Return the same mask as the colours that a viewer shows."""
+        if self.kind == "colour":
+            return self
+        table = (
+            np.array(self.palette, np.uint32)
+            if self.kind == "palette"
+            else np.arange(256, dtype=np.uint32) * 0x010101
+        )
+        return MaskPixels(table[np.minimum(self.values, len(table) - 1)], "colour")
+
+
+def to_mask_pixels(decoded: DecodedImage) -> MaskPixels:
+    """Find the mask in decoded pixels.
+
+    True is 255. RGB whose channels are equal gives one of them. Where alpha alone varies, alpha is
+    the mask; elsewhere transparent pixels are 0.
+
+    Raises:
+        UnsupportedImageError: The pixels are no mask.
+    """
+    pixels = decoded.pixels
+    if decoded.separate_channels:
+        raise UnsupportedImageError(
+            f"holds {pixels.shape[2]} planes that it calls channels. A mask has one: export one "
+            "value for each class, or a stack with the axes ZYX."
+        )
+    if decoded.palette is not None:
+        return MaskPixels(pixels, "palette", tuple(_to_colour_numbers(decoded.palette).tolist()))
+    if decoded.has_alpha:
+        pixels = _without_alpha(pixels)
+    if pixels.ndim == 3 and (pixels == pixels[..., :1]).all():
+        pixels = pixels[..., 0]
+    if pixels.dtype == np.bool_:
+        pixels = pixels.astype(np.uint8) * np.uint8(255)
+    if pixels.ndim == 2:
+        return MaskPixels(_to_whole_values(pixels), "grey", lossy=decoded.is_lossy)
+    if pixels.shape[2] != 3 or pixels.dtype != np.uint8:
+        raise UnsupportedImageError(
+            f"is a mask of {pixels.shape[2]} channels of type {pixels.dtype}. A mask is grey, a "
+            "palette or 8-bit RGB: export one value for each class."
+        )
+    return MaskPixels(_to_colour_numbers(pixels), "colour", lossy=decoded.is_lossy)
+
+
+def _to_colour_numbers(colours: Shaped[ndarray, "*n 3"]) -> UInt32[ndarray, "*n"]:
+    """Turn RGB into numbers, 0xRRGGBB."""
+    return colours.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
+
+
+def _to_whole_values(pixels: Shaped[ndarray, "h w"]) -> UInt[ndarray, "h w"]:
+    """Turn whole numbers of any type into 8 or 16 bits. Raises UnsupportedImageError for others."""
+    if pixels.dtype == np.uint8:
+        return pixels
+    are_whole = (
+        np.isfinite(pixels).all()
+        and 0 <= pixels.min() <= pixels.max() <= MOST_VALUE
+        and (pixels == np.floor(pixels)).all()
+    )
+    if not are_whole:
+        raise UnsupportedImageError(
+            f"has values from {pixels.min()} to {pixels.max()}. A mask has whole values from 0 to "
+            f"{MOST_VALUE}: export the classes' numbers."
+        )
+    return pixels.astype(np.uint8 if pixels.max() < 256 else np.uint16)
+
+
+def _without_alpha(pixels: Shaped[ndarray, "h w c"]) -> Pixels:
+    """Return the colours, or the alpha where it alone varies. Transparent pixels are 0.
+
+    Raises:
+        UnsupportedImageError: Pixels are half transparent.
+    """
+    colours, alpha = pixels[..., :-1], pixels[..., -1]
+    if alpha.min() == alpha.max():
+        return colours if alpha.max() > 0 else np.zeros_like(colours)
+    if (colours == colours[:1, :1]).all():
+        return alpha
+    opaque = np.iinfo(alpha.dtype).max if alpha.dtype.kind == "u" else 1
+    if not np.isin(alpha, (0, opaque)).all():
+        raise UnsupportedImageError(
+            "is half transparent in places, so its classes are not certain. A mask has one value "
+            "for each class: export it without alpha."
+        )
+    return colours * (alpha > 0)[..., None].astype(colours.dtype)

@@ -1,0 +1,25 @@
+"""Read BMP."""
+
+from typing import BinaryIO
+
+from PIL import BmpImagePlugin
+
+from limner.data.readers.decoded import DecodedImage, DecodeOptions, ImageHeader
+from limner.data.readers.pillow import decode_with_pillow
+
+NAME = "BMP"
+SUFFIXES = frozenset({".bmp"})
+HOLDS_PAGES = False
+
+
+def recognises(start: bytes) -> bool:
+    return start.startswith(b"BM")
+
+
+def read_header(file: BinaryIO) -> ImageHeader:
+    image = BmpImagePlugin.BmpImageFile(file)
+    return ImageHeader(image.height, image.width)
+
+
+def decode(file: BinaryIO, header: ImageHeader, options: DecodeOptions) -> DecodedImage:  # noqa: ARG001
+    return decode_with_pillow(BmpImagePlugin.BmpImageFile(file))

@@ -1,0 +1,67 @@
+"""What every reader of a format gives: a file's header, and its decoded pixels."""
+
+from dataclasses import dataclass
+
+from jaxtyping import Shaped, UInt8
+from numpy import ndarray
+
+Pixels = Shaped[ndarray, "h w *c"]
+
+
+class UnsupportedImageError(Exception):
+    """A sound image that is not read. The message continues a sentence that begins with its file:
+    what it has, what is read, and how to export it.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class ImageHeader:
+    """What a file says of its images before a pixel is decoded."""
+
+    height: int
+    """Of the pixels as they are stored, before they are turned upright."""
+    width: int
+    orientation: int = 1
+    """As EXIF counts: 1 to 8, and 1 is upright."""
+    pages: int = 1
+    """How many images of this size the file holds."""
+    pixel_bytes: int = 4
+    """How many bytes a decoded pixel has, at most."""
+
+    @property
+    def size_px(self) -> tuple[int, int]:
+        """Height and width upright."""
+        if self.orientation in {5, 6, 7, 8}:
+            return self.width, self.height
+        return self.height, self.width
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeOptions:
+    """Which pixels of a file are decoded, and how."""
+
+    page: int = 0
+    """Counts from 0."""
+    at_least_px: tuple[int, int] | None = None
+    """Upright height and width that suffice; a JPEG may be decoded at a reduced scale."""
+    as_stored: bool = False
+    """For masks: neither rescale values nor turn dark on light into light on dark."""
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedImage:
+    """The pixels of one image as they are stored, of any depth."""
+
+    pixels: Pixels
+    orientation: int = 1
+    """As EXIF counts. A page of a TIFF may have another than the first."""
+    palette: UInt8[ndarray, "n 3"] | None = None
+    """The colour of each value, where the pixels are indices."""
+    window: tuple[float, float] | None = None
+    """The values that the file shows as black and as white."""
+    has_alpha: bool = False
+    """The last channel says how opaque a pixel is."""
+    separate_channels: bool = False
+    """The channels are no colours: each is a plane with a range of its own."""
+    is_lossy: bool = False
+    """The format changes values when it is written."""

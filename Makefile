@@ -29,6 +29,7 @@ demo: environment
 
 test: environment
 	$(BIN)/ruff format --check .
+	$(BIN)/deno fmt --check --quiet
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
@@ -37,4 +38,5 @@ test: environment
 
 format: environment
 	$(BIN)/ruff format .
+	$(BIN)/deno fmt --quiet
 	$(BIN)/ruff check --fix .

@@ -10,7 +10,9 @@ export const KEYS = [
   ['j', 'next'],
   ['z', 'undo', 'Z', 'undo'],
   ['shift+z', 'redo', 'Shift+Z', 'redo'],
-  ['ctrl+z', 'undo'], ['ctrl+shift+z', 'redo'], ['ctrl+y', 'redo'],
+  ['ctrl+z', 'undo'],
+  ['ctrl+shift+z', 'redo'],
+  ['ctrl+y', 'redo'],
   ['p', 'polygon', 'P', 'polygon: click its corners, Enter adds it, Alt+Enter takes it away'],
   ['alt+enter', 'subtract'],
   ['f', 'fill', 'F', 'fill holes'],
@@ -21,38 +23,56 @@ export const KEYS = [
   ['o', 'opacity', 'O', 'opacity'],
   [' ', 'bare', 'Space', 'hold for the bare image'],
   ['+', 'in', '+ − 0', 'zoom in, out, whole image (also Ctrl+wheel, pinch)'],
-  ['=', 'in'], ['-', 'out'], ['0', 'fit'],
+  ['=', 'in'],
+  ['-', 'out'],
+  ['0', 'fit'],
   ['arrowleft', 'left', 'arrows', 'move the image (also middle button, Shift+wheel, two fingers)'],
-  ['arrowright', 'right'], ['arrowup', 'up'], ['arrowdown', 'down'],
+  ['arrowright', 'right'],
+  ['arrowup', 'up'],
+  ['arrowdown', 'down'],
   ['escape', 'escape', 'Esc', 'leave what was begun'],
   ['?', 'help', '?', 'this help'],
 ];
+/** What goes on while a key is held. */
+const REPEATED = new Set(
+  'undo redo smaller larger in out left right up down next previous'.split(' '),
+);
 const MOUSE = [['left button', 'adds'], ['right button, Alt', 'erases']];
 
-const of = (event) => {
-  const key = event.key.toLowerCase(), held = (event.ctrlKey || event.metaKey ? 'ctrl+' : '') + (event.altKey ? 'alt+' : '');
+const nameOf = (event) => {
+  const key = event.key.toLowerCase(),
+    held = (event.ctrlKey || event.metaKey ? 'ctrl+' : '') + (event.altKey ? 'alt+' : '');
   return held + (event.shiftKey && /^[a-z]$/.test(key) ? 'shift+' : '') + key;
 };
 
-/** Calls `act(name, event)` for known keys, unless a person writes text or a dialog is open that keys do not go through. */
+/** Calls `act(name, event)` for the keys of the table, unless a person writes text. */
 export function listen(act) {
   const table = new Map(KEYS.map(([key, name]) => [key, name]));
   addEventListener('keydown', (event) => {
     if (event.target.matches?.('input[type=text], textarea, select')) return;
     const digit = /^[1-9]$/.test(event.key) && !event.ctrlKey && !event.metaKey && !event.altKey;
-    const name = digit ? 'digit' : table.get(of(event));
+    const name = digit ? 'digit' : table.get(nameOf(event));
     if (!name) return;
-    if (event.target.matches?.('button, summary, a') && (event.key === 'Enter' || event.key === ' ')) return; // it presses what has the focus
+    if (
+      event.target.matches?.('button, summary, a') && (event.key === 'Enter' || event.key === ' ')
+    ) {
+      // It presses what has the focus
+      return;
+    }
     event.preventDefault();
-    if (event.repeat && !['undo', 'redo', 'smaller', 'larger', 'in', 'out', 'left', 'right', 'up', 'down', 'next', 'previous'].includes(name)) return;
+    if (event.repeat && !REPEATED.has(name)) return;
     act(name, event);
   });
-  addEventListener('keyup', (event) => { if (event.key === ' ') act('dressed', event); });
+  addEventListener('keyup', (event) => {
+    if (event.key === ' ') act('dressed', event);
+  });
   addEventListener('blur', () => act('dressed'));
 }
 
 export function writeHelp(table) {
-  for (const [key, text] of [...KEYS.filter((row) => row[2]).map((row) => row.slice(2)), ...MOUSE]) {
+  for (
+    const [key, text] of [...KEYS.filter((row) => row[2]).map((row) => row.slice(2)), ...MOUSE]
+  ) {
     const row = table.insertRow();
     const name = document.createElement('kbd');
     name.textContent = key;

@@ -13,7 +13,8 @@ from pathlib import Path
 from limner.data.postprocess import Postprocessing
 from limner.data.scan import scan
 from limner.data.splits import apply_split
-from limner.inference.evaluate import Scores, compare_models, evaluate
+from limner.inference.evaluate import evaluate
+from limner.inference.scores import Scores, compare_models
 from limner.inference.predictor import Predictor
 from limner.inference.tta import TTA_TRANSFORMS
 from limner.model.bundle import Bundle
@@ -56,7 +57,7 @@ def main() -> None:
         "interval |\n|---|---|---|---|---|"
     )
     for name, before, after in rows:
-        dice, _, jaccard = compare_models(before, after)
+        dice, _, jaccard = compare_models(before, after).values()
         cells = [
             (
                 f"{one.second:.4f} | {one.difference:+.4f} ({one.interval[0]:+.4f} to "

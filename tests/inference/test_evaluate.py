@@ -5,7 +5,7 @@ import pytest
 
 from limner.errors import LimnerError
 from limner.inference.calibration import BINS
-from limner.inference.evaluate import ImageScore, Scores, compare_models, scores_to_json
+from limner.inference.scores import ImageScore, Scores, compare_models, scores_to_json
 from limner.labels import Labels
 
 BINARY = Labels.from_values(("background", "foreground"), (0, 255))
@@ -13,8 +13,8 @@ THREE = Labels.from_values(("x", "y", "z"), (0, 1, 2))
 
 
 def image(id: str, counts: list[list[int]], labels: Labels = BINARY) -> ImageScore:
-    outlines = np.zeros((len(labels.scored), 3))
-    return ImageScore(id, np.array(counts), outlines, 0.5, 0.2, 0.1, 0.4, np.zeros((2, BINS, 3)))
+    surface = np.zeros((len(labels.scored), 3))
+    return ImageScore(id, np.array(counts), surface, 0.5, 0.2, 0.1, 0.4, np.zeros((2, BINS, 3)))
 
 
 def scores() -> Scores:
@@ -33,10 +33,10 @@ def test_the_mean_is_over_images_and_the_pooled_score_over_pixels() -> None:
 
 
 def test_every_mean_has_an_interval_around_it() -> None:
-    for name, one in scores().summary().items():
-        assert one.interval[0] <= one.mean <= one.interval[1], name
-        if one.pooled is not None and one.pooled_interval is not None:
-            assert one.pooled_interval[0] <= one.pooled <= one.pooled_interval[1], name
+    for name, score in scores().summary().items():
+        assert score.interval[0] <= score.mean <= score.interval[1], name
+        if score.pooled is not None and score.pooled_interval is not None:
+            assert score.pooled_interval[0] <= score.pooled <= score.pooled_interval[1], name
 
 
 def test_the_threshold_of_the_jaccard_can_be_set() -> None:
@@ -50,10 +50,10 @@ def test_the_worst_images_come_first() -> None:
 
 
 def test_a_class_that_an_image_lacks_is_left_out_of_its_mean() -> None:
-    one = Scores.from_images(
+    single = Scores.from_images(
         [image("a", [[10, 0, 0, 10], [0, 0, 0, 20], [5, 5, 0, 10]], THREE)], THREE
     )
-    assert one.per_image()["dice"][0] == pytest.approx((1 + 2 / 3) / 2)
+    assert single.per_image()["dice"][0] == pytest.approx((1 + 2 / 3) / 2)
 
 
 def test_an_image_without_any_class_has_no_score() -> None:
@@ -85,18 +85,22 @@ def test_two_models_are_compared_image_by_image() -> None:
         ],
         BINARY,
     )
-    dice = compare_models(first, better)[0]
-    assert (dice.name, dice.won, dice.lost, dice.same) == ("dice", 1, 0, 2)
+    dice = compare_models(first, better)["dice"]
+    assert (dice.wins, dice.losses, dice.ties) == (1, 0, 2)
     assert dice.difference == pytest.approx((30 / 35 - 20 / 30) / 3)
     assert dice.interval[0] == 0 <= dice.difference <= dice.interval[1]
-    assert compare_models(better, first)[0].difference == pytest.approx(-dice.difference)
+    assert compare_models(better, first)["dice"].difference == pytest.approx(-dice.difference)
 
 
 def test_what_one_model_draws_where_nothing_is_counts_against_it() -> None:
     labels = Labels.from_values(("background", "cell", "rim"), range(3))
 
-    def of(false: int) -> Scores:
-        nothing = [[90, 0, 0, 10], [0, false, 0, 100 - false], [0, 0, 0, 100]]
+    def of(false_positives: int) -> Scores:
+        nothing = [
+            [90, 0, 0, 10],
+            [0, false_positives, 0, 100 - false_positives],
+            [0, 0, 0, 100],
+        ]
         return Scores.from_images(
             [
                 image("a", [[90, 0, 0, 10], [5, 0, 5, 90], [0, 0, 0, 100]]),
@@ -106,8 +110,8 @@ def test_what_one_model_draws_where_nothing_is_counts_against_it() -> None:
             labels,
         )
 
-    dice = compare_models(of(0), of(7))[0]
-    assert (dice.won, dice.lost, dice.same) == (0, 2, 1)
+    dice = compare_models(of(0), of(7))["dice"]
+    assert (dice.wins, dice.losses, dice.ties) == (0, 2, 1)
     assert dice.difference == pytest.approx(-2 / 3) == pytest.approx(dice.second - dice.first)
 
 

@@ -79,7 +79,7 @@ def test_the_report_opens_offline_and_shows_what_was_scored(browser: Browser, ru
     for heading in (
         "Scores",
         "Worst, median, best",
-        "Slices",
+        "Subgroups",
         "Calibration and confidence",
         "Training",
         "Model card",
@@ -197,7 +197,7 @@ def test_a_folder_in_use_is_left_alone(run: Path, lesions: Path, tmp_path: Path)
         text=True,
     )
     assert done.returncode == 1
-    assert "holds no earlier report.json" in done.stderr.replace("\n", " ")
+    assert "holds no report.json of an earlier call" in done.stderr.replace("\n", " ")
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["notes.txt"]
 
 

@@ -7,8 +7,9 @@ from limner.data.sample import Sample
 from limner.data.scan import Dataset
 from limner.errors import LimnerError
 from limner.inference.calibration import BINS
-from limner.inference.evaluate import ImageScore, Scores
-from limner.inference.subgroups import _quarters, read_metadata, score_subgroups
+from limner.inference.image_metadata import read_metadata
+from limner.inference.scores import ImageScore, Scores
+from limner.inference.subgroups import _quarters, score_subgroups
 from limner.labels import Labels
 
 SAMPLES = [
@@ -38,41 +39,36 @@ def table(tmp_path: Path, text: str) -> Path:
     return path
 
 
-def test_larger_masks_are_a_slice_of_their_own() -> None:
+def test_larger_masks_are_a_subgroup_of_their_own() -> None:
     quarters = score_subgroups(scores())["share of the image that the mask covers"]
-    assert [one.images for one in quarters] == [3, 3, 3, 3]
-    assert [one.mean_dice for one in quarters] == sorted(one.mean_dice for one in quarters)
-    assert all(one.interval[0] <= one.mean_dice <= one.interval[1] for one in quarters)
+    assert [group.images for group in quarters] == [3, 3, 3, 3]
+    means = [group.mean_dice for group in quarters]
+    assert means == sorted(means)
+    assert all(group.interval[0] <= group.mean_dice <= group.interval[1] for group in quarters)
 
 
-def test_what_is_alike_in_all_images_is_no_slice() -> None:
+def test_what_is_alike_in_all_images_gives_no_subgroups() -> None:
     assert "brightness of the image" not in score_subgroups(scores())
 
 
-def test_columns_of_texts_and_numbers_slice_the_scores(tmp_path: Path) -> None:
+def test_columns_of_texts_and_numbers_give_subgroups(tmp_path: Path) -> None:
     rows = "\n".join(
         f"ISIC_{i:07}.jpg,{'back' if i % 3 else 'face'},{20 + i * 2.5}" for i in range(11)
     )
     columns = read_metadata(table(tmp_path, f"image,site,age\n{rows}\n"), DATASET, SAMPLES)
     assert columns["site"][11] == "", "the last image is not in the table"
-    found = score_subgroups(scores(), columns)
-    assert {one.name: one.images for one in found["site"]} == {
-        "back": 7,
-        "face": 4,
-        "not stated": 1,
-    }
-    assert sum(one.images for one in found["age"]) >= 11
+    subgroups = score_subgroups(scores(), columns)
+    sites = {group.name: group.images for group in subgroups["site"]}
+    assert sites == {"back": 7, "face": 4, "not stated": 1}
+    assert sum(group.images for group in subgroups["age"]) >= 11
 
 
 def test_many_numbers_are_cut_into_quarters_and_many_texts_left_out() -> None:
-    found = score_subgroups(
-        scores(),
-        {
-            "age": [str(20 + 3.5 * i) for i in range(11)] + [""],
-            "name": [f"n{i}" for i in range(12)] + [],
-        },
+    ages = [str(20 + 3.5 * i) for i in range(11)] + [""]
+    subgroups = score_subgroups(scores(), {"age": ages, "name": [f"n{i}" for i in range(12)]})
+    assert [group.images for group in subgroups["age"]][:2] == [1, 1], (
+        "eleven values, as many groups"
     )
-    assert [one.images for one in found["age"]][:2] == [1, 1], "eleven values are as many slices"
     many = score_subgroups(scores(), {"age": [str(i) for i in range(6)] * 2})
     assert len(many["age"]) == 6
 
@@ -91,23 +87,23 @@ def test_a_table_that_does_not_fit_is_refused(tmp_path: Path, text: str, message
 
 
 def test_a_name_that_several_images_bear_and_a_line_too_many_are_refused(tmp_path: Path) -> None:
-    two = [
-        Sample(f"{who}/001", Path(f"images/{who}/001.png"), Path("m.png"))
-        for who in ("anna", "ben")
+    samples = [
+        Sample(f"{patient}/001", Path(f"images/{patient}/001.png"), Path("m.png"))
+        for patient in ("anna", "ben")
     ]
-    dataset = Dataset(Path(), "images beside masks", tuple(two))
+    dataset = Dataset(Path(), "images beside masks", tuple(samples))
     with pytest.raises(LimnerError, match=r"line 2: several images bear the name '001\.png'"):
-        read_metadata(table(tmp_path, "image,site\n001.png,back\n"), dataset, two[:1])
+        read_metadata(table(tmp_path, "image,site\n001.png,back\n"), dataset, samples[:1])
     assert read_metadata(
-        table(tmp_path, "image;Site\nben/001;back\nimages/anna/001.png;face\n"), dataset, two
+        table(tmp_path, "image;Site\nben/001;back\nimages/anna/001.png;face\n"), dataset, samples
     ) == {"Site": ["face", "back"]}
     with pytest.raises(LimnerError, match="line 3: ben/001 was named before"):
-        read_metadata(table(tmp_path, "image,site\nben/001,back\nben/001,face\n"), dataset, two)
+        read_metadata(table(tmp_path, "image,site\nben/001,back\nben/001,face\n"), dataset, samples)
 
 
 def test_quarters_of_small_and_of_large_numbers_keep_their_images() -> None:
-    found = score_subgroups(scores(), {"at": [str(1_700_000_000 + i) for i in range(12)]})
-    assert [one.images for one in found["at"]] == [1] * 12
+    subgroups = score_subgroups(scores(), {"at": [str(1_700_000_000 + i) for i in range(12)]})
+    assert [group.images for group in subgroups["at"]] == [1] * 12
     many = _quarters(np.repeat(1e-5 * np.arange(1, 5), 3), as_percent=True)
     assert [len(rows) for _, rows in many] == [3, 3, 3, 3] and len(dict(many)) == 4
 

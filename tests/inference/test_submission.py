@@ -14,8 +14,9 @@ from limner.data.images import image_size
 from limner.data.preprocess import Preprocessing
 from limner.data.sample import Sample
 from limner.errors import LimnerError
-from limner.inference.evaluate import ImageScore, Scores, score_image
+from limner.inference.evaluate import score_image
 from limner.inference.predictor import ModelRunner, Prediction, Predictor
+from limner.inference.scores import ImageScore, Scores
 from limner.inference.submission import find_problems, write_submission, zip_files
 from limner.labels import Labels
 

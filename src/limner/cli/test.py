@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from limner.data.sample import Sample
     from limner.data.scan import Dataset
     from limner.inference.engines import LoadedModel
-    from limner.inference.evaluate import Comparison, Scores
     from limner.inference.predictor import Predictor
+    from limner.inference.scores import Scores
+    from limner.metrics.bootstrap import PairedDifference
 
 Paths = Annotated[
     list[Path],
@@ -77,10 +78,10 @@ def test(
     from limner.data.scan import scan
     from limner.files import require_own_folder
     from limner.inference.engines import load_model
-    from limner.inference.evaluate import Scores, iter_scores
+    from limner.inference.evaluate import evaluate
+    from limner.inference.image_metadata import read_metadata
     from limner.inference.predictor import Predictor
     from limner.inference.report import COMPARISON, REPORT
-    from limner.inference.subgroups import read_metadata
 
     models, data = split_models(paths, "the folder of images and masks")
     if len(models) > 2 and not ensemble:
@@ -96,10 +97,16 @@ def test(
     columns = read_metadata(metadata, dataset, samples) if metadata else {}
     target = out or _report_folder(models, split, one_report=one_report)
     require_own_folder(target, REPORT if one_report else COMPARISON)
-    scores = []
-    for predictor in predictors:
-        rows = progress_bar("scoring")(iter_scores(predictor, samples, tolerance), len(samples))
-        scores.append(Scores.from_images(list(rows), predictor.labels, jaccard_threshold))
+    scores = [
+        evaluate(
+            predictor,
+            samples,
+            tolerance_px=tolerance,
+            jaccard_threshold=jaccard_threshold,
+            progress=progress_bar("scoring"),
+        )
+        for predictor in predictors
+    ]
     if one_report:
         report = _Report(models, split, samples, loaded, predictors[0], tolerance, columns)
         report.write(target, scores[0])
@@ -132,7 +139,8 @@ class _Report:
 
     def write(self, target: Path, scores: "Scores") -> None:
         """Count this test in the run's receipt, print the scores, and write the report."""
-        from limner.inference.report import ReportData, write_report
+        from limner.inference.report import write_report
+        from limner.inference.report_data import ReportData
         from limner.training.run import count_test, learning_curve_svg
 
         counts = [count_test(model, self._split) for model in self._models]
@@ -165,8 +173,8 @@ class _Report:
 
 def _compare(models: Sequence[Path], split: str, target: Path, scores: "Sequence[Scores]") -> None:
     """Count this test in both receipts, print and write the comparison of two models."""
-    from limner.inference.evaluate import compare_models
     from limner.inference.report import write_comparison
+    from limner.inference.scores import compare_models
     from limner.training.run import count_test
 
     for model in models:
@@ -221,19 +229,19 @@ def _require_unseen(
 
 
 def _print_comparison(
-    comparisons: "Sequence[Comparison]", models: Sequence[Path], images: int, split: str
+    comparisons: "dict[str, PairedDifference]", models: Sequence[Path], images: int, split: str
 ) -> None:
     first, second = (escape(model.resolve().parent.name) for model in models)
     headings = ("mean", first, second, "difference", "95 % interval", "won", "lost", "same")
     table = Table(*headings, box=None, pad_edge=False)
-    for row in comparisons:
+    for name, row in comparisons.items():
         low, high = row.interval
         cells = [f"{row.first:.4f}", f"{row.second:.4f}", f"{row.difference:+.4f}"]
         cells.append(f"{low:+.4f} to {high:+.4f}")
         if low > 0 or high < 0:
             cells = [f"[bold]{cell}[/]" for cell in cells]
-        counts = map(str, (row.won, row.lost, row.same))
-        table.add_row(row.name.replace("_", " "), *cells, *counts)
+        counts = map(str, (row.wins, row.losses, row.ties))
+        table.add_row(name.replace("_", " "), *cells, *counts)
     console.print(
         f"{images} images of {split}; the difference is the second less the first, bold where its "
         "interval leaves out 0."

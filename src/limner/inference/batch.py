@@ -14,7 +14,8 @@ import numpy as np
 from jaxtyping import UInt8
 from numpy import ndarray
 
-from limner.data.images import read_image, read_predicted_mask, to_rgb
+from limner.data.image_pixels import to_rgb
+from limner.data.images import read_image, read_predicted_mask
 from limner.data.large_images import TiledTiff, downsample, open_large_image
 from limner.data.overlays import CELL_PX, COLUMNS, contact_sheet, draw_overlay, shrink_pair
 from limner.data.parallel import Progress, map_in_order, with_progress

@@ -1,34 +1,26 @@
-"""Scores by slice: images alike in the size of their mask, in brightness, or in a column of a table
-about them.
-"""
+"""Scores by subgroup: images alike in the size of their mask, in brightness, or in a column."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
 
 import numpy as np
 from jaxtyping import Float64
 from numpy import ndarray
 
-from limner.data.images import IMAGE_SUFFIXES
-from limner.data.groups import ids_by_name
-from limner.data.sample import Sample
-from limner.data.scan import Dataset
-from limner.data.tables import read_table
-from limner.errors import LimnerError
 from limner.inference.scores import Scores
 from limner.metrics.bootstrap import bootstrap_mean_interval
 
-KEYS = ("image", "id", "image_id", "isic_id", "name", "file", "filename")
-"""Columns that may say which image a row is about."""
 QUARTERS = 4
-MOST_VALUES = 12
-"""A column of more distinct texts tells images apart, not groups of them."""
+MAX_VALUES = 12
+"""A text column of more distinct values names single images, and gives no subgroups."""
+
+Rows = list[int]
+"""Indices of images."""
 
 
 @dataclass(frozen=True, slots=True)
 class Subgroup:
-    """The images that share something, and their mean Dice with its 95 % interval."""
+    """Images that share something, and their mean Dice with its 95 % interval."""
 
     name: str
     images: int
@@ -39,131 +31,91 @@ class Subgroup:
 def score_subgroups(
     scores: Scores, columns: Mapping[str, Sequence[str]] | None = None
 ) -> dict[str, list[Subgroup]]:
-    """By mask size, by brightness, and by each column that groups the images; columns hold a text
-    for each image, empty where there is none.
+    """Score the images by mask size, by brightness, and by each column that groups them.
+
+    Args:
+        scores: of the images.
+        columns: a text for each image, by the column's name; empty where there is none. Columns of
+            many numbers are cut into quarters.
+
+    Returns the subgroups by title. A title with fewer than two subgroups is left out.
     """
     dice = scores.per_image()["dice"]
-    groups: dict[str, list[tuple[str, list[int]]]] = {
-        "share of the image that the mask covers": _quarters(
-            np.array([image.mask_share for image in scores.images]), as_percent=True
-        ),
-        "brightness of the image": _quarters(
-            np.array([image.brightness for image in scores.images]), as_percent=True
-        ),
-        **{name: _grouped(values) for name, values in (columns or {}).items()},
+    mask_shares = np.array([image.mask_share for image in scores.images])
+    brightness = np.array([image.brightness for image in scores.images])
+    groups = {
+        "share of the image that the mask covers": _quarters(mask_shares, as_percent=True),
+        "brightness of the image": _quarters(brightness, as_percent=True),
+        **{name: _group_values(values) for name, values in (columns or {}).items()},
     }
     return {
-        title: [_slice(name, dice[rows]) for name, rows in group]
+        title: [_score_subgroup(name, dice[rows]) for name, rows in group]
         for title, group in groups.items()
         if len(group) > 1
     }
 
 
-def read_metadata(path: Path, dataset: Dataset, samples: Sequence[Sample]) -> dict[str, list[str]]:
-    """The columns of a table about samples of a dataset, in their order; it may be about others
-    too.
-
-    Raises LimnerError where it cannot be read, is about none of them, names one twice, or by what
-    several images bear.
-    """
-    rows = read_table(path)
-    header = list(rows[0]) if rows else []
-    key = next((name for name in header if name.lower() in KEYS), None)
-    if key is None:
-        raise LimnerError(
-            f"{path} has the columns {', '.join(header) or 'none'}. One of them must name the "
-            f"image: {', '.join(KEYS)}."
-        )
-    ids, files = (
-        ids_by_name(dataset.root, dataset.samples),
-        {sample.id: sample.image for sample in dataset.samples},
-    )
-    about: dict[str, dict[str, str]] = {}
-    for number, row in enumerate(rows, start=2):
-        name = PurePosixPath(
-            row[key].replace("\\", "/")
-            # A table of another machine has its paths
-        )
-        meant = next(
-            (
-                ids[one]
-                for one in (
-                    row[key],
-                    name.name,
-                    *([name.stem] if name.suffix.lower() in IMAGE_SUFFIXES else []),
-                )
-                if one in ids
-            ),
-            set(),
-        )
-        if len({files[id] for id in meant}) > 1:
-            raise LimnerError(
-                f"{path}, line {number}: several images bear the name {row[key]!r}. Give its "
-                f"path in the dataset, such as {samples[0].id}."
-            )
-        if twice := [id for id in meant if id in about and about[id] != row]:
-            raise LimnerError(
-                f"{path}, line {number}: {twice[0]} was named before, with other values. Keep "
-                "one line for each image."
-            )
-        about |= dict.fromkeys(meant, row)
-    found = [about.get(sample.id) for sample in samples]
-    if not any(found):
-        raise LimnerError(
-            f"{path} is about none of these images: its {key} is, for example, "
-            f"{rows[0][key]!r}, and theirs {samples[0].id!r}."
-        )
-    return {name: [row[name] if row else "" for row in found] for name in header if name != key}
+def _group_values(values: Sequence[str]) -> list[tuple[str, Rows]]:
+    """Group images by equal values, or many numbers by quarters; no group for many texts."""
+    stated = {value for value in values if value}
+    numbers = _parse_numbers(values)
+    if len(stated) > MAX_VALUES:
+        return [] if numbers is None else _quarters(numbers)
+    if numbers is None:
+        names = sorted(stated)
+    else:
+        names = sorted(stated, key=lambda value: (float(value), value))
+    if "" in values:
+        names.append("")
+    return [(name, [row for row, value in enumerate(values) if value == name]) for name in names]
 
 
-def _grouped(values: Sequence[str]) -> list[tuple[str, list[int]]]:
-    """Quarters of numbers, or images of the same text; nothing where the texts are too many."""
-    known = [value for value in values if value]
+def _parse_numbers(values: Sequence[str]) -> Float64[ndarray, " n"] | None:
+    """The values as numbers, NaN where there is none; None where one is no number."""
     try:
-        numbers = np.array([float(value) if value else np.nan for value in values])
+        return np.array([float(value) if value else np.nan for value in values])
     except ValueError:
-        numbers = np.zeros(0)
-    if len(numbers) and len(set(known)) > MOST_VALUES:
-        return _quarters(numbers)
-    distinct = sorted(
-        set(known), key=lambda value: (float(value), value) if len(numbers) else (0.0, value)
-    )
-    if len(distinct) > MOST_VALUES:
-        return []
-    return [
-        (value, [i for i, one in enumerate(values) if one == value])
-        for value in (*distinct, *[""] * (len(known) < len(values)))
-    ]
+        return None
 
 
 def _quarters(
     values: Float64[ndarray, " n"], *, as_percent: bool = False
-) -> list[tuple[str, list[int]]]:
-    """The lowest quarter of the images to the highest; equal values stay together."""
-    known = np.flatnonzero(~np.isnan(values))
-    if not len(known):
+) -> list[tuple[str, Rows]]:
+    """Cut the images into quarters, from the lowest to the highest value.
+
+    Equal values stay together. Images of NaN are left out.
+    """
+    present = np.flatnonzero(~np.isnan(values))
+    if not len(present):
         return []
-    cuts = np.quantile(values[known], np.arange(1, QUARTERS) / QUARTERS)
-    places = np.searchsorted(cuts, values[known], side="left")
-    groups = [known[places == place] for place in range(QUARTERS) if (places == place).any()]
-    factor, form, unit = (100, "f", " %") if as_percent else (1, "g", "")
-    ends = [(factor * values[rows].min(), factor * values[rows].max()) for rows in groups]
-    for digits in (
-        range(1, 12) if as_percent else range(6, 17)
-        # As many as tell the quarters apart
-    ):
-        names = [f"{low:.{digits}{form}} to {high:.{digits}{form}}{unit}" for low, high in ends]
-        if len(set(names)) == len(names):
-            break
+    cuts = np.quantile(values[present], np.arange(1, QUARTERS) / QUARTERS)
+    quarters = np.searchsorted(cuts, values[present], side="left")
+    groups = [present[quarters == index] for index in range(QUARTERS) if (quarters == index).any()]
+    names = _range_names([values[rows] for rows in groups], as_percent=as_percent)
     return [(name, rows.tolist()) for name, rows in zip(names, groups, strict=True)]
 
 
-def _slice(name: str, dice: Float64[ndarray, " n"]) -> Subgroup:
-    known = dice[~np.isnan(dice)]
-    low, high = bootstrap_mean_interval(known[:, None])[0] if len(known) else (np.nan, np.nan)
+def _range_names(groups: Sequence[Float64[ndarray, " _"]], *, as_percent: bool) -> list[str]:
+    """Name groups by their lowest and highest value, with as many digits as tell them apart."""
+    factor, kind, unit = (100, "f", " %") if as_percent else (1, "g", "")
+    names: list[str] = []
+    for digits in range(1, 12) if as_percent else range(6, 17):
+        names = [
+            f"{factor * values.min():.{digits}{kind}} to "
+            f"{factor * values.max():.{digits}{kind}}{unit}"
+            for values in groups
+        ]
+        if len(set(names)) == len(names):
+            break
+    return names
+
+
+def _score_subgroup(name: str, dice: Float64[ndarray, " n"]) -> Subgroup:
+    present = dice[~np.isnan(dice)]
+    low, high = bootstrap_mean_interval(present[:, None])[0]
     return Subgroup(
-        name or "not stated",
-        len(dice),
-        float(known.mean()) if len(known) else float("nan"),
-        (float(low), float(high)),
+        name=name or "not stated",
+        images=len(dice),
+        mean_dice=float(present.mean()) if len(present) else float("nan"),
+        interval=(float(low), float(high)),
     )

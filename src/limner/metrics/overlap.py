@@ -1,9 +1,9 @@
 """Confusion counts, and the one definition of Dice, Jaccard and their kin.
 
-The empty case: where a class is in neither the truth nor the prediction of an image, a binary set
-scores 1 (as the ISIC scorer does) and a multi-class set leaves the image out of that class's mean.
-Likewise sensitivity where the truth has none of the class, specificity where it has nothing else,
-and precision where the prediction has none.
+The empty case: a class may be in neither the truth nor the prediction of an image. A binary set
+then scores 1, as the ISIC scorer does. A multi-class set leaves the image out of that class's mean.
+The same holds for every ratio whose denominator is 0: for sensitivity where the truth has none of
+the class, for specificity where it has nothing else, for precision where the prediction has none.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,8 +25,12 @@ Counts = Num[ndarray, "*shape 4"]
 def confusion_counts(
     prediction: UInt8[ndarray, "h w"], truth: UInt8[ndarray, "h w"], classes: int
 ) -> Int64[ndarray, "k 4"]:
-    """True positives, false positives, false negatives and true negatives of each class, in pixels;
-    `VOID` pixels of the truth are left out.
+    """Count true and false positives and negatives of each class, in pixels.
+
+    Args:
+        prediction: class indices, none of them `VOID`.
+        truth: class indices; `VOID` pixels are left out.
+        classes: how many classes there are.
     """
     valid = truth != VOID
     pairs = truth[valid].astype(np.int64) * classes + prediction[valid]
@@ -34,46 +38,58 @@ def confusion_counts(
 
 
 def one_vs_rest(table: Int64[ndarray, "*shape k k"]) -> Int64[ndarray, "*shape k 4"]:
-    """The counts of each class, from how many pixels of each true class (rows) were taken for each
-    class (columns).
-    """
-    hit = np.diagonal(table, axis1=-2, axis2=-1)
-    false, missed = table.sum(-2) - hit, table.sum(-1) - hit
-    return np.stack(
-        [hit, false, missed, table.sum((-2, -1))[..., None] - hit - false - missed], axis=-1
-    )
+    """Turn confusion matrices (true classes in rows, predicted in columns) into counts by class."""
+    true_positives = np.diagonal(table, axis1=-2, axis2=-1)
+    false_positives = table.sum(-2) - true_positives
+    false_negatives = table.sum(-1) - true_positives
+    total = table.sum((-2, -1))[..., None]
+    true_negatives = total - true_positives - false_positives - false_negatives
+    return np.stack([true_positives, false_positives, false_negatives, true_negatives], axis=-1)
 
 
 def dice(counts: Counts, empty: float = 1.0) -> Float64[ndarray, "*shape"]:
-    """2 |A∩B| / (|A| + |B|), in 0..1; `empty` where both are empty."""
-    hit, false, missed, _ = np.moveaxis(counts, -1, 0)
-    return _ratio(2 * hit, 2 * hit + false + missed, empty)
+    """Compute Dice, 2 |A∩B| / (|A| + |B|), in 0..1; `empty` where both are empty."""
+    true_positives, false_positives, false_negatives, _ = np.moveaxis(counts, -1, 0)
+    return _ratio(2 * true_positives, 2 * true_positives + false_positives + false_negatives, empty)
 
 
 def jaccard(counts: Counts, empty: float = 1.0) -> Float64[ndarray, "*shape"]:
-    """|A∩B| / |A∪B|, in 0..1; `empty` where both are empty."""
-    hit, false, missed, _ = np.moveaxis(counts, -1, 0)
-    return _ratio(hit, hit + false + missed, empty)
+    """Compute Jaccard, |A∩B| / |A∪B|, in 0..1; `empty` where both are empty."""
+    true_positives, false_positives, false_negatives, _ = np.moveaxis(counts, -1, 0)
+    return _ratio(true_positives, true_positives + false_positives + false_negatives, empty)
 
 
 def sensitivity(counts: Counts, empty: float = 1.0) -> Float64[ndarray, "*shape"]:
-    """The share of the true pixels that were found, in 0..1; `empty` where there are none."""
-    return _ratio(counts[..., 0], counts[..., 0] + counts[..., 2], empty)
+    """Compute the share of positive pixels that are predicted so, in 0..1.
+
+    It is `empty` where there are none.
+    """
+    true_positives, _, false_negatives, _ = np.moveaxis(counts, -1, 0)
+    return _ratio(true_positives, true_positives + false_negatives, empty)
 
 
 def specificity(counts: Counts, empty: float = 1.0) -> Float64[ndarray, "*shape"]:
-    """The share of all other pixels that were left alone, in 0..1; `empty` where there are none."""
-    return _ratio(counts[..., 3], counts[..., 3] + counts[..., 1], empty)
+    """Compute the share of negative pixels that are predicted so, in 0..1.
+
+    It is `empty` where there are none.
+    """
+    _, false_positives, _, true_negatives = np.moveaxis(counts, -1, 0)
+    return _ratio(true_negatives, true_negatives + false_positives, empty)
 
 
 def precision(counts: Counts, empty: float = 1.0) -> Float64[ndarray, "*shape"]:
-    """The share of the predicted pixels that are true, in 0..1; `empty` where there are none."""
-    return _ratio(counts[..., 0], counts[..., 0] + counts[..., 1], empty)
+    """Compute the share of predicted pixels that are right, in 0..1.
+
+    It is `empty` where there are none.
+    """
+    true_positives, false_positives, _, _ = np.moveaxis(counts, -1, 0)
+    return _ratio(true_positives, true_positives + false_positives, empty)
 
 
 def accuracy(counts: Counts, empty: float = 1.0) -> Float64[ndarray, "*shape"]:
-    """The share of the pixels that are right, in 0..1; `empty` where all are void."""
-    return _ratio(counts[..., 0] + counts[..., 3], counts.sum(-1), empty)
+    """Compute the share of all pixels that are right, in 0..1; `empty` where all are void."""
+    true_positives, _, _, true_negatives = np.moveaxis(counts, -1, 0)
+    return _ratio(true_positives + true_negatives, counts.sum(-1), empty)
 
 
 OVERLAP_METRICS: Mapping[str, Callable[..., Float64[ndarray, "*shape"]]] = {
@@ -90,35 +106,43 @@ OVERLAP_METRICS: Mapping[str, Callable[..., Float64[ndarray, "*shape"]]] = {
 def thresholded_jaccard(
     score: Float64[ndarray, "*shape"], threshold: float = JACCARD_THRESHOLD
 ) -> Float64[ndarray, "*shape"]:
-    """The score where it reaches the threshold, else 0: ISIC 2018's thresholded Jaccard."""
+    """Set a Jaccard below the threshold to 0, as ISIC 2018 does; NaN stays."""
     return np.where(score >= threshold, score, np.where(np.isnan(score), np.nan, 0.0))
 
 
+def empty_score(labels: Labels) -> float:
+    """Return the score of a class that is in neither mask: 1 in a binary set, else NaN."""
+    return 1.0 if labels.binary else float("nan")
+
+
 def mean_over_classes(values: Float64[ndarray, "n k"]) -> Float64[ndarray, " n"]:
-    """Of each image the mean over the classes that have a score; not a number where none has."""
+    """Average each image over the classes that have a score; NaN where none has."""
     present = ~np.isnan(values)
-    return np.where(
-        present.any(1), np.where(present, values, 0).sum(1) / np.maximum(present.sum(1), 1), np.nan
-    )
+    sums, counts = np.where(present, values, 0).sum(1), present.sum(1)
+    return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
 
 
 def image_dice(
     class_index: UInt8[ndarray, "h w"], truth: UInt8[ndarray, "h w"], labels: Labels
 ) -> float:
-    """The Dice of one mask, the mean over the scored classes that it or the truth has; not a number
-    where there is none.
+    """Compute the Dice of one mask, the mean over the scored classes that either mask has.
+
+    It is NaN where there is no such class.
+
+    Args:
+        class_index: the predicted class indices.
+        truth: the true ones; `VOID` pixels are left out.
+        labels: the classes.
     """
-    per_class = dice(
-        confusion_counts(class_index, truth, len(labels.names)),
-        empty=1.0 if labels.binary else float("nan"),
-    )[list(labels.scored)]
+    counts = confusion_counts(class_index, truth, len(labels.names))
+    per_class = dice(counts, empty_score(labels))[list(labels.scored)]
     return float(mean_over_classes(per_class[None])[0])
 
 
 def _ratio(
     numerator: ArrayLike, denominator: ArrayLike, empty: float
 ) -> Float64[ndarray, "*shape"]:
-    """Elementwise; of the counts of one class alone, an array without axes."""
+    """Divide elementwise; the counts of a single class give an array without axes."""
     return np.asarray(
         np.where(np.asarray(denominator) > 0, numerator / np.maximum(denominator, 1), empty)
     )

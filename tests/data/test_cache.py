@@ -1,5 +1,6 @@
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,12 +12,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from limner.data.cache import ABANDONED_S, MAKING, cache_folder, prepare
+from limner.data.cache import ABANDONED_S, TEMPORARY_PREFIX, cache_folder, prepare
+from limner.data.check import check
 from limner.data.images import read_image
 from limner.data.resize import resize_image
 from limner.data.scan import scan
 from limner.errors import LimnerError
 from limner.labels import Labels
+from limner.recipe import ResizeMode
 from shapes import disc
 
 LABELS = Labels.from_values(("background", "foreground"), (0, 255))
@@ -59,6 +62,32 @@ def test_a_changed_file_is_prepared_again(pairs: Callable[..., Path]) -> None:
     first = np.array(prepare(samples, LABELS, (16, 16)).images)
     Image.new("RGB", (16, 16), (1, 2, 3)).save(root / "images" / "a.png")
     assert (np.array(prepare(samples, LABELS, (16, 16)).images) != first).any()
+
+
+@pytest.mark.parametrize("kind", ["images", "masks"])
+def test_a_file_that_changes_after_the_check_is_not_prepared(
+    pairs: Callable[..., Path], kind: str
+) -> None:
+    dataset = scan(pairs({"a": disc(), "b": disc()}))
+    info = check(dataset).info_by_id
+    changed = dataset.root / kind / "b.png"
+    Image.fromarray(255 - np.asarray(Image.open(changed))).save(changed)
+    with pytest.raises(LimnerError, match=rf"{kind}/b\.png changed while .* start again"):
+        prepare(dataset.samples, LABELS, (16, 16), info=info)
+    assert list(cache_folder().iterdir()) == []
+
+
+@pytest.mark.parametrize("resize_mode", ["resize", "tile"])
+def test_what_the_check_learnt_finds_the_same_entry_without_reading_a_file(
+    pairs: Callable[..., Path], resize_mode: ResizeMode
+) -> None:
+    dataset = scan(pairs({"a": disc(16), "b": disc(40)}))
+    info = check(dataset).info_by_id
+    prepared = prepare(dataset.samples, LABELS, (16, 16), resize_mode, info=info)
+    assert prepare(dataset.samples, LABELS, (16, 16), resize_mode).key == prepared.key
+    shutil.rmtree(dataset.root)
+    again = prepare(dataset.samples, LABELS, (16, 16), resize_mode, info=info)
+    assert again.key == prepared.key and (again.images == prepared.images).all()
 
 
 def test_tiles_belong_to_their_image(pairs: Callable[..., Path]) -> None:
@@ -134,10 +163,11 @@ def test_another_process_may_be_quicker(lesions: Path) -> None:
 @pytest.mark.parametrize("moment_s", [0.0, 0.02, 0.05, 0.1])
 def test_a_kill_at_any_moment_leaves_no_half_cache(lesions: Path, moment_s: float) -> None:
     code = (
-        "import sys; from limner.data.cache import prepare; from limner.data.scan import scan; from limner.labels import Labels;"
-        "samples = scan(sys.argv[1]).samples; print('ready', flush=True);"
-        "[prepare(samples, Labels.of(('background', 'foreground'), (0, 255)), (size, 256)) "
-        "for size in range(200, 300)]"
+        "import sys; from limner.data.cache import prepare; from limner.data.scan import scan; "
+        "from limner.labels import Labels; "
+        "labels = Labels.from_values(('background', 'foreground'), (0, 255)); "
+        "samples = scan(sys.argv[1]).samples; print('ready', flush=True); "
+        "[prepare(samples, labels, (size, 256)) for size in range(200, 300)]"
     )
     process = subprocess.Popen([sys.executable, "-c", code, str(lesions)], stdout=subprocess.PIPE)
     with process:
@@ -152,7 +182,9 @@ def test_a_kill_at_any_moment_leaves_no_half_cache(lesions: Path, moment_s: floa
 
 
 def test_what_a_killed_process_left_is_swept_a_day_later(lesions: Path) -> None:
-    left, fresh, long = (cache_folder() / f"{MAKING}{name}" for name in ("old", "new", "long"))
+    left, fresh, long = (
+        cache_folder() / f"{TEMPORARY_PREFIX}{name}" for name in ("old", "new", "long")
+    )
     for folder in (left, fresh, long):
         folder.mkdir(parents=True)
     (long / "images.npy").write_text("still written")

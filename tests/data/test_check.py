@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from limner.data.check import SEVERITIES, check, foreground_shares, require_valid
+from limner.data.check import check, foreground_shares, require_valid
 from limner.data.check_page import write_check
+from limner.data.findings import SEVERITIES
 from limner.data.scan import scan
 from limner.errors import LimnerError
 from shapes import disc

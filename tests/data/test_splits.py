@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from limner.data.sample import Sample, Split
-from limner.data.splits import apply_split, split_ids, split_samples
+from limner.data.splits import SplitFacts, apply_split, split_ids, split_samples
 from limner.errors import LimnerError
 
 
@@ -28,10 +28,15 @@ def cut(
     seed: int = 0,
     copies: dict[str, str] | None = None,
     foreground: dict[str, float] | None = None,
-    content: dict[str, str] | None = None,
+    digest: dict[str, str] | None = None,
 ) -> dict[str, list[Sample]]:
-    given = {"content": content or {}, "copies": copies or {}, "foreground": foreground or {}}
-    return split_samples(members, validation_fraction=0.1, test_fraction=0.2, seed=seed, **given)
+    return split_samples(
+        members,
+        validation_fraction=0.1,
+        test_fraction=0.2,
+        seed=seed,
+        facts=SplitFacts(digest or {}, copies or {}, foreground or {}),
+    )
 
 
 @given(st.permutations(range(40)), st.integers(0, 5))
@@ -44,7 +49,7 @@ def test_a_split_does_not_depend_on_the_order(order: list[int], seed: int) -> No
 def test_a_split_does_not_depend_on_names(names: list[int]) -> None:
     digest = {sample.id: f"d{i}" for i, sample in enumerate(samples(40))}
     renamed = {sample.id: f"d{i}" for sample, i in zip(samples(40), names, strict=True)}
-    sides, again = cut(samples(40), content=digest), cut(samples(40), content=renamed)
+    sides, again = cut(samples(40), digest=digest), cut(samples(40), digest=renamed)
     assert all(
         {digest[s.id] for s in sides[name]} == {renamed[s.id] for s in again[name]}
         for name in sides

@@ -1,4 +1,4 @@
-"""Seeded, shuffled batches; the order depends on seed, epoch and step alone."""
+"""Seeded, shuffled training batches; their order depends on seed, epoch and step alone."""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -16,17 +16,18 @@ from limner.data.cache import PreparedDataset
 from limner.recipe import AugmentSettings
 
 Item = TypeVar("Item")
-Made = TypeVar("Made")
+Result = TypeVar("Result")
 
 RESIDENT_SHARE = 0.25
 """A dataset that fits into this share of the free GPU memory is kept there."""
+COUNTED_MASKS = 2000
+"""Masks whose class pixels are counted, at most about so many, spread over the set."""
 
 
 def epoch_order(count: int, seed: int, epoch: int) -> Int64[ndarray, " n"]:
-    """The order in which one epoch visits `count` samples."""
-    return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, epoch]))).permutation(
-        count
-    )
+    """The order in which one epoch visits `count` canvases."""
+    generator = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, epoch])))
+    return generator.permutation(count)
 
 
 def steps_per_epoch(count: int, batch_size: int) -> int:
@@ -35,27 +36,28 @@ def steps_per_epoch(count: int, batch_size: int) -> int:
 
 
 class DeviceDataset:
-    """The canvases of a dataset as tensors on a device: kept there where they fit, else copied row
-    by row through pinned memory.
+    """The canvases of a dataset as tensors on a device.
+
+    They are kept on a GPU where they fit, else copied row by row through pinned memory.
     """
 
     def __init__(self, data: PreparedDataset, device: torch.device) -> None:
         self.device = device
-        resident = (
-            device.type == "cuda"
-            and data.images.nbytes + data.masks.nbytes
-            < RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0]
-        )
-        self.resident = (
-            (torch.tensor(data.images).to(device), torch.tensor(data.masks).to(device))
-            if resident
-            else None
-        )
         self._images, self._masks = data.images, data.masks
+        self.resident: tuple[Tensor, Tensor] | None = None
+        """Images and masks on the GPU, where they are kept there."""
+        if device.type == "cuda":
+            free, _ = torch.cuda.mem_get_info(device)
+            if data.images.nbytes + data.masks.nbytes < RESIDENT_SHARE * free:
+                self.resident = (
+                    torch.tensor(data.images).to(device),
+                    torch.tensor(data.masks).to(device),
+                )
 
     def __getitem__(
         self, rows: Int64[ndarray, " b"]
     ) -> tuple[UInt8[Tensor, "b h w c"], UInt8[Tensor, "b h w"]]:
+        """The images and the masks of some rows."""
         if self.resident is not None:
             on_device = torch.from_numpy(rows).pin_memory().to(self.device, non_blocking=True)
             return self.resident[0][on_device], self.resident[1][on_device]
@@ -67,8 +69,9 @@ class DeviceDataset:
     def iter_batches(
         self, batches: Sequence[Int64[ndarray, " _"]]
     ) -> Iterator[tuple[UInt8[Tensor, "_ h w c"], UInt8[Tensor, "_ h w"]]]:
-        """One batch of rows after another; where they are copied to a GPU, the next one is read
-        while the last is worked on.
+        """One batch of rows after another.
+
+        Where rows are copied to a GPU, the next batch is read while the last one is worked on.
         """
         if self.device.type == "cuda" and self.resident is None:
             return _prefetch(self.__getitem__, batches)
@@ -78,8 +81,14 @@ class DeviceDataset:
 class BatchLoader:
     """Training batches on a device: images in 0..1 and class indices, augmented.
 
-    Of every batch, `share` of so many (rank, ranks) are this process's part; what it is does not
-    depend on how many share it.
+    Args:
+        data: The prepared training set.
+        batch_size: Canvases of a batch, all processes together.
+        augmentation: How strongly images are moved and recoloured.
+        seed: Of the order and of the augmentation.
+        device: Where the batches go.
+        shard: This process's rank and the number of processes that share each batch. What a batch
+            holds does not depend on the latter.
     """
 
     def __init__(
@@ -89,81 +98,74 @@ class BatchLoader:
         augmentation: AugmentSettings,
         seed: int,
         device: torch.device,
-        share: tuple[int, int] = (0, 1),
+        shard: tuple[int, int] = (0, 1),
     ) -> None:
-        self.count, self.batch_size, self.augmentation, self.seed, self.device, self.shard = (
-            len(data),
-            batch_size,
-            augmentation,
-            seed,
-            device,
-            share,
-        )
-        self._data, self._pixels = data, DeviceDataset(data, device)
+        self.count = len(data)
+        self.batch_size = batch_size
+        self.augmentation = augmentation
+        self.seed = seed
+        self.device = device
+        self.shard = shard
+        self._data, self._canvases = data, DeviceDataset(data, device)
 
     def __len__(self) -> int:
+        """Steps of an epoch."""
         return steps_per_epoch(self.count, self.batch_size)
 
     def class_pixels(self, classes: int) -> Int64[ndarray, " k"]:
-        """How many pixels each class has, in at most 2,000 masks spread over the set; void pixels
-        are in no class.
-        """
-        chosen = self._data.masks[:: max(1, self.count // 2000)]
-        return sum(
-            (np.bincount(mask.ravel(), minlength=256) for mask in chosen), np.zeros(256, np.int64)
-        )[:classes]
+        """Count each class's pixels in masks spread over the set; void pixels are in no class."""
+        masks = self._data.masks[:: max(1, self.count // COUNTED_MASKS)]
+        counts = np.zeros(256, np.int64)
+        for mask in masks:
+            counts += np.bincount(mask.ravel(), minlength=256)
+        return counts[:classes]
 
     def sample_ids(self, epoch: int, step: int) -> list[str]:
-        """Whose canvases are in a batch."""
-        return [
-            self._data.ids[owner]
-            for owner in self._data.sample_index[
-                self._rows(epoch_order(self.count, self.seed, epoch), step)
-            ]
-        ]
+        """The ids of the samples whose canvases are in a batch."""
+        rows = self._batch_rows(epoch_order(self.count, self.seed, epoch), step)
+        return [self._data.ids[position] for position in self._data.sample_index[rows]]
 
     def epoch(
         self, epoch: int, first_step: int = 0
     ) -> Iterator[tuple[Float[Tensor, "b c h w"], UInt8[Tensor, "b h w"]]]:
-        """The batches of one epoch from `first_step` on."""
+        """This process's part of the batches of one epoch, from `first_step` on."""
         steps = range(first_step, len(self))
-        visited = epoch_order(self.count, self.seed, epoch)
-        whole = [self._rows(visited, step) for step in steps]
-        parts = [self._part(len(rows)) for rows in whole]
-        taken = self._pixels.iter_batches(
-            [rows[part] for rows, part in zip(whole, parts, strict=True)]
+        order = epoch_order(self.count, self.seed, epoch)
+        batches = [self._batch_rows(order, step) for step in steps]
+        parts = [self._shard_rows(len(rows)) for rows in batches]
+        canvases = self._canvases.iter_batches(
+            [rows[part] for rows, part in zip(batches, parts, strict=True)]
         )
-        for step, rows, part, (images, masks) in zip(steps, whole, parts, taken, strict=True):
+        for step, rows, part, (images, masks) in zip(steps, batches, parts, canvases, strict=True):
             _, h, w, c = images.shape
-            draws = sample_parameters(
-                (len(rows), c, h, w), self.augmentation, batch_generator(self.seed, epoch, step)
-            ).select(part, self.device)
-            yield augment(images.permute(0, 3, 1, 2).float() / 255, masks, self.augmentation, draws)
+            generator = batch_generator(self.seed, epoch, step)
+            parameters = sample_parameters((len(rows), c, h, w), self.augmentation, generator)
+            yield augment(
+                images.permute(0, 3, 1, 2).float() / 255,
+                masks,
+                self.augmentation,
+                parameters.select(part, self.device),
+            )
 
-    def _rows(self, visited: Int64[ndarray, " n"], step: int) -> Int64[ndarray, " b"]:
-        rows = visited[step * self.batch_size : (step + 1) * self.batch_size]
-        return rows[
-            : max(1, len(rows) // self.shard[1])
-            * self.shard[
-                1
-            ]
-            # As many for each process
-        ]
+    def _batch_rows(self, order: Int64[ndarray, " n"], step: int) -> Int64[ndarray, " b"]:
+        """The rows of a batch, as many for each process."""
+        rows = order[step * self.batch_size : (step + 1) * self.batch_size]
+        _, processes = self.shard
+        return rows[: max(1, len(rows) // processes) * processes]
 
-    def _part(self, count: int) -> slice:
-        rank, ranks = self.shard
-        return slice(rank * count // ranks, (rank + 1) * count // ranks)
+    def _shard_rows(self, count: int) -> slice:
+        """Which rows of a batch of `count` are this process's."""
+        rank, processes = self.shard
+        return slice(rank * count // processes, (rank + 1) * count // processes)
 
 
-def _prefetch(make: Callable[[Item], Made], items: Sequence[Item]) -> Iterator[Made]:
-    """What is made of the items, in their order, each begun in another thread before the one before
-    it is used.
-    """
+def _prefetch(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+    """The results in the order of the items, each begun in a thread before the last one is used."""
     with ThreadPoolExecutor(1) as pool:
-        under_way: deque[Future[Made]] = deque()
+        pending: deque[Future[Result]] = deque()
         for item in items:
-            under_way.append(pool.submit(make, item))
-            if len(under_way) > 1:
-                yield under_way.popleft().result()
-        while under_way:
-            yield under_way.popleft().result()
+            pending.append(pool.submit(work, item))
+            if len(pending) > 1:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()

@@ -6,13 +6,20 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from os import cpu_count
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-Progress = Callable[[Iterable[object], int], Iterable[object]]
-"""Wraps an iteration, given how many items it has, so that a caller can draw a bar."""
+Progress = Callable[[Iterable[Any], int], Iterable[Any]]
+"""Wraps an iterable, given how many items it has, and gives the same items; it may draw a bar."""
+StageProgress = Callable[[str], Progress]
+"""Gives the `Progress` of one named stage, such as "checking"."""
+
+
+def no_progress(_: str) -> Progress:
+    """A `StageProgress` that draws nothing."""
+    return lambda items, count: items
 
 
 def map_in_order(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
@@ -34,7 +41,4 @@ def with_progress(
     results: Iterator[Result], count: int, progress: Progress | None
 ) -> Iterator[Result]:
     """The results, while `progress`, if any, sees them go by."""
-    if progress is None:
-        yield from results
-    else:
-        yield from progress(results, count)  # type: ignore[misc]  # a bar gives what it is given
+    yield from results if progress is None else progress(results, count)

@@ -1,214 +1,64 @@
-"""A folder of images and masks becomes a model: the pipeline from scan to fit."""
+"""A folder of images and masks becomes a model: scan, check, split, plan, prepare and train."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from limner.data.cache import prepare
+from limner.data.cache import PreparedDataset, prepare
 from limner.data.check import CheckResult, check, foreground_shares, require_valid
+from limner.data.parallel import StageProgress, no_progress
 from limner.data.preprocess import Preprocessing, channel_statistics, views
-from limner.data.resize_ceiling import resize_ceiling
-from limner.data.sample import Sample
+from limner.data.resize_ceiling import ResizeCeiling
+from limner.data.sample import AnnotationMask, Sample
+from limner.data.sample_info import SampleInfo
 from limner.data.scan import scan
-from limner.data.splits import SplitSamples, apply_split, split_ids, split_samples
+from limner.data.splits import SplitFacts, SplitSamples, split_ids, split_samples
 from limner.errors import LimnerError
-from limner.model.encoders import encoder_normalisation
-from limner.model.presets import build_network
+from limner.labels import Labels
+from limner.model.bundle import Bundle
+from limner.model.pretrained import encoder_normalisation
+from limner.model.unet import UNet
 from limner.recipe import Recipe
 from limner.training import warm_start
 from limner.training.distributed import SINGLE_PROCESS, DistributedContext
-from limner.training.loop import Event
+from limner.training.events import Event
 from limner.training.plan import Plan, choose_compile, make_plan
 from limner.training.run import Run, RunInputs, next_run_folder
 from limner.training.trackers import require_trackers
+from limner.training.trainer import train_run
 
 LEAKS = frozenset({"leak", "group-leak"})
-"""Findings of samples that lie on two sides and belong together."""
-Progress = Callable[[str], Callable[[Iterable[object], int], Iterable[object]]]
-"""Gives the wrapper of one named stage's iteration, which draws its bar."""
+"""Codes of findings about samples that belong together and lie in two splits."""
 
 
-def start_run(
-    data: Path,
-    recipe: Recipe,
-    folder: Path | None,
-    announce: Callable[[Plan], None],
-    progress: Progress,
-    *,
-    began: float | None = None,
-    stop_asked: Callable[[], bool] = lambda: False,
-    mine: DistributedContext = SINGLE_PROCESS,
-    origin: Path | None = None,
-) -> tuple[Run, Iterator[Event]]:
-    """Check, split, plan, prepare and begin a new run; the events come as it trains.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingSession:
+    """Who watches a training, when its clock started, and which process this is."""
 
-    `origin` is a run, or its model, from whose weights, recipe and split it goes on. `began` is the
-    moment of the monotonic clock from which a time budget counts, now by default; `stop_asked` is
-    looked at between steps. Of several processes the first one does all but the training. Raises
-    LimnerError for a dataset with errors, a run folder that is in use, and an origin that does not
-    fit.
+    announce: Callable[[Plan], None] = lambda plan: None
+    """Called with the plan before anything is prepared."""
+    progress: StageProgress = no_progress
+    started: float | None = None
+    """The moment of the monotonic clock from which a time budget counts; now by default."""
+    stop_requested: Callable[[], bool] = lambda: False
+    """Looked at between steps."""
+    distributed: DistributedContext = SINGLE_PROCESS
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedDataset:
+    """The samples of a dataset that may be trained on, in their splits, and what is known of them.
+
+    `info` is what the check learnt of each sample, by id; it is empty where a run is resumed.
     """
-    began = time.monotonic() if began is None else began
-    run = _create(data, recipe, folder, announce, progress, mine, origin) if mine.is_main else None
-    return _joined(run, progress, began, stop_asked, mine)
 
+    sides: SplitSamples
+    info: Mapping[str, SampleInfo]
 
-def resume_run(
-    run: Run,
-    progress: Progress,
-    *,
-    began: float | None = None,
-    stop_asked: Callable[[], bool] = lambda: False,
-    mine: DistributedContext = SINGLE_PROCESS,
-) -> Iterator[Event]:
-    """Go on with a run from its last checkpoint. Raises LimnerError where its samples are no longer
-    there.
-    """
-    return _joined(
-        run if mine.is_main else None,
-        progress,
-        time.monotonic() if began is None else began,
-        stop_asked,
-        mine,
-    )[1]
-
-
-def _create(
-    data: Path,
-    recipe: Recipe,
-    folder: Path | None,
-    announce: Callable[[Plan], None],
-    progress: Progress,
-    mine: DistributedContext,
-    origin: Path | None,
-) -> Run:
-    before = warm_start.load_origin(origin) if origin else None
-    kept = warm_start.inherited_values(recipe, before) if before else {}
-    recipe = recipe.replace(kept)
-    build_network(
-        recipe.model,
-        recipe.data.channels,
-        1,
-        # What cannot be built is said before the data is read
-    )
-    require_trackers(recipe)
-    dataset = scan(data, recipe.data.group_pattern)
-    health = check(dataset, progress("checking"))
-    # copies of what the run is tested on may be among what is new to it: they are put on their side
-    labels = require_valid(health, LEAKS if before else _allowed(recipe))
-    if folder is not None and folder.exists():
-        raise LimnerError(
-            f"{folder} is there already. Nothing is overwritten: name another folder with "
-            f"--out, or go on with --resume {folder}."
-        )
-    sides = (
-        warm_start.inherit_split(dataset.samples, health, labels, before)
-        if before
-        else split_dataset(dataset.samples, health, recipe)
-    )
-    trained_on = {sample.id for sample in sides["train"]}
-    ceiling = partial(resize_ceiling, sides["train"], labels)
-    validated = len(sides["val"]) / len(sides["train"])
-    planned = make_plan(
-        recipe,
-        [fact for fact in health.sample_info if fact.id in trained_on],
-        labels,
-        ceiling,
-        validated=validated,
-        processes=mine.world_size,
-    )
-    seen = (
-        views(fact.size_px, planned.recipe.data.size_px, planned.recipe.data.resize_mode)
-        for fact in health.sample_info
-        if fact.id in trained_on
-    )
-    planned = choose_compile(planned, sum(map(len, seen)))
-    planned.reasons.update(dict.fromkeys(kept, "as the run that it goes on from"))
-    announce(planned)
-    return Run.create(
-        folder or next_run_folder(Path("runs"), data),
-        planned.recipe,
-        planned.reasons,
-        data,
-        labels,
-        split_ids(sides),
-        before,
-    )
-
-
-def _joined(
-    run: Run | None,
-    progress: Progress,
-    began: float,
-    stop_asked: Callable[[], bool],
-    mine: DistributedContext,
-) -> tuple[Run, Iterator[Event]]:
-    """The run that the first process has, and its events, in every process; the first one prepares
-    the data for all.
-    """
-    ingredients = _ingredients(run, progress) if run else None
-    path = mine.broadcast_path(run.folder.resolve() if run else None)
-    run = run or Run.open(path)
-    return run, run.train(ingredients or _ingredients(run, progress), began, stop_asked, mine)
-
-
-def _ingredients(run: Run, progress: Progress) -> RunInputs:
-    """What a run is made of, from its folder and its data."""
-    recipe, labels = run.recipe, run.labels
-    dataset = scan(run.data, recipe.data.group_pattern)
-    sides = {
-        name: side
-        for name, side in apply_split(dataset.samples, run.split).items()
-        if name in run.split
-    }
-    gone = sum(map(len, run.split.values())) - sum(map(len, sides.values()))
-    if gone:
-        raise LimnerError(
-            f"{gone} samples that the run {run.folder} was begun with are no longer in "
-            f"{run.data}. Put them back, or begin a new run."
-        )
-    size_px, resize_mode = recipe.data.size_px, recipe.data.resize_mode
-    train = prepare(sides["train"], labels, size_px, resize_mode, progress("preparing"))
-    validation = prepare(
-        sides["val"], labels, size_px, resize_mode, progress("preparing validation")
-    )
-    encoder, channels, before = recipe.model.encoder, recipe.data.channels, run.origin
-    mean, std = (
-        encoder_normalisation(encoder, channels)
-        if encoder
-        else channel_statistics(train.images, channels)
-    )
-    if before is not None:
-        # Its weights know images as it was shown them
-        mean, std = before.preprocessing.mean, before.preprocessing.std
-    return RunInputs(
-        recipe,
-        labels,
-        Preprocessing(size_px, mean, std, resize_mode),
-        train,
-        validation,
-        split_ids(sides),
-        sides["val"],
-    )
-
-
-def split_dataset(samples: Sequence[Sample], health: CheckResult, recipe: Recipe) -> SplitSamples:
-    """The sides that a recipe gives the samples of a checked dataset."""
-    settings = recipe.data
-    return split_samples(
-        samples,
-        validation_fraction=settings.validation_fraction,
-        test_fraction=settings.test_fraction,
-        seed=recipe.data.split_seed,
-        content={fact.id: fact.pixel_sha256.hex() for fact in health.sample_info},
-        copies=health.clusters,
-        foreground=foreground_shares(health),
-    )
-
-
-def _allowed(recipe: Recipe) -> frozenset[str]:
-    return LEAKS if recipe.data.allow_leaks else frozenset()
+    def side_info(self, side: str) -> list[SampleInfo]:
+        """What the check learnt of the samples of one split."""
+        return [self.info[sample.id] for sample in self.sides[side]]
 
 
 def train(
@@ -217,17 +67,28 @@ def train(
     folder: Path | str | None = None,
     origin: Path | str | None = None,
 ) -> Run:
-    """Train on a folder of images and masks, quietly, and give the run, whose `model` is the path
-    of the best model; `origin` is one to go on from.
+    """Train a network on a folder of images and masks, and show nothing.
 
-    Raises LimnerError as `start` does.
+    Args:
+        data: The dataset, in any layout that `limner.data.scan` knows.
+        recipe: What is set by hand; the plan chooses the rest from the data and the machine.
+        folder: The new run folder; runs/<dataset> by default.
+        origin: A run, or its model, whose weights, recipe and split the training goes on from.
+
+    Returns:
+        The run; its `model` is the path of the best model.
+
+    Raises LimnerError as `start_run` does.
+
+    Example:
+        >>> from limner import train
+        >>> run = train("photos")  # doctest: +SKIP
+        >>> run.model  # doctest: +SKIP
     """
     run, events = start_run(
         Path(data),
         recipe or Recipe(),
         Path(folder) if folder else None,
-        lambda planned: None,
-        no_progress,
         origin=Path(origin) if origin else None,
     )
     for _ in events:
@@ -235,5 +96,176 @@ def train(
     return run
 
 
-def no_progress(_: str) -> Callable[[Iterable[object], int], Iterable[object]]:
-    return lambda iterable, total: iterable
+def start_run(
+    data: Path,
+    recipe: Recipe,
+    folder: Path | None = None,
+    session: TrainingSession | None = None,
+    *,
+    origin: Path | None = None,
+) -> tuple[Run, Iterator[Event]]:
+    """Check, split, plan and prepare a dataset, and begin a new run; the events come as it trains.
+
+    Of several processes the first one does all but the training. `folder` and `origin` are as for
+    `train`. Raises LimnerError for a dataset with errors, a run folder that is in use, and an
+    origin that does not fit.
+    """
+    session = _with_clock(session)
+    if not session.distributed.is_main:
+        return _join_run(session)
+    bundle = warm_start.load_origin(origin) if origin else None
+    inherited = warm_start.inherited_values(recipe, bundle) if bundle else {}
+    recipe = recipe.replace(inherited)
+    # What cannot be built is said before the data is read
+    UNet.from_settings(recipe.model, recipe.data.channels, 1)
+    require_trackers(recipe)
+    checked, labels = _check_and_split(data, recipe, folder, session, bundle)
+    plan = _plan(recipe, checked, labels, session.distributed.world_size)
+    plan.reasons.update(dict.fromkeys(inherited, "as the run that it goes on from"))
+    session.announce(plan)
+    run = Run.create(
+        folder or next_run_folder(Path("runs"), data),
+        plan,
+        data,
+        labels,
+        split_ids(checked.sides),
+        bundle,
+    )
+    return run, _lead_run(run, checked, session)
+
+
+def resume_run(run: Run, session: TrainingSession | None = None) -> Iterator[Event]:
+    """Go on with a run from its last checkpoint.
+
+    Raises LimnerError where samples of the run are no longer there.
+    """
+    session = _with_clock(session)
+    if not session.distributed.is_main:
+        return _join_run(session)[1]
+    return _lead_run(run, CheckedDataset(run.split_samples(), {}), session)
+
+
+def split_dataset(samples: Sequence[Sample], result: CheckResult, recipe: Recipe) -> SplitSamples:
+    """Split the samples of a checked dataset as a recipe says."""
+    return split_samples(
+        samples,
+        validation_fraction=recipe.data.validation_fraction,
+        test_fraction=recipe.data.test_fraction,
+        seed=recipe.data.split_seed,
+        facts=SplitFacts(
+            digest={info.id: info.pixel_sha256.hex() for info in result.sample_info},
+            copies=result.clusters,
+            foreground=foreground_shares(result),
+        ),
+    )
+
+
+def _with_clock(session: TrainingSession | None) -> TrainingSession:
+    session = session or TrainingSession()
+    return session if session.started is not None else replace(session, started=time.monotonic())
+
+
+def _check_and_split(
+    data: Path,
+    recipe: Recipe,
+    folder: Path | None,
+    session: TrainingSession,
+    origin: Bundle | None,
+) -> tuple[CheckedDataset, Labels]:
+    """Scan and check a dataset, and split it, or as its origin was split."""
+    dataset = scan(data, recipe.data.group_pattern)
+    result = check(dataset, session.progress("checking"))
+    # New samples may be copies of those that the origin is tested on; they are put beside them
+    leaks_allowed = origin is not None or recipe.data.allow_leaks
+    labels = require_valid(result, LEAKS if leaks_allowed else frozenset())
+    if folder is not None and folder.exists():
+        raise LimnerError(
+            f"{folder} is there already. Nothing is overwritten: name another folder with "
+            f"--out, or go on with --resume {folder}."
+        )
+    sides = (
+        warm_start.inherit_split(dataset.samples, result, labels, origin)
+        if origin
+        else split_dataset(dataset.samples, result, recipe)
+    )
+    # The working directory may be another one by the time that a file is read again
+    absolute = {side: [_absolute(sample) for sample in samples] for side, samples in sides.items()}
+    return CheckedDataset(absolute, result.info_by_id), labels
+
+
+def _absolute(sample: Sample) -> Sample:
+    mask = sample.mask
+    if isinstance(mask, AnnotationMask):
+        return replace(sample, image=sample.image.absolute())
+    return replace(sample, image=sample.image.absolute(), mask=mask.absolute())
+
+
+def _plan(recipe: Recipe, checked: CheckedDataset, labels: Labels, processes: int) -> Plan:
+    """Choose what the recipe leaves open, from the training samples."""
+    training = checked.side_info("train")
+    plan = make_plan(
+        recipe,
+        training,
+        labels,
+        ResizeCeiling(checked.sides["train"], labels),
+        validation_ratio=len(checked.sides["val"]) / len(checked.sides["train"]),
+        processes=processes,
+    )
+    size_px, resize_mode = plan.recipe.data.size_px, plan.recipe.data.resize_mode
+    views_per_epoch = sum(len(views(info.size_px, size_px, resize_mode)) for info in training)
+    return choose_compile(plan, views_per_epoch)
+
+
+def _lead_run(run: Run, checked: CheckedDataset, session: TrainingSession) -> Iterator[Event]:
+    """Prepare the data of a run, let the other processes join, and train."""
+    inputs = _prepare_inputs(run, checked, session.progress)
+    session.distributed.broadcast_path(run.folder.resolve())
+    return _train(run, inputs, session)
+
+
+def _join_run(session: TrainingSession) -> tuple[Run, Iterator[Event]]:
+    """Train the run that the first process names; its data is in the cache by then."""
+    run = Run.open(session.distributed.broadcast_path(None))
+    inputs = _prepare_inputs(run, CheckedDataset(run.split_samples(), {}), session.progress)
+    return run, _train(run, inputs, session)
+
+
+def _train(run: Run, inputs: RunInputs, session: TrainingSession) -> Iterator[Event]:
+    assert session.started is not None
+    return train_run(
+        run, inputs, session.started, session.stop_requested, session.distributed
+    )
+
+
+def _prepare_inputs(run: Run, checked: CheckedDataset, progress: StageProgress) -> RunInputs:
+    """Prepare the training and validation samples of a run, and settle its preprocessing."""
+    recipe, labels, sides = run.recipe, run.labels, checked.sides
+    size_px, resize_mode = recipe.data.size_px, recipe.data.resize_mode
+    training = prepare(
+        sides["train"], labels, size_px, resize_mode, progress("preparing"), checked.info
+    )
+    validation = prepare(
+        sides["val"], labels, size_px, resize_mode, progress("preparing validation"), checked.info
+    )
+    return RunInputs(
+        recipe,
+        labels,
+        _preprocessing(run, training),
+        training,
+        validation,
+        split_ids(sides),
+        sides["val"],
+    )
+
+
+def _preprocessing(run: Run, training: PreparedDataset) -> Preprocessing:
+    """Normalise as the origin or the pretrained encoder expects, else by the training images."""
+    recipe, origin = run.recipe, run.origin
+    encoder, channels = recipe.model.encoder, recipe.data.channels
+    if origin is not None:
+        mean, std = origin.preprocessing.mean, origin.preprocessing.std
+    elif encoder:
+        mean, std = encoder_normalisation(encoder, channels)
+    else:
+        mean, std = channel_statistics(training.images, channels)
+    return Preprocessing(recipe.data.size_px, mean, std, recipe.data.resize_mode)

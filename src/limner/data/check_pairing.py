@@ -1,0 +1,70 @@
+"""Findings about files that could not be paired, from the names of the files alone."""
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+from limner.data.findings import Finding, file_finding
+from limner.data.images import FORMATS
+from limner.data.scan import Dataset
+
+
+def pairing_findings(dataset: Dataset) -> Iterator[Finding]:
+    """Report what the scan could not pair, or paired in a way that cannot be right."""
+    yield from _files_without_partner(dataset)
+    yield from _files_of_one_name(dataset)
+    yield from _unused_files(dataset)
+    yield from _differing_pages(dataset)
+    yield from _unsupported_formats(dataset)
+    yield from _repeated_ids(dataset)
+
+
+def _files_without_partner(dataset: Dataset) -> Iterator[Finding]:
+    for path in dataset.images_without_mask:
+        message = "has no mask. Add a mask of the same name, or move the image away."
+        yield file_finding("missing-mask", "error", path, message)
+    for path in dataset.masks_without_image:
+        message = "has no image. Add an image of the same name, or move the mask away."
+        yield file_finding("missing-image", "error", path, message)
+
+
+def _files_of_one_name(dataset: Dataset) -> Iterator[Finding]:
+    for first, second in dataset.same_name:
+        message = (
+            f"stands beside {first.name}, and a pair is known by its name. Keep one of the two."
+        )
+        yield file_finding("same-name", "error", second, message)
+
+
+def _unused_files(dataset: Dataset) -> Iterator[Finding]:
+    if dataset.unused:
+        message = (
+            f"{len(dataset.unused)} image files are in no pair, such as {dataset.unused[0]}. Is a "
+            "part of the set missing its masks, or of another layout?"
+        )
+        yield Finding("unused-files", "warning", str(dataset.unused[0]), message)
+
+
+def _differing_pages(dataset: Dataset) -> Iterator[Finding]:
+    for sample, pages in dataset.page_mismatches:
+        message = (
+            f"holds {pages} images, and {sample.image} another number. Export both with the same."
+        )
+        yield file_finding("pages-differ", "error", sample.mask, message)
+
+
+def _unsupported_formats(dataset: Dataset) -> Iterator[Finding]:
+    for path in dataset.unsupported:
+        message = (
+            f"is in a format that is not read. Formats are {', '.join(FORMATS)}: export it as one "
+            "of them."
+        )
+        yield file_finding("foreign-format", "warning", path, message)
+
+
+def _repeated_ids(dataset: Dataset) -> Iterator[Finding]:
+    for sample, following in pairwise(dataset.samples):
+        if sample.id == following.id:
+            message = (
+                f"and {sample.image} have the same id in two splits. Each image is in one split."
+            )
+            yield file_finding("same-id", "error", following.image, message)

@@ -1,0 +1,177 @@
+"""One sample read and looked at by itself: findings about its two files, and its `SampleInfo`.
+
+Each file is read once. What later steps want to know of it travels in the `SampleInfo`.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt, UInt8
+from numpy import ndarray
+
+from limner.data.duplicates import thumbnail
+from limner.data.findings import Finding, file_finding
+from limner.data.images import ImageInfo
+from limner.data.label_coding import ValueHistogram
+from limner.data.mask_pixels import MaskPixels
+from limner.data.sample import Sample, SampleDigest
+from limner.data.sample_info import SampleInfo
+from limner.errors import LimnerError
+
+INSPECTED_PX = (256, 256)
+"""A JPEG is decoded at a half, a quarter or an eighth where it stays this large. All of the file is
+read, and all that the check looks for can be seen.
+"""
+TINY_PX, HUGE_PX = 16, 100_000_000
+SPECK_SHARE = 0.05
+"""Single pixels unlike all eight around them, as a share of the pixels that do not have the mask's
+commonest value. Drawings by hand reach 0.01.
+"""
+TRANSPOSING = frozenset({5, 6, 7, 8})
+"""The EXIF orientations that swap height and width."""
+
+
+def inspect_sample(sample: Sample) -> tuple[list[Finding], SampleInfo | None]:
+    """Read both files of a sample and report what is wrong with them.
+
+    Returns:
+        The findings, and what was learnt of the sample. The latter is None where a file cannot be
+        read, or where image and mask differ in size.
+    """
+    findings: list[Finding] = []
+    image = mask = None
+    try:
+        image, image_info = sample.read_image_with_info(INSPECTED_PX)
+        findings += _image_findings(sample, image, image_info)
+    except LimnerError as error:
+        findings.append(
+            Finding("unreadable-image", "error", str(sample.image), str(error), (sample.id,))
+        )
+    try:
+        mask, mask_info = sample.read_mask_with_info()
+    except LimnerError as error:
+        findings.append(
+            Finding("unreadable-mask", "error", str(sample.mask), str(error), (sample.id,))
+        )
+    if image is None or mask is None:
+        return findings, None
+    findings += _pair_findings(sample, image_info, mask, mask_info.orientation)
+    if mask.values.shape != image_info.size_px:
+        return findings, None
+    info = _sample_info(sample, (image, image_info), (mask, mask_info))
+    findings += _speck_findings(sample, mask, info.mask)
+    return findings, info
+
+
+def _sample_info(
+    sample: Sample,
+    image: tuple[UInt8[ndarray, "h w c"], ImageInfo],
+    mask: tuple[MaskPixels, ImageInfo],
+) -> SampleInfo:
+    (pixels, image_info), (mask_pixels, mask_info) = image, mask
+    size_px = image_info.size_px
+    return SampleInfo(
+        id=sample.id,
+        size_px=size_px,
+        mask=_value_histogram(sample, mask_pixels),
+        thumbnail=thumbnail(pixels),
+        pixel_sha256=hashlib.sha256(str(size_px).encode() + pixels.tobytes()).digest(),
+        mask_sha256=hashlib.sha256(mask_pixels.values.tobytes()).digest(),
+        channels=pixels.shape[2],
+        digest=SampleDigest(image_info.sha256, mask_info.sha256),
+    )
+
+
+def _image_findings(
+    sample: Sample, image: UInt8[ndarray, "h w c"], info: ImageInfo
+) -> Iterator[Finding]:
+    height, width = info.size_px
+    if min(info.size_px) < TINY_PX:
+        message = f"is only {width}x{height} px. Is it a thumbnail?"
+        yield file_finding("tiny-image", "warning", sample.image, message, sample.id)
+    if height * width > HUGE_PX:
+        message = (
+            f"is {width}x{height} px. Cut it into parts, or expect that small things are lost "
+            "when it is resized."
+        )
+        yield file_finding("huge-image", "warning", sample.image, message, sample.id)
+    if image.min() == image.max():
+        message = f"has the one value {image.min()} everywhere. Was it exported whole?"
+        yield file_finding("blank-image", "warning", sample.image, message, sample.id)
+    elif info.bits == 16 and info.largest <= 255:
+        message = (
+            f"has 16 bits but no value above {info.largest:.0f}. It was 8 bits once: is that "
+            "the file you meant?"
+        )
+        yield file_finding("shallow-depth", "warning", sample.image, message, sample.id)
+
+
+def _pair_findings(
+    sample: Sample, image: ImageInfo, mask: MaskPixels, mask_orientation: int
+) -> Iterator[Finding]:
+    (height, width), (mask_height, mask_width) = image.size_px, mask.values.shape
+    if (mask_height, mask_width) != image.size_px:
+        transposed = (mask_width, mask_height) == image.size_px
+        message = (
+            f"is {mask_width}x{mask_height} but its image is {width}x{height}."
+            f"{_transposed_hint(image.orientation) if transposed else ''} Masks must have their "
+            "image's size: export this mask again."
+        )
+        yield file_finding("size-differs", "error", sample.mask, message, sample.id)
+    elif image.orientation not in {1, mask_orientation} and isinstance(sample.mask, Path):
+        message = (
+            f"has another EXIF orientation than its image ({image.orientation}), which is turned "
+            "upright. Was it drawn on the image as people see it?"
+        )
+        yield file_finding("orientation-differs", "warning", sample.mask, message, sample.id)
+
+
+def _transposed_hint(orientation: int) -> str:
+    if orientation in TRANSPOSING:
+        return (
+            " It looks transposed (the image is turned by its EXIF orientation and the mask is "
+            "not)."
+        )
+    return " It looks transposed."
+
+
+def _speck_findings(
+    sample: Sample, mask: MaskPixels, histogram: ValueHistogram
+) -> Iterator[Finding]:
+    if mask.lossy:
+        return
+    specks = _count_specks(mask.values)
+    if specks > SPECK_SHARE * (1 - max(histogram.shares.values())) * mask.values.size:
+        message = (
+            f"has {specks} single pixels unlike all around them. Was it drawn by a threshold, or "
+            "resized by interpolation? Smooth it."
+        )
+        yield file_finding("specks", "warning", sample.mask, message, sample.id)
+
+
+def _count_specks(values: UInt[ndarray, "h w"]) -> int:
+    """Count the pixels that are unlike all eight around them; those at the border are left out."""
+    height, width = values.shape
+    if min(height, width) < 3:
+        return 0
+    isolated = np.ones((height - 2, width - 2), np.bool_)
+    for y, x in ((0, 0), (0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1), (2, 2)):
+        isolated &= values[1:-1, 1:-1] != values[y : y + height - 2, x : x + width - 2]
+    return int(isolated.sum())
+
+
+def _value_histogram(sample: Sample, mask: MaskPixels) -> ValueHistogram:
+    if mask.kind == "colour":
+        values, counts = np.unique(mask.values, return_counts=True)
+    else:
+        counts_by_value = np.bincount(mask.values.ravel())
+        values = np.flatnonzero(counts_by_value)
+        counts = counts_by_value[values]
+    shares = {
+        int(value): float(count / mask.values.size)
+        for value, count in zip(values, counts, strict=True)
+    }
+    palette = {value: mask.palette[value] for value in shares if value < len(mask.palette)}
+    return ValueHistogram(str(sample.mask), shares, mask.kind, palette, mask.lossy)

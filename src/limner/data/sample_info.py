@@ -1,0 +1,29 @@
+"""What the check learns of a sample, so that later steps need not read its files again."""
+
+from dataclasses import dataclass
+
+from jaxtyping import UInt8
+from numpy import ndarray
+
+from limner.data.label_coding import ValueHistogram
+from limner.data.sample import SampleDigest
+
+
+@dataclass(frozen=True, slots=True)
+class SampleInfo:
+    """One readable sample: its size, its mask's values, and what it is compared by.
+
+    `size_px` is height and width, upright. `channels` are those of the image: 3 for colour and
+    grey, else those of a microscope. `digest` is of the bytes that were decoded.
+    """
+
+    id: str
+    size_px: tuple[int, int]
+    mask: ValueHistogram
+    thumbnail: UInt8[ndarray, "64 64"]
+    pixel_sha256: bytes
+    """SHA-256 of the decoded pixels."""
+    mask_sha256: bytes = b""
+    """SHA-256 of the decoded mask."""
+    channels: int = 3
+    digest: SampleDigest | None = None

@@ -2,8 +2,8 @@
 
 python benchmarks/house.py [ROOT] [--over]
 
-A function's length is counted without its docstring, an argument list without self and cls. `--over` names each place
-that passes a limit. tests/test_house.py holds the limits.
+A function's length is counted without its docstring, an argument list without self and cls.
+`--over` names each place that passes a limit. tests/test_house.py holds the limits.
 """
 
 import argparse
@@ -19,7 +19,9 @@ SOURCES = (".py", ".js", ".css")
 
 @dataclass(frozen=True)
 class Function:
-    """One function: where it is, how long it is without its docstring, and how many arguments it takes."""
+    """One function: where it is, how long it is without its docstring, and how many arguments it
+    takes.
+    """
 
     place: str
     lines: int
@@ -73,8 +75,18 @@ def main() -> None:
     print(f"function, median      {median(sizes):g}")
     print(f"function, nine tenths {sizes[int(0.9 * len(sizes))]}")
     print(f"function, largest     {sizes[-1]}")
-    print(f"arguments, most       {max(function.arguments for function in outside)} (outside the command line)")
-    print(f"over {ARGUMENTS} arguments      {sum(function.arguments > ARGUMENTS for function in outside)}")
+    print(
+        (
+            f"arguments, most       {max(function.arguments for function in outside)} (outside the "
+            "command line)"
+        )
+    )
+    print(
+        (
+            f"over {ARGUMENTS} arguments      "
+            f"{sum(function.arguments > ARGUMENTS for function in outside)}"
+        )
+    )
     print(f"lines over {LINE}        {sum(map(len, wide.values()))}")
     if arguments.over:
         for path in paths:
@@ -83,7 +95,8 @@ def main() -> None:
             for number in wide[path]:
                 print(f"{path}:{number}: over {LINE} columns")
         for function in every:
-            if function.lines > FUNCTION or (function in outside and function.arguments > ARGUMENTS):
+            wide_list = function in outside and function.arguments > ARGUMENTS
+            if function.lines > FUNCTION or wide_list:
                 print(f"{function.place}: {function.lines} lines, {function.arguments} arguments")
 
 

@@ -13,7 +13,9 @@ Format = Annotated[
     str,
     typer.Option(
         "--format",
-        help="png, coco (run lengths), label-studio (brush), cvat (Segmentation mask 1.1) or nnunet",
+        help=(
+            "png, coco (run lengths), label-studio (brush), cvat (Segmentation mask 1.1) or nnunet"
+        ),
     ),
 ]
 
@@ -28,12 +30,12 @@ def masks(
     """Write accepted and corrected masks as other tools read them."""
     try:
         from limner.review.formats.write import write_masks
-        from limner.review.predictions import open_review
+        from limner.review.verdicts import open_results
     except ImportError as error:
         raise LimnerError(
             f"the review needs {error.name}, which is not installed: pip install 'limner[review]'."
         ) from error
 
-    entries, memory = open_review(predictions, store, progress_bar("reading"))
-    count = write_masks(entries, memory, out, format_name, prefer)
+    with open_results(predictions, store, progress_bar("reading")) as results:
+        count = write_masks(results, out, format_name, prefer)
     console.print(f"{count} masks are in [bold]{escape(str(out))}[/].")

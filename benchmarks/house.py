@@ -76,16 +76,12 @@ def main() -> None:
     print(f"function, nine tenths {sizes[int(0.9 * len(sizes))]}")
     print(f"function, largest     {sizes[-1]}")
     print(
-        (
-            f"arguments, most       {max(function.arguments for function in outside)} (outside the "
-            "command line)"
-        )
+        f"arguments, most       {max(function.arguments for function in outside)} (outside the "
+        "command line)"
     )
     print(
-        (
-            f"over {ARGUMENTS} arguments      "
-            f"{sum(function.arguments > ARGUMENTS for function in outside)}"
-        )
+        f"over {ARGUMENTS} arguments      "
+        f"{sum(function.arguments > ARGUMENTS for function in outside)}"
     )
     print(f"lines over {LINE}        {sum(map(len, wide.values()))}")
     if arguments.over:

@@ -1,7 +1,7 @@
 """What a fixed seed gives: hashes of weights, masks, exports and scores, to compare before and
 after a refactoring.
 
-python benchmarks/identity.py SET... --out before.json        then, with the other code, --out after.json
+python benchmarks/identity.py SET... --out before.json    (with the other code: after.json)
 python benchmarks/identity.py --compare before.json after.json
 
 It runs the command line alone, on the CPU in float32, and knows files by what is in them: tensors

@@ -67,12 +67,12 @@ def storm(work: Path, step: int) -> int:
     """The exit status: 0 where every failure was met as it should be."""
     from limner.data.synthetic import write_synthetic
     from limner.recipe_file import load_recipe
-    from limner.training.loop import TrainingStep
-    from limner.training.pipeline import no_progress, start_run
+    from limner.training.events import TrainingStep
+    from limner.training.pipeline import start_run
 
     write_synthetic(work / "data", count=24, size_px=32, seed=1)
     run, events = start_run(
-        work / "data", load_recipe(None, SETTINGS), work / "stopped", lambda plan: None, no_progress
+        work / "data", load_recipe(None, SETTINGS), work / "stopped"
     )
     while not isinstance(next(events), TrainingStep):
         pass

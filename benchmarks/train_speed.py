@@ -174,7 +174,7 @@ def limner(
     from limner.model.unet import UNet
     from limner.recipe import Recipe
     from limner.training.distributed import SINGLE_PROCESS
-    from limner.training.loop import TrainingStep
+    from limner.training.events import TrainingStep
     from limner.training.pipeline import start_run
     from limner.training.step import TrainStep, initial_state
 

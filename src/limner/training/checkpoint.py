@@ -1,6 +1,4 @@
-"""Checkpoints: what a run goes on from. Each is whole or not there, holds a SHA-256 of itself, and
-the last two are kept.
-"""
+"""Checkpoints of a run: atomic, with a checksum, the last two kept."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,18 +10,23 @@ from torch import Tensor
 
 from limner.errors import LimnerError
 from limner.model.bundle import read_tensors, write_tensors
-from limner.training.step import POSITION, TrainState
+from limner.training.step import SCALAR_FIELDS, TrainState
 
 KEPT = 2
+"""Checkpoints that are kept."""
+OLD_SCALAR_FIELDS = {"micro_batches": "parts"}
+"""Names of scalar fields in checkpoints of earlier versions."""
+NETWORK, EMA, OPTIMISER = "network.", "ema.", "optimiser."
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedCheckpoint:
-    """What the newest whole checkpoint holds, and what was wrong with the ones after it."""
+    """The newest whole checkpoint."""
 
     tensors: Mapping[str, Tensor]
-    about: Mapping[str, Any]
+    metadata: Mapping[str, Any]
     damaged: tuple[str, ...]
+    """What was wrong with the ones after it."""
 
 
 class Checkpoints:
@@ -33,20 +36,21 @@ class Checkpoints:
         self._folder, self._damaged = folder, list[Path]()
 
     def paths(self) -> list[Path]:
-        """From the oldest to the newest."""
+        """List the checkpoints from the oldest to the newest."""
         return sorted(self._folder.glob("[0-9]*.safetensors"))
 
-    def save(self, state: TrainState, about: Mapping[str, Any]) -> None:
-        """Write one more and remove those before the last two. Raises LimnerError where the disk
-        does not take it; then nothing has changed.
+    def save(self, state: TrainState, metadata: Mapping[str, Any]) -> None:
+        """Write one more and remove those before the last two.
+
+        Raises LimnerError where the disk does not take it; then nothing has changed.
         """
-        there = self.paths()
-        number = int(there[-1].stem) + 1 if there else 1
-        position = {name: getattr(state, name) for name in POSITION}
+        existing = self.paths()
+        number = int(existing[-1].stem) + 1 if existing else 1
+        position = {name: getattr(state, name) for name in SCALAR_FIELDS}
         write_tensors(
             self._folder / f"{number:08}.safetensors",
-            _tensors(state),
-            {**about, "position": position},
+            _state_tensors(state),
+            {**metadata, "position": position},
         )
         while self._damaged:
             damaged = self._damaged.pop()
@@ -55,60 +59,61 @@ class Checkpoints:
             old.unlink()
 
     def load(self) -> LoadedCheckpoint | None:
-        """The newest that is whole; None where there is none at all. Raises LimnerError where there
-        are some and all are damaged.
+        """Read the newest checkpoint that is whole; None where there is none at all.
+
+        Raises LimnerError where there are some and all are damaged.
         """
         damaged: list[str] = []
         for path in reversed(self.paths()):
             try:
-                tensors, about = read_tensors(path)
+                tensors, metadata = read_tensors(path)
             except LimnerError as error:
                 damaged.append(str(error))
                 self._damaged.append(path)
                 continue
-            return LoadedCheckpoint(tensors, about, tuple(damaged))
+            return LoadedCheckpoint(tensors, metadata, tuple(damaged))
         if damaged:
             raise LimnerError("every checkpoint of the run is damaged:\n  " + "\n  ".join(damaged))
         return None
 
 
-def restore_state(state: TrainState, loaded: LoadedCheckpoint) -> None:
+def restore_state(state: TrainState, checkpoint: LoadedCheckpoint) -> None:
     """Bring a state to where a checkpoint was written."""
-    state.network.load_state_dict(_part(loaded.tensors, "network."))
-    state.ema.load_state_dict(_part(loaded.tensors, "average."))
+    tensors = checkpoint.tensors
+    state.network.load_state_dict(_with_prefix(tensors, NETWORK))
+    state.ema.load_state_dict(_with_prefix(tensors, EMA))
+    _restore_optimiser(state.optimiser, _with_prefix(tensors, OPTIMISER))
+    state.loss_sum.copy_(tensors["loss_sum"])
+    position = checkpoint.metadata["position"]
+    for name in SCALAR_FIELDS:
+        old_name = OLD_SCALAR_FIELDS.get(name, name)
+        setattr(state, name, position[name if name in position else old_name])
+
+
+def _restore_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
     moments: dict[int, dict[str, Tensor]] = {}
-    for name, value in _part(loaded.tensors, "optimiser.").items():
+    for name, value in tensors.items():
         index, _, key = name.partition(".")
         moments.setdefault(int(index), {})[key] = value
-    state.optimiser.load_state_dict(
-        {"state": moments, "param_groups": state.optimiser.state_dict()["param_groups"]}
-    )
-    for (
-        parameter,
-        moment,
-    ) in (
-        state.optimiser.state.items()
-        # Fused Adam reads memory as it lies, so it must lie as the weights do
-    ):
+    groups = optimiser.state_dict()["param_groups"]
+    optimiser.load_state_dict({"state": moments, "param_groups": groups})
+    for parameter, moment in optimiser.state.items():
         for name in ("exp_avg", "exp_avg_sq"):
+            # Fused Adam needs the moments in the memory order of the weights
             moment[name] = torch.empty_like(parameter).copy_(moment[name])
-    state.loss_sum.copy_(loaded.tensors["lost"])
-    for name in POSITION:
-        setattr(state, name, loaded.about["position"][name])
 
 
-def _tensors(state: TrainState) -> dict[str, Tensor]:
-    tensors: dict[str, Tensor] = {
-        "lost": state.loss_sum,
-        **{f"network.{name}": value for name, value in state.network.state_dict().items()},
-    }
-    tensors |= {f"average.{name}": value for name, value in state.ema.state_dict().items()}
+def _state_tensors(state: TrainState) -> dict[str, Tensor]:
+    tensors = {"loss_sum": state.loss_sum}
+    tensors |= {NETWORK + name: value for name, value in state.network.state_dict().items()}
+    tensors |= {EMA + name: value for name, value in state.ema.state_dict().items()}
     for index, moments in state.optimiser.state_dict()["state"].items():
-        tensors |= {f"optimiser.{index}.{name}": value for name, value in moments.items()}
+        tensors |= {f"{OPTIMISER}{index}.{name}": value for name, value in moments.items()}
     return tensors
 
 
-def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def _with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names have a prefix, without it."""
     return {
         name.removeprefix(prefix): value
         for name, value in tensors.items()

@@ -1,4 +1,4 @@
-"""A run as a person watches it: a live bar on a terminal, plain lines elsewhere."""
+"""Show a run on a console: a live bar on a terminal, plain lines elsewhere."""
 
 import time
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from limner.training.loop import (
+from limner.training.events import (
     Event,
     Note,
     Skipped,
@@ -19,72 +19,88 @@ from limner.training.loop import (
     ValidationProgress,
 )
 
+STEPS_PER_READING = 10
+"""Reading the loss waits for the device, so it is read once in so many steps."""
+
 
 def show_events(events: Iterator[Event], console: Console) -> Stopped | None:
-    """Consume events and show them to their end; how training ended."""
+    """Consume events to their end and show them. Returns how training ended."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         TextColumn("{task.fields[detail]}"),
         TimeRemainingColumn(),
     )
-    ended = None
+    stopped = None
     with Progress(
         *columns, console=console, disable=not console.is_terminal, transient=True
-    ) as bar:
-        task = bar.add_task("training", total=1.0, detail="")
-        shown, images, loss, rate, since = 0, 0, "", 0.0, time.monotonic()
+    ) as progress:
+        bar = _Bar(progress, live=console.is_terminal)
         for event in events:
-            if isinstance(event, TrainingStep):
-                shown += event.images
-                images += event.images
-                if (
-                    console.is_terminal and images >= 10 * event.images
-                    # Looking at the loss waits for the device
-                ):
-                    loss, rate = (
-                        f"loss {float(event.loss):.3f}  ",
-                        images / (time.monotonic() - since),
-                    )
-                    images, since = 0, time.monotonic()
-                bar.update(
-                    task,
-                    completed=event.progress,
-                    description=f"epoch {event.epoch}",
-                    detail=f"{loss}{rate:.0f} images/s",
-                )
-            elif isinstance(event, ValidationProgress):
-                bar.update(task, detail=f"validating {event.done} of {event.count}")
-                images, since = 0, time.monotonic()
-            elif isinstance(event, TuningProgress):
-                bar.update(
-                    task,
-                    completed=1.0,
-                    detail=(
-                        f"choosing how the model is used: {event.done} of {event.count} looks at "
-                        "validation images"
-                    ),
-                )
-            elif isinstance(event, Tuned):
-                taken = "[green]taken[/]" if event.taken else "left out"
-                console.print(
-                    f"{event.name}: {event.gain:+.4f} mean Dice on validation "
-                    f"({event.low:+.4f} to {event.high:+.4f}), {taken}"
-                )
-            elif isinstance(event, Validation):
-                lost = "" if event.loss is None else f"  loss {event.loss:.4f}"
-                best = "  [green]best[/]" if event.best else ""
-                console.print(
-                    f"epoch {event.epoch:3d}{lost}  validation Dice {event.mean_dice:.4f}{best}"
-                )
-            elif isinstance(event, Skipped):
-                console.print(
-                    f"[yellow]epoch {event.epoch}, step {event.step}: the loss or its "
-                    "gradient was not finite, so the step was skipped[/]"
-                )
-            elif isinstance(event, Note):
-                console.print(f"[yellow]note:[/] {escape(event.text)}")
-            else:
-                ended = event
-                console.print(f"Training ended: {event.reason}; {shown:,} images were shown.")
-    return ended
+            bar.update(event)
+            if isinstance(event, Stopped):
+                stopped = event
+                console.print(f"Training ended: {event.reason}; {bar.images:,} images were shown.")
+            elif (line := _line(event)) is not None:
+                console.print(line)
+    return stopped
+
+
+class _Bar:
+    """The bar, and the number of images that were trained on so far."""
+
+    def __init__(self, progress: Progress, *, live: bool) -> None:
+        self._progress, self._live = progress, live
+        self._task = progress.add_task("training", total=1.0, detail="")
+        self.images = 0
+        self._loss, self._images_per_s = "", 0.0
+        self._start_interval()
+
+    def update(self, event: Event) -> None:
+        """Move the bar, where the event is about progress."""
+        if isinstance(event, TrainingStep):
+            self._count(event)
+            self._progress.update(
+                self._task,
+                completed=event.progress,
+                description=f"epoch {event.epoch}",
+                detail=f"{self._loss}{self._images_per_s:.0f} images/s",
+            )
+        elif isinstance(event, ValidationProgress):
+            detail = f"validating {event.done} of {event.count}"
+            self._progress.update(self._task, detail=detail)
+            self._start_interval()
+        elif isinstance(event, TuningProgress):
+            detail = f"tuning: {event.done} of {event.count} predictions of validation images"
+            self._progress.update(self._task, completed=1.0, detail=detail)
+
+    def _count(self, event: TrainingStep) -> None:
+        self.images += event.images
+        self._interval_images += event.images
+        if self._live and self._interval_images >= STEPS_PER_READING * event.images:
+            self._loss = f"loss {float(event.loss):.3f}  "
+            self._images_per_s = self._interval_images / (time.monotonic() - self._interval_start)
+            self._start_interval()
+
+    def _start_interval(self) -> None:
+        self._interval_images, self._interval_start = 0, time.monotonic()
+
+
+def _line(event: Event) -> str | None:
+    """The line that is printed for an event, if one is."""
+    if isinstance(event, Tuned):
+        outcome = "[green]taken[/]" if event.taken else "left out"
+        return (
+            f"{event.name}: {event.gain:+.4f} mean Dice on validation "
+            f"({event.low:+.4f} to {event.high:+.4f}), {outcome}"
+        )
+    if isinstance(event, Validation):
+        loss = "" if event.loss is None else f"  loss {event.loss:.4f}"
+        best = "  [green]best[/]" if event.best else ""
+        return f"epoch {event.epoch:3d}{loss}  validation Dice {event.mean_dice:.4f}{best}"
+    if isinstance(event, Skipped):
+        return (
+            f"[yellow]epoch {event.epoch}, step {event.step}: the loss or its gradient was not "
+            "finite, so the step was skipped[/]"
+        )
+    return f"[yellow]note:[/] {escape(event.text)}" if isinstance(event, Note) else None

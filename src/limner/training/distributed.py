@@ -1,9 +1,7 @@
-"""Several processes that train one network, as torchrun starts them: each takes its part of every
-batch.
+"""Data-parallel training as torchrun starts it: each process takes its part of every batch.
 
-What a step does is what one process would do with the whole batch: the loss is taken of the logits
-of all, batch normalisation sees the images of all, and gradients are averaged by
-DistributedDataParallel.
+A step does what one process would do with the whole batch. The loss is taken of the logits of all,
+batch normalisation sees the images of all, and DistributedDataParallel averages the gradients.
 """
 
 import os
@@ -20,50 +18,54 @@ from torch import Tensor, nn
 
 from limner.errors import LimnerError
 
-PATIENCE = timedelta(hours=24)
-"""How long a process waits for another, which may be preparing a large dataset; where one ends,
-torchrun ends them all.
+TIMEOUT = timedelta(hours=24)
+"""How long a process waits for another, which may be preparing a large dataset.
+
+Where one ends, torchrun ends them all.
 """
+CONNECTION_ERRORS = ("Connection closed by peer", "Connection reset by peer", "NCCL", "gloo")
+"""One of these stands in the error of a process that has lost another."""
 
 
 @dataclass(frozen=True, slots=True)
 class DistributedContext:
-    """Which of how many processes this is; the one of rank 0 writes. `local` counts on its
-    machine.
-    """
+    """Which of how many processes this is; the one of rank 0 writes."""
 
     rank: int = 0
     world_size: int = 1
     local_rank: int = 0
+    """Rank among the processes of this machine."""
 
     @property
     def is_main(self) -> bool:
         return self.rank == 0
 
     def all_reduce_sum(self, counts: Int64[Tensor, "..."]) -> Int64[Tensor, "..."]:
-        """The sum over all processes."""
+        """Sum over all processes, in place."""
         if self.world_size > 1:
             dist.all_reduce(counts)
         return counts
 
     def agree(self, progress: float, stop: bool) -> tuple[float, bool]:
-        """The first process's progress, and whether any was asked to stop: what all must see
-        alike.
+        """Give the first process's progress, and whether any process was asked to stop.
+
+        All processes get the same answer.
         """
         if self.world_size == 1:
             return progress, stop
-        said = torch.tensor([progress if self.is_main else -1.0, float(stop)], dtype=torch.float64)
-        dist.all_reduce(said, op=dist.ReduceOp.MAX)
-        return float(said[0]), bool(said[1])
+        own = progress if self.is_main else -1.0
+        agreed = torch.tensor([own, float(stop)], dtype=torch.float64)
+        dist.all_reduce(agreed, op=dist.ReduceOp.MAX)
+        return float(agreed[0]), bool(agreed[1])
 
     def gather(self, part: Shaped[Tensor, "_ ..."]) -> Shaped[Tensor, "_ ..."]:
-        """The parts of all processes in their order; gradients flow back to each."""
+        """Concatenate the parts of all processes by rank; gradients flow back to each."""
         if self.world_size == 1:
             return part
         return torch.cat(_Gather.apply(part.contiguous()))
 
     def broadcast_path(self, path: Path | None) -> Path:
-        """The path that the first process gives; the others wait for it."""
+        """Give every process the path of the first one, for which the others wait."""
         if self.world_size == 1:
             assert path is not None
             return path
@@ -84,35 +86,33 @@ SINGLE_PROCESS = DistributedContext()
 
 
 def context_from_environment() -> DistributedContext:
-    """What torchrun says, or one process alone."""
-    environment = (
-        os.environ.get(name, default)
-        for name, default in (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))
+    """Read what torchrun sets in the environment; without it there is one process."""
+    return DistributedContext(
+        rank=int(os.environ.get("RANK", "0")),
+        world_size=int(os.environ.get("WORLD_SIZE", "1")),
+        local_rank=int(os.environ.get("LOCAL_RANK", "0")),
     )
-    return DistributedContext(*map(int, environment))
 
 
 @contextmanager
-def process_group(mine: DistributedContext) -> Iterator[None]:
-    """Meet the other processes, where there are any, and part from them. Raises LimnerError where
-    one of them is lost.
+def process_group(context: DistributedContext) -> Iterator[None]:
+    """Join the process group, where there are several processes, and leave it at the end.
+
+    Raises LimnerError where another process is lost.
     """
-    if mine.world_size == 1 or dist.is_initialized():
+    if context.world_size == 1 or dist.is_initialized():
         yield
         return
     cuda = torch.cuda.is_available()
     if cuda:
-        torch.cuda.set_device(mine.local_rank % torch.cuda.device_count())
-    dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=PATIENCE)
+        torch.cuda.set_device(context.local_rank % torch.cuda.device_count())
+    dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=TIMEOUT)
     try:
         yield
-        # Who leaves while another still receives would take its connection from it
+        # A process that leaves while another still receives would cut its connection
         dist.barrier()
     except RuntimeError as error:
-        if any(
-            word in str(error)
-            for word in ("Connection closed by peer", "Connection reset by peer", "NCCL", "gloo")
-        ):
+        if any(text in str(error) for text in CONNECTION_ERRORS):
             raise LimnerError(
                 "another process of this training ended; the first message above says why."
             ) from error
@@ -121,17 +121,17 @@ def process_group(mine: DistributedContext) -> Iterator[None]:
         dist.destroy_process_group()
 
 
-def wrap_ddp(network: nn.Module, mine: DistributedContext, device: str) -> nn.Module:
-    """A network whose gradients are averaged over the processes."""
-    if mine.world_size == 1:
+def wrap_ddp(network: nn.Module, context: DistributedContext, device: str) -> nn.Module:
+    """Wrap a network so that its gradients are averaged over the processes."""
+    if context.world_size == 1:
         return network
-    where = [torch.cuda.current_device()] if device == "cuda" else None
-    return nn.parallel.DistributedDataParallel(network, device_ids=where)
+    device_ids = [torch.cuda.current_device()] if device == "cuda" else None
+    return nn.parallel.DistributedDataParallel(network, device_ids=device_ids)
 
 
-def convert_sync_batchnorm(network: nn.Module, mine: DistributedContext) -> None:
-    """Let batch normalisation see the images of all processes."""
-    if mine.world_size == 1:
+def convert_sync_batchnorm(network: nn.Module, context: DistributedContext) -> None:
+    """Let batch normalisation see the images of all processes, in place."""
+    if context.world_size == 1:
         return
     for module in list(network.modules()):
         for name, child in module.named_children():
@@ -140,52 +140,55 @@ def convert_sync_batchnorm(network: nn.Module, mine: DistributedContext) -> None
 
 
 class SyncedBatchNorm(nn.BatchNorm2d):
-    """Batch normalisation (arXiv:1502.03167) over the batches of all processes, on any device;
-    torch's own needs a GPU.
+    """Normalise over the batches of all processes (arXiv:1502.03167), on any device.
 
-    What timm puts into its normalisations, an activation, comes after it as before.
+    torch's own needs a GPU. timm puts an activation into its normalisations; it comes after this
+    one as before.
     """
 
-    def __init__(self, alone: nn.BatchNorm2d) -> None:
+    def __init__(self, local: nn.BatchNorm2d) -> None:
         super().__init__(
-            alone.num_features, alone.eps, alone.momentum, alone.affine, alone.track_running_stats
+            local.num_features, local.eps, local.momentum, local.affine, local.track_running_stats
         )
-        self.load_state_dict(alone.state_dict())
+        self.load_state_dict(local.state_dict())
         self.after = nn.Sequential(
-            *(getattr(alone, name) for name in ("drop", "act") if hasattr(alone, name))
+            *(getattr(local, name) for name in ("drop", "act") if hasattr(local, name))
         )
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        normed: Tensor = self.after(self._over_all(x) if self.training else super().forward(x))
-        return normed
+        normalised = self._over_all(x) if self.training else super().forward(x)
+        activated: Tensor = self.after(normalised)
+        return activated
 
     def _over_all(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        wide = x.float()
+        x_float32 = x.float()
         count = x.numel() / x.shape[1] * dist.get_world_size()
         sums: Tensor = _AllReduceSum.apply(
-            torch.stack([wide.sum((0, 2, 3)), wide.square().sum((0, 2, 3))])
+            torch.stack([x_float32.sum((0, 2, 3)), x_float32.square().sum((0, 2, 3))])
         )
-        mean, square = sums[0] / count, sums[1] / count
-        variance = (square - mean**2).clamp(min=0)
-        with torch.no_grad():
-            assert (
-                self.running_mean is not None
-                and self.running_var is not None
-                and self.num_batches_tracked is not None
-            )
-            self.num_batches_tracked += 1
-            self.running_mean.lerp_(mean, self.momentum or 0.1)
-            self.running_var.lerp_(variance * count / max(count - 1, 1), self.momentum or 0.1)
-        normed = (wide - mean[:, None, None]) * torch.rsqrt(variance + self.eps)[:, None, None]
-        return (normed * self.weight[:, None, None] + self.bias[:, None, None]).to(x.dtype)
+        mean, mean_square = sums[0] / count, sums[1] / count
+        variance = (mean_square - mean**2).clamp(min=0)
+        self._track(mean, variance * count / max(count - 1, 1))
+        scale = torch.rsqrt(variance + self.eps)
+        normalised = (x_float32 - mean[:, None, None]) * scale[:, None, None]
+        return (normalised * self.weight[:, None, None] + self.bias[:, None, None]).to(x.dtype)
+
+    @torch.no_grad()
+    def _track(self, mean: Float[Tensor, " c"], variance: Float[Tensor, " c"]) -> None:
+        """Update the running statistics, as nn.BatchNorm2d does."""
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        self.num_batches_tracked += 1
+        self.running_mean.lerp_(mean, self.momentum or 0.1)
+        self.running_var.lerp_(variance, self.momentum or 0.1)
 
 
 class _Gather(torch.autograd.Function):
-    """The tensors of all processes; backward gives each the gradient that all of them have for its
-    own, summed.
+    """Gather the tensors of all processes; each gets back its gradient, summed over all of them.
 
     Every process takes the same loss of all that was gathered, so each has the whole gradient
-    already, and DistributedDataParallel takes the mean over processes: the sum makes that mean the
+    already. DistributedDataParallel takes the mean over processes. The sum makes that mean the
     gradient of one process.
     """
 
@@ -201,7 +204,7 @@ class _Gather(torch.autograd.Function):
 
 
 class _AllReduceSum(torch.autograd.Function):
-    """The sum over all processes, and of its gradients."""
+    """Sum over all processes, and sum the gradients likewise."""
 
     @staticmethod
     def forward(_context: object, part: Tensor) -> Tensor:

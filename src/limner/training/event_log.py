@@ -1,37 +1,69 @@
-"""What a run has logged: its events, its validations, and the learning curve as a picture."""
+"""events.jsonl: what a run has logged, a line of JSON for each event; and its learning curve."""
 
 import json
+import time
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from limner.files import write_atomic
 from limner.inference.charts import learning_curve
+from limner.training.events import Event
+
+NOT_LOGGED = "previews"
+"""A field of events that holds images."""
 
 
-def validations(folder: Path) -> list[dict[str, Any]]:
-    """The validations of a run in the order of their epochs; one that was repeated after a stop
-    counts once.
-    """
-    found: dict[int, dict[str, Any]] = {}
-    for event in read_events(folder):
-        if event.get("event") == "validation":
-            found[event["epoch"]] = event
-    return [found[epoch] for epoch in sorted(found)]
+class EventLog:
+    """Append events to the log of a run folder."""
+
+    def __init__(self, folder: Path) -> None:
+        path = log_path(folder)
+        # A kill or a full disk may have cut the last line off
+        torn = path.is_file() and path.stat().st_size > 0 and not path.read_bytes().endswith(b"\n")
+        self._file = path.open("a", encoding="utf-8")
+        self._file.write("\n" * torn)
+
+    def append(self, event: Event) -> None:
+        """Write an event with its time and all its fields except images."""
+        names = [field.name for field in fields(event) if field.name != NOT_LOGGED]
+        values = {name: getattr(event, name) for name in names}
+        row = {"event": type(event).__name__.lower(), "time": time.time(), **values}
+        self._file.write(json.dumps(row) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def log_path(folder: Path) -> Path:
+    """Give the path of a run's log."""
+    return folder / "events.jsonl"
 
 
 def read_events(folder: Path) -> list[dict[str, Any]]:
-    """What the log of a run holds; a last line that a kill cut off is left out."""
-    found = []
+    """Read the events of a run, without lines that a kill cut off; none where there is no log."""
     try:
-        lines = (folder / "events.jsonl").read_text(encoding="utf-8").splitlines()
+        lines = log_path(folder).read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
         return []
+    events = []
     for line in lines:
         try:
-            found.append(json.loads(line))
+            events.append(json.loads(line))
         except ValueError:
             continue
-    return found
+    return events
+
+
+def validations(folder: Path) -> list[dict[str, Any]]:
+    """Read the validations of a run by epoch; one that was repeated after a stop counts once."""
+    by_epoch: dict[int, dict[str, Any]] = {}
+    for event in read_events(folder):
+        if event.get("event") == "validation":
+            by_epoch[event["epoch"]] = event
+    return [by_epoch[epoch] for epoch in sorted(by_epoch)]
 
 
 def write_learning_curve(folder: Path) -> None:

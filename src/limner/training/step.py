@@ -1,6 +1,4 @@
-"""One training step: forward, loss, backward, update. What is not finite never reaches the
-weights.
-"""
+"""One training step: forward, loss, backward, update. Only finite gradients reach the weights."""
 
 import copy
 import logging
@@ -26,51 +24,55 @@ from limner.training.distributed import DistributedContext, wrap_ddp
 from limner.training.optim import build_optimiser
 
 LossFunction = Callable[[Float[Tensor, "b k h w"], UInt8[Tensor, "b h w"]], Float[Tensor, ""]]
+Normalise = Callable[[Float[Tensor, "b c h w"]], Float[Tensor, "b c2 h w"]]
 
 
 @dataclass(slots=True)
 class TrainState:
-    """All that changes while training; what a checkpoint holds."""
+    """All that changes in training; a checkpoint holds it."""
 
     network: UNet
     ema: UNet
+    """The network with the moving average of the weights, which is the model."""
     optimiser: torch.optim.Optimizer
     loss_sum: Float[Tensor, "2"]
-    """The sum of the finite losses since the last validation, and how many they are."""
+    """Sum and count of the finite losses since the last validation."""
     epoch: int = 0
+    """Complete epochs."""
     step: int = 0
+    """Steps taken in this epoch."""
     progress: float = 0.0
+    """Share of the schedule, 0..1."""
     updates: int = 0
+    """Steps in all."""
     skipped: int = 0
     skipped_in_a_row: int = 0
-    parts: int = 1
-    """A batch goes through the network in so many parts, where the memory does not hold it
-    whole.
-    """
+    micro_batches: int = 1
+    """Parts of a batch whose gradients are accumulated, where the memory does not hold it whole."""
     best_dice: float = -1.0
     best_epoch: int = 0
     best_weights: dict[str, Tensor] = field(default_factory=dict)
 
 
-POSITION = (
+SCALAR_FIELDS = (
     "epoch",
     "step",
     "progress",
     "updates",
     "skipped",
     "skipped_in_a_row",
-    "parts",
+    "micro_batches",
     "best_dice",
     "best_epoch",
 )
-"""The numbers of a state."""
+"""The fields of a state that are numbers."""
 
 
 def initial_state(network: UNet, settings: TrainSettings) -> TrainState:
-    """The state before the first step, on the device, channels last."""
+    """Move a network to the recipe's device, channels last, and give the state before step 0."""
     network.to(settings.device).to(memory_format=torch.channels_last)
     if settings.device == "cpu" and settings.precision == "bfloat16":
-        _spare_depthwise(network)
+        _keep_depthwise_in_float32(network)
     return TrainState(
         network,
         copy.deepcopy(network).requires_grad_(False),
@@ -80,121 +82,120 @@ def initial_state(network: UNet, settings: TrainSettings) -> TrainState:
 
 
 class TrainStep:
-    """Takes steps of a state; `compiled` runs the network through torch.compile."""
+    """Take training steps of a state.
+
+    Args:
+        state: What is trained.
+        loss_function: Takes logits (b, k, h, w) and class indices (b, h, w).
+        settings: Device, precision, clipping and decay of the moving average.
+        distributed: The processes that share each batch.
+        compiled: Whether the network runs through torch.compile.
+    """
 
     def __init__(
         self,
         state: TrainState,
-        loss_of: LossFunction,
+        loss_function: LossFunction,
         settings: TrainSettings,
-        mine: DistributedContext,
+        distributed: DistributedContext,
         *,
         compiled: bool = False,
     ) -> None:
-        self._state, self._loss_of, self._settings, self._ranks, self._compiled = (
-            state,
-            loss_of,
-            settings,
-            mine,
-            compiled,
-        )
-        self._frozen = False
+        self._state, self._settings = state, settings
+        self._loss_function, self._distributed = loss_function, distributed
+        self._compiled, self._encoder_frozen = compiled, False
         self.prepare()
 
     def step(
-        self, images: Float[Tensor, "b c h w"], masks: UInt8[Tensor, "b h w"], rate: float
+        self, images: Float[Tensor, "b c h w"], masks: UInt8[Tensor, "b h w"], learning_rate: float
     ) -> tuple[Float[Tensor, ""], Bool[Tensor, ""]]:
-        """The loss, and whether it and its gradient were finite and the step was taken; both are
-        left on the device.
+        """Take a step, unless the loss or its gradient is not finite.
 
-        Raises torch.OutOfMemoryError where the batch does not fit; then nothing has changed.
+        Returns the loss and whether the step was taken; both stay on the device. Raises
+        torch.OutOfMemoryError where the batch does not fit; then nothing has changed.
         """
         state, settings = self._state, self._settings
         state.network.train()
-        self._freeze()
+        self._freeze_encoder()
         for group in state.optimiser.param_groups:
-            group["lr"] = rate * group["share"]
-        before = [buffer.clone() for buffer in state.network.buffers()]
+            group["lr"] = learning_rate * group["lr_scale"]
+        buffers = [buffer.clone() for buffer in state.network.buffers()]
         state.optimiser.zero_grad(set_to_none=True)
         try:
             loss = self._backward(images, masks)
             norm = nn.utils.clip_grad_norm_(state.network.parameters(), settings.max_grad_norm)
             finite = torch.isfinite(norm) & torch.isfinite(loss)
-            # Fused Adam looks at it on the device, and takes no step where it is 1
+            # Fused Adam reads it on the device, and takes no step where it is 1. torch declares it
+            # for no optimiser
             state.optimiser.found_inf = (~finite).float()  # type: ignore[attr-defined]
             state.optimiser.step()
         except torch.OutOfMemoryError:
             state.optimiser.zero_grad(set_to_none=True)
-            _put_back(
-                state.network,
-                before,
-                torch.zeros(
-                    (), dtype=torch.bool, device=before[0].device if before else settings.device
-                ),
-            )
+            _restore_buffers(state.network, buffers)
             raise
-        _put_back(state.network, before, finite)
+        _restore_buffers_unless(finite, state.network, buffers)
         state.updates += 1
-        known = loss.isfinite()
-        state.loss_sum += torch.stack([torch.where(known, loss, 0.0), known])
-        _follow(state, settings.ema_decay)
+        loss_finite = loss.isfinite()
+        state.loss_sum += torch.stack([torch.where(loss_finite, loss, 0.0), loss_finite])
+        _update_ema(state, settings.ema_decay)
         return loss, finite
+
+    def prepare(self) -> None:
+        """Wrap the network for its calls; again after its micro-batches or frozen parts changed."""
+        network = wrap_ddp(
+            _Supervised(self._state.network), self._distributed, self._settings.device
+        )
+        self._forward: Callable[[Tensor], list[Tensor]] = (
+            self._compile(network) if self._compiled else network
+        )
 
     def _backward(
         self, images: Float[Tensor, "b c h w"], masks: UInt8[Tensor, "b h w"]
     ) -> Float[Tensor, ""]:
-        """Gradients of the mean loss over the parts of the batch."""
+        """Accumulate the gradients of the mean loss over the micro-batches."""
         total = torch.zeros((), device=images.device)
-        for some, truth in zip(
-            images.chunk(self._state.parts), masks.chunk(self._state.parts), strict=True
+        micro_batches = self._state.micro_batches
+        for micro_images, micro_masks in zip(
+            images.chunk(micro_batches), masks.chunk(micro_batches), strict=True
         ):
             with autocast(self._settings):
-                drawn = self._forward(some)
-            # The coarser, the less
-            shares = [2.0**-level for level in range(len(drawn))]
-            whole = self._ranks.gather(truth) if self._ranks.world_size > 1 else truth
-            parts = [
-                share * self._loss_of(self._ranks.gather(logits.float()), whole)
-                for share, logits in zip(shares, drawn, strict=True)
-            ]
-            loss = torch.stack(parts).sum() / sum(shares) * (len(some) / len(images))
+                levels = self._forward(micro_images)
+            loss = self._supervised_loss(levels, micro_masks) * (len(micro_images) / len(images))
             loss.backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
         return total
 
-    def _freeze(self) -> None:
-        """Keep a pretrained encoder as it is for the first share of the schedule that the settings
-        name.
-        """
+    def _supervised_loss(
+        self, levels: list[Float[Tensor, "b k h w"]], masks: UInt8[Tensor, "b h w"]
+    ) -> Float[Tensor, ""]:
+        """The mean over the supervised levels; each counts half of the next finer one."""
+        weights = [2.0**-level for level in range(len(levels))]
+        distributed = self._distributed
+        all_masks = distributed.gather(masks) if distributed.world_size > 1 else masks
+        losses = [
+            weight * self._loss_function(distributed.gather(logits.float()), all_masks)
+            for weight, logits in zip(weights, levels, strict=True)
+        ]
+        return torch.stack(losses).sum() / sum(weights)
+
+    def _freeze_encoder(self) -> None:
+        """Freeze a pretrained encoder for the first share of the schedule that the settings set."""
         encoder = self._state.network.encoder
         if not encoder.pretrained:
             return
         frozen = self._state.progress < self._settings.freeze_encoder
         encoder.requires_grad_(not frozen).train(not frozen)
-        if frozen != self._frozen:
-            self._frozen = frozen
+        if frozen != self._encoder_frozen:
+            self._encoder_frozen = frozen
             self.prepare()
 
-    def prepare(self) -> None:
-        """Make the network ready to be called; again where its parts or what is frozen of it has
-        changed.
-        """
-        network = wrap_ddp(_Supervised(self._state.network), self._ranks, self._settings.device)
-        self._forward: Callable[[Tensor], list[Tensor]] = (
-            self._fast(network) if self._compiled else network
-        )
-
-    def _fast(self, network: nn.Module) -> Callable[[Tensor], list[Tensor]]:
-        logging.getLogger("torch.utils.cpp_extension").setLevel(
-            logging.ERROR
-            # Which says that there is no GPU
-        )
+    def _compile(self, network: nn.Module) -> Callable[[Tensor], list[Tensor]]:
+        # It warns that there is no GPU
+        logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
         torch.compiler.reset()
-        graphs = (
-            self._settings.device == "cuda" and self._state.parts == 1
-            # Gradients cannot be summed up in a graph's memory
-        )
-        return torch.compile(network, mode="reduce-overhead" if graphs else None)
+        # Gradients cannot be accumulated in the memory of a CUDA graph
+        cuda_graphs = self._settings.device == "cuda" and self._state.micro_batches == 1
+        return torch.compile(network, mode="reduce-overhead" if cuda_graphs else None)
 
 
 class _Supervised(nn.Module):
@@ -209,8 +210,9 @@ class _Supervised(nn.Module):
 
 
 class FiniteFlags:
-    """Whether each step was finite, learned without waiting for the device: on a GPU a few steps
-    later.
+    """Tell whether each step was finite without waiting for the device.
+
+    On a GPU the answer comes a few steps later.
     """
 
     def __init__(self) -> None:
@@ -218,35 +220,36 @@ class FiniteFlags:
             deque()
         )
 
-    def add(self, finite: Bool[Tensor, ""], at: tuple[int, int]) -> None:
-        """Remember a step (epoch, step)."""
+    def add(self, finite: Bool[Tensor, ""], position: tuple[int, int]) -> None:
+        """Remember the step at a position (epoch, step)."""
         event = None
         if finite.is_cuda:
             host = torch.empty((), dtype=torch.bool, pin_memory=True)
             finite = host.copy_(finite, non_blocking=True)
             event = torch.cuda.Event()  # type: ignore[no-untyped-call]
             event.record()
-        self._pending.append((finite, event, at))
+        self._pending.append((finite, event, position))
 
     def resolved(self, *, wait: bool = False) -> Iterator[tuple[bool, tuple[int, int]]]:
-        """The steps of which it is known by now, in their order; with `wait`, all."""
+        """Give the steps whose flag has arrived, in their order; with `wait`, all of them."""
         while self._pending:
-            finite, event, at = self._pending[0]
+            finite, event, position = self._pending[0]
             if event is not None and wait:
                 event.synchronize()
             elif event is not None and not event.query():  # type: ignore[no-untyped-call]
                 return
             self._pending.popleft()
-            yield bool(finite), at
+            yield bool(finite), position
 
 
-def build_loss(settings: TrainSettings, batches: BatchLoader, labels: Labels) -> LossFunction:
-    """The recipe's loss, with the weights of the classes where it asks for them. Raises LimnerError
-    where there are more or fewer than classes.
+def build_loss(settings: TrainSettings, loader: BatchLoader, labels: Labels) -> LossFunction:
+    """Make the recipe's loss, with the weights of the classes where it asks for them.
+
+    Raises LimnerError where there are more or fewer weights than classes.
     """
     weights = None
     if settings.class_weights == "balanced":
-        weights = class_weights(batches.class_pixels(len(labels.names)).tolist())
+        weights = class_weights(loader.class_pixels(len(labels.names)).tolist())
     elif settings.class_weights != "none":
         weights = torch.tensor(settings.class_weights)
         if len(weights) != len(labels.names):
@@ -261,11 +264,10 @@ def build_loss(settings: TrainSettings, batches: BatchLoader, labels: Labels) ->
     )
 
 
-def build_normalise(
-    preprocessing: Preprocessing, device: str
-) -> Callable[[Float[Tensor, "b c h w"]], Float[Tensor, "b c2 h w"]]:
-    """Images in 0..1 as the network sees them: standardised, and grey where the preprocessing has
-    one channel.
+def build_normalise(preprocessing: Preprocessing, device: str) -> Normalise:
+    """Make the function from images in 0..1 to what the network sees.
+
+    They are standardised, and grey where the preprocessing has one channel.
     """
     mean = torch.tensor(preprocessing.mean, device=device).view(1, -1, 1, 1)
     std = torch.tensor(preprocessing.std, device=device).view(1, -1, 1, 1)
@@ -276,58 +278,61 @@ def build_normalise(
 
 
 def seed_dropout(seed: int, epoch: int, step: int) -> None:
-    """What a step draws on the device depends on its number alone, so that a resumed run draws the
-    same.
-    """
-    torch.manual_seed(
-        int(np.random.SeedSequence([seed, epoch, step, 1]).generate_state(1, np.uint32)[0])
-    )
+    """Seed what a step draws on the device by its number, so that a resumed run draws the same."""
+    sequence = np.random.SeedSequence([seed, epoch, step, 1])
+    torch.manual_seed(int(sequence.generate_state(1, np.uint32)[0]))
 
 
 def autocast(settings: TrainSettings) -> AbstractContextManager[object]:
-    """bfloat16 arithmetic where the recipe says so."""
-    return (
-        torch.autocast(settings.device, torch.bfloat16)
-        if settings.precision == "bfloat16"
-        else nullcontext()
-    )
+    """Compute in bfloat16 where the recipe says so."""
+    if settings.precision == "bfloat16":
+        return torch.autocast(settings.device, torch.bfloat16)
+    return nullcontext()
 
 
-def _spare_depthwise(network: nn.Module) -> None:
-    """Let depthwise convolutions compute in float32: in bfloat16 a processor's kernels for their
-    gradients are up to ten times slower.
+def _keep_depthwise_in_float32(network: nn.Module) -> None:
+    """In bfloat16 a processor's kernels for their gradients are up to ten times slower.
 
     Measured with torch 2.14.1 on a Xeon with amx_bf16: 144 channels of 32x32 px, 5x5, stride 2,
     batch 16: 34.7 ms, and 3.0 ms in float32.
     """
     for module in network.modules():
         if isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1:
-            # A class can be hashed
+            # mypy takes a class for a value that has no hash
             module.__class__ = _in_float32(type(module))  # type: ignore[arg-type]
 
 
 @cache
-def _in_float32(kind: type[nn.Conv2d]) -> type[nn.Conv2d]:
-    class InFloat32(kind):  # type: ignore[valid-type, misc]
+def _in_float32(convolution: type[nn.Conv2d]) -> type[nn.Conv2d]:
+    # mypy allows no base class that is a variable
+    class Float32Conv2d(convolution):  # type: ignore[valid-type, misc]
         def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c2 h2 w2"]:
             with torch.autocast("cpu", enabled=False):
-                made: Tensor = super().forward(x.float())
-            return made.to(x.dtype)
+                features: Tensor = super().forward(x.float())
+            return features.to(x.dtype)
 
-    return InFloat32
-
-
-@torch.no_grad()
-def _put_back(network: nn.Module, before: list[Tensor], finite: Bool[Tensor, ""]) -> None:
-    """Running statistics as they were, unless the step was finite."""
-    for buffer, old in zip(network.buffers(), before, strict=True):
-        buffer.copy_(torch.where(finite, buffer, old))
+    return Float32Conv2d
 
 
 @torch.no_grad()
-def _follow(state: TrainState, decay: float) -> None:
-    """Move the averaged weights towards the network's, quickly at first."""
+def _restore_buffers(network: nn.Module, buffers: list[Tensor]) -> None:
+    for buffer, saved in zip(network.buffers(), buffers, strict=True):
+        buffer.copy_(saved)
+
+
+@torch.no_grad()
+def _restore_buffers_unless(
+    finite: Bool[Tensor, ""], network: nn.Module, buffers: list[Tensor]
+) -> None:
+    """Decided on the device, so that nothing waits for it."""
+    for buffer, saved in zip(network.buffers(), buffers, strict=True):
+        buffer.copy_(torch.where(finite, buffer, saved))
+
+
+@torch.no_grad()
+def _update_ema(state: TrainState, decay: float) -> None:
+    """Move the averaged weights towards the network's; the first updates weigh more."""
     weight = 1 - min(decay, (1 + state.updates) / (10 + state.updates)) if decay else 1.0
     torch._foreach_lerp_(list(state.ema.parameters()), list(state.network.parameters()), weight)
-    for mean, value in zip(state.ema.buffers(), state.network.buffers(), strict=True):
-        mean.lerp_(value, weight) if mean.is_floating_point() else mean.copy_(value)
+    for average, value in zip(state.ema.buffers(), state.network.buffers(), strict=True):
+        average.lerp_(value, weight) if average.is_floating_point() else average.copy_(value)

@@ -1,4 +1,5 @@
-"""Consumers of a run's events that people watch elsewhere: TensorBoard, MLflow, Weights & Biases.
+"""Experiment trackers: TensorBoard, MLflow and Weights & Biases see the events of a run.
+
 Each is imported only where the recipe names it.
 """
 
@@ -12,16 +13,15 @@ from numpy import ndarray
 
 from limner.errors import LimnerError
 from limner.recipe import Recipe
-from limner.training.loop import Event, Skipped, Validation
+from limner.training.events import Event, Skipped, Validation
 
 PACKAGES = {"tensorboard": "tensorboard", "mlflow": "mlflow", "wandb": "wandb"}
+"""The package that each tracker needs."""
 
 
 @runtime_checkable
 class Tracker(Protocol):
-    """Sees the events of a run and the picture of each validation (h, w, 3), and is closed at its
-    end.
-    """
+    """Sees the events of a run and the picture of each validation; it is closed at the end."""
 
     def log_event(self, event: Event) -> None: ...
     def log_image(self, epoch: int, pixels: UInt8[ndarray, "h w 3"]) -> None: ...
@@ -29,12 +29,12 @@ class Tracker(Protocol):
 
 
 def is_installed(name: str) -> bool:
-    """Whether a tracker's package is installed."""
+    """Tell whether a tracker's package is installed."""
     return find_spec(PACKAGES[name]) is not None
 
 
 def require_trackers(recipe: Recipe) -> None:
-    """Raises LimnerError where the recipe names a tracker whose package is not installed."""
+    """Raise LimnerError where the recipe names a tracker whose package is not installed."""
     for name in recipe.train.trackers:
         if not is_installed(name):
             raise LimnerError(
@@ -44,21 +44,21 @@ def require_trackers(recipe: Recipe) -> None:
 
 
 def open_trackers(recipe: Recipe, folder: Path) -> list[Tracker]:
-    """Those that the recipe names. Raises LimnerError as `require` does."""
+    """Open the trackers that the recipe names. Raises LimnerError as `require_trackers` does."""
     require_trackers(recipe)
     return [TRACKERS[name](recipe, folder) for name in recipe.train.trackers]
 
 
 def event_metrics(event: Event) -> dict[str, float]:
-    """What an event tells in numbers, by name."""
+    """Give the numbers of an event by name; none for most events."""
     if isinstance(event, Validation):
-        lost = {} if event.loss is None else {"training loss": event.loss}
-        return {"validation Dice": event.mean_dice, **lost, "validation seconds": event.seconds}
+        loss = {} if event.loss is None else {"training loss": event.loss}
+        return {"validation Dice": event.mean_dice, **loss, "validation seconds": event.seconds}
     return {"skipped steps": 1.0} if isinstance(event, Skipped) else {}
 
 
 class TensorBoard:
-    """Scalars and pictures in the run's own folder."""
+    """Write scalars and pictures into the run's folder."""
 
     def __init__(self, _recipe: Recipe, folder: Path) -> None:
         from torch.utils.tensorboard import SummaryWriter
@@ -67,6 +67,7 @@ class TensorBoard:
 
     def log_event(self, event: Event) -> None:
         for name, value in event_metrics(event).items():
+            # Only events with an epoch have metrics
             self._writer.add_scalar(name, value, event.epoch)  # type: ignore[union-attr]
         self._writer.flush()
 
@@ -78,7 +79,7 @@ class TensorBoard:
 
 
 class MLflow:
-    """A run of the experiment "limner", where MLFLOW_TRACKING_URI says, or MLflow's own default."""
+    """Log to the experiment "limner", where MLFLOW_TRACKING_URI says, or at MLflow's default."""
 
     def __init__(self, recipe: Recipe, folder: Path) -> None:
         import mlflow
@@ -96,8 +97,9 @@ class MLflow:
         )
 
     def log_event(self, event: Event) -> None:
-        if found := event_metrics(event):
-            metrics = {name.replace(" ", "_"): value for name, value in found.items()}
+        metrics = {name.replace(" ", "_"): value for name, value in event_metrics(event).items()}
+        if metrics:
+            # Only events with an epoch have metrics
             self._mlflow.log_metrics(metrics, step=event.epoch)  # type: ignore[union-attr]
 
     def log_image(self, epoch: int, pixels: UInt8[ndarray, "h w 3"]) -> None:
@@ -108,7 +110,7 @@ class MLflow:
 
 
 class WandB:
-    """A run of the project "limner", as WANDB_MODE and its kin say."""
+    """Log to the project "limner", as WANDB_MODE and the other WANDB_ variables say."""
 
     def __init__(self, recipe: Recipe, folder: Path) -> None:
         import wandb
@@ -122,8 +124,9 @@ class WandB:
         )
 
     def log_event(self, event: Event) -> None:
-        if found := event_metrics(event):
-            self._run.log({**found, "epoch": event.epoch})  # type: ignore[union-attr]
+        if metrics := event_metrics(event):
+            # Only events with an epoch have metrics
+            self._run.log({**metrics, "epoch": event.epoch})  # type: ignore[union-attr]
 
     def log_image(self, epoch: int, pixels: UInt8[ndarray, "h w 3"]) -> None:
         self._run.log({"validation": self._wandb.Image(pixels), "epoch": epoch})

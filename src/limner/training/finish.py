@@ -1,0 +1,119 @@
+"""What follows the last step: tune the model's use, and compare it with the model before it."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+
+from limner.inference.predictor import Predictor
+from limner.inference.tune import tune
+from limner.model.bundle import Bundle
+from limner.recipe import TrainSettings
+from limner.training import warm_start
+from limner.training.events import Event, Note, Tuned, TuningProgress
+from limner.training.run import WORSE, Run, RunInputs
+from limner.training.schedule import Deadline
+
+FINISH_SHARE = 0.05
+"""Share of a time budget that is kept for tuning, and as much for comparing."""
+
+
+def training_share(*, has_origin: bool) -> float:
+    """Give the share of a time budget that is left for training."""
+    return 1 - FINISH_SHARE * (2 if has_origin else 1)
+
+
+def finish_run(run: Run, inputs: RunInputs, stop_requested: Callable[[], bool]) -> Iterator[Event]:
+    """Tune the best model of a run, and keep it where it is no worse than the run's origin.
+
+    Where a stop is requested, what is under way is left as it was.
+    """
+    yield from _tune_model(run, inputs, stop_requested)
+    yield from _compare_with_origin(run, inputs, stop_requested)
+
+
+def _tune_model(run: Run, inputs: RunInputs, stop_requested: Callable[[], bool]) -> Iterator[Event]:
+    """Choose the inference settings of the best model on validation, and save it with them."""
+    bundle, settings = Bundle.load(run.model), inputs.recipe.train
+    if bundle.confidence:
+        # It was tuned before the run was resumed
+        return
+    samples = inputs.validation_samples
+    tuning = tune(bundle, samples, inputs.train.images, settings.device, _seconds_left(settings))
+    tuned_on = 0
+    while not stop_requested():
+        try:
+            event = TuningProgress(*next(tuning))
+        except StopIteration as finished:
+            tuned_bundle, results = finished.value
+            break
+        # Each image is predicted twice
+        tuned_on = event.count // 2
+        yield event
+    else:
+        return
+    tuned_bundle.save(run.model)
+    if tuned_on < len(samples):
+        yield Note(
+            f"the time allowed a look at {tuned_on} of {len(samples)} validation images, from "
+            "which the following is chosen"
+        )
+    for result in results:
+        yield Tuned(**asdict(result))
+
+
+def _compare_with_origin(
+    run: Run, inputs: RunInputs, stop_requested: Callable[[], bool]
+) -> Iterator[Event]:
+    """Keep the model that the run goes on from, where the new one is worse on validation.
+
+    It is worse where the whole 95 % interval of the paired difference lies below 0.
+    """
+    before, worse_path = run.origin, run.folder / WORSE
+    if before is None or "judged" in run.receipt or stop_requested():
+        return
+    # A kill may have come between putting the old model in its place and recording that
+    after = Bundle.load(worse_path if worse_path.exists() else run.model)
+    settings, samples = inputs.recipe.train, inputs.validation_samples
+    predictor_before = Predictor.from_models(before, device=settings.device)
+    predictor_after = Predictor.from_models(after, device=settings.device)
+    seconds_left = _seconds_left(settings)
+    comparing = warm_start.compare_on_validation(
+        predictor_before, predictor_after, samples, inputs.labels, seconds_left
+    )
+    while not stop_requested():
+        try:
+            event = TuningProgress(next(comparing), len(samples))
+        except StopIteration as finished:
+            comparison: warm_start.ModelComparison = finished.value
+            break
+        yield event
+    else:
+        return
+    worse = comparison.interval[1] < 0
+    if worse:
+        after.save(worse_path)
+        before.save(run.model)
+    kept = "before" if worse else "after"
+    run.update_receipt(lambda _: {"judged": {**asdict(comparison), "kept": kept}})
+    yield _comparison_note(comparison, worse=worse)
+
+
+def _comparison_note(comparison: warm_start.ModelComparison, *, worse: bool) -> Note:
+    low, high = comparison.interval
+    outcome = (
+        f"the new model is worse, so model.safetensors is the one before, and the new one is "
+        f"{WORSE}"
+        if worse
+        else "the new model takes its place"
+    )
+    return Note(
+        f"validation Dice {comparison.before:.4f} before and {comparison.after:.4f} after on "
+        f"{comparison.images} images (95 % of the difference {low:+.4f} to {high:+.4f}): {outcome}"
+    )
+
+
+def _seconds_left(settings: TrainSettings) -> Callable[[], float]:
+    if settings.minutes is None:
+        return lambda: math.inf
+    return Deadline(settings.minutes * 60 * FINISH_SHARE, time.monotonic())

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
@@ -21,6 +21,7 @@ from limner.data.image_pixels import to_8_bit_image
 from limner.data.mask_pixels import MaskPixels, to_mask_pixels
 from limner.data.readers import bmp, dicom, jpeg, png, tiff, webp
 from limner.data.readers.decoded import (
+    BinaryFile,
     DecodedImage,
     DecodeOptions,
     ImageHeader,
@@ -47,11 +48,11 @@ class FormatReader(Protocol):
         """Tell by a file's first `START_BYTES` whether it is of this format."""
         ...
 
-    def read_header(self, file: BinaryIO) -> ImageHeader:
+    def read_header(self, file: BinaryFile) -> ImageHeader:
         """Read the header, and as few bytes as that takes."""
         ...
 
-    def decode(self, file: BinaryIO, header: ImageHeader, options: DecodeOptions) -> DecodedImage:
+    def decode(self, file: BinaryFile, header: ImageHeader, options: DecodeOptions) -> DecodedImage:
         """Decode all pixels of one image."""
         ...
 
@@ -233,7 +234,7 @@ def page_count(path: Path) -> int:
 class _OpenImage:
     """A file whose header was read and checked."""
 
-    file: BinaryIO
+    file: BinaryFile
     reader: FormatReader
     header: ImageHeader
 
@@ -270,9 +271,9 @@ def _open_whole(path: Path) -> Iterator[tuple[_OpenImage, bytes]]:
 
 
 @contextmanager
-def _open_file(path: Path, *, buffering: int = -1) -> Iterator[BinaryIO]:
+def _open_file(path: Path, *, buffering: int = -1) -> Iterator[BinaryFile]:
     try:
-        file: BinaryIO = path.open("rb", buffering=buffering)
+        file: BinaryFile = path.open("rb", buffering=buffering)
     except FileNotFoundError as error:
         raise LimnerError(f"{path} does not exist.") from error
     except OSError as error:
@@ -320,7 +321,7 @@ def _cannot_be_opened(name: str, error: OSError) -> LimnerError:
     )
 
 
-def _read_header(file: BinaryIO, name: str) -> _OpenImage:
+def _read_header(file: BinaryFile, name: str) -> _OpenImage:
     """Read the header, and check the size that it gives.
 
     Raises:
@@ -338,7 +339,7 @@ def _read_header(file: BinaryIO, name: str) -> _OpenImage:
     return _OpenImage(file, reader, header)
 
 
-def _pick_reader(file: BinaryIO) -> FormatReader:
+def _pick_reader(file: BinaryFile) -> FormatReader:
     start = file.read(START_BYTES)
     file.seek(0)
     for reader in READERS:

@@ -1,10 +1,8 @@
 """Read BMP."""
 
-from typing import BinaryIO
-
 from PIL import BmpImagePlugin
 
-from limner.data.readers.decoded import DecodedImage, DecodeOptions, ImageHeader
+from limner.data.readers.decoded import BinaryFile, DecodedImage, DecodeOptions, ImageHeader
 from limner.data.readers.pillow import decode_with_pillow
 
 NAME = "BMP"
@@ -16,10 +14,10 @@ def recognises(start: bytes) -> bool:
     return start.startswith(b"BM")
 
 
-def read_header(file: BinaryIO) -> ImageHeader:
+def read_header(file: BinaryFile) -> ImageHeader:
     image = BmpImagePlugin.BmpImageFile(file)
     return ImageHeader(image.height, image.width)
 
 
-def decode(file: BinaryIO, header: ImageHeader, options: DecodeOptions) -> DecodedImage:  # noqa: ARG001
+def decode(file: BinaryFile, header: ImageHeader, options: DecodeOptions) -> DecodedImage:  # noqa: ARG001
     return decode_with_pillow(BmpImagePlugin.BmpImageFile(file))

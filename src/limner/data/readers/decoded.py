@@ -1,10 +1,17 @@
-"""What every reader of a format gives: a file's header, and its decoded pixels."""
+"""What every reader of a format takes and gives: a file, its header and its decoded pixels."""
 
+import io
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO
 
 from jaxtyping import Shaped, UInt8
 from numpy import ndarray
 
+if TYPE_CHECKING:
+    BinaryFile = BinaryIO
+else:
+    # Those who check types at run time do not take io.BytesIO for a typing.BinaryIO
+    BinaryFile = io.IOBase
 Pixels = Shaped[ndarray, "h w *c"]
 
 

@@ -1,10 +1,11 @@
 """Read DICOM with pydicom."""
 
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
 from limner.data.readers.decoded import (
+    BinaryFile,
     DecodedImage,
     DecodeOptions,
     ImageHeader,
@@ -21,12 +22,12 @@ def recognises(start: bytes) -> bool:
     return start[128:132] == b"DICM"
 
 
-def read_header(file: BinaryIO) -> ImageHeader:
+def read_header(file: BinaryFile) -> ImageHeader:
     dataset = _read_dataset(file, stop_before_pixels=True)
     return ImageHeader(int(dataset.Rows), int(dataset.Columns), pages=_frame_count(dataset))
 
 
-def decode(file: BinaryIO, header: ImageHeader, options: DecodeOptions) -> DecodedImage:  # noqa: ARG001
+def decode(file: BinaryFile, header: ImageHeader, options: DecodeOptions) -> DecodedImage:  # noqa: ARG001
     """Decode a frame, rescaled and windowed as the file says (DICOM PS3.3 C.7.6.3, C.11)."""
     dataset = _read_dataset(file, stop_before_pixels=False)
     pixels = dataset.pixel_array
@@ -45,7 +46,7 @@ def decode(file: BinaryIO, header: ImageHeader, options: DecodeOptions) -> Decod
     return DecodedImage(pixels, window=window)
 
 
-def _read_dataset(file: BinaryIO, *, stop_before_pixels: bool) -> Any:
+def _read_dataset(file: BinaryFile, *, stop_before_pixels: bool) -> Any:
     try:
         import pydicom
     except ImportError as error:

@@ -4,7 +4,6 @@ Pillow fills what is missing with grey and says nothing.
 """
 
 import io
-from typing import BinaryIO
 
 import numpy as np
 import simplejpeg
@@ -12,7 +11,7 @@ from jaxtyping import UInt8
 from numpy import ndarray
 from PIL import JpegImagePlugin
 
-from limner.data.readers.decoded import DecodedImage, DecodeOptions, ImageHeader
+from limner.data.readers.decoded import BinaryFile, DecodedImage, DecodeOptions, ImageHeader
 from limner.data.readers.exif import exif_orientation
 
 NAME = "JPEG"
@@ -27,7 +26,7 @@ def recognises(start: bytes) -> bool:
     return start.startswith(b"\xff\xd8\xff")
 
 
-def read_header(file: BinaryIO) -> ImageHeader:
+def read_header(file: BinaryFile) -> ImageHeader:
     data = _read_to_first_scan(file)
     height, width, _, _ = simplejpeg.decode_jpeg_header(data)
     return ImageHeader(
@@ -35,7 +34,7 @@ def read_header(file: BinaryIO) -> ImageHeader:
     )
 
 
-def decode(file: BinaryIO, header: ImageHeader, options: DecodeOptions) -> DecodedImage:
+def decode(file: BinaryFile, header: ImageHeader, options: DecodeOptions) -> DecodedImage:
     return DecodedImage(
         _decode_pixels(file.read(), header, options.at_least_px), header.orientation, is_lossy=True
     )
@@ -58,7 +57,7 @@ def _decode_pixels(
     return pixels[..., 0] if pixels.shape[2] == 1 else pixels
 
 
-def _read_to_first_scan(file: BinaryIO) -> bytes:
+def _read_to_first_scan(file: BinaryFile) -> bytes:
     """Read up to where the pixels begin, or all of a file whose segments are not in order."""
     data = bytearray(file.read(2))
     while True:

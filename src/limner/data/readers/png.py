@@ -10,12 +10,12 @@ import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import PngImagePlugin
 
-from limner.data.readers.decoded import DecodedImage, DecodeOptions, ImageHeader, Pixels
+from limner.data.readers.decoded import BinaryFile, DecodedImage, DecodeOptions, ImageHeader, Pixels
 from limner.data.readers.exif import exif_orientation
 from limner.data.readers.pillow import decode_with_pillow
 
@@ -69,13 +69,13 @@ def recognises(start: bytes) -> bool:
     return start.startswith(SIGNATURE)
 
 
-def read_header(file: BinaryIO) -> ImageHeader:
+def read_header(file: BinaryFile) -> ImageHeader:
     start = file.read(24)
     width, height = struct.unpack(">II", start[16:24]) if len(start) == 24 else (0, 0)
     return ImageHeader(height, width, _read_orientation(file))
 
 
-def decode(file: BinaryIO, header: ImageHeader, options: DecodeOptions) -> DecodedImage:
+def decode(file: BinaryFile, header: ImageHeader, options: DecodeOptions) -> DecodedImage:
     data = file.read()
     compressed = _check_chunks(data)
     image_header = _ImageHeaderChunk(*struct.unpack(">IIBBBBB", data[16:29]))
@@ -92,7 +92,7 @@ def decode(file: BinaryIO, header: ImageHeader, options: DecodeOptions) -> Decod
     return decoded
 
 
-def _read_orientation(file: BinaryIO) -> int:
+def _read_orientation(file: BinaryFile) -> int:
     """Read the EXIF orientation, also from behind the pixels, which are skipped."""
     heads = list(_read_chunk_heads(file))
     kinds = [head.kind for head in heads]
@@ -110,7 +110,7 @@ def _read_orientation(file: BinaryIO) -> int:
     return exif_orientation(PngImagePlugin.PngImageFile(io.BytesIO(metadata)))
 
 
-def _read_chunk_heads(file: BinaryIO) -> Iterator[_ChunkHead]:
+def _read_chunk_heads(file: BinaryFile) -> Iterator[_ChunkHead]:
     """Read the heads of all chunks, up to where a damaged file has none, and skip the bodies."""
     offset, kind = len(SIGNATURE), b""
     while kind != b"IEND":

@@ -4,7 +4,7 @@ import logging
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from jaxtyping import Shaped, UInt8
@@ -12,6 +12,7 @@ from numpy import ndarray
 from PIL import Image
 
 from limner.data.readers.decoded import (
+    BinaryFile,
     DecodedImage,
     DecodeOptions,
     ImageHeader,
@@ -34,7 +35,7 @@ ALPHA_KINDS = frozenset({1, 2})
 class _Stream:
     """A file without its name, by which tifffile would open other files of an OME series."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryFile) -> None:
         self.read, self.seek, self.tell = file.read, file.seek, file.tell
         self.readinto: Any = file.readinto  # type: ignore[attr-defined]
 
@@ -43,7 +44,7 @@ def recognises(start: bytes) -> bool:
     return start[:4] in {b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"}
 
 
-def read_header(file: BinaryIO) -> ImageHeader:
+def read_header(file: BinaryFile) -> ImageHeader:
     with _open(file) as tiff:
         pages = _full_size_pages(tiff)
         for page in pages:
@@ -58,7 +59,7 @@ def read_header(file: BinaryIO) -> ImageHeader:
         )
 
 
-def decode(file: BinaryIO, header: ImageHeader, options: DecodeOptions) -> DecodedImage:  # noqa: ARG001
+def decode(file: BinaryFile, header: ImageHeader, options: DecodeOptions) -> DecodedImage:  # noqa: ARG001
     with _open(file) as tiff:
         pages = _full_size_pages(tiff)
         planes = _planes_per_image(tiff, len(pages))
@@ -93,7 +94,7 @@ def is_opaque(channel: Shaped[ndarray, "*_"]) -> bool:
 
 
 @contextmanager
-def _open(file: BinaryIO) -> Iterator[Any]:
+def _open(file: BinaryFile) -> Iterator[Any]:
     import tifffile
 
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)

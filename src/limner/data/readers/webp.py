@@ -4,11 +4,11 @@ import io
 import re
 import struct
 from dataclasses import replace
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 from PIL import WebPImagePlugin
 
-from limner.data.readers.decoded import DecodedImage, DecodeOptions, ImageHeader
+from limner.data.readers.decoded import BinaryFile, DecodedImage, DecodeOptions, ImageHeader
 from limner.data.readers.exif import exif_orientation, orientation_of_metadata
 from limner.data.readers.pillow import decode_with_pillow
 
@@ -31,7 +31,7 @@ def recognises(start: bytes) -> bool:
     return start.startswith(b"RIFF") and start[8:12] == b"WEBP"
 
 
-def read_header(file: BinaryIO) -> ImageHeader:
+def read_header(file: BinaryFile) -> ImageHeader:
     header = _read_usual_header(file)
     if header is None:
         # Pillow reads the whole file, and says what is wrong with it
@@ -41,7 +41,7 @@ def read_header(file: BinaryIO) -> ImageHeader:
     return header
 
 
-def decode(file: BinaryIO, header: ImageHeader, options: DecodeOptions) -> DecodedImage:  # noqa: ARG001
+def decode(file: BinaryFile, header: ImageHeader, options: DecodeOptions) -> DecodedImage:  # noqa: ARG001
     data = file.read()
     if struct.unpack("<I", data[4:8])[0] + 8 > len(data):
         raise ValueError(f"the file ends after {len(data)} bytes")
@@ -51,7 +51,7 @@ def decode(file: BinaryIO, header: ImageHeader, options: DecodeOptions) -> Decod
     return replace(decoded, is_lossy=b"VP8 " in data[:64])
 
 
-def _read_usual_header(file: BinaryIO) -> ImageHeader | None:
+def _read_usual_header(file: BinaryFile) -> ImageHeader | None:
     """Read the header of a sound file that is no animation; None of any other."""
     chunks = _read_chunk_heads(file)
     if not USUAL_CHUNKS.fullmatch(b"".join(chunk.kind for chunk in chunks)):
@@ -70,7 +70,7 @@ def _read_usual_header(file: BinaryIO) -> ImageHeader | None:
     return ImageHeader(*size, orientation_of_metadata(exif, xmp))
 
 
-def _read_chunk_heads(file: BinaryIO) -> list[_Chunk]:
+def _read_chunk_heads(file: BinaryFile) -> list[_Chunk]:
     """List the chunks of a RIFF file; empty where it ends early, or has more than are usual."""
     riff_end = struct.unpack("<4xI4x", file.read(12))[0] + 8
     chunks: list[_Chunk] = []
@@ -86,12 +86,12 @@ def _read_chunk_heads(file: BinaryIO) -> list[_Chunk]:
     return chunks if offset == riff_end <= file.seek(0, io.SEEK_END) else []
 
 
-def _read_body(file: BinaryIO, chunk: _Chunk) -> bytes:
+def _read_body(file: BinaryFile, chunk: _Chunk) -> bytes:
     file.seek(chunk.offset)
     return file.read(chunk.length)
 
 
-def _read_frame_size(file: BinaryIO, frame: _Chunk) -> tuple[int, int] | None:
+def _read_frame_size(file: BinaryFile, frame: _Chunk) -> tuple[int, int] | None:
     """Read height and width from the bits of an image; None where they are not sound."""
     file.seek(frame.offset)
     start = file.read(min(10, frame.length))

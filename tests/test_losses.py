@@ -1,9 +1,8 @@
-"""Each loss against a reference that is written from its formula, pixel by pixel, in NumPy's
-float64.
-"""
+"""Each loss against a reference written from its formula, pixel by pixel, in NumPy's float64."""
 
 import math
 from collections.abc import Callable
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ from hypothesis import strategies as st
 
 from limner.labels import VOID
 from limner.losses import LOSSES, class_weights, distance_transform
+from limner.recipe import LossName
 
 Reference = Callable[[np.ndarray, np.ndarray, np.ndarray | None], float]
 
@@ -25,7 +25,7 @@ def probabilities(logits: np.ndarray) -> np.ndarray:
     return shifted / shifted.sum(1, keepdims=True)
 
 
-def overlap(
+def tversky(
     logits: np.ndarray, target: np.ndarray, alpha: float, beta: float, power: float
 ) -> float:
     p, binary = probabilities(logits), logits.shape[1] == 1
@@ -35,77 +35,76 @@ def overlap(
         for group in groups:
             tp = fp = fn = 0.0
             for b in group:
-                for chance, truth in zip(p[b, k].ravel(), target[b].ravel(), strict=True):
+                for probability, truth in zip(p[b, k].ravel(), target[b].ravel(), strict=True):
                     if truth == VOID:
                         continue
-                    tp += chance * (truth == k)
-                    fp += chance * (truth != k)
-                    fn += (1 - chance) * (truth == k)
+                    tp += probability * (truth == k)
+                    fp += probability * (truth != k)
+                    fn += (1 - probability) * (truth == k)
             if binary or tp + fn > 0:
                 losses.append((1 - (tp + 0.5) / (tp + alpha * fp + beta * fn + 0.5)) ** power)
     return float(np.mean(losses))
 
 
-def pixels(
-    logits: np.ndarray, target: np.ndarray, weights: np.ndarray | None, of: Callable[[float], float]
+def mean_over_pixels(
+    logits: np.ndarray,
+    target: np.ndarray,
+    weights: np.ndarray | None,
+    cost: Callable[[float], float],
 ) -> float:
-    p, total, counted = probabilities(logits), 0.0, 0.0
+    p, total, total_weight = probabilities(logits), 0.0, 0.0
     for b, y, x in np.argwhere(target != VOID):
         weight = 1.0 if weights is None else weights[target[b, y, x]]
-        total += weight * of(p[b, target[b, y, x], y, x])
-        counted += weight
-    return total / counted
+        total += weight * cost(p[b, target[b, y, x], y, x])
+        total_weight += weight
+    return total / total_weight
 
 
 def lovasz(logits: np.ndarray, target: np.ndarray, _weights: np.ndarray | None) -> float:
     def extension(errors: list[float], truth: list[bool]) -> float:
         order = sorted(range(len(errors)), key=lambda i: -errors[i])
-        loss, before, marked = 0.0, 0.0, sum(truth)
+        loss, previous, positives = 0.0, 0.0, sum(truth)
         for n in range(1, len(order) + 1):
             wrong = set(order[:n])
             missed, added = sum(truth[i] for i in wrong), sum(not truth[i] for i in wrong)
-            jaccard = 1 - (marked - missed) / (marked + added)
-            loss += errors[order[n - 1]] * (jaccard - before)
-            before = jaccard
+            jaccard_loss = 1 - (positives - missed) / (positives + added)
+            loss += errors[order[n - 1]] * (jaccard_loss - previous)
+            previous = jaccard_loss
         return loss
 
     if logits.shape[1] == 1:
         images = []
         for logit, truth in zip(logits[:, 0], target, strict=True):
-            known = truth != VOID
-            images.append(
-                extension(
-                    [
-                        max(0.0, 1 - z * (1 if t == 1 else -1))
-                        for z, t in zip(logit[known], truth[known], strict=True)
-                    ],
-                    list(truth[known] == 1),
-                )
-            )
+            valid = truth != VOID
+            hinges = [
+                max(0.0, 1 - z * (1 if t == 1 else -1))
+                for z, t in zip(logit[valid], truth[valid], strict=True)
+            ]
+            images.append(extension(hinges, list(truth[valid] == 1)))
         return float(np.mean(images))
-    p, known = probabilities(logits), target != VOID
+    p, valid = probabilities(logits), target != VOID
     classes = []
     for k in range(p.shape[1]):
-        truth = target[known] == k
+        truth = target[valid] == k
         if truth.any():
-            classes.append(extension(list(np.abs(truth - p[:, k][known])), list(truth)))
+            classes.append(extension(list(np.abs(truth - p[:, k][valid])), list(truth)))
     return float(np.mean(classes))
 
 
-def nearest(marked: np.ndarray) -> np.ndarray:
-    """Distances by trying every pair of pixels; 0 where nothing is marked."""
-    found = np.argwhere(marked)
-    if not len(found):
-        return np.zeros(marked.shape)
+def distances(mask: np.ndarray) -> np.ndarray:
+    """Distances to the nearest pixel of a mask by trying every pair; 0 where it is empty."""
+    pixels = np.argwhere(mask)
+    if not len(pixels):
+        return np.zeros(mask.shape)
     return np.array(
         [
-            [min(math.hypot(y - a, x - b) for a, b in found) for x in range(marked.shape[1])]
-            for y in range(marked.shape[0])
+            [min(math.hypot(y - a, x - b) for a, b in pixels) for x in range(mask.shape[1])]
+            for y in range(mask.shape[0])
         ]
     )
 
 
-def drawn(
+def mean_over_present_classes(
     logits: np.ndarray, target: np.ndarray, cost: Callable[[np.ndarray, np.ndarray], np.ndarray]
 ) -> float:
     """The mean of a cost over the classes that each image has and the pixels that are not void."""
@@ -113,51 +112,52 @@ def drawn(
     values = []
     for b in range(len(p)):
         for k in [1] if logits.shape[1] == 1 else range(p.shape[1]):
-            truth, known = target[b] == k, target[b] != VOID
+            truth, valid = target[b] == k, target[b] != VOID
             if truth.any():
-                values += list(cost(np.where(known, p[b, k], 0), truth)[known])
+                values += list(cost(np.where(valid, p[b, k], 0), truth)[valid])
     return float(np.mean(values)) if values else 0.0
 
 
 def boundary(logits: np.ndarray, target: np.ndarray, _weights: np.ndarray | None) -> float:
     diagonal = math.hypot(*target.shape[1:])
-    return overlap(logits, target, 0.5, 0.5, 1) + drawn(
+    return tversky(logits, target, 0.5, 0.5, 1) + mean_over_present_classes(
         logits,
         target,
-        lambda p, truth: p * np.where(truth, -nearest(~truth), nearest(truth)) / diagonal,
+        lambda p, truth: p * np.where(truth, -distances(~truth), distances(truth)) / diagonal,
     )
 
 
 def hausdorff(logits: np.ndarray, target: np.ndarray, _weights: np.ndarray | None) -> float:
     def cost(p: np.ndarray, truth: np.ndarray) -> np.ndarray:
-        both = [
-            np.where(marked, nearest(~marked), nearest(marked)) ** 2 for marked in (truth, p >= 0.5)
+        squared_distances = [
+            np.where(mask, distances(~mask), distances(mask)) ** 2 for mask in (truth, p >= 0.5)
         ]
-        return (p - truth) ** 2 * sum(both) / (truth.shape[0] ** 2 + truth.shape[1] ** 2)
+        squared_diagonal = truth.shape[0] ** 2 + truth.shape[1] ** 2
+        return (p - truth) ** 2 * sum(squared_distances) / squared_diagonal
 
-    return overlap(logits, target, 0.5, 0.5, 1) + drawn(logits, target, cost)
+    return tversky(logits, target, 0.5, 0.5, 1) + mean_over_present_classes(logits, target, cost)
 
 
 def dice(logits: np.ndarray, target: np.ndarray, _weights: np.ndarray | None) -> float:
-    return overlap(logits, target, 0.5, 0.5, 1)
+    return tversky(logits, target, 0.5, 0.5, 1)
 
 
 def cross_entropy(logits: np.ndarray, target: np.ndarray, weights: np.ndarray | None) -> float:
-    return pixels(logits, target, weights, lambda p: -math.log(p))
+    return mean_over_pixels(logits, target, weights, lambda p: -math.log(p))
 
 
 def focal(logits: np.ndarray, target: np.ndarray, weights: np.ndarray | None) -> float:
-    return pixels(logits, target, weights, lambda p: -((1 - p) ** 2) * math.log(p))
+    return mean_over_pixels(logits, target, weights, lambda p: -((1 - p) ** 2) * math.log(p))
 
 
 REFERENCES: dict[str, Reference] = {
     "dice": dice,
     "cross-entropy": cross_entropy,
-    "dice+cross-entropy": lambda *given: dice(*given) + cross_entropy(*given),
+    "dice+cross-entropy": lambda *batch: dice(*batch) + cross_entropy(*batch),
     "focal": focal,
-    "dice+focal": lambda *given: dice(*given) + focal(*given),
-    "tversky": lambda logits, target, _: overlap(logits, target, 0.3, 0.7, 1),
-    "focal-tversky": lambda logits, target, _: overlap(logits, target, 0.3, 0.7, 0.75),
+    "dice+focal": lambda *batch: dice(*batch) + focal(*batch),
+    "tversky": lambda logits, target, _: tversky(logits, target, 0.3, 0.7, 1),
+    "focal-tversky": lambda logits, target, _: tversky(logits, target, 0.3, 0.7, 0.75),
     "lovasz": lovasz,
     "boundary": boundary,
     "hausdorff": hausdorff,
@@ -176,6 +176,10 @@ def some_target(seed: int, classes: int, height: int = 5, width: int = 6) -> tor
 
 def test_every_loss_has_a_reference() -> None:
     assert REFERENCES.keys() == LOSSES.keys()
+
+
+def test_a_recipe_takes_every_loss_by_its_name() -> None:
+    assert get_args(LossName) == tuple(LOSSES)
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -218,10 +222,10 @@ def test_smoothed_labels_spread_a_share_over_all_classes(name: str, classes: int
     )
     p = probabilities(logits.double().numpy())
     spread = -np.log(p).mean(1).mean()
-    one = float(LOSSES["cross-entropy"](logits, target))
-    rest = float(LOSSES[name](logits, target)) - one
+    plain = float(LOSSES["cross-entropy"](logits, target))
+    rest = float(LOSSES[name](logits, target)) - plain
     assert float(LOSSES[name](logits, target, smoothing=0.2)) == pytest.approx(
-        0.8 * one + 0.2 * spread + rest, rel=1e-5
+        0.8 * plain + 0.2 * spread + rest, rel=1e-5
     )
 
 
@@ -291,10 +295,10 @@ def test_bfloat16_logits_cost_what_they_do_as_float32(name: str, classes: int) -
     st.integers(1, 9), st.integers(1, 9), st.integers(0, 2**16), st.sampled_from([0.05, 0.3, 0.9])
 )
 def test_distances_are_exact(height: int, width: int, seed: int, share: float) -> None:
-    marked = np.random.default_rng(seed).random((height, width)) < share
+    mask = np.random.default_rng(seed).random((height, width)) < share
     np.testing.assert_allclose(
-        distance_transform(torch.from_numpy(marked)[None, None])[0, 0].numpy(),
-        nearest(marked),
+        distance_transform(torch.from_numpy(mask)[None, None])[0, 0].numpy(),
+        distances(mask),
         rtol=1e-6,
     )
 

@@ -1,3 +1,5 @@
+import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -6,196 +8,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from limner.errors import LimnerError
-from limner.labels import (
-    VOID,
-    Labels,
-    ValueHistogram,
-    detect_label_coding,
-    dump_labels,
-    load_labels,
-)
+from limner.labels import PALETTE, VOID, Labels, dump_labels, load_labels
 
-
-def masks(*values: set[int], lossy: bool = False) -> list[ValueHistogram]:
-    """A mask for each set of values, all with equal shares."""
-    return [
-        ValueHistogram(f"m{i}.png", {value: 1 / len(each) for value in each}, lossy=lossy)
-        for i, each in enumerate(values)
-    ]
-
-
-@pytest.mark.parametrize("value", [1, 254, 255, 128, 2000])
-def test_zero_and_one_other_value_are_background_and_foreground(value: int) -> None:
-    labels = detect_label_coding(masks({0, value}, {0}))
-    assert labels.binary
-    assert labels.out_channels == 1
-    assert labels.to_class_index(np.array([[0, value]], np.uint16)).tolist() == [[0, 1]]
-
-
-def test_255_is_void_among_class_indices() -> None:
-    labels = detect_label_coding(masks({0, 1, 255}, {0, 2}))
-    assert labels.out_channels == 3
-    assert labels.to_class_index(np.array([[2, 255]], np.uint8)).tolist() == [[2, VOID]]
-
-
-def test_255_is_void_in_a_mask_that_holds_1_as_well() -> None:
-    assert detect_label_coding(masks({0, 1}, {0, 1, 255})).void_values == ((255, 255),)
-
-
-def test_masks_of_0_and_1_beside_masks_of_0_and_255_are_ambiguous() -> None:
-    with pytest.raises(LimnerError, match=r"m0\.png.*m1\.png.*labels\.toml"):
-        detect_label_coding(masks({0, 1}, {0, 255}))
-
-
-def test_one_class_beside_255_without_0_is_ambiguous() -> None:
-    with pytest.raises(LimnerError, match=r"labels\.toml"):
-        detect_label_coding(masks({3, 255}))
-
-
-def test_a_class_index_that_is_missing_between_others_keeps_its_place() -> None:
-    assert detect_label_coding(masks({0, 1, 3})).names == (
-        "background",
-        "class 1",
-        "class 2",
-        "class 3",
-    )
-
-
-@pytest.mark.parametrize("lossy", [True, False])
-def test_two_values_smeared_by_jpeg_or_smoothing_are_cut_at_the_middle(lossy: bool) -> None:
-    share = dict.fromkeys(range(256), 0.02 / 254) | {0: 0.7, 255: 0.28}
-    labels = detect_label_coding([ValueHistogram("m.jpg", share, lossy=lossy)])
-    assert labels.to_class_index(np.array([[0, 9, 127, 128, 250, 255]], np.uint8)).tolist() == [
-        [0, 0, 0, 1, 1, 1]
-    ]
-
-
-def test_class_indices_smeared_by_jpeg_are_refused_with_the_cure() -> None:
-    with pytest.raises(LimnerError, match=r"JPEG \(for instance m0\.png\).*PNG"):
-        detect_label_coding(masks(set(range(9)), lossy=True))
-
-
-def test_grey_levels_are_no_coding() -> None:
-    with pytest.raises(LimnerError, match=r"labels\.toml"):
-        detect_label_coding(masks({0, 100, 200}))
-
-
-def test_numbered_objects_are_recognised() -> None:
-    with pytest.raises(LimnerError, match="number objects one by one"):
-        detect_label_coding(masks(set(range(300))))
-
-
-def test_each_colour_is_a_class() -> None:
-    labels = detect_label_coding(
-        [
-            ValueHistogram("m.png", {0: 0.5, 0x804080: 0.5}, "colour"),
-            ValueHistogram("n.png", {0xFF0000: 1.0}, "colour"),
-        ]
-    )
-    assert labels.names == ("background", "#804080", "#ff0000")
-    index = labels.to_class_index(np.array([[0xFF0000, 0x804080]], np.uint32))
-    assert index.tolist() == [[2, 1]]
-    assert labels.to_pixels(index).tolist() == [[[255, 0, 0], [128, 64, 128]]]
-
-
-def test_one_index_of_two_colours_is_read_by_colour() -> None:
-    first, second = (
-        ValueHistogram(file, {0: 0.5, 1: 0.5}, "palette", {0: 0, 1: colour})
-        for file, colour in (("a.png", 0xFF0000), ("b.png", 0x00FF00))
-    )
-    assert detect_label_coding([first, second]).names == ("background", "#00ff00", "#ff0000")
-
-
-def test_a_palette_that_agrees_is_read_by_index() -> None:
-    mask = ValueHistogram(
-        "a.png", {0: 0.5, 1: 0.25, 255: 0.25}, "palette", {0: 0, 1: 0x800000, 255: 0xE0E0C0}
-    )
-    assert detect_label_coding([mask]).void_values == ((255, 255),)
-
-
-def test_a_photograph_is_no_mask() -> None:
-    with pytest.raises(LimnerError, match="100 different colours"):
-        detect_label_coding(
-            [ValueHistogram("m.png", dict.fromkeys(range(0x100, 0x164), 0.01), "colour")]
-        )
-
-
-def test_a_class_file_names_the_void_value() -> None:
-    labels = detect_label_coding(masks({0, 1, 11}), [(0, "Sky"), (1, "Road"), (11, "Unlabelled")])
-    assert labels.names == ("Sky", "Road")
-    assert labels.void_values == ((11, 11),)
-    assert labels.scored == (0, 1)
-
-
-def test_a_class_file_of_colours_names_them() -> None:
-    labels = detect_label_coding(
-        [ValueHistogram("m.png", {0x804080: 1.0}, "colour")],
-        [(0x804080, "road"), (0, "void"), (0xFF, "car")],
-    )
-    assert (labels.names, labels.void_values) == (("road", "car"), ((0, 0),))
-
-
-def test_colours_of_a_class_file_are_found_in_grey_and_palette_masks() -> None:
-    names = [(0xFFFFFF, "road"), (0, "background")]
-    assert detect_label_coding(masks({0, 255}), names).to_class_index(
-        np.array([[0, 0xFFFFFF]], np.uint32)
-    ).tolist() == [[0, 1]]
-    palette = ValueHistogram("m.png", {0: 0.5, 1: 0.5}, "palette", {0: 0, 1: 0x800000})
-    assert detect_label_coding([palette], [(0, "background"), (0x800000, "lesion")]).binary
-
-
-def test_one_name_for_two_values_is_an_error() -> None:
-    with pytest.raises(LimnerError, match="pixel values 255"):
-        detect_label_coding(masks({0, 255}), [(0, "lesion")])
-
-
-def test_two_values_of_one_name_and_too_many_names_are_errors() -> None:
-    for names in ([(0, "a"), (1, "a")], [(value, f"c{value}") for value in range(252)]):
-        with pytest.raises(LimnerError, match="each of its own name"):
-            detect_label_coding(masks({0, 1}), names)
-
-
-@pytest.mark.parametrize("count", [20, 121])
-def test_objects_numbered_in_each_mask_are_no_classes(count: int) -> None:
-    numbered = [
-        ValueHistogram(
-            f"m{i}.png", {0: 0.7} | dict.fromkeys(range(1, count + 1 - i), 0.3 / (count - i))
-        )
-        for i in range(8)
-    ]
-    with pytest.raises(LimnerError, match="number objects one by one"):
-        detect_label_coding(numbered)
-
-
-@pytest.mark.parametrize("lossy", [True, False])
-def test_several_grey_levels_are_not_cut_into_two(lossy: bool) -> None:
-    levels = dict.fromkeys(range(25, 201, 25), 0.3 / 8) | {0: 0.7}
-    with pytest.raises(LimnerError):
-        detect_label_coding([ValueHistogram("m.png", levels, lossy=lossy)])
-
-
-def test_a_value_that_the_class_file_does_not_name_is_an_error() -> None:
-    with pytest.raises(LimnerError, match="does not name"):
-        detect_label_coding(masks({0, 1, 7}), [(0, "Sky"), (1, "Road")])
+BINARY = Labels.from_values(("background", "foreground"), (0, 1))
 
 
 def test_a_pixel_without_a_class_is_an_error() -> None:
-    with pytest.raises(LimnerError, match="belong to no class"):
-        Labels.from_values(("background", "foreground"), (0, 255)).to_class_index(
-            np.array([[7]], np.uint8)
-        )
+    with pytest.raises(
+        LimnerError, match=r"pixel values 7, which belong to no class\. Known are 0"
+    ):
+        BINARY.to_class_index(np.array([[7]], np.uint8))
 
 
 def test_written_binary_masks_hold_0_and_255() -> None:
-    assert Labels.from_values(("background", "foreground"), (0, 1)).to_pixels(
-        np.array([[0, 1]], np.uint8)
-    ).tolist() == [[0, 255]]
+    assert BINARY.to_pixels(np.array([[0, 1]], np.uint8)).tolist() == [[0, 255]]
 
 
 def test_labels_survive_their_record() -> None:
-    import json
-    from dataclasses import asdict
-
     labels = Labels(
         ("background", "foreground"), (((0, 127),), ((128, 254), (300, 400))), ((255, 255),)
     )
@@ -203,25 +32,42 @@ def test_labels_survive_their_record() -> None:
 
 
 @given(st.lists(st.integers(0, 255), min_size=2, max_size=20, unique=True))
-def test_classes_and_pixel_values_are_each_other_s_inverse(values: list[int]) -> None:
+def test_class_indices_survive_the_way_to_pixels_and_back(values: list[int]) -> None:
     labels = Labels.from_values([f"c{value}" for value in values], values)
-    index = np.arange(len(values), dtype=np.uint8)[None]
-    assert (labels.to_class_index(labels.to_pixels(index)) == index).all()
+    class_index = np.arange(len(values), dtype=np.uint8)[None]
+    pixels = labels.to_pixels(class_index)
+    assert (labels.to_class_index(pixels) == class_index).all()
+    assert (labels.from_pixels(pixels) == class_index).all()
 
 
-def test_a_labels_file_settles_what_is_ambiguous(tmp_path: Path) -> None:
-    (tmp_path / "labels.toml").write_text(
-        'void = 3\n[classes]\nbackground = 0\nlesion = [1, "128-255"]\n'
+@given(st.lists(st.integers(0, 0xFFFFFF), min_size=3, max_size=20, unique=True))
+def test_the_set_s_own_pixels_have_all_classes_and_void(values: list[int]) -> None:
+    *class_values, void = values
+    labels = Labels.from_values(
+        [f"c{value}" for value in class_values], class_values, [void], coloured=True
     )
-    labels = detect_label_coding(
-        masks({0, 1}, {0, 255}, {3}), stated=load_labels(tmp_path / "labels.toml")
-    )
-    assert labels.to_class_index(np.array([[0, 1, 200, 3]], np.uint8)).tolist() == [[0, 1, 1, VOID]]
+    class_index = np.array([[*range(len(class_values)), VOID]], np.uint8)
+    pixels = labels.to_source_pixels(class_index).astype(np.uint32)
+    colours = pixels @ np.array([1 << 16, 1 << 8, 1], np.uint32)
+    assert (labels.to_class_index(colours) == class_index).all()
 
 
-def test_the_background_of_a_labels_file_is_the_background_wherever_it_stands(
-    tmp_path: Path,
-) -> None:
+def test_void_without_a_value_cannot_be_written() -> None:
+    with pytest.raises(LimnerError, match=r"void pixels, and the set has no value for void"):
+        BINARY.to_source_pixels(np.array([[VOID]], np.uint8))
+
+
+def test_a_value_that_no_class_is_written_as_is_no_prediction() -> None:
+    with pytest.raises(LimnerError, match=r"has the value 1, which no class is written as"):
+        BINARY.from_pixels(np.array([[0, 1]], np.uint8))
+
+
+def test_the_background_takes_no_colour_of_the_palette() -> None:
+    assert BINARY.colour(1) == PALETTE[0]
+    assert Labels.from_values(("sky", "road"), (0, 1)).colour(1) == PALETTE[1]
+
+
+def test_the_background_of_labels_toml_is_recognised_wherever_it_stands(tmp_path: Path) -> None:
     (tmp_path / "labels.toml").write_text(
         "# a comment on #ffffff\n[classes]\nlesion = 255\nBackground = 0\n", encoding="utf-8-sig"
     )
@@ -229,15 +75,16 @@ def test_the_background_of_a_labels_file_is_the_background_wherever_it_stands(
     assert (labels.binary, labels.names, labels.coloured) == (True, ("background", "lesion"), False)
 
 
-def test_a_labels_file_may_state_colours(tmp_path: Path) -> None:
-    (tmp_path / "labels.toml").write_text('[classes]\nbackground = "#000000"\nroad = "#804080"\n')
-    grey_and_colour = [
-        ValueHistogram("a.png", {0: 1.0}),
-        ValueHistogram("b.png", {0: 0.5, 0x804080: 0.5}, "colour"),
-    ]
-    assert detect_label_coding(
-        grey_and_colour, stated=load_labels(tmp_path / "labels.toml")
-    ).coloured
+def test_a_value_of_labels_toml_is_a_number_a_range_or_a_colour(tmp_path: Path) -> None:
+    path = tmp_path / "labels.toml"
+    path.write_text('void = 3\n[classes]\na = [0, "128 - 254"]\nb = 1\n')
+    assert load_labels(path) == Labels(
+        ("a", "b"), (((0, 0), (128, 254)), ((1, 1),)), ((3, 3),), coloured=False
+    )
+    path.write_text('[classes]\na = "#000000"\nb = ["#ff0000", "#00ff00"]\n')
+    assert load_labels(path) == Labels(
+        ("a", "b"), (((0, 0),), ((0xFF0000, 0xFF0000), (0xFF00, 0xFF00))), (), coloured=True
+    )
 
 
 @pytest.mark.parametrize(
@@ -255,7 +102,7 @@ def test_a_labels_file_may_state_colours(tmp_path: Path) -> None:
         ("[classes\n", "states no classes"),
     ],
 )
-def test_a_labels_file_that_says_nothing_usable_is_named(
+def test_a_labels_toml_that_says_nothing_usable_is_named(
     tmp_path: Path, text: str, complaint: str
 ) -> None:
     (tmp_path / "labels.toml").write_text(text)
@@ -263,21 +110,21 @@ def test_a_labels_file_that_says_nothing_usable_is_named(
         load_labels(tmp_path / "labels.toml")
 
 
-def test_a_labels_file_may_state_as_many_classes_as_a_class_file(tmp_path: Path) -> None:
+def test_labels_toml_may_state_as_many_classes_as_a_class_name_file(tmp_path: Path) -> None:
     labels = Labels.from_values([f"class {i}" for i in range(200)], range(200))
     (tmp_path / "labels.toml").write_text(dump_labels(labels))
     assert load_labels(tmp_path / "labels.toml") == labels
 
 
-def test_named_classes_do_not_make_255_void_where_it_may_be_the_foreground() -> None:
-    with pytest.raises(LimnerError, match="255 may be the same class as 1, or void"):
-        detect_label_coding(masks({0, 1}, {0, 255}), [(0, "background"), (1, "lesion")])
-    assert detect_label_coding(
-        masks({0, 1, 255}), [(0, "background"), (1, "lesion")]
-    ).void_values == ((VOID, VOID),)
+NAMES = st.text(max_size=8).filter(lambda name: name.lower().strip("_") != "background")
 
 
-def test_a_labels_file_that_leaves_a_value_out_names_a_mask_that_has_it(tmp_path: Path) -> None:
-    (tmp_path / "labels.toml").write_text("[classes]\nbackground = 0\nlesion = 1\n")
-    with pytest.raises(LimnerError, match=r"hold 255 \(for instance m1\.png\)"):
-        detect_label_coding(masks({0, 1}, {0, 255}), stated=load_labels(tmp_path / "labels.toml"))
+@given(names=st.lists(NAMES, min_size=2, max_size=5, unique=True), coloured=st.booleans())
+def test_labels_of_any_names_survive_their_file(
+    tmp_path_factory: pytest.TempPathFactory, names: list[str], coloured: bool
+) -> None:
+    ranges = tuple(((10 * i, 10 * i), (10 * i + 2, 10 * i + 5)) for i in range(len(names)))
+    labels = Labels(tuple(names), ranges, ((90, 99),), coloured)
+    path = tmp_path_factory.mktemp("labels") / "labels.toml"
+    path.write_text(dump_labels(labels), encoding="utf-8", newline="")
+    assert load_labels(path) == labels

@@ -1,0 +1,45 @@
+from pathlib import Path
+
+import pytest
+
+from dataset_folders import ids_and_splits, save_image, save_images
+from limner.data.scan import scan
+from limner.errors import LimnerError
+
+
+def test_a_manifest_gives_pairs_splits_and_groups(tmp_path: Path) -> None:
+    save_images(tmp_path, "x/1.png", "y/2.png")
+    (tmp_path / "list.csv").write_text(
+        "Image,mask,split,group\nx/1.png,y/2.png,Train,Anna\ny/2.png,x/1.png,validation,\n",
+        encoding="utf-8-sig",
+    )
+    dataset = scan(tmp_path)
+    assert dataset.layout == "CSV manifest list.csv"
+    assert [(s.id, s.mask, s.split, s.group) for s in dataset.samples] == [
+        ("x/1", tmp_path / "y" / "2.png", "train", "Anna"),
+        ("y/2", tmp_path / "x" / "1.png", "val", None),
+    ]
+
+
+def test_several_manifests_are_read_and_their_names_tell_the_split(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        save_image(tmp_path / f"{split}.png")
+        (tmp_path / f"{split}.csv").write_text(f"image;mask\n{split}.png;{split}.png\n")
+    (tmp_path / "patients.csv").write_bytes(b"name;age\nJos\xe9;3\n")
+    assert ids_and_splits(tmp_path) == [("test", "test"), ("train", "train")]
+
+
+def test_a_manifest_may_name_its_samples(tmp_path: Path) -> None:
+    save_image(tmp_path / "1.png")
+    (tmp_path / "list.csv").write_text("id,image,mask\nfirst,1.png,1.png\n")
+    assert ids_and_splits(tmp_path) == [("first", None)]
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [("1.png,1.png,holdout", "the split 'holdout'"), ("1.png,,train", "no image or no mask")],
+)
+def test_a_line_that_cannot_be_used_is_named(tmp_path: Path, line: str, complaint: str) -> None:
+    (tmp_path / "list.csv").write_text(f"image,mask,split\n1.png,1.png,\n{line}\n")
+    with pytest.raises(LimnerError, match=rf"list\.csv, line 3, gives {complaint}"):
+        scan(tmp_path)

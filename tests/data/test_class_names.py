@@ -1,0 +1,53 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from limner.data.scan import scan
+from limner.errors import LimnerError
+from shapes import disc
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "classes"),
+    [
+        (
+            "classes.txt",
+            "0 Sky\n1 Road sign\n11: void\n",
+            ((0, "Sky"), (1, "Road sign"), (11, "void")),
+        ),
+        ("labels.txt", "sky\nroad\n", ((0, "sky"), (1, "road"))),
+        ("labels.txt", "__ignore__\n_background_\ncell\n", ((0, "_background_"), (1, "cell"))),
+        ("classes.txt", "\ufefflesion 1\nbackground 0\n", ((1, "lesion"), (0, "background"))),
+        ("classes.txt", "class 1\nclass 2\n", ((0, "class 1"), (1, "class 2"))),
+        (
+            "classes.txt",
+            "# comment\n#804080 road\n#000000 void\n",
+            ((0x804080, "road"), (0, "void")),
+        ),
+        (
+            "class_dict.csv",
+            "name,r,g,b\nRoad,128,64,128\nVoid,0,0,0\n",
+            ((0x804080, "Road"), (0, "Void")),
+        ),
+        (
+            "label_colors.txt",
+            "128 64 128\t\tRoad\n0 0 0\t\tVoid\n",
+            ((0x804080, "Road"), (0, "Void")),
+        ),
+    ],
+)
+def test_each_form_of_a_class_name_file_is_read(
+    pairs: Callable[..., Path], name: str, text: str, classes: tuple[tuple[int, str], ...]
+) -> None:
+    root = pairs({"a": disc()})
+    (root / name).write_text(text)
+    assert scan(root).class_names == classes
+
+
+@pytest.mark.parametrize("text", ["1 a\n1 b\n", "16777216 a\n1 b\n"])
+def test_a_value_twice_or_too_large_is_refused(pairs: Callable[..., Path], text: str) -> None:
+    root = pairs({"a": disc()})
+    (root / "classes.txt").write_text(text)
+    with pytest.raises(LimnerError, match=r"classes\.txt gives a pixel value twice, or a colour"):
+        scan(root)

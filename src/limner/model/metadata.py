@@ -1,11 +1,13 @@
-"""What a model file says of itself beside its weights; serving reads it without torch."""
+"""What a model file records beside its weights, and how older records are read.
+
+This module imports no torch, so that serving needs none.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from limner.data.postprocess import Postprocessing
 from limner.data.preprocess import Preprocessing
 from limner.errors import LimnerError
 from limner.labels import Labels
@@ -20,48 +22,62 @@ OLD_NAMES = {
     "specks": "remove_small",
     "familiarity": "out_of_distribution",
 }
-"""Names in metadata of `OLD_FORMAT`, and what they are called now; the recipe in it has a table of
-its own.
-"""
+"""Names in metadata of `OLD_FORMAT`, and today's names. `recipe.py` translates the recipe."""
+UNTRANSLATED = ("recipe", "labels", "scores", "split", "receipt")
+"""Parts of old metadata whose keys belong to the user, or have not changed."""
 THRESHOLD = 0.5
-"""Of the foreground's probability, where none was chosen on validation."""
+"""Default threshold on the foreground probability, where validation chose none."""
+
+
+@dataclass(frozen=True, slots=True)
+class PostprocessSettings:
+    """Which steps `inference.postprocess` applies to each scored class. All are off by default."""
+
+    keep_largest: bool = False
+    """Keep the largest connected component alone."""
+    fill_holes: bool = False
+    """Fill holes of class 0."""
+    remove_small: bool = False
+    """Remove components below 0.1 % of the image's area."""
+
+    @property
+    def enabled(self) -> tuple[str, ...]:
+        """The names of the steps that are on."""
+        return tuple(step.name for step in fields(self) if getattr(self, step.name))
 
 
 @dataclass(frozen=True, slots=True)
 class InferenceSettings:
-    """What validation chose of the way from probabilities to a mask; as it stands here, nothing was
-    found to help.
-    """
+    """How probabilities become a mask, as tuned on validation. The defaults change nothing."""
 
     threshold: float = THRESHOLD
-    """Of the foreground's probability in a binary set."""
+    """Threshold on the foreground probability of a binary set, in 0..1."""
     tta: str = "none"
-    """The augmentation at test time, a name of `inference.variants`."""
-    postprocessing: Postprocessing = field(default_factory=Postprocessing)
+    """Test-time augmentation: a name in `inference.tta.TTA_TRANSFORMS`."""
+    postprocessing: PostprocessSettings = field(default_factory=PostprocessSettings)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelMetadata:
-    """All that is needed to use a network, and what it is known to reach."""
+    """All that is needed to use a network, and the scores that it reached."""
 
     recipe: Recipe
     labels: Labels
     preprocessing: Preprocessing
     scores: Mapping[str, float] = field(default_factory=dict)
     split: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """The ids of the samples that it was trained, validated and may be tested on; see
-    `splits.record_of`.
-    """
+    """The ids of the training, validation and test samples; see `data.splits`."""
     inference: InferenceSettings = field(default_factory=InferenceSettings)
     confidence: Mapping[str, Any] = field(default_factory=dict)
-    """What `inference.confidence` fitted on validation, and read back; empty of a model whose
-    training did not come to its end.
+    """The record of an `inference.confidence.ConfidenceModel`, which was fitted on validation.
+
+    Empty where training did not finish.
     """
     receipt: Mapping[str, Any] = field(default_factory=dict)
-    """Hashes of data, split and recipe, versions and machine of its training."""
+    """Hashes of data, split and recipe, versions and hardware of the training."""
 
     def to_dict(self) -> dict[str, Any]:
-        """What JSON can hold, read back by `read`."""
+        """Return a record that JSON can hold; `parse_metadata` reads it back."""
         return {
             "format": FORMAT,
             "recipe": self.recipe.model_dump(),
@@ -75,57 +91,56 @@ class ModelMetadata:
         }
 
     def as_fields(self) -> dict[str, Any]:
-        """The fields by name, for another kind of file about the same network."""
+        """Return the fields by name, to build a subclass from them."""
         return {one.name: getattr(self, one.name) for one in fields(ModelMetadata)}
 
 
 def parse_metadata(record: Mapping[str, Any], path: Path) -> ModelMetadata:
-    """The description that a file holds, in today's format or in `OLD_FORMAT`. Raises LimnerError
-    for any other.
+    """Read the metadata of a model file, in today's format or in `OLD_FORMAT`.
+
+    Args:
+        record: what `ModelMetadata.to_dict` returned, after a round trip through JSON.
+        path: the model file, for the error message.
+
+    Raises LimnerError for any other format.
     """
     if record.get("format") == OLD_FORMAT:
-        record = _in_new_names(record)
+        record = _with_new_names(record)
     if record.get("format") != FORMAT:
         raise LimnerError(
             f"{path} has the format {record.get('format')}. This limner reads the formats "
             f"{OLD_FORMAT} and {FORMAT}: use the version that wrote it."
         )
-    prepared, chosen = record["preprocessing"], record["inference"]
+    preprocessing, inference = record["preprocessing"], record["inference"]
     return ModelMetadata(
         recipe=parse_recipe(record["recipe"]),
         labels=Labels.from_dict(record["labels"]),
         preprocessing=Preprocessing(
-            tuple(prepared["size_px"]),
-            tuple(prepared["mean"]),
-            tuple(prepared["std"]),
-            prepared["resize_mode"],
+            tuple(preprocessing["size_px"]),
+            tuple(preprocessing["mean"]),
+            tuple(preprocessing["std"]),
+            preprocessing["resize_mode"],
         ),
         scores=record["scores"],
         split=record["split"],
         inference=InferenceSettings(
-            **{**chosen, "postprocessing": Postprocessing(**chosen["postprocessing"])}
+            inference["threshold"],
+            inference["tta"],
+            PostprocessSettings(**inference["postprocessing"]),
         ),
         confidence=record["confidence"],
         receipt=record["receipt"],
     )
 
 
-def _in_new_names(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Metadata of `OLD_FORMAT` in today's names."""
-    free = (
-        "recipe",
-        "labels",
-        "scores",
-        "split",
-        "receipt",
-        # Whose keys are the user's, or have not changed
-    )
+def _with_new_names(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Translate metadata of `OLD_FORMAT` to today's names."""
 
     def renamed(content: Any) -> Any:
         if not isinstance(content, Mapping):
             return content
         return {
-            OLD_NAMES.get(key, key): value if key in free else renamed(value)
+            OLD_NAMES.get(key, key): value if key in UNTRANSLATED else renamed(value)
             for key, value in content.items()
         }
 

@@ -5,15 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from limner.data.images import write_png
-from limner.data.postprocess import Postprocessing
 from limner.data.preprocess import Preprocessing
+from limner.data.writers.png import write_png
 from limner.inference.calibration import to_class_index, to_probabilities
 from limner.inference.engines import ReceptiveField
 from limner.inference.predictor import ModelRunner, Predictor
 from limner.inference.tta import TTA_TRANSFORMS, TtaTransform
 from limner.labels import Labels
-from limner.model.metadata import InferenceSettings
+from limner.model.metadata import InferenceSettings, PostprocessSettings
 
 PREPROCESSING = Preprocessing((16, 16), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 BINARY = Labels.from_values(("background", "foreground"), (0, 255))
@@ -163,7 +162,7 @@ def test_what_was_chosen_is_done() -> None:
     plain = predictor().predict(image).mask
     chosen = (
         predictor(
-            InferenceSettings(postprocessing=Postprocessing(keep_largest=True, fill_holes=True))
+            InferenceSettings(postprocessing=PostprocessSettings(keep_largest=True, fill_holes=True))
         )
         .predict(image)
         .mask

@@ -8,18 +8,18 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from limner.data.postprocess import Postprocessing
 from limner.data.preprocess import Preprocessing
 from limner.data.sample import Sample
 from limner.data.scan import scan
 from limner.inference import tune as tune_module
+from limner.inference.confidence import ConfidenceModel
 from limner.inference.engines import LoadedModel, ReceptiveField
-from limner.inference.quality import ConfidenceModel
 from limner.inference.tune import THRESHOLDS, TuningResult, counts_by_threshold, tune
 from limner.labels import VOID, Labels
 from limner.metrics.overlap import confusion_counts
 from limner.model.bundle import Bundle
-from limner.model.presets import build_network
+from limner.model.metadata import PostprocessSettings
+from limner.model.unet import UNet
 from limner.recipe import Recipe
 from shapes import disc
 
@@ -50,7 +50,7 @@ def bundle() -> Bundle:
         recipe=recipe,
         labels=BINARY,
         preprocessing=PREPROCESSING,
-        weights=build_network(recipe.model, 3, 1).state_dict(),
+        weights=UNet.from_settings(recipe.model, 3, 1).state_dict(),
     )
 
 
@@ -104,7 +104,7 @@ def test_a_network_that_draws_too_much_is_given_a_higher_threshold(
 def test_what_does_not_help_is_off(monkeypatch: pytest.MonkeyPatch, pairs: Pairs) -> None:
     made, gains = chosen(monkeypatch, pairs, brightness(0.0), discs())
     assert made.inference.tta == "none"
-    assert made.inference.postprocessing == Postprocessing()
+    assert made.inference.postprocessing == PostprocessSettings()
     assert not any(gain.taken for name, gain in gains.items() if name != "threshold")
 
 
@@ -131,7 +131,7 @@ def test_specks_in_every_mask_are_removed(monkeypatch: pytest.MonkeyPatch, pairs
         return logits
 
     made, gains = chosen(monkeypatch, pairs, cornered, discs())
-    assert gains["largest"].taken and gains["largest"].low > 0
+    assert gains["keep_largest"].taken and gains["keep_largest"].low > 0
     assert made.inference.postprocessing.keep_largest
 
 
@@ -153,10 +153,10 @@ def test_where_time_is_short_fewer_images_are_looked_at(
     pairs: Pairs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looked: list[str] = []
-    real = tune_module._survey
+    real = tune_module._score_sample
     monkeypatch.setattr(
         tune_module,
-        "_survey",
+        "_score_sample",
         lambda network, sample, *others: (looked.append(sample.id), real(network, sample, *others))[
             1
         ],
@@ -170,10 +170,10 @@ def test_where_time_is_shorter_fewer_are_looked_at_with_every_augmentation(
     pairs: Pairs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
-    real = tune_module._survey
+    real = tune_module._score_sample
     monkeypatch.setattr(
         tune_module,
-        "_survey",
+        "_score_sample",
         lambda network, sample, labels, names: (
             asked.append(len(names)),
             real(network, sample, labels, names),
@@ -188,12 +188,12 @@ def test_where_time_is_shorter_fewer_are_looked_at_with_every_augmentation(
 
 
 def test_of_large_images_fewer_are_looked_at(pairs: Pairs, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tune_module, "ENOUGH", 5)
+    monkeypatch.setattr(tune_module, "FEWEST_LARGE", 5)
     monkeypatch.setattr(tune_module, "MOST_PIXELS", 16 * 16 * 9)
     samples = list(scan(pairs(discs())).samples)
-    assert len(tune_module._spread(samples)) == 9
+    assert len(tune_module._select_samples(samples)) == 9
     monkeypatch.setattr(tune_module, "MOST_PIXELS", 16 * 16)
-    few = [sample.id for sample in tune_module._spread(samples)]
+    few = [sample.id for sample in tune_module._select_samples(samples)]
     assert len(few) == 5 and {"00", "23"} <= set(few)
 
 
@@ -208,8 +208,8 @@ def test_the_second_look_ends_with_the_time_too(
             bundle, lambda images: images.mean(1, keepdims=True), ReceptiveField()
         ),
     )
-    marked = mock.Mock(side_effect=tune_module._mark)
-    monkeypatch.setattr(tune_module, "_mark", marked)
+    marked = mock.Mock(side_effect=tune_module._score_masks)
+    monkeypatch.setattr(tune_module, "_score_masks", marked)
     found, _ = finished(
         scan(pairs({f"{i:02}": disc() for i in range(30)})).samples, lambda: next(left)
     )

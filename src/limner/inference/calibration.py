@@ -1,7 +1,6 @@
-"""From logits to probabilities, from those to classes, and what their calibration and entropy
-are.
-"""
+"""Probabilities: from logits to classes, their calibration, its fit, and how uncertain they are."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,14 +11,19 @@ from limner.labels import VOID
 from limner.model.metadata import THRESHOLD
 
 BINS = 15
-TINY = 1e-6
-"""Probabilities are kept this far from 0 and 1 where their logarithm is taken."""
+"""Bins of equal width in a reliability diagram."""
+EPSILON = 1e-6
+"""Probabilities stay this far from 0 and 1 where their logarithm is taken."""
+MAX_LOGIT = 60
+"""Logits are clipped here, so that the exponential does not overflow."""
+MAX_LOG_TEMPERATURE = 2.0
+"""Bound of the fit: temperatures from exp(-2) to exp(2)."""
 
 
 def to_probabilities(logits: Float32[ndarray, "k h w"]) -> Float32[ndarray, "k h w"]:
-    """The sigmoid of one logit, the softmax of several."""
+    """Apply the sigmoid to one channel, or the softmax to several."""
     if len(logits) == 1:
-        return (1 / (1 + np.exp(-np.clip(logits, -60, 60)))).astype(np.float32)
+        return (1 / (1 + np.exp(-np.clip(logits, -MAX_LOGIT, MAX_LOGIT)))).astype(np.float32)
     exponentials = np.exp(logits - logits.max(0))
     return exponentials / exponentials.sum(0)
 
@@ -27,75 +31,109 @@ def to_probabilities(logits: Float32[ndarray, "k h w"]) -> Float32[ndarray, "k h
 def to_class_index(
     probabilities: Float32[ndarray, "k h w"], threshold: float = THRESHOLD
 ) -> UInt8[ndarray, "h w"]:
-    """Foreground from the threshold on for one channel, the most probable class for several."""
+    """Turn probabilities into a mask of class indices.
+
+    With one channel, pixels at or above the threshold are foreground (1). With several, the most
+    probable class is taken, and the threshold has no effect.
+    """
     if len(probabilities) == 1:
         return (probabilities[0] >= threshold).astype(np.uint8)
     return probabilities.argmax(0).astype(np.uint8)
 
 
+def with_background(probabilities: Float32[ndarray, "k ..."]) -> Float32[ndarray, "k2 ..."]:
+    """Return the probability of each class: for a binary set, add the background's channel."""
+    if len(probabilities) > 1:
+        return probabilities
+    return np.concatenate([1 - probabilities, probabilities])
+
+
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What makes probabilities true: the logits are shifted, then divided by the temperature
-    (arXiv:1706.04599); it changes no mask.
+    """Temperature scaling (arXiv:1706.04599), with a shift for binary sets.
 
-    Only a binary set has a shift, since a Dice loss draws too much or too little of the foreground
-    (Platt, 1999).
+    The shift is added to the logits, then they are divided by the temperature. No mask changes,
+    since the threshold applies to the probabilities before calibration. A binary set has a shift
+    because a Dice loss predicts too much or too little foreground (Platt, 1999).
     """
 
     temperature: float = 1.0
     shift: float = 0.0
 
     def __call__(self, probabilities: Float32[ndarray, "k ..."]) -> Float32[ndarray, "k ..."]:
-        clipped = np.clip(probabilities, TINY, 1 - TINY)
+        """Calibrate probabilities; those of several classes sum to 1 again."""
+        clipped = np.clip(probabilities, EPSILON, 1 - EPSILON)
         if len(probabilities) == 1:
             logits = np.log(clipped / (1 - clipped))
-            return (
-                1 / (1 + np.exp(-(logits + np.float32(self.shift)) / np.float32(self.temperature)))
-            ).astype(np.float32)
+            scaled = (logits + np.float32(self.shift)) / np.float32(self.temperature)
+            return (1 / (1 + np.exp(-scaled))).astype(np.float32)
         powers = clipped ** np.float32(1 / self.temperature)
         return (powers / powers.sum(0)).astype(np.float32)
 
 
-def with_background(probabilities: Float32[ndarray, "k ..."]) -> Float32[ndarray, "k2 ..."]:
-    """The probability of each class: of a binary set the background's beside the foreground's."""
-    return (
-        np.concatenate([1 - probabilities, probabilities])
-        if len(probabilities) == 1
-        else probabilities
-    )
+def fit_calibration(
+    probabilities: Float32[ndarray, "k p"], truth: UInt8[ndarray, " p"]
+) -> Calibration:
+    """Fit the calibration under which the true classes of `p` pixels are most likely.
+
+    Several classes have a temperature alone.
+    """
+    # Imported here since it takes a second
+    from scipy import optimize
+
+    pixels, binary = np.arange(len(truth)), len(probabilities) == 1
+
+    def calibration_of(parameters: Float64[ndarray, " v"]) -> Calibration:
+        bounded = min(max(float(parameters[0]), -MAX_LOG_TEMPERATURE), MAX_LOG_TEMPERATURE)
+        return Calibration(math.exp(bounded), float(parameters[1]) if binary else 0.0)
+
+    def negative_log_likelihood(parameters: Float64[ndarray, " v"]) -> float:
+        calibrated = with_background(calibration_of(parameters)(probabilities))
+        return float(-np.log(np.maximum(calibrated[truth, pixels], EPSILON)).mean())
+
+    start = np.zeros(2 if binary else 1)
+    fitted = optimize.minimize(negative_log_likelihood, start, method="Nelder-Mead")
+    return calibration_of(fitted.x)
 
 
 def entropy(probabilities: Float32[ndarray, "k ..."]) -> Float32[ndarray, "..."]:
-    """In 0..1: 0 where one class is certain, 1 where all are alike."""
-    every = np.maximum(with_background(probabilities), TINY**2)
-    return np.clip(-(every * np.log(every)).sum(0) / np.float32(np.log(len(every))), 0, 1).astype(
-        np.float32
-    )
+    """Compute each pixel's entropy in 0..1.
+
+    It is 0 where one class is certain, and 1 where all classes are equally probable.
+    """
+    classes = np.maximum(with_background(probabilities), EPSILON**2)
+    bits = -(classes * np.log(classes)).sum(0) / np.float32(np.log(len(classes)))
+    return np.clip(bits, 0, 1).astype(np.float32)
 
 
 def reliability_bins(
     probabilities: Float32[ndarray, "k h w"], truth: UInt8[ndarray, "h w"]
 ) -> Float64[ndarray, "b 3"]:
-    """In bins of a probability: how many pixels, the sum of what was said, and how many were as
-    said. Void pixels are left out.
+    """Count pixels by their predicted probability, for a reliability diagram.
 
-    The probability is the foreground's in a binary set, else that of the class that was taken.
+    The probability is the foreground's for a binary set, else that of the most probable class.
+    Void pixels are left out.
+
+    Returns for each of `BINS` bins: the pixels, the sum of their probabilities, and how many of
+    them have the class that was predicted (for a binary set, the foreground).
     """
     valid = truth != VOID
     if len(probabilities) == 1:
-        said, right = probabilities[0][valid], truth[valid] == 1
+        confidence, correct = probabilities[0][valid], truth[valid] == 1
     else:
-        taken = probabilities.argmax(0)
-        said, right = probabilities.max(0)[valid], taken[valid] == truth[valid]
-    bins = np.minimum((said * BINS).astype(np.int64), BINS - 1)
-    return np.stack(
-        [np.bincount(bins, weights, BINS).astype(np.float64) for weights in (None, said, right)],
-        axis=1,
-    )
+        confidence = probabilities.max(0)[valid]
+        correct = probabilities.argmax(0)[valid] == truth[valid]
+    bins = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
+    columns = [
+        np.bincount(bins, weights, BINS).astype(np.float64)
+        for weights in (None, confidence, correct)
+    ]
+    return np.stack(columns, axis=1)
 
 
 def expected_calibration_error(bins: Float64[ndarray, "b 3"]) -> float:
-    """Expected calibration error (arXiv:1706.04599): how far said and true frequency lie apart, the
-    mean over pixels by bins.
+    """Compute the expected calibration error (arXiv:1706.04599) from reliability bins, in 0..1.
+
+    It is the mean over pixels of the distance between predicted and true frequency of their bin.
     """
     return float(np.abs(bins[:, 1] - bins[:, 2]).sum() / max(bins[:, 0].sum(), 1))

@@ -1,6 +1,7 @@
-"""Image in, mask and confidence out at the original size; the one inference path."""
+"""From an image to its mask at the original size; the one inference path."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -9,68 +10,74 @@ import numpy as np
 from jaxtyping import Float32, Shaped, UInt8
 from numpy import ndarray
 
-from limner.data.images import read_image, to_image
+from limner.data.image_pixels import to_image
+from limner.data.images import read_image
 from limner.data.large_images import ArrayImage, ImageReader
-from limner.data.postprocess import Postprocessing
 from limner.data.preprocess import Preprocessing
 from limner.errors import LimnerError
 from limner.inference.calibration import Calibration, entropy, to_class_index
-from limner.inference.engines import Engine, LoadedModel, ReceptiveField, load_model, load_torch
-from limner.inference.quality import (
+from limner.inference.confidence import (
     CanvasPrediction,
+    CanvasStatistics,
     ConfidenceModel,
-    MaskStatistics,
-    mask_statistics,
+    canvas_statistics,
 )
+from limner.inference.engines import Engine, LoadedModel, ReceptiveField, load_model, load_torch
+from limner.inference.out_of_distribution import is_unusual
+from limner.inference.postprocess import postprocess
 from limner.inference.tiling import Tile, merge_tiles, predict_tiles, split_rows
 from limner.inference.tta import TTA_TRANSFORMS, TtaTransform
 from limner.labels import Labels
-from limner.model.metadata import InferenceSettings
+from limner.model.metadata import InferenceSettings, PostprocessSettings
 
 if TYPE_CHECKING:
     from limner.model.bundle import Bundle
 
 BAND_ROWS = 512
-"""In which the probabilities of several models are brought together."""
+"""Rows in which the probabilities of several models are averaged."""
+
+ImageSource = Shaped[ndarray, "*_"] | Path | str
+"""An image file, or an array (h, w) or (h, w, c) of any depth."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What was made of one image, at its size."""
+    """What a predictor says about one image, at the image's own size."""
 
     mask: UInt8[ndarray, "h w"]
+    """Class indices: 0 is the first class in `Predictor.labels`."""
     probabilities: Float32[ndarray, "k h w"]
-    """Of the foreground in a binary set, else of each class; as the network gives them, the mean
-    over variants and models.
+    """In 0..1: of the foreground (k = 1) for a binary set, else of each class.
+
+    They are the network's own, the mean over augmentations and models, before calibration.
     """
     predicted_dice: float | None
-    """What the mask is expected to reach; None of a model without a fitted confidence."""
+    """The Dice that the mask is expected to reach, in 0..1; None without a confidence model."""
     unusualness: float | None
-    """How unlike the training images it is; above 1 it is flagged."""
+    """How unlike the training images the image is; see `is_unusual`."""
     calibration: Calibration = field(default_factory=Calibration)
-    """What makes the probabilities true."""
+    """Turns `probabilities` into calibrated ones: `calibration(probabilities)`."""
 
     @property
     def uncertainty(self) -> Float32[ndarray, "h w"]:
-        """The entropy of the calibrated probabilities in 0..1; 0 is certain."""
+        """The entropy of the calibrated probabilities, in 0..1; 0 is certain."""
         return entropy(self.calibration(self.probabilities))
 
     @property
     def unusual(self) -> bool:
-        return self.unusualness is not None and self.unusualness > 1
+        """Whether the image is out of distribution: unlike the training images."""
+        return is_unusual(self.unusualness)
 
 
 class MaskBand(NamedTuple):
-    """Some rows of an image's mask, and of its uncertainty."""
+    """Some rows of an image's mask, and their uncertainty in 0..1."""
 
     mask: UInt8[ndarray, "h w"]
     uncertainty: Float32[ndarray, "h w"]
 
 
 class ModelRunner(NamedTuple):
-    """What runs one model's network, what its images must be like, and what is known of its
-    confidence.
-    """
+    """One network with what it needs: engine, preprocessing and confidence model."""
 
     engine: Engine
     preprocessing: Preprocessing
@@ -79,6 +86,7 @@ class ModelRunner(NamedTuple):
 
     @classmethod
     def from_model(cls, model: LoadedModel) -> "ModelRunner":
+        """Prepare a loaded model."""
         return cls(
             model.engine,
             model.metadata.preprocessing,
@@ -86,29 +94,63 @@ class ModelRunner(NamedTuple):
             model.receptive_field,
         )
 
+    def predict_tiles(
+        self, picture: ImageReader, transforms: Sequence[TtaTransform]
+    ) -> Iterator[Tile]:
+        """Predict an image tile by tile, with each test-time augmentation."""
+        return predict_tiles(
+            picture, self.engine, self.preprocessing, self.receptive_field, transforms
+        )
+
 
 class Predictor:
-    """Segments images of any size with one network or the mean of several, and one rule from
-    probabilities to classes.
+    """Segments images of any size with one network, or with the mean of several.
+
+    Load one with `Predictor.load`, and call `predict` for an image or `predict_many` for many:
+
+        predictor = Predictor.load("model.safetensors")
+        prediction = predictor.predict("photo.jpg")
+        prediction.mask            # (h, w), class indices
+        prediction.predicted_dice  # 0.93, say
+        predictor.labels.names     # ("background", "lesion")
     """
 
     def __init__(
         self,
         networks: Sequence[ModelRunner],
         labels: Labels,
-        choices: InferenceSettings | None = None,
+        settings: InferenceSettings | None = None,
     ) -> None:
-        self._networks, self.labels, self.settings = (
-            tuple(networks),
-            labels,
-            choices or InferenceSettings(),
-        )
+        """Make a predictor from networks; most callers use `load`.
+
+        Args:
+            networks: at least one; several are an ensemble.
+            labels: the classes, which all networks share.
+            settings: threshold, test-time augmentation and post-processing; defaults apply
+                neither augmentation nor post-processing.
+        """
+        self._networks = tuple(networks)
+        self.labels = labels
+        self.settings = settings or InferenceSettings()
 
     @classmethod
     def load(cls, *paths: Path | str, device: str = "cpu", tta: str | None = None) -> "Predictor":
-        """A predictor from model files, exported ones too; several are an ensemble.
+        """Load a predictor from model files: .safetensors, .onnx or .xml.
 
-        Raises LimnerError as `open_model` does, and where the models differ in their classes.
+        Args:
+            paths: one model file, or several for an ensemble. An ensemble averages probabilities
+                and thresholds. It takes the first model's augmentation, and the post-processing
+                steps that all models have.
+            device: cpu, cuda (or cuda:1) or mps; exported models run on cpu or cuda.
+            tta: test-time augmentation: none, flips, turns or scales. By default the one that
+                validation chose.
+
+        Raises:
+            LimnerError: a file is missing, damaged or not a model; its engine is not installed;
+                the device is not available; `tta` is not known; or the models' classes differ.
+
+        Example:
+            predictor = Predictor.load("a.safetensors", "b.safetensors", device="cuda")
         """
         return cls.from_models(*(load_model(path, device) for path in paths), tta=tta)
 
@@ -116,70 +158,103 @@ class Predictor:
     def from_models(
         cls, *models: "LoadedModel | Bundle", device: str = "cpu", tta: str | None = None
     ) -> "Predictor":
-        """A predictor of opened models, or of bundles, whose networks run in torch; `tta` names
-        another augmentation than validation chose.
+        """Make a predictor from loaded models or bundles, as `load` does from files.
 
-        An ensemble takes the mean of the thresholds, and a post-processing that all its models
-        chose.
+        Args:
+            models: bundles run in torch, on `device`.
+            device: as for `load`; loaded models stay on theirs.
+            tta: as for `load`.
+
+        Raises LimnerError where there is no model, `tta` is not known, or the classes differ.
         """
+        if not models:
+            raise LimnerError("no model is given. Give a model file, or several for an ensemble.")
         if tta is not None and tta not in TTA_TRANSFORMS:
             raise LimnerError(
                 f"--tta {tta} is not known. Choose one of {', '.join(TTA_TRANSFORMS)}."
             )
-        opened = [
+        loaded = [
             model if isinstance(model, LoadedModel) else load_torch(model, device)
             for model in models
         ]
-        first, *others = (model.metadata.labels for model in opened)
-        for other in others:
-            if other.names != first.names:
-                raise LimnerError(
-                    f"the models differ in their classes: {', '.join(first.names)} and "
-                    f"{', '.join(other.names)}. An ensemble needs the same."
-                )
-        choices = _ensemble_settings([model.metadata.inference for model in opened])
+        settings = _ensemble_settings([model.metadata.inference for model in loaded])
         return cls(
-            [ModelRunner.from_model(model) for model in opened],
-            first,
-            replace(choices, tta=tta) if tta else choices,
+            [ModelRunner.from_model(model) for model in loaded],
+            _shared_labels(loaded),
+            replace(settings, tta=tta) if tta else settings,
         )
 
-    def predict(self, image: Shaped[ndarray, "*_"] | Path | str) -> Prediction:
-        """Segment one image: a file, or an array of height, width and channels, as `read_image` and
-        `as_image` take them.
+    def predict(self, image: ImageSource) -> Prediction:
+        """Segment one image.
 
-        Raises LimnerError for what they refuse, and where the model was trained on other channels.
+        Args:
+            image: a file, which is turned upright as its EXIF says, or an array of shape (h, w) or
+                (h, w, c). Arrays of 8 bits are in 0..255; other depths are scaled as files are.
+
+        Returns the mask at the image's size, and what the model says about it.
+
+        Raises:
+            LimnerError: the file cannot be read, the array is no image, or it has other channels
+                than the images of the training.
+
+        Example:
+            mask = predictor.predict("photo.jpg").mask
+            lesion_px = (mask == 1).sum()
         """
-        pixels = to_image(image) if isinstance(image, ndarray) else read_image(Path(image))
-        impressions: list[list[MaskStatistics]] = [[] for _ in self._networks]
-        bands = list(self._bands(ArrayImage(pixels), impressions))
-        probabilities = bands[0] if len(bands) == 1 else np.concatenate(bands, axis=1)
-        class_index = self.settings.postprocessing(
-            to_class_index(probabilities, self.settings.threshold), self.labels
-        )
-        return Prediction(class_index, probabilities, *self._judge(impressions), self.calibration)
+        return self._predict_pixels(read_source(image))
+
+    def predict_many(self, images: Iterable[ImageSource]) -> Iterator[Prediction]:
+        """Segment many images; the next one is read while the network works on this one.
+
+        The iterator is lazy: one prediction is in memory at a time, and it ends when the caller
+        stops. Wrap it to see progress.
+
+        Args:
+            images: files or arrays as for `predict`; they may have different sizes.
+
+        Yields a prediction for each image, in their order.
+
+        Raises:
+            LimnerError: as for `predict`, at the image that is at fault.
+
+        Example:
+            paths = sorted(Path("photos").glob("*.jpg"))
+            for path, prediction in zip(paths, tqdm(predictor.predict_many(paths))):
+                print(path.name, prediction.predicted_dice)
+        """
+        with ThreadPoolExecutor(1) as reader:
+            waiting = None
+            for image in images:
+                following = reader.submit(read_source, image)
+                if waiting is not None:
+                    yield self._predict_pixels(waiting.result())
+                waiting = following
+            if waiting is not None:
+                yield self._predict_pixels(waiting.result())
 
     def stream(
         self, picture: ImageReader, rows: int
     ) -> tuple[Iterator[MaskBand], Callable[[], tuple[float | None, float | None]]]:
-        """Segment a picture that need not fit into memory: bands of so many rows, and what gives
-        predicted Dice and unusualness once they are done.
+        """Segment an image that need not fit into memory, in bands of so many rows.
 
-        Post-processing needs all of a mask, and is left out. Raises LimnerError as `predict` does.
+        Post-processing needs the whole mask, and is left out.
+
+        Returns the bands from top to bottom, and a function that gives predicted Dice and
+        unusualness once all bands were taken. Raises LimnerError as `predict` does.
         """
-        impressions: list[list[MaskStatistics]] = [[] for _ in self._networks]
-        bands = split_rows(self._bands(picture, impressions), rows)
-        drawn = (
-            MaskBand(to_class_index(one, self.settings.threshold), entropy(self.calibration(one)))
-            for one in bands
+        statistics: list[list[CanvasStatistics]] = [[] for _ in self._networks]
+        bands = (
+            MaskBand(
+                to_class_index(probabilities, self.settings.threshold),
+                entropy(self.calibration(probabilities)),
+            )
+            for probabilities in split_rows(self._probability_bands(picture, statistics), rows)
         )
-        return drawn, lambda: self._judge(impressions)
+        return bands, lambda: self._assess(statistics)
 
     @property
     def blends_tiles(self) -> bool:
-        """Whether it takes images in tiles that fade into each other, since a network of it looks
-        at all of what it is given at once.
-        """
+        """Whether tiles are blended, since a network sees the whole of its input at once."""
         return any(
             network.preprocessing.resize_mode == "tile" and network.receptive_field.halo_px is None
             for network in self._networks
@@ -187,24 +262,37 @@ class Predictor:
 
     @property
     def calibration(self) -> Calibration:
-        """What makes the probabilities true: the mean over the models."""
-        said = [
+        """The calibration of the probabilities: the mean over the models."""
+        calibrations = [
             network.confidence.calibration for network in self._networks if network.confidence
         ] or [Calibration()]
         return Calibration(
-            float(np.mean([one.temperature for one in said])),
-            float(np.mean([one.shift for one in said])),
+            float(np.mean([calibration.temperature for calibration in calibrations])),
+            float(np.mean([calibration.shift for calibration in calibrations])),
         )
 
-    def _bands(
-        self, picture: ImageReader, impressions: Sequence[list[MaskStatistics]]
+    def _predict_pixels(self, pixels: UInt8[ndarray, "h w c"]) -> Prediction:
+        statistics: list[list[CanvasStatistics]] = [[] for _ in self._networks]
+        bands = list(self._probability_bands(ArrayImage(pixels), statistics))
+        probabilities = bands[0] if len(bands) == 1 else np.concatenate(bands, axis=1)
+        mask = to_class_index(probabilities, self.settings.threshold)
+        return Prediction(
+            postprocess(mask, self.settings.postprocessing, self.labels),
+            probabilities,
+            *self._assess(statistics),
+            self.calibration,
+        )
+
+    def _probability_bands(
+        self, picture: ImageReader, statistics: Sequence[list[CanvasStatistics]]
     ) -> Iterator[Float32[ndarray, "k h w"]]:
-        """Probabilities from the image's top to its bottom, the mean over the models; what each saw
-        is added to its impressions.
+        """Yield probabilities from top to bottom, the mean over the models.
+
+        The statistics of each model's canvases are added to its list.
         """
         streams = [
-            merge_tiles(self._watched(network, picture, kept), picture.size_px)
-            for network, kept in zip(self._networks, impressions, strict=True)
+            merge_tiles(self._observed_tiles(network, picture, kept), picture.size_px)
+            for network, kept in zip(self._networks, statistics, strict=True)
         ]
         if len(streams) == 1:
             yield from streams[0]
@@ -212,89 +300,87 @@ class Predictor:
         for bands in zip(*(split_rows(stream, BAND_ROWS) for stream in streams), strict=True):
             yield np.mean(bands, axis=0)
 
-    def _watched(
-        self, network: ModelRunner, picture: ImageReader, kept: list[MaskStatistics]
+    def _observed_tiles(
+        self, network: ModelRunner, picture: ImageReader, statistics: list[CanvasStatistics]
     ) -> Iterator[Tile]:
-        for piece in predict_tiles(
-            picture,
-            network.engine,
-            network.preprocessing,
-            network.receptive_field,
-            TTA_TRANSFORMS[self.settings.tta],
-        ):
+        """Yield the tiles of a network, and add their statistics to the list."""
+        for tile in network.predict_tiles(picture, TTA_TRANSFORMS[self.settings.tta]):
             if network.confidence:
-                kept.append(
-                    mask_statistics(
-                        piece.canvas(),
+                statistics.append(
+                    canvas_statistics(
+                        tile.canvas(),
                         network.confidence.calibration,
                         self.settings.threshold,
                         self.labels,
                     )
                 )
-            yield piece
+            yield tile
 
-    def _judge(
-        self, impressions: Sequence[Sequence[MaskStatistics]]
+    def _assess(
+        self, statistics: Sequence[Sequence[CanvasStatistics]]
     ) -> tuple[float | None, float | None]:
-        """The predicted Dice, the mean over the models that say one, and how unusual the image
-        is.
+        """Return the predicted Dice, the mean over models, and the highest unusualness.
+
+        Both are None where no model has a confidence model.
         """
-        known = [
-            (network.confidence, seen)
-            for network, seen in zip(self._networks, impressions, strict=True)
+        fitted = [
+            (network.confidence, canvases)
+            for network, canvases in zip(self._networks, statistics, strict=True)
             if network.confidence
         ]
-        if not known:
+        if not fitted:
             return None, None
-        return float(np.mean([one.predicted_dice(seen) for one, seen in known])), max(
-            one.unusualness(seen) for one, seen in known
+        return (
+            float(np.mean([model.predicted_dice(canvases) for model, canvases in fitted])),
+            max(model.unusualness(canvases) for model, canvases in fitted),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkOutput:
-    """What one network made of an image, in pieces and by variant."""
+    """The tiles of one network for an image, with each test-time augmentation apart."""
 
     image_px: tuple[int, int]
     tiles: Sequence[Tile]
 
     def canvases(self) -> list[CanvasPrediction]:
-        return [piece.canvas() for piece in self.tiles]
+        """Return the tiles' canvases with their mean probabilities."""
+        return [tile.canvas() for tile in self.tiles]
 
-    def probabilities(self, rows: Sequence[int] | None = None) -> Float32[ndarray, "k h w"]:
-        """At the image's size, the mean over the variants, or over some of them."""
-        return np.concatenate(list(merge_tiles(self.tiles, self.image_px, rows)), axis=1)
+    def probabilities(self, transforms: Sequence[int] | None = None) -> Float32[ndarray, "k h w"]:
+        """Return probabilities at the image's size, the mean over augmentations or some of them."""
+        return np.concatenate(list(merge_tiles(self.tiles, self.image_px, transforms)), axis=1)
 
 
 def run_network(
-    network: ModelRunner, image: UInt8[ndarray, "h w c"], variants: Sequence[TtaTransform]
+    network: ModelRunner, image: UInt8[ndarray, "h w c"], transforms: Sequence[TtaTransform]
 ) -> NetworkOutput:
-    """Show a network an image and keep what it drew of each variant."""
-    return NetworkOutput(
-        (image.shape[0], image.shape[1]),
-        list(
-            predict_tiles(
-                ArrayImage(image),
-                network.engine,
-                network.preprocessing,
-                network.receptive_field,
-                variants,
+    """Run a network on an image, and keep the probabilities of each test-time augmentation."""
+    tiles = list(network.predict_tiles(ArrayImage(image), transforms))
+    return NetworkOutput((image.shape[0], image.shape[1]), tiles)
+
+
+def read_source(image: ImageSource) -> UInt8[ndarray, "h w c"]:
+    return to_image(image) if isinstance(image, ndarray) else read_image(Path(image))
+
+
+def _shared_labels(models: Sequence[LoadedModel]) -> Labels:
+    """Return the classes of an ensemble. Raises LimnerError where they differ."""
+    first, *others = (model.metadata.labels for model in models)
+    for other in others:
+        if other.names != first.names:
+            raise LimnerError(
+                f"the models differ in their classes: {', '.join(first.names)} and "
+                f"{', '.join(other.names)}. An ensemble needs the same."
             )
-        ),
-    )
+    return first
 
 
-def _ensemble_settings(choices: Sequence[InferenceSettings]) -> InferenceSettings:
-    """Of several models: the mean threshold, the augmentation of the first, and the post-processing
-    that all chose.
-    """
-    done = [choice.postprocessing for choice in choices]
-    postprocessing = Postprocessing(
-        *(
-            all(getattr(one, name) for one in done)
-            for name in ("keep_largest", "fill_holes", "remove_small")
-        )
-    )
+def _ensemble_settings(settings: Sequence[InferenceSettings]) -> InferenceSettings:
+    """Combine settings: mean threshold, the first augmentation, the steps that all share."""
+    shared = set.intersection(*(set(each.postprocessing.enabled) for each in settings))
     return InferenceSettings(
-        float(np.mean([choice.threshold for choice in choices])), choices[0].tta, postprocessing
+        float(np.mean([each.threshold for each in settings])),
+        settings[0].tta,
+        PostprocessSettings(**dict.fromkeys(shared, True)),
     )

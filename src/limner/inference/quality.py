@@ -1,407 +1,256 @@
-"""Does a model know when it is wrong: calibrated probabilities, one predicted Dice for each mask,
-and how unlike the training an image is.
+"""The predicted Dice of a mask: features of its probabilities, and a ridge regression on them.
 
-All of it is fitted on validation images alone, and lies in the bundle as numbers.
+The features are computed from sums over canvases (`MaskStatistics`), so that an image of any size
+needs little memory. The regression is fitted on validation images.
 """
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, UInt8
+from jaxtyping import Bool, Float32, Float64
 from numpy import ndarray
 from scipy import ndimage
 
-from limner.inference.calibration import TINY, Calibration, entropy, to_class_index, with_background
-from limner.labels import Labels
 from limner.metrics.overlap import JACCARD_THRESHOLD
 
-
-class CanvasPrediction(NamedTuple):
-    """What a network was shown on one canvas, and the probabilities that it drew there, the mean
-    over variants.
-    """
-
-    pixels: UInt8[ndarray, "h w c"]
-    probabilities: Float32[ndarray, "k h w"]
-
-
-class MaskStatistics(NamedTuple):
-    """What is kept of a canvas: sums over its pixels for each scored class, and what it looks
-    like.
-    """
-
-    sums: Float64[ndarray, "k s"]
-    appearance: Float64[ndarray, " d"]
-
-
-AREA = 1
-"""Which of the sums is the area of a class."""
 RIM_PX = 6
-"""How wide a rim on both sides of an outline is looked at."""
-FEWEST = 20
-"""Validation images from which the quality is fitted; of fewer, the expected Dice stands as it
-is.
-"""
-REVIEWED = 0.2
-"""The share of images, those with the lowest predicted Dice, that a person is thought to look
-at.
-"""
-FAR = 4.0
-"""Standard deviations beyond which a feature says no more: nothing was fitted out there."""
-TAILS = (0.05, 0.5, 0.95)
-"""The quantiles of a channel by which an image is described."""
-LOOK_PX = 128
-"""About the side at which an image is described; of larger ones pixels are left out."""
-RIDGES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
-USUAL = 0.99
-"""Of training and validation images count as usual; on isic2018 that flags 1.4 % of the test
-images, 90 % of street scenes and 95 % of cell nuclei.
-"""
+"""Width of the rims inside and outside of an outline that are compared."""
+MIN_IMAGES = 20
+"""Fewest validation images for a fit; with fewer, the expected Dice is the predicted one."""
+REVIEWED_SHARE = 0.2
+"""Share of images, those of the lowest predicted Dice, that a person is assumed to review."""
+MAX_DEVIATIONS = 4.0
+"""Features are clipped at so many standard deviations: nothing was fitted beyond."""
+RIDGE_STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+LIKELY, POSSIBLE = 0.75, 0.25
+"""Probabilities from which a pixel is likely, and possible, to be of a class."""
+
+
+@dataclass(frozen=True, slots=True)
+class MaskStatistics:
+    """Sums over one canvas for one class, from which the features are computed.
+
+    "The mask" is where the class was predicted. Its outline is its pixels beside other pixels. Its
+    rims are `RIM_PX` wide. Probabilities are calibrated, and grey values are in 0..1.
+    """
+
+    pixels: float
+    """Pixels of the canvas."""
+    area: float
+    """Pixels of the mask."""
+    probability: float
+    """Sum of the class's probability over the canvas: the expected area."""
+    probability_inside: float
+    """The same over the mask: the expected true positives."""
+    entropy: float
+    """Sum of the entropy over the canvas."""
+    entropy_inside: float
+    """The same over the mask."""
+    outline: float
+    """Pixels of the outline."""
+    outline_at_border: float
+    """Those of them within `RIM_PX` of the canvas's border."""
+    components: float
+    """Connected components of the mask."""
+    likely: float
+    """Pixels whose probability is at least 0.75."""
+    possible: float
+    """Pixels whose probability is at least 0.25."""
+    gradient: float
+    """Sum of the probability's gradient over the outline."""
+    grey_inner: float
+    """Sum of the grey values in the inner rim."""
+    grey_outer: float
+    """The same in the outer rim."""
+    inner_rim: float
+    """Pixels of the inner rim."""
+    outer_rim: float
+    """Pixels of the outer rim."""
+    grey_std: float
+    """Standard deviation of the canvas's grey values."""
 
 
 @dataclass(frozen=True, slots=True)
 class QualityRegression:
-    """A ridge regression of an image's Dice on its features."""
+    """A ridge regression from an image's features to its Dice."""
 
     centre: tuple[float, ...]
     scale: tuple[float, ...]
     weights: tuple[float, ...]
     intercept: float
 
-    def __call__(self, found: Float64[ndarray, " f"]) -> float:
-        places = np.clip((found - self.centre) / np.array(self.scale), -FAR, FAR)
-        value = self.intercept + float(places @ np.array(self.weights))
+    def __call__(self, features: Float64[ndarray, " f"]) -> float:
+        """Predict the Dice, in 0..1."""
+        standardised = np.clip(
+            (features - self.centre) / np.array(self.scale), -MAX_DEVIATIONS, MAX_DEVIATIONS
+        )
+        value = self.intercept + float(standardised @ np.array(self.weights))
         return min(max(value, 0.0), 1.0)
 
 
-@dataclass(frozen=True, slots=True)
-class OutOfDistributionDetector:
-    """What the training images look like: mean and spread of their descriptions, and how far from
-    them is unusual.
-    """
-
-    centre: tuple[float, ...]
-    whitening: tuple[tuple[float, ...], ...]
-    limit: float
-
-    def __call__(self, look: Float64[ndarray, " d"]) -> float:
-        """The Mahalanobis distance in units of the limit."""
-        return float(np.linalg.norm(np.array(self.whitening) @ (look - self.centre))) / self.limit
-
-
-@dataclass(frozen=True, slots=True)
-class ConfidenceModel:
-    """What a model knows of itself."""
-
-    calibration: Calibration
-    quality: QualityRegression | None
-    out_of_distribution: OutOfDistributionDetector
-
-    @classmethod
-    def from_dict(cls, record: Mapping[str, Any]) -> "ConfidenceModel | None":
-        """From a bundle's record; None where nothing was fitted."""
-        if not record:
-            return None
-        fitted, known = record["quality"], record["out_of_distribution"]
-        quality = (
-            QualityRegression(
-                tuple(fitted["centre"]),
-                tuple(fitted["scale"]),
-                tuple(fitted["weights"]),
-                fitted["intercept"],
-            )
-            if fitted
-            else None
-        )
-        return cls(
-            Calibration(**record["calibration"]),
-            quality,
-            OutOfDistributionDetector(
-                tuple(known["centre"]), tuple(map(tuple, known["whitening"])), known["limit"]
-            ),
-        )
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-    def predicted_dice(self, seen: Sequence[MaskStatistics]) -> float:
-        """The Dice that the mask of an image is expected to reach, in 0..1, from the impressions of
-        its canvases.
-        """
-        found = quality_features(seen)
-        return self.quality(found) if self.quality else float(np.clip(found[0], 0, 1))
-
-    def unusualness(self, seen: Sequence[MaskStatistics]) -> float:
-        """How unlike the training images an image is; above 1 it is flagged."""
-        return self.out_of_distribution(np.mean([one.appearance for one in seen], axis=0))
-
-
 def mask_statistics(
-    canvas: CanvasPrediction, calibration: Calibration, threshold: float, labels: Labels
+    mask: Bool[ndarray, "h w"],
+    probability: Float32[ndarray, "h w"],
+    entropy: Float32[ndarray, "h w"],
+    grey: Float32[ndarray, "h w"],
 ) -> MaskStatistics:
-    """What is kept of a canvas once it was looked at."""
-    taken, probabilities = (
-        to_class_index(canvas.probabilities, threshold),
-        calibration(canvas.probabilities),
-    )
-    every, doubt, grey = (
-        with_background(probabilities),
-        entropy(probabilities),
-        _planes(canvas.pixels).mean(0),
-    )
-    return MaskStatistics(
-        np.stack([_measured(taken == index, every[index], doubt, grey) for index in labels.scored]),
-        describe_appearance(canvas.pixels),
-    )
+    """Sum up one class on one canvas.
 
-
-def quality_features(seen: Sequence[MaskStatistics]) -> Float64[ndarray, " f"]:
-    """What the probabilities of one image tell of its mask's Dice before any truth is seen; the
-    mean over the scored classes that it has.
-
-    The first is the Dice that the mask is expected to have under the calibrated probabilities, each
-    pixel for itself.
+    Args:
+        mask: where the class was predicted.
+        probability: its calibrated probability.
+        entropy: of all classes, in 0..1.
+        grey: the canvas's mean over channels, in 0..1.
     """
-    every = np.stack([one.sums for one in seen])  # (canvases, classes, sums)
-    present = every[:, :, AREA].sum(0) > 0
-    return np.mean(
-        [
-            _of_class(list(every[:, row]))
-            for row in np.flatnonzero(present if present.any() else ~present)
-        ],
-        axis=0,
+    # The outline and the rims are slow to find, so the rest of the canvas is cut off
+    box = _bounding_box(mask)
+    mask_box, probability_box, grey_box = mask[box], probability[box], grey[box]
+    outline, inner = (
+        mask_box & _dilate(~mask_box, width_px, beyond=True) for width_px in (1, RIM_PX)
+    )
+    outer = ~mask_box & _dilate(mask_box, RIM_PX, beyond=False)
+    return MaskStatistics(
+        pixels=float(mask.size),
+        area=float(mask_box.sum()),
+        probability=float(probability.sum()),
+        probability_inside=float(probability_box[mask_box].sum()),
+        entropy=float(entropy.sum()),
+        entropy_inside=float(entropy[box][mask_box].sum()),
+        outline=float(outline.sum()),
+        outline_at_border=float(np.count_nonzero(outline & _near_border(mask.shape)[box])),
+        components=float(ndimage.label(mask_box)[1]),
+        likely=float(np.count_nonzero(probability >= LIKELY)),
+        possible=float(np.count_nonzero(probability >= POSSIBLE)),
+        gradient=_gradient_sum(probability_box, outline),
+        grey_inner=float(grey_box[inner].sum()),
+        grey_outer=float(grey_box[outer].sum()),
+        inner_rim=float(inner.sum()),
+        outer_rim=float(outer.sum()),
+        grey_std=float(grey.std()),
     )
 
 
-def _of_class(canvases: Sequence[Float64[ndarray, " s"]]) -> Float64[ndarray, " f"]:
-    """The features of one class from the sums of its canvases."""
-    (
-        whole,
-        area,
-        soft,
-        hit,
-        doubt,
-        doubt_inside,
-        edge,
-        at_border,
-        parts,
-        sure,
-        perhaps,
-        slope,
-        inner,
-        outer,
-        inner_px,
-        outer_px,
-        spread,
-    ) = np.sum(canvases, axis=0)
+def quality_features(canvases: Sequence[Sequence[MaskStatistics]]) -> Float64[ndarray, " f"]:
+    """Compute what the probabilities of one image tell about its Dice, without its true mask.
+
+    The features are averaged over the scored classes that the image has. The first is the expected
+    Dice: that under the calibrated probabilities, with pixels taken as independent.
+
+    Args:
+        canvases: for each canvas of the image, the statistics of each scored class.
+    """
+    classes = list(zip(*canvases, strict=True))
+    present = [
+        canvases_of_class
+        for canvases_of_class in classes
+        if any(statistics.area > 0 for statistics in canvases_of_class)
+    ]
+    return np.mean(
+        [_class_features(canvases_of_class) for canvases_of_class in present or classes], 0
+    )
+
+
+def _class_features(canvases: Sequence[MaskStatistics]) -> Float64[ndarray, " f"]:
+    total = MaskStatistics(
+        *np.sum([astuple(statistics) for statistics in canvases], axis=0).tolist()
+    )
     # A pixel's half, so that an empty mask of no doubt is expected to be right
     half = 0.5
-    contrast = abs(inner / max(inner_px, 1) - outer / max(outer_px, 1)) / (
-        spread / len(canvases) + 0.01
-    )
+    inner = total.grey_inner / max(total.inner_rim, 1)
+    outer = total.grey_outer / max(total.outer_rim, 1)
+    contrast = abs(inner - outer) / (total.grey_std / len(canvases) + 0.01)
     return np.array(
         [
-            (2 * hit + half) / (area + soft + half),
-            np.log((doubt + 1) / np.sqrt(area + 1)),
-            np.log((area + 1) / whole),
-            doubt_inside / (area + 1),
-            np.log((edge + 1) / np.sqrt(area + 1)),
-            at_border / (edge + 1),
-            np.log(parts + 1),
-            (sure + half) / (perhaps + half),
-            np.log(slope / (edge + 1) + 0.001),
+            (2 * total.probability_inside + half) / (total.area + total.probability + half),
+            np.log((total.entropy + 1) / np.sqrt(total.area + 1)),
+            np.log((total.area + 1) / total.pixels),
+            total.entropy_inside / (total.area + 1),
+            np.log((total.outline + 1) / np.sqrt(total.area + 1)),
+            total.outline_at_border / (total.outline + 1),
+            np.log(total.components + 1),
+            (total.likely + half) / (total.possible + half),
+            np.log(total.gradient / (total.outline + 1) + 0.001),
             contrast,
         ]
     )
 
 
-def _measured(
-    inside: Bool[ndarray, "h w"],
-    plane: Float32[ndarray, "h w"],
-    doubt: Float32[ndarray, "h w"],
-    grey: Float32[ndarray, "h w"],
-) -> Float64[ndarray, " s"]:
-    """Sums over one canvas of one class: pixels, probabilities and their entropy, how steep they
-    are at the outline, and what is within and without it.
-    """
-    box = _around(inside)
-    near, plane_near, grey_near = (
-        inside[box],
-        plane[box],
-        grey[box],
-        # What follows is slow where nothing is
-    )
-    edge, inner = (near & _spread(~near, px, beyond=True) for px in (1, RIM_PX))
-    outer = ~near & _spread(near, RIM_PX, beyond=False)
-    far_in = np.zeros_like(inside)
-    far_in[RIM_PX:-RIM_PX, RIM_PX:-RIM_PX] = True
-    border = np.count_nonzero(edge & ~far_in[box])
-    slope = (
-        np.hypot(*(steepness[edge] for steepness in np.gradient(plane_near))).sum()
-        if min(near.shape) > 1
-        else 0.0
-    )
-    counts = (
-        inside.size,
-        near.sum(),
-        plane.sum(),
-        plane_near[near].sum(),
-        doubt.sum(),
-        doubt[box][near].sum(),
-        edge.sum(),
-        border,
-        ndimage.label(near)[1],
-    )
-    rims = grey_near[inner].sum(), grey_near[outer].sum(), inner.sum(), outer.sum(), grey.std()
-    return np.array(
-        [*counts, np.count_nonzero(plane >= 0.75), np.count_nonzero(plane >= 0.25), slope, *rims],
-        np.float64,
-    )
-
-
-def _around(inside: Bool[ndarray, "h w"]) -> tuple[slice, slice]:
-    """The rows and columns in which anything is, and a rim around them."""
-    rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
+def _bounding_box(mask: Bool[ndarray, "h w"]) -> tuple[slice, slice]:
+    """Find the rows and columns of a mask, with a rim around them."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     if not len(rows):
         return slice(0, 0), slice(0, 0)
-    return slice(max(0, rows[0] - RIM_PX), rows[-1] + 1 + RIM_PX), slice(
-        max(0, columns[0] - RIM_PX), columns[-1] + 1 + RIM_PX
+    return (
+        slice(max(0, rows[0] - RIM_PX), rows[-1] + 1 + RIM_PX),
+        slice(max(0, columns[0] - RIM_PX), columns[-1] + 1 + RIM_PX),
     )
 
 
-def _spread(inside: Bool[ndarray, "h w"], px: int, *, beyond: bool) -> Bool[ndarray, "h w"]:
-    """Spread so many px up, down and sideways, also from `beyond` the array: what
-    ndimage.binary_dilation gives, in a third of its time.
+def _near_border(size_px: tuple[int, ...]) -> Bool[ndarray, "h w"]:
+    near = np.ones(size_px, bool)
+    near[RIM_PX:-RIM_PX, RIM_PX:-RIM_PX] = False
+    return near
+
+
+def _gradient_sum(probability: Float32[ndarray, "h w"], outline: Bool[ndarray, "h w"]) -> float:
+    """Sum the magnitude of the gradient over the outline; 0 where there are too few pixels."""
+    if min(probability.shape) < 2:
+        return 0.0
+    vertical, horizontal = np.gradient(probability)
+    return float(np.hypot(vertical[outline], horizontal[outline]).sum())
+
+
+def _dilate(mask: Bool[ndarray, "h w"], width_px: int, *, beyond: bool) -> Bool[ndarray, "h w"]:
+    """Dilate a mask by a cross, so many times; `beyond` is the value outside of the array.
+
+    The result is that of `ndimage.binary_dilation`, in a third of its time.
     """
-    padded = np.pad(inside, 1, constant_values=beyond)
-    found = padded[1:-1, 1:-1]
-    for _ in range(px):
-        found[:] = (
-            found | padded[:-2, 1:-1] | padded[2:, 1:-1] | padded[1:-1, :-2] | padded[1:-1, 2:]
+    padded = np.pad(mask, 1, constant_values=beyond)
+    dilated = padded[1:-1, 1:-1]
+    for _ in range(width_px):
+        dilated[:] = (
+            dilated | padded[:-2, 1:-1] | padded[2:, 1:-1] | padded[1:-1, :-2] | padded[1:-1, 2:]
         )
-    return found
-
-
-def describe_appearance(canvas: UInt8[ndarray, "h w c"]) -> Float64[ndarray, " d"]:
-    """What a canvas looks like: of each channel the mean, spread and tails, and how much it changes
-    from pixel to pixel at three scales.
-    """
-    stride = _stride(canvas)
-    planes = _planes(canvas[::stride, ::stride])
-    flat, grey = planes.reshape(len(planes), -1), planes.mean(0)
-    found = [flat.mean(1), np.log(flat.std(1) + 0.01), *_tails(canvas[::stride, ::stride])]
-    for _ in range(3):
-        rough = (np.abs(np.diff(grey, axis=0)).mean() if grey.shape[0] > 1 else 0.0) + (
-            np.abs(np.diff(grey, axis=1)).mean() if grey.shape[1] > 1 else 0.0
-        )
-        found.append(np.array([math.log(rough + 0.001)]))
-        height, width = grey.shape[0] // 2 * 2, grey.shape[1] // 2 * 2
-        if height and width:
-            grey = (
-                grey[:height:2, :width:2]
-                + grey[1:height:2, :width:2]
-                + grey[:height:2, 1:width:2]
-                + grey[1:height:2, 1:width:2]
-            ) / 4
-    return np.concatenate(found).astype(np.float64)
-
-
-def _tails(canvas: UInt8[ndarray, "h w c"]) -> Float64[ndarray, "q c"]:
-    """The quantiles of each channel in 0..1, from its histogram, which is several times as fast as
-    sorting its pixels.
-    """
-    found = []
-    for channel in range(canvas.shape[2]):
-        below = np.cumsum(
-            np.bincount(canvas[..., channel].ravel(), minlength=256)
-            # Pixels up to each value
-        )
-        place = np.array(TAILS) * (below[-1] - 1)
-        lower, upper = (
-            np.searchsorted(below, rank, side="right") for rank in (np.floor(place), np.ceil(place))
-        )
-        found.append((lower + (upper - lower) * (place % 1)) / 255)
-    return np.stack(found, axis=1)
-
-
-def _planes(canvas: UInt8[ndarray, "h w c"]) -> Float32[ndarray, "c h w"]:
-    """In 0..1, each channel in one piece of memory, where NumPy is several times as fast."""
-    return np.ascontiguousarray(canvas.transpose(2, 0, 1), np.float32) / np.float32(255)
-
-
-def _stride(canvas: UInt8[ndarray, "h w c"]) -> int:
-    return max(1, min(canvas.shape[:2]) // LOOK_PX)
-
-
-def fit_calibration(
-    probabilities: Float32[ndarray, "k p"], truth: UInt8[ndarray, " p"]
-) -> Calibration:
-    """The one under which pixels of known class are most probable."""
-    # Loaded where it is needed, since it takes a second
-    from scipy import optimize
-
-    right, binary = np.arange(len(truth)), len(probabilities) == 1
-
-    def of(found: Float64[ndarray, " v"]) -> Calibration:
-        return Calibration(
-            math.exp(min(max(float(found[0]), -2.0), 2.0)), float(found[1]) if binary else 0.0
-        )
-
-    def surprise(found: Float64[ndarray, " v"]) -> float:
-        said = with_background(of(found)(probabilities))[truth, right]
-        return float(-np.log(np.maximum(said, TINY)).mean())
-
-    return of(optimize.minimize(surprise, np.zeros(1 + binary), method="Nelder-Mead").x)
+    return dilated
 
 
 def fit_quality(
-    found: Float64[ndarray, "n f"], dice: Float64[ndarray, " n"]
+    features: Float64[ndarray, "n f"], dice: Float64[ndarray, " n"]
 ) -> QualityRegression | None:
-    """Ridge regression, its strength by leaving one out; None where there are too few images."""
-    found, dice = found[~np.isnan(dice)], dice[~np.isnan(dice)]
-    if len(dice) < FEWEST:
+    """Fit the ridge regression; its strength has the lowest leave-one-out error.
+
+    Args:
+        features: of each image, from `quality_features`.
+        dice: its true Dice; images of NaN are left out.
+
+    Returns None for fewer than `MIN_IMAGES` images.
+    """
+    features, dice = features[~np.isnan(dice)], dice[~np.isnan(dice)]
+    if len(dice) < MIN_IMAGES:
         return None
-    centre, scale = found.mean(0), found.std(0) + 1e-6
-    x, y = (found - centre) / scale, dice - dice.mean()
-
-    def solved(ridge: float) -> tuple[Float64[ndarray, " f"], float]:
-        inverse = np.linalg.inv(x.T @ x + ridge * len(y) * np.eye(x.shape[1]))
-        weights = inverse @ x.T @ y
-        leverage = np.einsum("nf,fg,ng->n", x, inverse, x) + 1 / len(y)
-        return weights, float((((y - x @ weights) / (1 - leverage)) ** 2).mean())
-
-    weights, _ = min((solved(ridge) for ridge in RIDGES), key=lambda pair: pair[1])
+    centre, scale = features.mean(0), features.std(0) + 1e-6
+    x, y = (features - centre) / scale, dice - dice.mean()
+    solutions = (_solve_ridge(x, y, strength) for strength in RIDGE_STRENGTHS)
+    weights, _ = min(solutions, key=lambda solution: solution[1])
     return QualityRegression(
         tuple(centre.tolist()), tuple(scale.tolist()), tuple(weights.tolist()), float(dice.mean())
     )
 
 
-def fit_out_of_distribution(
-    training: UInt8[ndarray, "n h w c"], usual: Sequence[Float64[ndarray, " d"]]
-) -> OutOfDistributionDetector:
-    """From canvases of training images, and descriptions of validation images, which set the
-    limit.
-    """
-    looks = np.stack([describe_appearance(canvas) for canvas in training])
-    centre = looks.mean(0)
-    covariance = np.cov(looks, rowvar=False) if len(looks) > 1 else np.eye(looks.shape[1])
-    values, vectors = np.linalg.eigh(covariance)
-    whitening = vectors.T / np.sqrt(np.maximum(values, 1e-3 * values.max() + 1e-6))[:, None]
-    distances = np.linalg.norm(
-        (np.concatenate([looks, np.stack(usual)]) - centre) @ whitening.T, axis=1
-    )
-    limit = float(np.quantile(distances, USUAL))
-    return OutOfDistributionDetector(
-        tuple(centre.tolist()), tuple(map(tuple, whitening.tolist())), max(limit, 1e-6)
-    )
+def _solve_ridge(
+    x: Float64[ndarray, "n f"], y: Float64[ndarray, " n"], strength: float
+) -> tuple[Float64[ndarray, " f"], float]:
+    """Return the weights, and the mean squared leave-one-out error."""
+    inverse = np.linalg.inv(x.T @ x + strength * len(y) * np.eye(x.shape[1]))
+    weights = inverse @ x.T @ y
+    leverage = np.einsum("nf,fg,ng->n", x, inverse, x) + 1 / len(y)
+    return weights, float((((y - x @ weights) / (1 - leverage)) ** 2).mean())
 
 
 @dataclass(frozen=True, slots=True)
 class QualityAgreement:
-    """How predicted and true Dice agree on images that nothing was fitted on."""
+    """How predicted and true Dice agree, on images that nothing was fitted on."""
 
     spearman: float
     mean_absolute_error: float
@@ -414,26 +263,36 @@ class QualityAgreement:
 def quality_agreement(
     dice: Float64[ndarray, " n"], jaccard: Float64[ndarray, " n"], predicted: Sequence[float | None]
 ) -> QualityAgreement | None:
-    """None where nothing was predicted, or where there are too few images for a rank to mean
-    anything.
+    """Compare the predicted Dice of images with the true one.
+
+    Args:
+        dice: the true Dice; images of NaN are left out.
+        jaccard: the true Jaccard index.
+        predicted: the predicted Dice; images of None are left out.
+
+    Returns None for fewer than 3 images, since their ranks would mean nothing.
     """
-    known = np.array([value is not None for value in predicted]) & ~np.isnan(dice)
-    if known.sum() < 3:
+    rows = [
+        row for row, value in enumerate(predicted) if value is not None and not np.isnan(dice[row])
+    ]
+    if len(rows) < 3:
         return None
-    said, true = (
-        np.array([value for value, one in zip(predicted, known, strict=True) if one], float),
-        dice[known],
+    true, expected = dice[rows], np.array([predicted[row] for row in rows], float)
+    poor = jaccard[rows] < JACCARD_THRESHOLD
+    reviewed = np.argsort(expected, kind="stable")[: round(REVIEWED_SHARE * len(expected))]
+    return QualityAgreement(
+        spearman=_spearman(expected, true),
+        mean_absolute_error=float(np.abs(expected - true).mean()),
+        below=int(poor.sum()),
+        found=int(poor[reviewed].sum()),
     )
-    poor = jaccard[known] < JACCARD_THRESHOLD
-    lowest = np.argsort(said, kind="stable")[: round(REVIEWED * len(said))]
-    # As above
+
+
+def _spearman(first: Float64[ndarray, " n"], second: Float64[ndarray, " n"]) -> float:
+    """Compute Spearman's rank correlation; NaN where either is constant."""
+    if len(set(first)) < 2 or len(set(second)) < 2:
+        return float("nan")
+    # Imported here since it takes a second
     from scipy import stats
 
-    alike = (
-        float(stats.spearmanr(said, true).statistic)
-        if len(set(said)) > 1 and len(set(true)) > 1
-        else float("nan")
-    )
-    return QualityAgreement(
-        alike, float(np.abs(said - true).mean()), int(poor.sum()), int(poor[lowest].sum())
-    )
+    return float(stats.spearmanr(first, second).statistic)

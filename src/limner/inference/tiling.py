@@ -1,52 +1,54 @@
-"""An image through a network in pieces, and the pieces joined: tiles that see as far as the network
-does, so that they equal the whole.
+"""An image of any size through a network, in tiles that are merged again.
 
-Tiles are cut at multiples of the network's stride and overlap by what it sees beyond a cut
-(`engines.Sight`); of each its core alone is kept, where every pixel depends on what the tile shows.
-A network that always sees the whole image cannot be cut so: its tiles are of the size that it was
-trained on, and fade into each other.
+Tiles are cut at multiples of the network's stride. They overlap by the halo, which covers what the
+network sees beyond a cut. Of each tile the core alone is kept: there every pixel depends on the
+tile's pixels only, so tiles equal the whole image. A network that always sees the whole image has
+no halo. Its tiles have the size that it was trained on, and are blended.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 from numpy import ndarray
 
 from limner.data.large_images import ArrayImage, ImageReader, downsample
-from limner.data.preprocess import Box, Preprocessing, View, blend_weights, pad_to_canvas
+from limner.data.preprocess import Preprocessing, pad_to_canvas
 from limner.data.resize import upsample_bands
+from limner.data.views import Box, View, blend_weights
 from limner.inference.calibration import to_probabilities
+from limner.inference.confidence import CanvasPrediction
 from limner.inference.engines import Engine, ReceptiveField
-from limner.inference.quality import CanvasPrediction
 from limner.inference.tta import TtaTransform
 
 CORE_PX = 768
-"""The side of a tile's core, or as far as the network sees: a smaller one would be mostly overlap,
-a larger one wants more memory.
+"""Side of a tile's core, unless the halo is wider.
+
+A smaller core would be mostly overlap, a larger one needs more memory.
 """
 BATCH_PIXELS = 1024 * 1024
-"""Variants of a canvas go through the network together up to so many pixels."""
+"""Augmented copies of a canvas go through the network together, up to so many pixels."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """A part of an image as a network was shown it, and the probabilities that it drew there, by
-    variant.
-    """
+    """A part of an image, and what the network predicted there."""
 
     pixels: UInt8[ndarray, "h w c"]
-    probabilities: Float32[ndarray, "v k h w"]
+    """The canvas that the network saw; of an exact tile, its core."""
+    probabilities: Float32[ndarray, "t k h w"]
+    """One for each test-time augmentation, undone."""
     content: Box
-    """What of it shows the image, and not what was put around it."""
+    """Where on the canvas the image is; the rest is padding."""
     box: Box | None
-    """Where that lies in the image; None where it is all of it, at another size."""
+    """Where the content lies in the image; None where it is the whole image, at another size."""
     weight: Float32[ndarray, "h2 w2"] | None = None
-    """Where pieces overlap and fade into each other."""
+    """Blending weight of each pixel of the content; None where tiles do not overlap."""
 
     def canvas(self) -> CanvasPrediction:
-        """What was shown, beside the mean over the variants."""
+        """Return the pixels with the mean probabilities over augmentations."""
         return CanvasPrediction(self.pixels, self.probabilities.mean(0))
 
 
@@ -54,214 +56,286 @@ def predict_tiles(
     picture: ImageReader,
     engine: Engine,
     preprocessing: Preprocessing,
-    sight: ReceptiveField,
-    variants: Sequence[TtaTransform],
+    receptive_field: ReceptiveField,
+    transforms: Sequence[TtaTransform],
 ) -> Iterator[Tile]:
-    """An image's pieces, row by row of them. Raises LimnerError for an image of other channels than
-    those of the training.
+    """Predict an image tile by tile, row by row.
+
+    Args:
+        picture: the image, which need not be in memory.
+        engine: runs the network.
+        preprocessing: of the network's training.
+        receptive_field: gives stride and halo of the tiles.
+        transforms: test-time augmentations; all are predicted.
+
+    Raises LimnerError for an image with other channels than those of the training.
     """
     preprocessing.check_channels(picture.channels)
-    if preprocessing.resize_mode == "tile" and sight.halo_px is not None:
-        yield from _exact(picture, engine, preprocessing, sight, variants)
+    if preprocessing.resize_mode == "tile" and receptive_field.halo_px is not None:
+        grid = _tile_grid(picture.size_px, preprocessing.size_px, receptive_field)
+        for cell in grid.cells():
+            canvas = _read_padded(picture, cell.outer, grid.before)
+            probabilities = _predict_canvas(engine, preprocessing.normalise(canvas), transforms)
+            content = Box(0, 0, cell.box.height, cell.box.width)
+            yield Tile(
+                cell.kept.crop(canvas), cell.kept.crop_planes(probabilities), content, cell.box
+            )
         return
     for view in preprocessing.views(picture.size_px):
-        canvas = _shown(picture, preprocessing, view)
-        weight = (
-            None
-            if view.source is None
-            else blend_weights(view.source.height)[:, None] * blend_weights(view.source.width)
-        )
-        yield Tile(
-            canvas,
-            _draw(engine, preprocessing.normalise(canvas), variants),
-            view.target,
-            view.source,
-            weight,
-        )
+        canvas = _read_view(picture, preprocessing, view)
+        probabilities = _predict_canvas(engine, preprocessing.normalise(canvas), transforms)
+        yield Tile(canvas, probabilities, view.target, view.source, _blend_weight(view))
 
 
-def _shown(
+def _read_view(
     picture: ImageReader, preprocessing: Preprocessing, view: View
 ) -> UInt8[ndarray, "h w c"]:
+    """Read a view of the image as a canvas of the working size."""
     if view.source is not None:
         return pad_to_canvas(picture.read(view.source), view, preprocessing.size_px)
     if isinstance(picture, ArrayImage):
         return preprocessing.to_canvas(picture.read(Box(0, 0, *picture.size_px)), view)
-    return pad_to_canvas(
-        downsample(picture, (view.target.height, view.target.width)), view, preprocessing.size_px
+    small = downsample(picture, (view.target.height, view.target.width))
+    return pad_to_canvas(small, view, preprocessing.size_px)
+
+
+def _blend_weight(view: View) -> Float32[ndarray, "h w"] | None:
+    if view.source is None:
+        return None
+    return blend_weights(view.source.height)[:, None] * blend_weights(view.source.width)
+
+
+class _Cell(NamedTuple):
+    """One tile of the grid."""
+
+    box: Box
+    """Its core in the image."""
+    outer: Box
+    """Core and halo, on the padded image."""
+    kept: Box
+    """The core within `outer`."""
+
+
+@dataclass(frozen=True, slots=True)
+class _TileGrid:
+    """How an image is cut into exact tiles.
+
+    The image is padded to sides that are multiples of the stride, which mirrored and rotated tiles
+    need too. The padding repeats the edge.
+    """
+
+    image_px: tuple[int, int]
+    before: tuple[int, int]
+    """Padding above and to the left of the image."""
+    padded_px: tuple[int, int]
+    halo_px: int
+    cores: tuple[list[tuple[int, int]], list[tuple[int, int]]]
+    """Where cores begin and end on the padded image, along rows and along columns."""
+
+    def cells(self) -> Iterator[_Cell]:
+        """Yield the tiles, row by row."""
+        for rows in self.cores[0]:
+            for columns in self.cores[1]:
+                yield self._cell(rows, columns)
+
+    def _cell(self, rows: tuple[int, int], columns: tuple[int, int]) -> _Cell:
+        (top, bottom), (left, right) = rows, columns
+        outer = Box.from_edges(
+            max(0, top - self.halo_px),
+            max(0, left - self.halo_px),
+            min(self.padded_px[0], bottom + self.halo_px),
+            min(self.padded_px[1], right + self.halo_px),
+        )
+        before_top, before_left = self.before
+        box = Box.from_edges(
+            max(0, top - before_top),
+            max(0, left - before_left),
+            min(self.image_px[0], bottom - before_top),
+            min(self.image_px[1], right - before_left),
+        )
+        kept = Box(
+            box.top + before_top - outer.top,
+            box.left + before_left - outer.left,
+            box.height,
+            box.width,
+        )
+        return _Cell(box, outer, kept)
+
+
+def _tile_grid(
+    image_px: tuple[int, int], size_px: tuple[int, int], receptive_field: ReceptiveField
+) -> _TileGrid:
+    """Plan the tiles of an image; `size_px` is the working size, which padded sides reach."""
+    assert receptive_field.halo_px is not None
+    stride = receptive_field.stride
+    halo_px = _round_up(receptive_field.halo_px, stride)
+    heights, widths = zip(image_px, size_px, strict=True)
+    padded_px = (_padded_side(*heights, stride), _padded_side(*widths, stride))
+    core_px = max(CORE_PX, halo_px) // stride * stride
+    return _TileGrid(
+        image_px,
+        (max(0, size_px[0] - image_px[0]) // 2, max(0, size_px[1] - image_px[1]) // 2),
+        padded_px,
+        halo_px,
+        (_cores(padded_px[0], core_px, stride), _cores(padded_px[1], core_px, stride)),
     )
 
 
-def _exact(
-    picture: ImageReader,
-    engine: Engine,
-    preprocessing: Preprocessing,
-    sight: ReceptiveField,
-    variants: Sequence[TtaTransform],
-) -> Iterator[Tile]:
-    """The image on a canvas whose sides are multiples of the stride, which mirrored and turned
-    tiles need too; its edge is repeated around it.
-    """
-    assert sight.halo_px is not None
-    stride, margin = sight.stride, -(-sight.halo_px // sight.stride) * sight.stride
-    sides = [
-        -(-max(side, size, 2 * stride) // stride) * stride
-        for side, size in zip(picture.size_px, preprocessing.size_px, strict=True)
-    ]
-    before = [
-        (size - side) // 2 if side < size else 0
-        for side, size in zip(picture.size_px, preprocessing.size_px, strict=True)
-    ]
-    core_px = max(CORE_PX, margin) // stride * stride
-    rows, columns = (_cores(side, core_px, stride) for side in sides)
-    for top, bottom in rows:
-        for left, right in columns:
-            outer = Box.from_edges(
-                max(0, top - margin),
-                max(0, left - margin),
-                min(sides[0], bottom + margin),
-                min(sides[1], right + margin),
-            )
-            tile = _read(picture, outer, before)
-            drawn = _draw(engine, preprocessing.normalise(tile), variants)
-            place = Box.from_edges(
-                max(0, top - before[0]),
-                max(0, left - before[1]),
-                min(picture.size_px[0], bottom - before[0]),
-                min(picture.size_px[1], right - before[1]),
-            )
-            kept = Box(
-                place.top + before[0] - outer.top,
-                place.left + before[1] - outer.left,
-                place.height,
-                place.width,
-            )
-            yield Tile(
-                kept.crop(tile),
-                kept.crop_planes(drawn),
-                Box(0, 0, place.height, place.width),
-                place,
-            )
+def _padded_side(image_px: int, size_px: int, stride: int) -> int:
+    return _round_up(max(image_px, size_px, 2 * stride), stride)
 
 
-def _cores(side: int, core_px: int, stride: int) -> list[tuple[int, int]]:
-    """Where cores begin and end along an axis: as few as there must be, all of one size but the
-    last.
-    """
-    count = -(-side // core_px)
-    step = -(-side // (count * stride)) * stride
-    return [(start, min(start + step, side)) for start in range(0, side, step)]
+def _round_up(length: int, multiple: int) -> int:
+    return -(-length // multiple) * multiple
 
 
-def _read(picture: ImageReader, outer: Box, before: Sequence[int]) -> UInt8[ndarray, "h w c"]:
-    """A part of the canvas on which the image lies `before` pixels from the edges."""
+def _cores(side_px: int, core_px: int, stride: int) -> list[tuple[int, int]]:
+    """Cut an axis into as few cores as possible, all of one size but the last."""
+    count = -(-side_px // core_px)
+    step = -(-side_px // (count * stride)) * stride
+    return [(start, min(start + step, side_px)) for start in range(0, side_px, step)]
+
+
+def _read_padded(
+    picture: ImageReader, outer: Box, before: tuple[int, int]
+) -> UInt8[ndarray, "h w c"]:
+    """Read a box of the padded image; outside of the image its edge is repeated."""
     rows, columns = (
-        np.clip(np.arange(start, start + length) - skipped, 0, side - 1)
-        for start, length, skipped, side in zip(
+        np.clip(np.arange(start, start + length) - padding, 0, side - 1)
+        for start, length, padding, side in zip(
             outer[:2], outer[2:], before, picture.size_px, strict=True
         )
     )
     part = picture.read(
         Box.from_edges(int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1)
     )
-    return (
-        part
-        if part.shape[:2] == (outer.height, outer.width)
-        else part[rows - rows[0]][:, columns - columns[0]]
-    )
+    if part.shape[:2] == (outer.height, outer.width):
+        return part
+    return part[rows - rows[0]][:, columns - columns[0]]
 
 
-def _draw(
-    engine: Engine, array: Float32[ndarray, "c h w"], variants: Sequence[TtaTransform]
-) -> Float32[ndarray, "v k h w"]:
-    """The probabilities of each variant of a canvas, back where they belong; variants of one shape
-    go through the network together.
+def _predict_canvas(
+    engine: Engine, canvas: Float32[ndarray, "c h w"], transforms: Sequence[TtaTransform]
+) -> Float32[ndarray, "t k h w"]:
+    """Predict each augmentation of a canvas, and undo it.
+
+    Augmented copies of one shape go through the network together.
     """
-    shown = [variant.apply(array) for variant in variants]
-    drawn = dict[int, Float32[ndarray, "k h w"]]()
-    for shape in {one.shape for one in shown}:
-        alike = [row for row, one in enumerate(shown) if one.shape == shape]
-        together = max(1, BATCH_PIXELS // (shape[1] * shape[2]))
-        for rows in (alike[first : first + together] for first in range(0, len(alike), together)):
-            for row, logits in zip(
-                rows, engine(np.stack([shown[row] for row in rows])), strict=True
-            ):
-                drawn[row] = variants[row].invert(
-                    to_probabilities(logits), (array.shape[1], array.shape[2])
-                )
-    return np.stack([drawn[row] for row in range(len(shown))])
+    size_px = (canvas.shape[1], canvas.shape[2])
+    augmented = [transform.apply(canvas) for transform in transforms]
+    probabilities = dict[int, Float32[ndarray, "k h w"]]()
+    for shape in {copy.shape for copy in augmented}:
+        same_shape = [index for index, copy in enumerate(augmented) if copy.shape == shape]
+        batch_size = max(1, BATCH_PIXELS // (shape[1] * shape[2]))
+        for start in range(0, len(same_shape), batch_size):
+            batch = same_shape[start : start + batch_size]
+            batch_logits = engine(np.stack([augmented[index] for index in batch]))
+            for index, logits in zip(batch, batch_logits, strict=True):
+                probabilities[index] = transforms[index].invert(to_probabilities(logits), size_px)
+    return np.stack([probabilities[index] for index in range(len(transforms))])
 
 
 def merge_tiles(
-    found: Iterable[Tile], image_px: tuple[int, int], rows: Sequence[int] | None = None
+    tiles: Iterable[Tile], image_px: tuple[int, int], transforms: Sequence[int] | None = None
 ) -> Iterator[Float32[ndarray, "k h w"]]:
-    """Probabilities at the image's own size in bands, from its top to its bottom: the mean over the
-    variants, or over some of them.
+    """Merge tiles into probabilities at the image's own size, in bands from top to bottom.
+
+    Args:
+        tiles: row by row, as `predict_tiles` yields them.
+        image_px: height and width of the image.
+        transforms: indices of the augmentations to average; all by default.
     """
-    base, total = 0, None
-    weights: Float32[ndarray, "h w"] | None = None
-    for piece in found:
-        part = piece.content.crop_planes(
-            (piece.probabilities if rows is None else piece.probabilities[list(rows)]).mean(0)
-        )
-        if piece.box is None:
+    accumulator = _BandAccumulator(image_px[1])
+    for tile in tiles:
+        every = tile.probabilities
+        mean = (every if transforms is None else every[list(transforms)]).mean(0)
+        part = tile.content.crop_planes(mean)
+        if tile.box is None:
             yield from upsample_bands(part, image_px)
             return
-        top, left, height, width = piece.box
-        if total is not None and top > base:
-            # What lies above this row of pieces is complete
-            yield (
-                total[:, : top - base]
-                if weights is None
-                else total[:, : top - base] / weights[: top - base]
-            )
-            total, weights = (
-                _below(total, top - base),
-                None if weights is None else _below(weights, top - base),
-            )
-            base = top
-        if total is None:
-            total = np.zeros((len(part), 0, image_px[1]), np.float32)
-            weights = None if piece.weight is None else np.zeros((0, image_px[1]), np.float32)
-        total = _as_high(total, top + height - base)
-        place = Box(top - base, left, height, width)
-        if weights is None or piece.weight is None:
-            place.crop_planes(total)[:] = part
-        else:
-            weights = _as_high(weights, top + height - base)
-            place.crop_planes(total)[:] += part * piece.weight
-            place.crop(weights)[:] += piece.weight
-    assert total is not None
-    yield total if weights is None else total / weights
+        band = accumulator.complete_above(tile.box.top)
+        if band is not None:
+            yield band
+        accumulator.add(part, tile.box, tile.weight)
+    yield accumulator.remaining()
 
 
-def _below(planes: Float32[ndarray, "*k h w"], rows: int) -> Float32[ndarray, "*k h2 w"]:
-    """What lies below so many rows, as memory of its own, so that the rest can be given back."""
-    return planes[..., rows:, :].copy()
+class _BandAccumulator:
+    """Sums tiles in the rows that are not complete yet, so that memory holds one row of tiles.
+
+    Overlapping tiles are weighted sums, divided by the sum of their weights.
+    """
+
+    def __init__(self, width_px: int) -> None:
+        self._width_px = width_px
+        self._top = 0
+        self._sums: Float32[ndarray, "k h w"] | None = None
+        self._weights: Float32[ndarray, "h w"] | None = None
+
+    def complete_above(self, top: int) -> Float32[ndarray, "k h w"] | None:
+        """Take the rows above `top`, which no further tile reaches; None where there are none."""
+        rows = top - self._top
+        if self._sums is None or rows <= 0:
+            return None
+        weights = self._weights
+        band = _weighted_mean(self._sums[:, :rows], None if weights is None else weights[:rows])
+        # Copies, so that the memory of the rows above can be freed
+        self._sums = self._sums[:, rows:].copy()
+        self._weights = None if weights is None else weights[rows:].copy()
+        self._top = top
+        return band
+
+    def add(
+        self,
+        part: Float32[ndarray, "k h w"],
+        box: Box,
+        weight: Float32[ndarray, "h w"] | None,
+    ) -> None:
+        """Add a tile's probabilities at its place in the image."""
+        bottom = box.top + box.height - self._top
+        if self._sums is None:
+            self._sums = np.zeros((len(part), 0, self._width_px), np.float32)
+            self._weights = None if weight is None else np.zeros((0, self._width_px), np.float32)
+        self._sums = _extend(self._sums, bottom)
+        place = Box(box.top - self._top, box.left, box.height, box.width)
+        if weight is None or self._weights is None:
+            place.crop_planes(self._sums)[:] = part
+            return
+        self._weights = _extend(self._weights, bottom)
+        place.crop_planes(self._sums)[:] += part * weight
+        place.crop(self._weights)[:] += weight
+
+    def remaining(self) -> Float32[ndarray, "k h w"]:
+        """Take the rows that are left, once there are no more tiles."""
+        assert self._sums is not None
+        return _weighted_mean(self._sums, self._weights)
 
 
-def _as_high(planes: Float32[ndarray, "*k h w"], rows: int) -> Float32[ndarray, "*k h2 w"]:
-    """With zeros below, where there are fewer rows."""
+def _weighted_mean(
+    sums: Float32[ndarray, "k h w"], weights: Float32[ndarray, "h w"] | None
+) -> Float32[ndarray, "k h w"]:
+    return sums if weights is None else sums / weights
+
+
+def _extend(planes: Float32[ndarray, "*k h w"], rows: int) -> Float32[ndarray, "*k h2 w"]:
+    """Append rows of zeros up to a number of rows."""
     missing = rows - planes.shape[-2]
-    return (
-        planes
-        if missing <= 0
-        else np.concatenate(
-            [planes, np.zeros((*planes.shape[:-2], missing, planes.shape[-1]), np.float32)], axis=-2
-        )
-    )
+    if missing <= 0:
+        return planes
+    zeros = np.zeros((*planes.shape[:-2], missing, planes.shape[-1]), np.float32)
+    return np.concatenate([planes, zeros], axis=-2)
 
 
 def split_rows(
     bands: Iterable[Float32[ndarray, "k _ w"]], rows: int
 ) -> Iterator[Float32[ndarray, "k _ w"]]:
-    """The same bands cut to so many rows each; the last may have fewer."""
-    kept: list[Float32[ndarray, "k _ w"]] = []
+    """Cut bands to so many rows each; the last may have fewer."""
+    waiting: list[Float32[ndarray, "k _ w"]] = []
     for band in bands:
-        kept.append(band)
-        while sum(part.shape[1] for part in kept) >= rows:
-            joined = np.concatenate(kept, axis=1)
+        waiting.append(band)
+        while sum(part.shape[1] for part in waiting) >= rows:
+            joined = np.concatenate(waiting, axis=1)
             yield joined[:, :rows]
-            kept = [joined[:, rows:]]
-    if rest := [part for part in kept if part.shape[1]]:
+            waiting = [joined[:, rows:]]
+    if rest := [part for part in waiting if part.shape[1]]:
         yield np.concatenate(rest, axis=1)

@@ -1,6 +1,4 @@
-"""Test-time augmentation: the same canvas seen mirrored, turned and at other scales, and what was
-drawn on it brought back.
-"""
+"""Test-time augmentation: a canvas mirrored, rotated and scaled, and its prediction undone."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,36 +8,39 @@ from jaxtyping import Float32
 from numpy import ndarray
 from PIL import Image
 
-GRID = 32
-"""Scaled canvases have sides of a multiple of it, as most networks like."""
+SIDE_MULTIPLE = 32
+"""Sides of scaled canvases are multiples of this, which most networks prefer."""
 
 
 @dataclass(frozen=True, slots=True)
 class TtaTransform:
-    """Mirrored from left to right or not, then so many quarter turns, then a change of size."""
+    """One augmentation: mirror left to right, then rotate by quarter turns, then scale."""
 
     mirrored: bool = False
     turns: int = 0
+    """Quarter turns, counter-clockwise."""
     scale: float = 1.0
 
     def apply(self, canvas: Float32[ndarray, "c h w"]) -> Float32[ndarray, "c h2 w2"]:
-        """The canvas as this variant shows it."""
-        seen = np.rot90(canvas[..., ::-1] if self.mirrored else canvas, self.turns, axes=(-2, -1))
+        """Return the augmented canvas."""
+        mirrored = canvas[..., ::-1] if self.mirrored else canvas
+        rotated = np.rot90(mirrored, self.turns, axes=(-2, -1))
         if self.scale == 1:
-            return np.ascontiguousarray(seen)
+            return np.ascontiguousarray(rotated)
         height, width = (
-            max(GRID, round(side * self.scale / GRID) * GRID) for side in seen.shape[1:]
+            max(SIDE_MULTIPLE, round(side * self.scale / SIDE_MULTIPLE) * SIDE_MULTIPLE)
+            for side in rotated.shape[1:]
         )
-        return _resized(seen, (height, width))
+        return _resize_planes(rotated, (height, width))
 
     def invert(
-        self, drawn: Float32[ndarray, "k h2 w2"], size_px: tuple[int, int]
+        self, planes: Float32[ndarray, "k h2 w2"], size_px: tuple[int, int]
     ) -> Float32[ndarray, "k h w"]:
-        """What the network made of the variant, on a canvas of the original size again."""
-        turned = size_px[::-1] if self.turns % 2 else size_px
-        drawn = drawn if self.scale == 1 else _resized(drawn, turned)
-        straight = np.rot90(drawn, -self.turns, axes=(-2, -1))
-        return straight[..., ::-1] if self.mirrored else straight
+        """Undo the augmentation on the network's output; `size_px` is the canvas's size."""
+        if self.scale != 1:
+            planes = _resize_planes(planes, size_px[::-1] if self.turns % 2 else size_px)
+        upright = np.rot90(planes, -self.turns, axes=(-2, -1))
+        return upright[..., ::-1] if self.mirrored else upright
 
 
 TTA_TRANSFORMS: Mapping[str, tuple[TtaTransform, ...]] = {
@@ -61,18 +62,16 @@ TTA_TRANSFORMS: Mapping[str, tuple[TtaTransform, ...]] = {
         for mirrored in (False, True)
     ),
 }
-"""By the names that `--tta` takes; the first of each is the canvas as it is."""
+"""By the names that `--tta` takes; the first of each leaves the canvas as it is."""
 
 
-def _resized(
+def _resize_planes(
     planes: Float32[ndarray, "c h w"], size_px: tuple[int, int]
 ) -> Float32[ndarray, "c h2 w2"]:
-    size = size_px[::-1]
-    return np.stack(
-        [
-            np.asarray(
-                Image.fromarray(np.ascontiguousarray(plane)).resize(size, Image.Resampling.BILINEAR)
-            )
-            for plane in planes
-        ]
-    )
+    resized = [
+        Image.fromarray(np.ascontiguousarray(plane)).resize(
+            size_px[::-1], Image.Resampling.BILINEAR
+        )
+        for plane in planes
+    ]
+    return np.stack([np.asarray(plane) for plane in resized])

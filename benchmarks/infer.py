@@ -17,7 +17,8 @@ import torch
 
 from limner.data.synthetic import draw_lesion
 from limner.inference.engines import OpenVinoEngine, load_model
-from limner.inference.export import export, to_onnx, to_openvino
+from limner.inference.export import export
+from limner.inference.export_formats import to_onnx, to_openvino
 from limner.model.bundle import Bundle
 
 Engine = Callable[[np.ndarray], np.ndarray]

@@ -221,7 +221,7 @@ def test_a_mistake_is_answered_with_a_message(
         (["predict", "m.safetensors", "photos", "--device", "mps"], "there is no device mps here"),
         (
             ["export", "m.safetensors", "--out", "new.onnx", "--images", "typo"],
-            "typo holds no image for the proof",
+            "typo holds no image to compare on",
         ),
     ],
 )

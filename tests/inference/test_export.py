@@ -10,19 +10,15 @@ import onnx
 import pytest
 import torch
 
+from limner.data.images import read_image
 from limner.data.preprocess import Preprocessing
 from limner.data.scan import scan
 from limner.errors import LimnerError
-from limner.files import sha256_of_file
-from limner.inference import export as exporting
+from limner.files import CHECKSUM_PLACEHOLDER, embed_checksum, sha256_of_file
 from limner.inference.engines import load_model, load_torch, read_exported
-from limner.inference.export import (
-    compare_engines,
-    export,
-    export_reduced_precision,
-    synthetic_images,
-    to_onnx,
-)
+from limner.inference.export import export, export_reduced_precision
+from limner.inference.export_formats import to_onnx
+from limner.inference.parity import compare_engines, synthetic_images
 from limner.inference.predictor import Predictor
 from limner.labels import Labels
 from limner.model.bundle import Bundle
@@ -69,9 +65,9 @@ def test_every_preset_draws_the_same_masks_as_a_program_of_torch_export(
     bundle(preset=preset).save(tmp_path / "m.safetensors")
     parity = export(tmp_path / "m.safetensors", tmp_path / "m.pt2")
     assert parity.holds and parity.images == 8
-    said = {"limner.json": ""}
-    program = torch.export.load(tmp_path / "m.pt2", extra_files=said)
-    stride = json.loads(said["limner.json"])["receptive_field"][0]
+    record = {"limner.json": ""}
+    program = torch.export.load(tmp_path / "m.pt2", extra_files=record)
+    stride = json.loads(record["limner.json"])["receptive_field"][0]
     network, images = (
         Bundle.load(tmp_path / "m.safetensors").network(),
         torch.rand(3, 3, 7 * stride, 2 * stride),
@@ -91,15 +87,11 @@ def test_every_preset_draws_the_same_masks_once_exported(
     bundle(classes=classes, preset=preset).save(tmp_path / "m.safetensors")
     parity = export(tmp_path / "m.safetensors", tmp_path / f"m{ending}")
     assert parity.holds and parity.images == 8 and parity.changed <= 2
-    one, other = Predictor.load(tmp_path / "m.safetensors"), Predictor.load(tmp_path / f"m{ending}")
-    assert (one.labels, one.settings) == (other.labels, other.settings)
-    image = synthetic_images(3)[-1]
-    np.testing.assert_allclose(
-        one.predict(image).probabilities, other.predict(image).probabilities, atol=1e-4
-    )
-    assert one.predict(image).predicted_dice == pytest.approx(
-        other.predict(image).predicted_dice, abs=1e-4
-    )
+    original, exported = (Predictor.load(tmp_path / f"m{end}") for end in (".safetensors", ending))
+    assert (original.labels, original.settings) == (exported.labels, exported.settings)
+    before, after = (p.predict(synthetic_images(3)[-1]) for p in (original, exported))
+    np.testing.assert_allclose(before.probabilities, after.probabilities, atol=1e-4)
+    assert before.predicted_dice == pytest.approx(after.predicted_dice, abs=1e-4)
 
 
 @pytest.mark.parametrize("channels", [1, 2, 5])
@@ -112,34 +104,61 @@ def test_images_of_any_number_of_channels(channels: int, tmp_path: Path) -> None
 def test_an_export_that_draws_other_masks_is_refused(
     model: Path, ending: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    right = exporting.to_onnx
-
     def broken(network: UNet, channels: int) -> bytes:
         with torch.no_grad():
             network.head.bias += 0.002
-        return right(network, channels)
+        return to_onnx(network, channels)
 
-    monkeypatch.setattr(exporting, "to_onnx", broken)
+    monkeypatch.setattr("limner.inference.export.to_onnx", broken)
     with pytest.raises(LimnerError, match=r"refused.*differ.*Nothing was written"):
         export(model, model.with_suffix(ending))
     assert not model.with_suffix(ending).exists() and not model.with_suffix(".bin").exists()
 
 
 def test_an_engine_that_gives_no_numbers_is_refused(model: Path) -> None:
-    one = load_torch(Bundle.load(model))
-    nothing = replace(one, engine=lambda images: np.full_like(one.engine(images), np.nan))
-    assert not compare_engines(one, nothing, [np.zeros((60, 60, 3), np.uint8)]).holds
+    original = load_torch(Bundle.load(model))
+    broken = replace(original, engine=lambda images: np.full_like(original.engine(images), np.nan))
+    assert not compare_engines(original, broken, [np.zeros((60, 60, 3), np.uint8)]).holds
+
+
+def test_images_are_a_folder_a_file_files_or_arrays(model: Path, lesions: Path) -> None:
+    images = sorted((lesions / "images").iterdir())
+    arrays = [read_image(path) for path in images[:2]]
+    for number, (source, count) in enumerate(
+        [
+            (str(lesions / "images"), 24),
+            (lesions / "images", 24),
+            (images[0], 1),
+            ([str(images[0]), images[1]], 2),
+            (arrays, 2),
+        ]
+    ):
+        parity = export(str(model), str(model.with_name(f"{number}.onnx")), images=source)
+        assert parity.holds and parity.images == count
+
+
+def test_of_a_folder_so_many_images_are_compared(
+    model: Path, lesions: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("limner.inference.export.MAX_COMPARED", 3)
+    assert export(model, model.with_suffix(".onnx"), lesions / "images").images == 3
+
+
+def test_a_folder_without_images_is_refused(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for folder in (tmp_path / "empty", tmp_path / "typo"):
+        with pytest.raises(LimnerError, match=f"{folder.name} holds no image to compare on"):
+            export(model, model.with_suffix(".onnx"), folder)
+    assert not model.with_suffix(".onnx").exists()
 
 
 def test_the_file_says_what_other_programs_must_know(model: Path) -> None:
     export(model, model.with_suffix(".onnx"))
     graph = onnx.load(model.with_suffix(".onnx"), load_external_data=False)
-    said = {entry.key: entry.value for entry in graph.metadata_props}
-    assert (
-        json.loads(said["classes"]) == ["background", "foreground"]
-        and json.loads(said["threshold"]) == 0.45
-    )
-    assert json.loads(said["preprocessing"])["mean"] == [0.5] * 3
+    record = {entry.key: entry.value for entry in graph.metadata_props}
+    assert json.loads(record["classes"]) == ["background", "foreground"]
+    assert json.loads(record["threshold"]) == 0.45
+    assert json.loads(record["preprocessing"])["mean"] == [0.5] * 3
     assert graph.graph.input[0].type.tensor_type.shape.dim[0].dim_param == "batch"
     assert not any(tensor.external_data for tensor in graph.graph.initializer)
 
@@ -147,13 +166,13 @@ def test_the_file_says_what_other_programs_must_know(model: Path) -> None:
 @pytest.mark.parametrize("ending", [".onnx", ".xml"])
 def test_flipped_bits_and_truncations_are_refused_by_name(model: Path, ending: str) -> None:
     export(model, model.with_suffix(ending))
-    chance = random.Random(0)
+    rng = random.Random(0)
     for path in [model.with_suffix(ending)] + [model.with_suffix(".bin")] * (ending == ".xml"):
         content = path.read_bytes()
         for trial in range(30):
             damaged = bytearray(content)
-            damaged[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
-            path.write_bytes(damaged if trial % 3 else content[: chance.randrange(len(content))])
+            damaged[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
+            path.write_bytes(damaged if trial % 3 else content[: rng.randrange(len(content))])
             with pytest.raises(LimnerError, match=model.with_suffix(ending).name):
                 load_model(model.with_suffix(ending))
         path.write_bytes(content)
@@ -169,10 +188,8 @@ def test_weights_in_other_files_are_refused(model: Path) -> None:
     tensor = graph.graph.initializer[0]
     onnx.external_data_helper.set_external_data(tensor, location="/etc/passwd")
     tensor.ClearField("raw_data")
-    graph.metadata_props.add(
-        key="limner", value=exporting.CHECKSUM_PLACEHOLDER.decode() + text[78:]
-    )
-    path.write_bytes(exporting.embed_checksum(graph.SerializeToString()))
+    graph.metadata_props.add(key="limner", value=CHECKSUM_PLACEHOLDER.decode() + text[78:])
+    path.write_bytes(embed_checksum(graph.SerializeToString()))
     with pytest.raises(LimnerError, match="keeps weights in other files"):
         load_model(path)
 
@@ -185,7 +202,9 @@ def test_weights_in_other_files_are_refused(model: Path) -> None:
         (b"not a model", "was not exported by limner"),
     ],
 )
-def test_what_is_no_export_is_refused(content: bytes | None, message: str, tmp_path: Path) -> None:
+def test_a_file_that_is_no_export_is_refused(
+    content: bytes | None, message: str, tmp_path: Path
+) -> None:
     for ending in (".onnx", ".xml"):
         if content is not None:
             (tmp_path / f"m{ending}").write_bytes(content)
@@ -197,11 +216,11 @@ def test_what_is_no_export_is_refused(content: bytes | None, message: str, tmp_p
 def test_an_export_names_the_model_that_it_holds_though_a_better_one_was_saved_meanwhile(
     model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before, traced = sha256_of_file(model), to_onnx
+    before = sha256_of_file(model)
 
     def meanwhile(network: torch.nn.Module, channels: int) -> bytes:
         bundle(widths=[2, 6]).save(model)
-        return traced(network, channels)
+        return to_onnx(network, channels)
 
     monkeypatch.setattr("limner.inference.export.to_onnx", meanwhile)
     export(model, model.with_suffix(".onnx"))
@@ -211,14 +230,14 @@ def test_an_export_names_the_model_that_it_holds_though_a_better_one_was_saved_m
     )
 
 
-def test_what_appears_meanwhile_is_not_overwritten(
+def test_a_file_that_appears_meanwhile_is_not_overwritten(
     model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out, traced = model.with_suffix(".onnx"), to_onnx
+    out = model.with_suffix(".onnx")
 
     def meanwhile(network: torch.nn.Module, channels: int) -> bytes:
         out.write_text("theirs")
-        return traced(network, channels)
+        return to_onnx(network, channels)
 
     monkeypatch.setattr("limner.inference.export.to_onnx", meanwhile)
     with pytest.raises(LimnerError, match="is there already"):
@@ -273,10 +292,12 @@ def test_an_exported_model_is_used_without_torch(model: Path) -> None:
     export(model, model.with_suffix(".onnx"))
     script = (
         "import sys, numpy\nfrom limner import Predictor\n"
-        f"drawn = Predictor.load({str(model.with_suffix('.onnx'))!r}).predict(numpy.zeros((50, 40, 3), numpy.uint8))\n"
-        "print(drawn.class_index.shape, drawn.predicted_dice is not None, 'torch' in sys.modules)"
+        f"predictor = Predictor.load({str(model.with_suffix('.onnx'))!r})\n"
+        "prediction = predictor.predict(numpy.zeros((50, 40, 3), numpy.uint8))\n"
+        "print(prediction.mask.shape, prediction.predicted_dice is not None)\n"
+        "print('torch' in sys.modules)"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
-    assert done.stdout.strip() == "(50, 40) True False"
+    assert done.stdout.split("\n")[:2] == ["(50, 40) True", "False"]

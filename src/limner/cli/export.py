@@ -9,8 +9,8 @@ from rich.markup import escape
 from limner.cli.console import console
 from limner.errors import LimnerError
 
-COMPARED, MEASURED = 100, 200
-"""Images on which the export is compared with the original, and a lower precision measured."""
+MEASURED = 200
+"""Images on which a lower precision is measured."""
 
 OutFile = Annotated[
     Path | None,
@@ -65,17 +65,9 @@ def export(
 
 
 def _export_exact(model: Path, target: Path, folder: Path | None) -> None:
-    from limner.data.folder_listing import find_images
-    from limner.data.images import read_image
     from limner.inference.export import export as export_model
 
-    paths = [] if folder is None else [folder] if folder.is_file() else find_images(folder)
-    if folder is not None and not paths:
-        raise LimnerError(
-            f"{folder} holds no image to compare on. Give a folder of images with --images, or "
-            "leave it out."
-        )
-    parity = export_model(model, target, [read_image(path) for path in paths[:COMPARED]])
+    parity = export_model(model, target, () if folder is None else folder)
     console.print(
         f"[bold]{escape(str(target))}[/] draws the same masks: {parity.changed} of "
         f"{parity.pixels:,} pixels of {parity.images} images differ, probabilities by "

@@ -1,5 +1,6 @@
-"""What runs a network: array in, logits out. torch, ONNX Runtime and OpenVINO are each imported
-only when a model file asks for them.
+"""Engines that run a network: an array of images in, logits out.
+
+torch, ONNX Runtime and OpenVINO are imported only when a model file needs them.
 """
 
 import hashlib
@@ -22,52 +23,60 @@ if TYPE_CHECKING:
     from limner.model.bundle import Bundle
 
 Engine = Callable[[Float32[ndarray, "b c h w"]], Float32[ndarray, "b k h w"]]
+"""From normalised images to logits of the same size."""
 OPENVINO_HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
-"""What OpenVINO must be told, since of itself it computes in bfloat16 where it can."""
+"""OpenVINO must be told the precision, or it computes in bfloat16 where it can."""
 
-FORBIDDEN = "location"
-"""The key under which an ONNX file names another that holds its weights; nothing else in a file of
-ours bears it.
+EXTERNAL_DATA_KEY = "location"
+"""The key by which an ONNX file names another file with its weights.
+
+Exported files do not contain it anywhere else.
 """
 
-DIGITS = 12
+VERSION_DIGITS = 12
+"""A model's version is the first digits of its file's SHA-256."""
 LARGE_PIXELS = 1024 * 1024
-"""Where a batch has more, what it needed is given back after it: tiles of several sizes otherwise
-each keep memory of their own.
+"""Batches of more pixels give their memory back.
+
+Otherwise tiles of several sizes would each keep memory of their own.
 """
 
 
 class ReceptiveField(NamedTuple):
-    """How a network looks at an image: the stride that its sides are padded to, and how far it sees
-    beyond a cut (None: all of the image).
-    """
+    """What a network sees around a pixel."""
 
     stride: int = 1
+    """Sides of its input are padded to multiples of this, in pixels."""
     halo_px: int | None = None
+    """How far it sees beyond a cut; None where it sees the whole image."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """A model file opened in its engine."""
+    """A model file in its engine."""
 
     metadata: ModelMetadata
     engine: Engine
     receptive_field: ReceptiveField
     version: str = ""
-    """Of the file that it was opened from, the first digits of the SHA-256."""
+    """The first digits of the file's SHA-256; empty where it was not loaded from a file."""
 
 
 def require_device(device: str) -> None:
-    """Raises LimnerError where there is no such device, or torch cannot use it here."""
+    """Raise LimnerError where there is no such device, or torch cannot use it.
+
+    Args:
+        device: cpu, cuda (or cuda:1) or mps.
+    """
     import torch
 
-    there = {
+    available = {
         "cpu": True,
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
     }
-    if not there.get(device.partition(":")[0], False):
-        usable = ", ".join(name for name, is_so in there.items() if is_so)
+    if not available.get(device.partition(":")[0], False):
+        usable = ", ".join(name for name, is_available in available.items() if is_available)
         raise LimnerError(
             f"there is no device {device} here, or torch cannot use it. Take one that is "
             f"there ({usable}), or mend the driver."
@@ -75,9 +84,10 @@ def require_device(device: str) -> None:
 
 
 class TorchEngine:
-    """The network itself, in float32, channels last."""
+    """The network in torch, in float32 and channels last."""
 
     def __init__(self, bundle: "Bundle", device: str = "cpu") -> None:
+        """Build the network on a device. Raises LimnerError where that is not available."""
         import torch
 
         require_device(device)
@@ -85,18 +95,19 @@ class TorchEngine:
         self._network = bundle.network().to(self._device).to(memory_format=torch.channels_last)
 
     def __call__(self, images: Float32[ndarray, "b c h w"]) -> Float32[ndarray, "b k h w"]:
+        """Run the network; a batch that does not fit into memory is halved."""
         import torch
 
         try:
-            return self._drawn(images)
+            return self._run(images)
         except torch.OutOfMemoryError:
             if len(images) == 1:
                 raise
-        # Out of the exception's reach, which holds what there was
+        # After the except clause, since the exception holds on to the memory
         half = len(images) // 2
         return np.concatenate([self(images[:half]), self(images[half:])])
 
-    def _drawn(self, images: Float32[ndarray, "b c h w"]) -> Float32[ndarray, "b k h w"]:
+    def _run(self, images: Float32[ndarray, "b c h w"]) -> Float32[ndarray, "b k h w"]:
         import torch
 
         with torch.inference_mode():
@@ -108,11 +119,18 @@ class TorchEngine:
 
 
 class OnnxEngine:
-    """An exported network in ONNX Runtime; calls from several threads run side by side. `threads` 0
-    takes all cores for one call.
-    """
+    """An exported network in ONNX Runtime; threads may call it at the same time."""
 
     def __init__(self, content: bytes, device: str = "cpu", threads: int = 0) -> None:
+        """Open an ONNX model.
+
+        Args:
+            content: of the .onnx file.
+            device: cpu or cuda.
+            threads: for one call; 0 takes all cores.
+
+        Raises LimnerError where this ONNX Runtime does not run on the device.
+        """
         import onnxruntime
 
         providers = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
@@ -122,37 +140,44 @@ class OnnxEngine:
                 "onnxruntime-gpu for cuda."
             )
 
-        def opened(*, plans: bool) -> Any:
+        def session(*, memory_pattern: bool) -> Any:
             options = onnxruntime.SessionOptions()
             options.intra_op_num_threads = threads
             options.log_severity_level = 3
-            options.enable_mem_pattern = plans
+            options.enable_mem_pattern = memory_pattern
             return onnxruntime.InferenceSession(content, options, providers=[providers[device]])
 
-        self._session = opened(
-            plans=True
-            # Of its memory for each size: without, two threads took a tenth longer at 256 px
-        )
-        self._for_large = cache(
-            lambda: opened(plans=False)
-            # With them, a tile of 2,044 px took twice the memory and the time
-        )
-        self._frugal = onnxruntime.RunOptions()
+        # Without patterns, two threads took a tenth longer at 256 px
+        self._session = session(memory_pattern=True)
+        # With them, a tile of 2,044 px took twice the memory and the time
+        self._large_session = cache(lambda: session(memory_pattern=False))
+        self._free_memory = onnxruntime.RunOptions()
         if device == "cpu":
-            self._frugal.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+            self._free_memory.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
 
     def __call__(self, images: Float32[ndarray, "b c h w"]) -> Float32[ndarray, "b k h w"]:
-        large = images.shape[0] * images.shape[2] * images.shape[3] > LARGE_PIXELS
-        logits: ndarray = (self._for_large() if large else self._session).run(
-            None, {"images": images}, self._frugal if large else None
+        """Run the network."""
+        batch, _, height, width = images.shape
+        large = batch * height * width > LARGE_PIXELS
+        session = self._large_session() if large else self._session
+        logits: ndarray = session.run(
+            None, {"images": images}, self._free_memory if large else None
         )[0]
         return logits
 
 
 class OpenVinoEngine:
-    """An exported network in OpenVINO, at the precision that it was exported for."""
+    """An exported network in OpenVINO, in the precision that it was exported for."""
 
     def __init__(self, structure: bytes, weights: bytes, precision: str, threads: int = 0) -> None:
+        """Compile an OpenVINO model for the CPU.
+
+        Args:
+            structure: of the .xml file.
+            weights: of the .bin file.
+            precision: float32, bfloat16 or int8.
+            threads: for one call; 0 takes all cores.
+        """
         import openvino
 
         core = openvino.Core()
@@ -163,31 +188,33 @@ class OpenVinoEngine:
         self._compiled = core.compile_model(core.read_model(structure, weights), "CPU", hints)
 
     def __call__(self, images: Float32[ndarray, "b c h w"]) -> Float32[ndarray, "b k h w"]:
+        """Run the network."""
         logits: ndarray = self._compiled.create_infer_request().infer([images])[0]
         return logits
 
 
 def load_torch(bundle: "Bundle", device: str = "cpu") -> LoadedModel:
-    """A bundle's network in torch; its sight is looked for where tiles need it."""
+    """Load a bundle's network in torch; its receptive field is measured where tiles need it."""
     engine = TorchEngine(bundle, device)
     if bundle.preprocessing.resize_mode != "tile":
         return LoadedModel(bundle, engine, ReceptiveField())
     from limner.model.receptive_field import measure_halo
 
     network = bundle.network()
-    return LoadedModel(
-        bundle,
-        engine,
-        ReceptiveField(network.stride, measure_halo(network, bundle.recipe.data.channels)),
-    )
+    halo_px = measure_halo(network, bundle.recipe.data.channels)
+    return LoadedModel(bundle, engine, ReceptiveField(network.stride, halo_px))
 
 
 def load_model(path: Path | str, device: str = "cpu", threads: int = 0) -> LoadedModel:
-    """A model file in the engine that its ending names: .safetensors (torch), .onnx (ONNX Runtime)
-    or .xml (OpenVINO).
+    """Load a model file in the engine that its ending names.
 
-    Raises LimnerError where it is missing, damaged or not of limner's making, and where its engine
-    is not installed.
+    Args:
+        path: a .safetensors (torch), .onnx (ONNX Runtime) or .xml file (OpenVINO).
+        device: cpu, cuda or mps; .onnx takes cpu or cuda, .xml cpu alone.
+        threads: of one call of an exported model; 0 takes all cores.
+
+    Raises LimnerError where the file is missing, damaged or not a model of limner's, its engine is
+    not installed, or the device is not available.
     """
     path = Path(path)
     if path.suffix == ".pt2":
@@ -195,40 +222,43 @@ def load_model(path: Path | str, device: str = "cpu", threads: int = 0) -> Loade
             f"{path} is for torch.export.load, and limner does not read it, since it may hold "
             "pickles. Take the .safetensors it was made from."
         )
-    if path.suffix not in {".onnx", ".xml"}:
-        from limner.model.bundle import Bundle
+    if path.suffix in {".onnx", ".xml"}:
+        return _load_exported(path, device, threads)
+    from limner.model.bundle import Bundle
 
-        bundle, (digest,) = read_stable([path], lambda: Bundle.load(path))
-        return replace(load_torch(bundle, device), version=digest[:DIGITS])
-    content, weights, about = read_exported(path)
+    bundle, (digest,) = read_stable([path], lambda: Bundle.load(path))
+    return replace(load_torch(bundle, device), version=digest[:VERSION_DIGITS])
+
+
+def _load_exported(path: Path, device: str, threads: int) -> LoadedModel:
+    content, weights, record = read_exported(path)
+    if path.suffix == ".xml" and device != "cpu":
+        raise LimnerError(
+            f"{path} runs on the processor. Leave --device {device}, or take the "
+            ".onnx or the .safetensors."
+        )
+    engine: Engine
     try:
         if path.suffix == ".xml":
-            if device != "cpu":
-                raise LimnerError(
-                    f"{path} runs on the processor. Leave --device {device}, or take the "
-                    ".onnx or the .safetensors."
-                )
-            engine: Engine = OpenVinoEngine(content, weights, about["precision"], threads)
+            engine = OpenVinoEngine(content, weights, record["precision"], threads)
         else:
             engine = OnnxEngine(content, device, threads)
     except ImportError as error:
         raise LimnerError(
             f"{path} needs {error.name}, which is not installed: pip install 'limner[export]'."
         ) from error
-    return LoadedModel(
-        parse_metadata(about["model"], path),
-        engine,
-        ReceptiveField(*(about.get("receptive_field") or about["sight"])),
-        hashlib.sha256(content).hexdigest()[:DIGITS],
-    )
+    # Files of earlier versions call it "sight"
+    receptive_field = ReceptiveField(*(record.get("receptive_field") or record["sight"]))
+    version = hashlib.sha256(content).hexdigest()[:VERSION_DIGITS]
+    return LoadedModel(parse_metadata(record["model"], path), engine, receptive_field, version)
 
 
 def read_exported(path: Path) -> tuple[bytes, bytes, Mapping[str, Any]]:
-    """What an exported file holds, what lies beside it, and what it says of itself; no engine is
-    asked.
+    """Read an exported file without loading it in an engine.
 
-    Raises LimnerError where it is missing, damaged, not of limner's making, or would have other
-    files read.
+    Returns its content, the weights beside it (of an .xml file), and its record.
+
+    Raises LimnerError where it is missing, damaged, not of limner's making, or names other files.
     """
     try:
         content = path.read_bytes()
@@ -238,20 +268,20 @@ def read_exported(path: Path) -> tuple[bytes, bytes, Mapping[str, Any]]:
             f"{error.filename} is not there. Make it with: limner export "
             f"RUN/model.safetensors --out {path}"
         ) from error
-    whole, end = verify_checksum(content, weights)
-    if not whole:
+    intact, record_start = verify_checksum(content, weights)
+    if not intact:
         raise LimnerError(
             f"{path} is damaged, or was not exported by limner: its content does not match "
             "its SHA-256. Export the model again."
         )
-    if FORBIDDEN.encode() in content and path.suffix == ".onnx":
+    if EXTERNAL_DATA_KEY.encode() in content and path.suffix == ".onnx":
         raise LimnerError(
             f"{path} keeps weights in other files, which are not read. Export the model again."
         )
-    text = content[end:].decode("utf-8", errors="replace")
+    text = content[record_start:].decode("utf-8", errors="replace")
     if path.suffix == ".xml":
         from xml.sax.saxutils import unescape
 
         text = unescape(text, {"&quot;": '"'})
-    about: dict[str, Any] = json.JSONDecoder().raw_decode(text)[0]
-    return content, weights, about
+    record: dict[str, Any] = json.JSONDecoder().raw_decode(text)[0]
+    return content, weights, record

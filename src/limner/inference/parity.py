@@ -1,0 +1,167 @@
+"""Comparison of two engines of one model: the same masks, or how much a lower precision changes."""
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+from numpy import ndarray
+
+from limner.data.sample import Sample
+from limner.data.synthetic import draw_lesion
+from limner.inference.calibration import to_probabilities
+from limner.inference.engines import Engine, LoadedModel
+from limner.inference.predictor import Predictor
+from limner.metrics.bootstrap import paired_difference
+from limner.metrics.overlap import image_dice
+
+MAX_CHANGED = 1e-5
+"""Share of the mask pixels that may differ."""
+MAX_DIFFERENCE = 1e-4
+"""How much two probabilities may differ."""
+CROP_PX = 512
+"""The engines are compared directly on crops of this size."""
+SIZES_PX = ((1, 1), (7, 3), (31, 64), (97, 131), (256, 256), (255, 257), (300, 170), (129, 513))
+"""Height and width of the synthetic images: odd ones, since those go wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """How far an exported model differs from the original."""
+
+    images: int
+    """Images that were compared."""
+    pixels: int
+    """Their mask pixels."""
+    changed: int
+    """Mask pixels that differ."""
+    difference: float
+    """The largest difference of two probabilities; infinite where one is not a number."""
+
+    @property
+    def holds(self) -> bool:
+        """Whether the differences are small enough to call the models the same."""
+        return self.changed <= MAX_CHANGED * self.pixels and self.difference <= MAX_DIFFERENCE
+
+
+@dataclass(frozen=True, slots=True)
+class PrecisionChange:
+    """What a lower precision costs in Dice, and gains in speed, on images of known masks."""
+
+    images: int
+    before: float
+    """Mean Dice in float32."""
+    difference: float
+    """Mean Dice in the lower precision, less that in float32."""
+    interval: tuple[float, float]
+    """The 95 % interval of the difference, paired by image."""
+    changed: float
+    """Share of the mask pixels that differ."""
+    speed: float
+    """Canvases a second, as a multiple of the same file in float32."""
+
+
+def compare_engines(
+    original: LoadedModel, exported: LoadedModel, images: Iterable[UInt8[ndarray, "_ _ c"]]
+) -> Parity:
+    """Compare two models on images, through the whole inference path and engine by engine.
+
+    The engines are compared on crops of the images at their own size, alone and in batches of two.
+    """
+    predictors = [Predictor.from_models(model) for model in (original, exported)]
+    count, pixels, changed, difference = 0, 0, 0, 0.0
+    for image in images:
+        first, second = (predictor.predict(image) for predictor in predictors)
+        count += 1
+        pixels += first.mask.size
+        changed += int((first.mask != second.mask).sum())
+        difference = max(
+            difference,
+            _max_difference(first.probabilities, second.probabilities),
+            *_engine_differences(original, exported, image[:CROP_PX, :CROP_PX]),
+        )
+    return Parity(count, pixels, changed, difference)
+
+
+def _engine_differences(
+    original: LoadedModel, exported: LoadedModel, crop: UInt8[ndarray, "h w c"]
+) -> list[float]:
+    """Compare both engines on a crop alone, and beside its mirror image."""
+    canvas = original.metadata.preprocessing.normalise(crop)
+    differences = []
+    for batch in (canvas[None], np.stack([canvas, canvas[:, ::-1]])):
+        contiguous = np.ascontiguousarray(batch)
+        first, second = (
+            np.stack([to_probabilities(logits) for logits in engine(contiguous)])
+            for engine in (original.engine, exported.engine)
+        )
+        differences.append(_max_difference(first, second))
+    return differences
+
+
+def _max_difference(first: Float32[ndarray, "*n"], second: Float32[ndarray, "*n"]) -> float:
+    return float(np.nan_to_num(np.abs(first - second).max(), nan=np.inf))
+
+
+def measure_change(
+    before: LoadedModel,
+    after: LoadedModel,
+    scored: Sequence[Sample],
+    canvases: Sequence[Float32[ndarray, "c h w"]],
+) -> PrecisionChange:
+    """Measure how two engines of one model differ.
+
+    Args:
+        before: in float32.
+        after: in a lower precision.
+        scored: samples of known masks, at least one, for Dice and masks.
+        canvases: the network's inputs on which speed is measured, at least one.
+    """
+    predictors = [Predictor.from_models(model) for model in (before, after)]
+    labels = before.metadata.labels
+    dice, changed, pixels = [], 0, 0
+    for sample in scored:
+        truth, image = sample.class_index(labels), sample.read_image()
+        first, second = (predictor.predict(image).mask for predictor in predictors)
+        dice.append([image_dice(mask, truth, labels) for mask in (first, second)])
+        changed += int((first != second).sum())
+        pixels += truth.size
+    difference = paired_difference(*np.array(dice).T)
+    seconds_before, seconds_after = _median_seconds([before.engine, after.engine], canvases)
+    return PrecisionChange(
+        len(scored),
+        difference.first,
+        difference.difference,
+        difference.interval,
+        changed / pixels,
+        seconds_before / seconds_after,
+    )
+
+
+def _median_seconds(
+    engines: Sequence[Engine], canvases: Sequence[Float32[ndarray, "c h w"]]
+) -> list[float]:
+    """Measure the median time of a canvas in each engine.
+
+    The engines take turns, so that what disturbs one disturbs the other.
+    """
+    seconds: list[list[float]] = [[] for _ in engines]
+    # The first is a warm-up
+    for canvas in [canvases[0], *canvases, *canvases]:
+        for engine, measured in zip(engines, seconds, strict=True):
+            start = time.perf_counter()
+            engine(canvas[None])
+            measured.append(time.perf_counter() - start)
+    return [float(np.median(measured[1:])) for measured in seconds]
+
+
+def synthetic_images(channels: int) -> list[UInt8[ndarray, "_ _ c"]]:
+    """Draw synthetic lesions of odd sizes; for one channel they are colour images too."""
+    images = []
+    for index, (height, width) in enumerate(SIZES_PX):
+        image = draw_lesion(0, index, max(height, width, 32))[0][:height, :width]
+        if channels not in {1, 3}:
+            image = image[..., np.arange(channels) % 3]
+        images.append(np.ascontiguousarray(image))
+    return images

@@ -110,7 +110,7 @@ def learning_curve(
     """
     loss_max = max((loss for loss in losses if loss is not None), default=1.0) or 1.0
     axes = _Axes(
-        x_max=max(epochs[-1] - epochs[0], 1),
+        x_max=float(max(epochs[-1] - epochs[0], 1)),
         width=720,
         height=360,
         left=48,

@@ -8,11 +8,12 @@ import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from limner.data import large_images
+from limner.data import large_images, tiled_tiff
 from limner.data.images import read_image
-from limner.data.large_images import ArrayImage, TiledTiff, downsample, open_large_image
-from limner.data.preprocess import Box
+from limner.data.large_images import ArrayImage, downsample, open_large_image
 from limner.data.resize import resize_image
+from limner.data.tiled_tiff import TiledTiff
+from limner.data.views import Box
 from limner.data.writers.tiff import (
     TILE_PX,
     compress_tiles,
@@ -65,10 +66,10 @@ def test_what_was_decoded_is_kept_only_up_to_a_limit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = written(tmp_path / "a.tif", "tiled colour")
-    monkeypatch.setattr(large_images, "KEPT_BYTES", 3 * 32 * 48 * 3)
+    monkeypatch.setattr(tiled_tiff, "CACHE_BYTES", 3 * 32 * 48 * 3)
     picture = TiledTiff(path)
     np.testing.assert_array_equal(picture.read(Box(0, 0, 90, 131)), read_image(path))
-    assert len(picture._kept) <= 3
+    assert len(picture._cache) <= 3
 
 
 @pytest.mark.parametrize(
@@ -128,7 +129,7 @@ def test_a_compressed_part_as_large_as_the_image_is_refused_with_a_cure(
     tifffile.imwrite(
         tmp_path / "a.tif", np.zeros((90, 90, 3), np.uint8), rowsperstrip=90, compression="zlib"
     )
-    monkeypatch.setattr(large_images, "MOST_PART_BYTES", 20_000)
+    monkeypatch.setattr(tiled_tiff, "MAX_SEGMENT_BYTES", 20_000)
     with pytest.raises(
         LimnerError, match=r"compressed in parts of 24,300 bytes.*Export it in tiles"
     ):

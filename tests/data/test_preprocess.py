@@ -7,14 +7,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from limner.data import resize
-from limner.data.preprocess import (
-    Preprocessing,
-    channel_statistics,
-    mask_to_canvas,
-    to_canvas,
-    views,
-)
+from limner.data.preprocess import Preprocessing, channel_statistics, mask_to_canvas, to_canvas
 from limner.data.resize import downsample_mask, upsample_bands
+from limner.data.views import views
 from limner.labels import VOID
 
 

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from limner.data.large_images import ArrayImage
-from limner.data.preprocess import Box, Preprocessing
+from limner.data.preprocess import Preprocessing
+from limner.data.views import Box
 from limner.inference import tiling
 from limner.inference.engines import ReceptiveField
 from limner.inference.tiling import merge_tiles, predict_tiles, split_rows

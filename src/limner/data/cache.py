@@ -23,9 +23,10 @@ from jaxtyping import Int64, UInt8, UInt32
 from numpy import ndarray
 
 from limner.data.parallel import Progress, map_in_order, with_progress
-from limner.data.preprocess import VERSION, mask_to_canvas, to_canvas, views
+from limner.data.preprocess import VERSION, mask_to_canvas, to_canvas
 from limner.data.sample import Sample, SampleDigest
 from limner.data.sample_info import SampleInfo
+from limner.data.views import views
 from limner.errors import LimnerError
 from limner.labels import Labels
 from limner.recipe import ResizeMode

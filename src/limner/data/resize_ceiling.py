@@ -8,9 +8,10 @@ from jaxtyping import Float32, Float64, UInt8
 from numpy import ndarray
 
 from limner.data.parallel import map_in_order
-from limner.data.preprocess import mask_to_canvas, views
+from limner.data.preprocess import mask_to_canvas
 from limner.data.resize import upsample_bands
 from limner.data.sample import Sample
+from limner.data.views import views
 from limner.labels import Labels
 from limner.metrics.overlap import confusion_counts, dice
 from limner.recipe import ResizeMode

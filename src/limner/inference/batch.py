@@ -16,10 +16,11 @@ from numpy import ndarray
 
 from limner.data.image_pixels import to_rgb
 from limner.data.images import read_image, read_predicted_mask
-from limner.data.large_images import TiledTiff, downsample, open_large_image
+from limner.data.large_images import downsample, open_large_image
 from limner.data.overlays import CELL_PX, COLUMNS, contact_sheet, draw_overlay, shrink_pair
 from limner.data.parallel import Progress, map_in_order, with_progress
-from limner.data.preprocess import Box
+from limner.data.tiled_tiff import TiledTiff
+from limner.data.views import Box
 from limner.data.writers.jpeg import encode_jpeg
 from limner.errors import LimnerError
 from limner.inference.predict_file import PredictFile, large_masks_hold_classes

@@ -15,7 +15,8 @@ from jaxtyping import Float32, UInt8
 from numpy import ndarray
 
 from limner.data.images import STACK_SUFFIXES, page_count, read_image
-from limner.data.large_images import ArrayImage, TiledTiff, open_large_image
+from limner.data.large_images import ArrayImage, open_large_image
+from limner.data.tiled_tiff import TiledTiff
 from limner.data.writers.png import encode_mask_png, encode_png
 from limner.data.writers.tiff import (
     TILE_PX,
@@ -25,6 +26,7 @@ from limner.data.writers.tiff import (
 )
 from limner.errors import LimnerError, is_out_of_memory
 from limner.files import sha256_of_file
+from limner.inference.out_of_distribution import is_unusual
 from limner.inference.postprocess import postprocess
 from limner.inference.prediction_job import (
     UNCERTAINTY,
@@ -179,7 +181,7 @@ class PredictFile:
             mask=mask_name,
             uncertainty=f"{UNCERTAINTY}/{mask_name}",
             predicted_dice=None if predicted_dice is None else round(predicted_dice, DIGITS),
-            unusual=unusualness is not None and unusualness > 1,
+            unusual=is_unusual(unusualness),
             unusualness=None if unusualness is None else round(unusualness, DIGITS),
             mean_entropy=round(mean_entropy, DIGITS),
         )

@@ -8,12 +8,13 @@ from pathlib import Path
 from limner.data.cache import PreparedDataset, prepare
 from limner.data.check import CheckResult, check, foreground_shares, require_valid
 from limner.data.parallel import StageProgress, no_progress
-from limner.data.preprocess import Preprocessing, channel_statistics, views
+from limner.data.preprocess import Preprocessing, channel_statistics
 from limner.data.resize_ceiling import ResizeCeiling
 from limner.data.sample import AnnotationMask, Sample
 from limner.data.sample_info import SampleInfo
 from limner.data.scan import scan
 from limner.data.splits import SplitFacts, SplitSamples, split_ids, split_samples
+from limner.data.views import views
 from limner.errors import LimnerError
 from limner.labels import Labels
 from limner.model.bundle import Bundle

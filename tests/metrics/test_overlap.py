@@ -36,33 +36,28 @@ def hostile_pairs(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
 
     def mask(kind: str) -> np.ndarray:
-        made = (
-            (rng.random(shape) < rng.random()).astype(np.uint8)
-            if kind == "random"
-            else np.full(shape, kind in {"full", "all but one"}, np.uint8)
-        )
+        if kind == "random":
+            return (rng.random(shape) < rng.random()).astype(np.uint8)
+        pixels = np.full(shape, kind in {"full", "all but one"}, np.uint8)
         if kind in {"one pixel", "all but one"}:
-            made.flat[rng.integers(made.size)] ^= 1
-        return made
+            pixels.flat[rng.integers(pixels.size)] ^= 1
+        return pixels
 
-    first = mask(draw(st.sampled_from(["random", "empty", "full", "one pixel", "all but one"])))
-    return first, first.copy() if draw(st.integers(0, 9)) == 0 else mask(
-        draw(st.sampled_from(["random", "empty", "full", "one pixel", "all but one"]))
-    )
+    kinds = st.sampled_from(["random", "empty", "full", "one pixel", "all but one"])
+    first = mask(draw(kinds))
+    return first, first.copy() if draw(st.integers(0, 9)) == 0 else mask(draw(kinds))
 
 
 @settings(max_examples=1000)
 @given(hostile_pairs())
 def test_every_score_is_the_official_scorer_s(pair: tuple[np.ndarray, np.ndarray]) -> None:
     prediction, truth = pair
-    counts, theirs = (
-        confusion_counts(prediction, truth, 2)[1],
-        create_binary_confusion_matrix(truth == 1, prediction == 1),
-    )
-    for name, ratio in OFFICIAL.items():
-        assert OVERLAP_METRICS[name](counts) == pytest.approx(ratio(theirs), abs=1e-9), name
+    counts = confusion_counts(prediction, truth, 2)[1]
+    matrix = create_binary_confusion_matrix(truth == 1, prediction == 1)
+    for name, metric in OFFICIAL.items():
+        assert OVERLAP_METRICS[name](counts) == pytest.approx(metric(matrix), abs=1e-9), name
     assert thresholded_jaccard(jaccard(counts)) == pytest.approx(
-        official.binary_threshold_jaccard(theirs, threshold=0.65), abs=1e-9
+        official.binary_threshold_jaccard(matrix, threshold=0.65), abs=1e-9
     )
 
 
@@ -100,12 +95,8 @@ def test_void_pixels_are_not_counted(a: np.ndarray, b: np.ndarray, void: np.ndar
 def test_each_class_is_counted_against_the_rest(a: np.ndarray, b: np.ndarray) -> None:
     counts = confusion_counts(a, b, 4)
     for index in range(4):
-        assert (
-            counts[index].tolist()
-            == confusion_counts((a == index).astype(np.uint8), (b == index).astype(np.uint8), 2)[
-                1
-            ].tolist()
-        )
+        binary = ((mask == index).astype(np.uint8) for mask in (a, b))
+        assert counts[index].tolist() == confusion_counts(*binary, 2)[1].tolist()
 
 
 def test_two_empty_masks_agree() -> None:

@@ -30,10 +30,12 @@ def blobs(seed: int, shape: tuple[int, int] = (32, 40)) -> np.ndarray:
 @pytest.mark.filterwarnings("ignore:monai:FutureWarning")
 @settings(max_examples=60)
 @given(st.integers(0, 10**6), st.sampled_from([1.0, 2.0, 3.5]))
-def test_the_measures_are_monai_s(seed: int, tolerance: float) -> None:
-    drawn, true = blobs(seed), blobs(seed + 1)
-    a, b = (torch.from_numpy(mask[None, None].astype(np.float32)) for mask in (drawn, true))
-    hausdorff, distance, within = surface_metrics(drawn, true, np.zeros_like(true), tolerance)
+def test_the_metrics_are_monai_s(seed: int, tolerance: float) -> None:
+    prediction, truth = blobs(seed), blobs(seed + 1)
+    a, b = (torch.from_numpy(mask[None, None].astype(np.float32)) for mask in (prediction, truth))
+    hausdorff, distance, surface_dice = surface_metrics(
+        prediction, truth, np.zeros_like(truth), tolerance
+    )
     assert hausdorff == pytest.approx(
         float(compute_hausdorff_distance(a, b, include_background=True, percentile=95)), abs=1e-5
     )
@@ -41,7 +43,7 @@ def test_the_measures_are_monai_s(seed: int, tolerance: float) -> None:
         float(compute_average_surface_distance(a, b, include_background=True, symmetric=True)),
         abs=1e-5,
     )
-    assert within == pytest.approx(
+    assert surface_dice == pytest.approx(
         float(compute_surface_dice(a, b, [tolerance], include_background=True)), abs=1e-6
     )
 
@@ -52,7 +54,7 @@ def test_a_mask_agrees_with_itself(seed: int) -> None:
     assert surface_metrics(mask, mask, np.zeros_like(mask)) == (0, 0, 1)
 
 
-def test_the_empty_cases_are_as_said() -> None:
+def test_the_empty_cases_are_as_documented() -> None:
     empty, mask = np.zeros((30, 40), bool), blobs(0, (30, 40))
     assert surface_metrics(empty, empty, empty) == (0, 0, 1)
     for pair in ((empty, mask), (mask, empty)):
@@ -61,35 +63,37 @@ def test_the_empty_cases_are_as_said() -> None:
 
 
 def test_what_lies_in_void_moves_nothing() -> None:
-    true = np.zeros((20, 30), np.uint8)
-    true[4:12, 4:12] = 1
-    drawn, alone = true.copy(), true.copy()
-    drawn[14:20, 20:30] = 1
-    true[12:20, 18:30] = VOID
-    assert surface_metrics_per_class(drawn, true, (1,))[0].tolist() == [0, 0, 1]
-    assert surface_metrics_per_class(drawn, alone, (1,))[0][0] > 2
+    truth = np.zeros((20, 30), np.uint8)
+    truth[4:12, 4:12] = 1
+    prediction, without_void = truth.copy(), truth.copy()
+    prediction[14:20, 20:30] = 1
+    truth[12:20, 18:30] = VOID
+    assert surface_metrics_per_class(prediction, truth, (1,))[0].tolist() == [0, 0, 1]
+    assert surface_metrics_per_class(prediction, without_void, (1,))[0][0] > 2
 
 
-def test_outline_that_void_surrounds_is_not_measured_from_but_to() -> None:
+def test_surface_that_touches_void_is_not_measured_from_but_to() -> None:
     """A ring of void around the object, as Pascal VOC draws it."""
     y, x = np.mgrid[:40, :40] - 20
-    distance = np.hypot(y, x)
-    true = np.where(distance <= 10, 1, np.where(distance <= 13, VOID, 0)).astype(np.uint8)
-    small, whole, none = ((distance <= radius).astype(np.uint8) for radius in (7, 11, -1))
-    hausdorff, mean, within = surface_metrics_per_class(small, true, (1,))[0]
-    assert 2.5 < mean <= hausdorff < 3.5 and within == 0
-    assert surface_metrics_per_class(whole, true, (1,))[0].tolist() == [0, 0, 1], (
+    radius = np.hypot(y, x)
+    truth = np.where(radius <= 10, 1, np.where(radius <= 13, VOID, 0)).astype(np.uint8)
+    small, whole, empty = ((radius <= end).astype(np.uint8) for end in (7, 11, -1))
+    hausdorff, mean, surface_dice = surface_metrics_per_class(small, truth, (1,))[0]
+    assert 2.5 < mean <= hausdorff < 3.5 and surface_dice == 0
+    assert surface_metrics_per_class(whole, truth, (1,))[0].tolist() == [0, 0, 1], (
         "it ends within the void"
     )
-    assert surface_metrics_per_class(none, true, (1,))[0][0] == pytest.approx(math.hypot(40, 40))
+    assert surface_metrics_per_class(empty, truth, (1,))[0][0] == pytest.approx(math.hypot(40, 40))
 
 
 def test_a_shifted_square_lies_as_far_as_it_was_shifted() -> None:
-    true, drawn = np.zeros((40, 40), bool), np.zeros((40, 40), bool)
-    true[10:30, 10:30] = drawn[10:30, 13:33] = True
-    hausdorff, distance, within = surface_metrics(drawn, true, np.zeros_like(true), 3.0)
+    truth, prediction = np.zeros((40, 40), bool), np.zeros((40, 40), bool)
+    truth[10:30, 10:30] = prediction[10:30, 13:33] = True
+    hausdorff, distance, surface_dice = surface_metrics(
+        prediction, truth, np.zeros_like(truth), 3.0
+    )
     assert hausdorff == 3
     assert 0 < distance < 3
-    assert within == 1
-    assert surface_metrics(drawn, true, np.zeros_like(true), 2.0)[2] < 1
+    assert surface_dice == 1
+    assert surface_metrics(prediction, truth, np.zeros_like(truth), 2.0)[2] < 1
     assert math.isfinite(distance)

@@ -1,12 +1,14 @@
-"""How far outlines lie apart: 95 % Hausdorff distance, average surface distance, surface Dice, in
-pixels at the masks' own size.
+"""Surface distances: 95 % Hausdorff distance, average symmetric surface distance, surface Dice.
 
-The outline of a mask are its pixels with a neighbour beside, above or below that is not in it, the
-image's edge counting as outside. Void pixels belong to no mask: from outline that touches them no
-distance is measured, though the other mask's may be measured to it. The empty cases: where both
-masks are empty, or no outline is left to measure from, the distances are 0 and the surface Dice 1;
-where one mask is, the distances are the image's diagonal, as far as anything can be, and the
-surface Dice 0.
+They are in pixels at the masks' own size. The surface of a mask is its pixels with a neighbour
+beside, above or below that is not in it; the image's edge counts as outside.
+
+Void pixels belong to no mask. From surface pixels that touch them no distance is measured, but the
+other mask's distances to those pixels are.
+
+The empty cases: where both masks are empty, or no surface is left to measure from, the distances
+are 0 and the surface Dice 1. Where one mask is empty, the distances are the image's diagonal, as
+far as anything can be, and the surface Dice 0.
 """
 
 import math
@@ -19,7 +21,9 @@ from scipy import ndimage
 from limner.labels import VOID
 
 TOLERANCE_PX = 2.0
+"""Surfaces that lie no further apart count as equal in the surface Dice."""
 SURFACE_METRICS = ("hausdorff_95_px", "surface_distance_px", "surface_dice")
+"""By the names that tables and files use."""
 
 
 def surface_metrics_per_class(
@@ -28,14 +32,20 @@ def surface_metrics_per_class(
     classes: tuple[int, ...],
     tolerance_px: float = TOLERANCE_PX,
 ) -> Float64[ndarray, "k 3"]:
-    """The three measures of each class, in the order of `NAMES`."""
+    """Compute the surface metrics of each class, in the order of `SURFACE_METRICS`.
+
+    Args:
+        prediction: class indices.
+        truth: class indices, or `VOID`.
+        classes: the class indices that are scored.
+        tolerance_px: of the surface Dice.
+    """
     void = truth == VOID
-    return np.array(
-        [
-            surface_metrics(prediction == index, truth == index, void, tolerance_px)
-            for index in classes
-        ]
-    ).reshape(len(classes), 3)
+    metrics = [
+        surface_metrics(prediction == index, truth == index, void, tolerance_px)
+        for index in classes
+    ]
+    return np.array(metrics).reshape(len(classes), 3)
 
 
 def surface_metrics(
@@ -44,33 +54,53 @@ def surface_metrics(
     void: Bool[ndarray, "h w"],
     tolerance_px: float = TOLERANCE_PX,
 ) -> tuple[float, float, float]:
-    """95 % Hausdorff distance (the larger of both directions), average symmetric surface distance,
-    and surface Dice.
+    """Compute the surface metrics of two binary masks.
 
-    Surface Dice is the share of both outlines that lies within the tolerance of the other one
-    (arXiv:1809.04430).
+    Args:
+        prediction: one mask.
+        truth: the other; every metric is symmetric.
+        void: pixels that belong to neither.
+        tolerance_px: of the surface Dice.
+
+    Returns the Hausdorff distance (the larger 95th percentile of both directions), the average
+    symmetric surface distance (ASSD), and the surface Dice: the share of both surfaces that lies
+    within the tolerance of the other one (NSD, arXiv:1809.04430).
     """
-    drawn, true = (
-        mask & ~ndimage.binary_erosion(mask) for mask in (prediction & ~void, truth & ~void)
-    )
-    if not drawn.any() and not true.any():
+    predicted_surface, true_surface = (_surface(mask & ~void) for mask in (prediction, truth))
+    if not predicted_surface.any() and not true_surface.any():
         return 0.0, 0.0, 1.0
-    if not drawn.any() or not true.any():
-        return math.hypot(*truth.shape), math.hypot(*truth.shape), 0.0
-    either = np.flatnonzero((drawn | true).any(1)), np.flatnonzero((drawn | true).any(0))
-    part = tuple(
-        slice(axis[0], axis[-1] + 1)
-        for axis in either
-        # Both outlines lie within, so the distances are the same
-    )
-    counts = ~ndimage.binary_dilation(void)[part] if void.any() else np.ones_like(void[part])
-    drawn, true = drawn[part], true[part]
-    to_true, to_drawn = (
-        ndimage.distance_transform_edt(~true)[drawn & counts],
-        ndimage.distance_transform_edt(~drawn)[true & counts],
-    )
-    if not len(to_true) and not len(to_drawn):
+    if not predicted_surface.any() or not true_surface.any():
+        diagonal_px = math.hypot(*truth.shape)
+        return diagonal_px, diagonal_px, 0.0
+    # Both surfaces lie within, so the distances are the same as in the whole image
+    crop = _bounding_box(predicted_surface | true_surface)
+    measured = ~ndimage.binary_dilation(void)[crop] if void.any() else np.ones_like(void[crop])
+    predicted_surface, true_surface = predicted_surface[crop], true_surface[crop]
+    to_truth = _distances(predicted_surface & measured, true_surface)
+    to_prediction = _distances(true_surface & measured, predicted_surface)
+    if not len(to_truth) and not len(to_prediction):
         return 0.0, 0.0, 1.0
-    hausdorff = max(np.percentile(side, 95) for side in (to_true, to_drawn) if len(side))
-    both = np.concatenate([to_true, to_drawn])
-    return float(hausdorff), float(both.mean()), float((both <= tolerance_px).mean())
+    hausdorff_95 = max(
+        np.percentile(distances, 95) for distances in (to_truth, to_prediction) if len(distances)
+    )
+    distances = np.concatenate([to_truth, to_prediction])
+    surface_dice = (distances <= tolerance_px).mean()
+    return float(hausdorff_95), float(distances.mean()), float(surface_dice)
+
+
+def _surface(mask: Bool[ndarray, "h w"]) -> Bool[ndarray, "h w"]:
+    surface: Bool[ndarray, "h w"] = mask & ~ndimage.binary_erosion(mask)
+    return surface
+
+
+def _bounding_box(mask: Bool[ndarray, "h w"]) -> tuple[slice, slice]:
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+
+
+def _distances(
+    from_surface: Bool[ndarray, "h w"], to_surface: Bool[ndarray, "h w"]
+) -> Float64[ndarray, " n"]:
+    """The distance of each pixel of one surface to the nearest pixel of another, in pixels."""
+    distances: Float64[ndarray, "h w"] = ndimage.distance_transform_edt(~to_surface)
+    return distances[from_surface]

@@ -27,10 +27,10 @@ class _Axes:
     top: int = 14
     bottom: int = 40
 
-    def x(self, value: float) -> float:
+    def x(self, value: float | int) -> float:
         return self.left + value / self.x_max * (self.width - self.left - self.right)
 
-    def y(self, value: float) -> float:
+    def y(self, value: float | int) -> float:
         return (
             self.height - self.bottom - value / self.y_max * (self.height - self.top - self.bottom)
         )
@@ -120,7 +120,7 @@ def learning_curve(
     )
     best = max(range(len(epochs)), key=lambda i: dice[i])
     best_text = f"best {dice[best]:.4f} in epoch {epochs[best]}"
-    elapsed = [epoch - epochs[0] for epoch in epochs]
+    elapsed = [float(epoch - epochs[0]) for epoch in epochs]
     shares = [
         (x, loss / loss_max) for x, loss in zip(elapsed, losses, strict=True) if loss is not None
     ]

@@ -1,20 +1,13 @@
-"""A hand on the review page: what it sees, and what it draws."""
-
-from pathlib import Path
+"""Playwright helpers for the review page: what it shows, and strokes on it."""
 
 import numpy as np
 from playwright.sync_api import Page
-
-from limner.review.predictions import read_predictions
-from limner.review.queue import order_tasks
-from limner.review.session import ReviewSession
-from limner.review.store import ReviewStore
 
 SIZE = {"width": 1200, "height": 800}
 
 
 def watched(page: Page) -> Page:
-    """A page that keeps what went wrong on it."""
+    """Collect the errors of a page in `page.wrong`."""
     page.wrong = []  # type: ignore[attr-defined]
     page.on(
         "console",
@@ -33,14 +26,14 @@ def saved(page: Page) -> None:
 
 
 def mask_in(page: Page) -> np.ndarray:
-    told = page.evaluate(
+    height, width, values = page.evaluate(
         "[limner.now.mask.height, limner.now.mask.width, Array.from(limner.now.mask.data)]"
     )
-    return np.array(told[2], np.uint8).reshape(told[0], told[1])
+    return np.array(values, np.uint8).reshape(height, width)
 
 
 def on_screen(page: Page, x: float, y: float) -> tuple[float, float]:
-    """Where a point of the image is on the page."""
+    """The position of an image's point on the page."""
     box = page.locator("#stage").bounding_box()
     assert box is not None
     scale, left, top, ratio = page.evaluate(
@@ -59,13 +52,6 @@ def drag(page: Page, *points: tuple[float, float], button: str = "left") -> None
 
 def brush(page: Page, radius: float) -> None:
     page.evaluate(f"limner.tools.size({radius})")
-
-
-def desk_of(folder: Path) -> ReviewSession:
-    found = read_predictions(folder)
-    return ReviewSession(
-        found, order_tasks(found.entries), ReviewStore.in_folder(folder / "review")
-    )
 
 
 def clear(page: Page) -> None:

@@ -1,4 +1,4 @@
-"""A tiny model, exported, and a real server of it on loopback."""
+"""A tiny exported model, and a real server in a process of its own on loopback."""
 
 import os
 import re
@@ -59,7 +59,7 @@ def write_model(
 
 @dataclass
 class Served:
-    """A server in a process of its own."""
+    """A running server, and a client of it."""
 
     process: "subprocess.Popen[str]"
     address: str
@@ -67,7 +67,7 @@ class Served:
     log: Path
 
     def stop(self) -> int:
-        """As a scheduler does; the exit status."""
+        """Send SIGTERM, as a scheduler does; return the exit status."""
         self.process.send_signal(signal.SIGTERM)
         return self.close()
 
@@ -99,12 +99,12 @@ def begin(folder: Path, *arguments: object, verb: str = "serve", **environment: 
             env={**os.environ, "COLUMNS": "200", **environment},
         )
     assert process.stdout is not None
-    said = ""
-    while (found := re.search(r"at (http\S+)", said)) is None:
+    output = ""
+    while (match := re.search(r"at (http\S+)", output)) is None:
         line = process.stdout.readline()
-        assert line, said + log.read_text()
-        said += line
-    return Served(process, found[1], httpx.Client(base_url=found[1], timeout=30), log)
+        assert line, output + log.read_text()
+        output += line
+    return Served(process, match[1], httpx.Client(base_url=match[1], timeout=30), log)
 
 
 def png(height: int = 40, width: int = 60, seed: int = 0) -> bytes:
@@ -117,10 +117,10 @@ def png(height: int = 40, width: int = 60, seed: int = 0) -> bytes:
 
 def problem(answer: Any) -> str:
     """The message of an error, which always has the same shape."""
-    said = answer.json()
+    body = answer.json()
     assert (
-        set(said) == {"error", "request_id"}
-        and said["request_id"] == answer.headers["x-request-id"]
+        set(body) == {"error", "request_id"}
+        and body["request_id"] == answer.headers["x-request-id"]
     )
-    assert "/tmp" not in said["error"] and "Traceback" not in said["error"]
-    return str(said["error"])
+    assert "/tmp" not in body["error"] and "Traceback" not in body["error"]
+    return str(body["error"])

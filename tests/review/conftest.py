@@ -9,7 +9,7 @@ from limner.data.synthetic import draw_lesion
 from limner.inference.batch import predict_folder
 from limner.inference.prediction_job import PredictionJob
 from limner.inference.predictor import Predictor
-from review_server import Reviewed
+from review_server import LocalReview
 from service import write_model
 
 
@@ -37,5 +37,5 @@ def folder(drawn: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def review(folder: Path) -> Reviewed:
-    return Reviewed(folder)
+def review(folder: Path) -> LocalReview:
+    return LocalReview(folder)

@@ -17,58 +17,64 @@ from limner.data.images import read_image
 from limner.data.scan import scan
 from limner.errors import LimnerError
 from limner.labels import Labels, dump_labels
-from limner.review.formats import EXPORTERS, encode_brush, write_masks
-from review_server import Reviewed
+from limner.review.formats.label_studio import encode_brush
+from limner.review.formats.write import EXPORTERS, write_masks
+from review_server import LocalReview
 
 
 @pytest.fixture
-def kept(review: Reviewed) -> dict[str, np.ndarray]:
+def kept(review: LocalReview) -> dict[str, np.ndarray]:
     """One accepted, one mended, one rejected."""
     masks = {"new-0": review.decide("new-0.png"), "new-1": review.decide("new-1.png", mended=True)}
     review.decide("new-2.png", rejected=True)
     return masks
 
 
-def test_png_is_the_sets_own_coding(
-    review: Reviewed, kept: dict[str, np.ndarray], tmp_path: Path
+def test_png_has_the_datasets_pixel_values(
+    review: LocalReview, kept: dict[str, np.ndarray], tmp_path: Path
 ) -> None:
-    assert write_masks(review.predictions, review.store, tmp_path / "out", "png") == 2
+    assert write_masks(review.results, tmp_path / "out", "png") == 2
     assert {
         path.stem: np.asarray(Image.open(path)).tolist() for path in (tmp_path / "out").iterdir()
     } == {name: (mask * np.uint8(255)).tolist() for name, mask in kept.items()}
 
 
 def test_coco_holds_run_lengths_that_its_own_library_reads(
-    review: Reviewed, kept: dict[str, np.ndarray], tmp_path: Path
+    review: LocalReview, kept: dict[str, np.ndarray], tmp_path: Path
 ) -> None:
-    write_masks(review.predictions, review.store, tmp_path / "out", "coco")
-    told = json.loads((tmp_path / "out" / "annotations.json").read_text())
-    names = {image["id"]: image["file_name"].removesuffix(".png") for image in told["images"]}
+    write_masks(review.results, tmp_path / "out", "coco")
+    content = json.loads((tmp_path / "out" / "annotations.json").read_text())
+    names = {image["id"]: image["file_name"].removesuffix(".png") for image in content["images"]}
     drawn = {
-        names[one["image_id"]]: coco.decode(one["segmentation"]) for one in told["annotations"]
+        names[annotation["image_id"]]: coco.decode(annotation["segmentation"])
+        for annotation in content["annotations"]
     }
-    assert told["categories"] == [{"id": 1, "name": "foreground"}]
+    assert content["categories"] == [{"id": 1, "name": "foreground"}]
     assert all((drawn.get(name, np.zeros_like(mask)) == mask).all() for name, mask in kept.items())
-    assert all(one["area"] == kept[names[one["image_id"]]].sum() for one in told["annotations"])
+    assert all(
+        annotation["area"] == kept[names[annotation["image_id"]]].sum()
+        for annotation in content["annotations"]
+    )
 
 
 @given(arrays(bool, st.tuples(st.integers(1, 40), st.integers(1, 40))))
-def test_the_brush_is_unpacked_as_label_studio_does(inside: np.ndarray) -> None:
-    assert (
-        unpacked(encode_brush(inside)).reshape(*inside.shape, 4) == inside[..., None] * 255
-    ).all()
+def test_label_studio_decodes_the_brush(inside: np.ndarray) -> None:
+    rgba = decode_brush(encode_brush(inside)).reshape(*inside.shape, 4)
+    assert (rgba == inside[..., None] * 255).all()
 
 
-def test_long_runs_are_cut_where_their_length_does_not_fit() -> None:
+def test_long_runs_are_split() -> None:
     inside = np.ones((300, 300), bool)
-    assert (unpacked(encode_brush(inside)) == 255).all()
+    assert (decode_brush(encode_brush(inside)) == 255).all()
 
 
-def unpacked(packed: list[int]) -> np.ndarray:
-    """What its reader does: of each run a flag, which width, the length, and one byte or, where the
-    flag is 0, as many as the length.
+def decode_brush(brush: list[int]) -> np.ndarray:
+    """Decode as Label Studio does.
+
+    A run is a flag, the index of a width, the length, and one byte, or if the flag is 0 as many
+    bytes as the length.
     """
-    bits = "".join(f"{byte:08b}" for byte in packed)
+    bits = "".join(f"{byte:08b}" for byte in brush)
     at = 0
 
     def read(count: int) -> int:
@@ -78,18 +84,18 @@ def unpacked(packed: list[int]) -> np.ndarray:
 
     count, wide = read(32), read(5) + 1
     widths = [read(4) + 1 for _ in range(4)]
-    found: list[int] = []
-    while len(found) < count:
+    values: list[int] = []
+    while len(values) < count:
         repeated = read(1)
         length = read(widths[read(2)]) + 1
-        found += [read(wide)] * length if repeated else [read(wide) for _ in range(length)]
-    return np.array(found)
+        values += [read(wide)] * length if repeated else [read(wide) for _ in range(length)]
+    return np.array(values)
 
 
 def test_label_studio_gets_tasks_and_the_interface_for_them(
-    review: Reviewed, kept: dict[str, np.ndarray], tmp_path: Path
+    review: LocalReview, kept: dict[str, np.ndarray], tmp_path: Path
 ) -> None:
-    write_masks(review.predictions, review.store, tmp_path / "out", "label-studio")
+    write_masks(review.results, tmp_path / "out", "label-studio")
     tasks = json.loads((tmp_path / "out" / "tasks.json").read_text())
     for task in tasks:
         mask = kept[task["data"]["image"].removesuffix(".png")]
@@ -98,15 +104,15 @@ def test_label_studio_gets_tasks_and_the_interface_for_them(
                 "value"
             ]["brushlabels"] == ["foreground"]
             assert (
-                unpacked(region["value"]["rle"]).reshape(*mask.shape, 4)[..., 3] == mask * 255
+                decode_brush(region["value"]["rle"]).reshape(*mask.shape, 4)[..., 3] == mask * 255
             ).all()
     assert '<Label value="foreground"' in (tmp_path / "out" / "interface.xml").read_text()
 
 
-def test_cvat_gets_colours_that_its_table_names(
-    review: Reviewed, kept: dict[str, np.ndarray], tmp_path: Path
+def test_cvat_images_have_the_colours_of_its_table(
+    review: LocalReview, kept: dict[str, np.ndarray], tmp_path: Path
 ) -> None:
-    write_masks(review.predictions, review.store, tmp_path / "out", "cvat")
+    write_masks(review.results, tmp_path / "out", "cvat")
     rows = [
         line.split(":") for line in (tmp_path / "out" / "labelmap.txt").read_text().splitlines()[1:]
     ]
@@ -123,9 +129,9 @@ def test_cvat_gets_colours_that_its_table_names(
 
 
 def test_the_folder_of_nnunet_is_read_as_one(
-    review: Reviewed, kept: dict[str, np.ndarray], tmp_path: Path
+    review: LocalReview, kept: dict[str, np.ndarray], tmp_path: Path
 ) -> None:
-    write_masks(review.predictions, review.store, tmp_path / "out", "nnunet")
+    write_masks(review.results, tmp_path / "out", "nnunet")
     dataset = scan(tmp_path / "out")
     labels = check(dataset).labels
     assert (
@@ -155,33 +161,35 @@ def test_nnunet_gets_a_file_for_each_channel_of_a_microscope(
         tifffile.imwrite(
             root / "images" / f"{name}.tif", planes, photometric="minisblack", planarconfig="contig"
         )
-    review = Reviewed(root)
+    review = LocalReview(root)
     review.decide("a")
-    write_masks(review.predictions, review.store, tmp_path / "out", "nnunet")
+    write_masks(review.results, tmp_path / "out", "nnunet")
     files = sorted((tmp_path / "out" / "imagesTr").iterdir())
     assert [path.name for path in files] == [f"a_{channel:04d}.png" for channel in range(5)]
     assert (np.stack([np.asarray(Image.open(path)) for path in files], axis=2) == planes).all()
     assert len(json.loads((tmp_path / "out" / "dataset.json").read_text())["channel_names"]) == 5
 
 
-def test_what_cannot_be_written_is_said(review: Reviewed, tmp_path: Path) -> None:
+def test_no_mask_an_unknown_format_and_an_existing_folder_are_errors(
+    review: LocalReview, tmp_path: Path
+) -> None:
     with pytest.raises(LimnerError, match="no mask"):
-        write_masks(review.predictions, review.store, tmp_path / "out", "png")
+        write_masks(review.results, tmp_path / "out", "png")
     review.decide("new-0.png")
     with pytest.raises(LimnerError, match="Choose one of png, coco"):
-        write_masks(review.predictions, review.store, tmp_path / "out", "word")
+        write_masks(review.results, tmp_path / "out", "word")
     (tmp_path / "out").mkdir()
     with pytest.raises(LimnerError, match="is there already"):
-        write_masks(review.predictions, review.store, tmp_path / "out", "png")
+        write_masks(review.results, tmp_path / "out", "png")
 
 
 @pytest.mark.parametrize("form", EXPORTERS)
-def test_two_who_differ_are_not_written_unless_one_is_preferred(
+def test_two_people_who_differ_are_an_error_unless_one_is_preferred(
     form: str, folder: Path, tmp_path: Path
 ) -> None:
-    review = Reviewed(folder, twice=1.0)
+    review = LocalReview(folder, second_readings=1.0)
     review.decide("new-0.png")
-    review.decide("new-0.png", "ben", turn=2, rejected=True)
+    review.decide("new-0.png", "ben", reading=2, rejected=True)
     with pytest.raises(
         LimnerError,
         match=(
@@ -189,11 +197,11 @@ def test_two_who_differ_are_not_written_unless_one_is_preferred(
             r"\(rejected\) differ\)"
         ),
     ):
-        write_masks(review.predictions, review.store, tmp_path / "out", form)
-    assert write_masks(review.predictions, review.store, tmp_path / "out", form, "anna") == 1
+        write_masks(review.results, tmp_path / "out", form)
+    assert write_masks(review.results, tmp_path / "out", form, "anna") == 1
 
 
-def other_tools(folder: Path, mask: np.ndarray, labels: str = "") -> Reviewed:
+def review_of_another_tool(folder: Path, mask: np.ndarray, labels: str = "") -> LocalReview:
     """A review of one image and a mask that another tool drew."""
     for kind, pixels in (("images", np.full((*mask.shape[:2], 3), 90, np.uint8)), ("masks", mask)):
         for name in ("a", "b"):
@@ -203,7 +211,7 @@ def other_tools(folder: Path, mask: np.ndarray, labels: str = "") -> Reviewed:
             )
     if labels:
         (folder / "labels.toml").write_text(labels)
-    review = Reviewed(folder)
+    review = LocalReview(folder)
     review.decide("a")
     return review
 
@@ -215,8 +223,8 @@ def test_cvat_gets_no_more_objects_than_there_are_colours(tmp_path: Path) -> Non
     few, many = np.zeros((64, 64), np.uint8), np.zeros((64, 64), np.uint8)
     few[::8, ::8], many[::2, ::2] = 255, 255
     for name, mask, objects in (("few", few, 64), ("many", many, 0)):
-        review = other_tools(tmp_path / name, mask)
-        write_masks(review.predictions, review.store, tmp_path / f"{name}-out", "cvat")
+        review = review_of_another_tool(tmp_path / name, mask)
+        write_masks(review.results, tmp_path / f"{name}-out", "cvat")
         picture = tmp_path / f"{name}-out" / "SegmentationObject" / "a.png"
         assert picture.exists() == bool(objects)
         if objects:
@@ -239,13 +247,13 @@ def voc_colour(number: int) -> tuple[int, ...]:
 def test_names_of_classes_that_a_format_cannot_hold(tmp_path: Path) -> None:
     colours = np.zeros((32, 32, 3), np.uint8)
     colours[:9, :9], colours[20:, 20:] = (10, 20, 30), (0, 255, 0)
-    review = other_tools(tmp_path / "set", colours)
+    review = review_of_another_tool(tmp_path / "set", colours)
     with pytest.raises(LimnerError, match="cannot hold the name #"):
-        write_masks(review.predictions, review.store, tmp_path / "out", "cvat")
+        write_masks(review.results, tmp_path / "out", "cvat")
     classes = np.zeros((32, 32), np.uint8)
     classes[:9, :9], classes[20:, 20:] = 1, 2
     text = dump_labels(Labels.from_values(("background", 'skin & "hair"', "<nail>"), (0, 1, 2)))
-    review = other_tools(tmp_path / "named", classes, text)
-    write_masks(review.predictions, review.store, tmp_path / "studio", "label-studio")
+    review = review_of_another_tool(tmp_path / "named", classes, text)
+    write_masks(review.results, tmp_path / "studio", "label-studio")
     interface = ElementTree.fromstring((tmp_path / "studio" / "interface.xml").read_text())
     assert [label.get("value") for label in interface.iter("Label")] == ['skin & "hair"', "<nail>"]

@@ -1,7 +1,7 @@
 from limner.review.leases import LEASE_S, Leases
 
 
-def test_a_lease_is_kept_by_its_holder_and_ends_by_itself() -> None:
+def test_a_lease_is_renewed_by_its_holder_and_expires() -> None:
     clock = [0.0]
     leases = Leases(lambda: clock[0])
     assert (
@@ -10,7 +10,7 @@ def test_a_lease_is_kept_by_its_holder_and_ends_by_itself() -> None:
         and leases.holder("b") is None
     )
     clock[0] += LEASE_S - 1
-    # A heartbeat
+    # The holder renews it
     assert leases.acquire("a", "anna") is None
     clock[0] += LEASE_S - 1
     assert leases.acquire("a", "ben") == "anna"
@@ -22,7 +22,7 @@ def test_a_lease_is_kept_by_its_holder_and_ends_by_itself() -> None:
     )
 
 
-def test_it_can_be_taken_over_and_given_back_by_its_holder_alone() -> None:
+def test_a_lease_can_be_taken_over_and_is_released_by_its_holder_alone() -> None:
     leases = Leases(lambda: 0.0)
     leases.acquire("a", "anna")
     leases.release("a", "ben")

@@ -18,7 +18,7 @@ from limner.review.mask_tiles import (
 sides = st.sampled_from([1, 2, 511, 512, 513, 1024, 1300])
 
 
-def sent(tiles: dict[int, np.ndarray]) -> bytes:
+def pack(tiles: dict[int, np.ndarray]) -> bytes:
     return zlib.compress(
         b"".join(index.to_bytes(4, "little") + tile.tobytes() for index, tile in tiles.items())
     )
@@ -29,10 +29,10 @@ def mask(height: int, width: int, seed: int = 0) -> np.ndarray:
 
 
 @given(sides, sides, st.integers(0, 9))
-def test_tiles_that_were_sent_make_the_mask_again(height: int, width: int, seed: int) -> None:
+def test_tiles_that_are_sent_restore_the_mask(height: int, width: int, seed: int) -> None:
     before, after = mask(height, width, 1), mask(height, width, seed + 2)
     tiles = unpack_tiles(
-        sent({index: box.crop(after) for index, box in enumerate(tile_boxes((height, width)))}),
+        pack({index: box.crop(after) for index, box in enumerate(tile_boxes((height, width)))}),
         (height, width),
         3,
     )
@@ -49,26 +49,26 @@ TILE = np.zeros((10, 20), np.uint8)
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "message"),
     [
         (b"", "not deflated|in the middle"),
         (b"no zlib", "not deflated"),
         (zlib.compress(b""), "there are none"),
         (zlib.compress(b"\0\0"), "in the middle"),
-        (sent({0: TILE})[:-3], "in the middle"),
-        (sent({0: TILE}) + b"more", "in the middle"),
-        (sent({1: TILE}), "number 1 is none"),
-        (sent({2**31: TILE}), "is none"),
+        (pack({0: TILE})[:-3], "in the middle"),
+        (pack({0: TILE}) + b"more", "in the middle"),
+        (pack({1: TILE}), "number 1 is none"),
+        (pack({2**31: TILE}), "is none"),
         (zlib.compress(2 * (b"\0\0\0\0" + TILE.tobytes())), "came twice|in the middle"),
-        (sent({0: TILE[:5]}), "in the middle"),
-        (sent({0: TILE + np.uint8(3)}), "the class 3, and there are 3"),
+        (pack({0: TILE[:5]}), "in the middle"),
+        (pack({0: TILE + np.uint8(3)}), "the class 3, and there are 3"),
         (zlib.compress(bytes(100_000_000)), "came twice|in the middle"),
     ],
 )
-def test_anything_else_is_refused(body: bytes, said: str) -> None:
-    with pytest.raises(LimnerError, match=said):
+def test_malformed_tiles_are_refused(body: bytes, message: str) -> None:
+    with pytest.raises(LimnerError, match=message):
         unpack_tiles(body, (10, 20), 3)
 
 
-def test_void_is_a_class_that_may_be_sent() -> None:
-    assert (unpack_tiles(sent({0: np.full((10, 20), 255, np.uint8)}), (10, 20), 2)[0] == 255).all()
+def test_void_may_be_sent() -> None:
+    assert (unpack_tiles(pack({0: np.full((10, 20), 255, np.uint8)}), (10, 20), 2)[0] == 255).all()

@@ -15,21 +15,19 @@ from limner.data.scan import scan
 from limner.data.synthetic import draw_lesion
 from limner.data.writers.tiff import encode_tiff
 from limner.errors import LimnerError
-from limner.review.formats import EXPORTERS, write_masks
+from limner.review.formats.write import EXPORTERS, write_masks
 from limner.review.merge import merge
-from limner.review.predictions import read_predictions
-from limner.review.verdicts import agreement, reviewed_entries
-from review_server import Reviewed
+from review_server import LocalReview
 
 
-def test_what_was_accepted_and_mended_is_in_the_next_revision(
-    review: Reviewed, lesions: Path, tmp_path: Path
+def test_accepted_and_mended_masks_are_in_the_next_revision(
+    review: LocalReview, lesions: Path, tmp_path: Path
 ) -> None:
     kept = review.decide("new-0.png")
     mended = review.decide("new-1.png", mended=True)
     review.decide("new-2.png", rejected=True)
-    merged = merge(review.predictions, review.store, lesions, tmp_path / "next")
-    assert (merged.before, merged.added, merged.replaced, merged.rejected, merged.left) == (
+    result = merge(review.folder, lesions, tmp_path / "next")
+    assert (result.before, result.added, result.replaced, result.rejected, result.left) == (
         24,
         2,
         0,
@@ -37,11 +35,11 @@ def test_what_was_accepted_and_mended_is_in_the_next_revision(
         3,
     )
     before, after = scan(lesions), scan(tmp_path / "next")
-    health = check(after)
+    report = check(after)
     assert (
-        not health.errors
-        and health.labels is not None
-        and health.labels.names == ("background", "foreground")
+        not report.errors
+        and report.labels is not None
+        and report.labels.names == ("background", "foreground")
     )
     by_id = {sample.id: sample for sample in after.samples}
     assert set(by_id) == {sample.id for sample in before.samples} | {"new-0", "new-1"}
@@ -51,9 +49,9 @@ def test_what_was_accepted_and_mended_is_in_the_next_revision(
             sample.split,
             sample.group,
         ) and again.image.read_bytes() == sample.image.read_bytes()
-        assert (again.class_index(health.labels) == sample.class_index(health.labels)).all()
+        assert (again.class_index(report.labels) == sample.class_index(report.labels)).all()
     for id, mask in (("new-0", kept), ("new-1", mended)):
-        assert (by_id[id].class_index(health.labels) == mask).all() and by_id[id].split == "train"
+        assert (by_id[id].class_index(report.labels) == mask).all() and by_id[id].split == "train"
     lines = [
         json.loads(line)
         for line in (tmp_path / "next" / "provenance.jsonl").read_text().splitlines()
@@ -68,19 +66,17 @@ def test_what_was_accepted_and_mended_is_in_the_next_revision(
     ]
 
 
-def test_a_revision_of_a_revision_knows_where_all_is_from(
-    review: Reviewed, lesions: Path, tmp_path: Path
+def test_a_revision_of_a_revision_keeps_the_provenance(
+    review: LocalReview, lesions: Path, tmp_path: Path
 ) -> None:
     review.decide("new-0.png")
-    merge(review.predictions, review.store, lesions, tmp_path / "second")
+    merge(review.folder, lesions, tmp_path / "second")
     review.decide("new-0.png", mended=True)
     review.decide("new-1.png")
     with pytest.raises(LimnerError, match=r"has this image as new-0, with another mask"):
-        merge(review.predictions, review.store, tmp_path / "second", tmp_path / "third")
-    merged = merge(
-        review.predictions, review.store, tmp_path / "second", tmp_path / "third", replacing=True
-    )
-    assert (merged.before, merged.added, merged.replaced) == (25, 1, 1)
+        merge(review.folder, tmp_path / "second", tmp_path / "third")
+    result = merge(review.folder, tmp_path / "second", tmp_path / "third", replace=True)
+    assert (result.before, result.added, result.replaced) == (25, 1, 1)
     lines = [
         json.loads(line)
         for line in (tmp_path / "third" / "provenance.jsonl").read_text().splitlines()
@@ -92,77 +88,69 @@ def test_a_revision_of_a_revision_knows_where_all_is_from(
     ]
 
 
-def test_conflicts_are_told_together_and_nothing_is_written(
+def test_conflicts_are_reported_together_and_nothing_is_written(
     folder: Path, lesions: Path, tmp_path: Path
 ) -> None:
-    review = Reviewed(folder, twice=1.0)
+    review = LocalReview(folder, second_readings=1.0)
     review.decide("new-0.png")
-    review.decide("new-0.png", "ben", turn=2, mended=True)
+    review.decide("new-0.png", "ben", reading=2, mended=True)
     review.decide("new-1.png")
     review.decide("new-2.png")
     photos = folder.parent / "photos"
     (photos / "new-1.png").write_bytes((photos / "new-3.png").read_bytes())
     (photos / "new-2.png").unlink()
     with pytest.raises(LimnerError) as caught:
-        merge(review.predictions, review.store, lesions, tmp_path / "next")
-    said = str(caught.value)
-    assert "3 conflicts, and nothing was written" in said
+        merge(review.folder, lesions, tmp_path / "next")
+    message = str(caught.value)
+    assert "3 conflicts, and nothing was written" in message
     assert (
-        "new-0.png: anna (accepted) and ben (mended) differ, by a Dice of 0." in said
-        and "new-1.png" in said
-        and "changed since" in said
-        and "does not exist" in said
+        "new-0.png: anna (accepted) and ben (mended) differ, by a Dice of 0." in message
+        and "new-1.png" in message
+        and "changed since" in message
+        and "does not exist" in message
     )
     assert not list(tmp_path.glob("next*"))
 
 
-def test_whose_verdict_counts_can_be_said_and_agreement_is_counted(
+def test_one_reviewer_can_be_preferred_and_agreement_is_measured(
     folder: Path, lesions: Path, tmp_path: Path
 ) -> None:
-    review = Reviewed(folder, twice=1.0)
+    review = LocalReview(folder, second_readings=1.0)
     review.decide("new-0.png")
-    mended = review.decide("new-0.png", "ben", turn=2, mended=True)
+    mended = review.decide("new-0.png", "ben", reading=2, mended=True)
     review.decide("new-1.png")
-    review.decide("new-1.png", "ben", turn=2)
-    dice = agreement(
-        review.predictions, review.store, reviewed_entries(review.predictions, review.store)
-    )
+    review.decide("new-1.png", "ben", reading=2)
+    dice = review.results.agreement(review.results.reviewed_entries())
     assert len(dice) == 2 and dice[1] == 1.0 and dice[0] < 1
-    assert (
-        list(
-            merge(
-                review.predictions, review.store, lesions, tmp_path / "next", prefer="ben"
-            ).agreement
-        )
-        == dice
-    )
+    assert list(merge(review.folder, lesions, tmp_path / "next", prefer="ben").agreement) == dice
     dataset = scan(tmp_path / "next")
     labels = check(dataset).labels
     assert (
         labels is not None
         and (
-            next(one for one in dataset.samples if one.id == "new-0").class_index(labels) == mended
+            next(sample for sample in dataset.samples if sample.id == "new-0").class_index(labels)
+            == mended
         ).all()
     )
 
 
 def test_a_name_that_another_image_has_is_a_conflict(
-    review: Reviewed, pairs: Callable[..., Path], tmp_path: Path
+    review: LocalReview, pairs: Callable[..., Path], tmp_path: Path
 ) -> None:
     review.decide("new-0.png")
     data = pairs({"new-0": np.eye(16, dtype=np.uint8) * 255, "b": np.eye(16, dtype=np.uint8) * 255})
     with pytest.raises(LimnerError, match="another image of that name"):
-        merge(review.predictions, review.store, data, tmp_path / "next")
+        merge(review.folder, data, tmp_path / "next")
 
 
-def test_nothing_is_overwritten_and_nothing_is_merged_that_nobody_saw(
-    review: Reviewed, lesions: Path, pairs: Callable[..., Path], tmp_path: Path
+def test_unreviewed_predictions_existing_folders_and_other_classes_are_errors(
+    review: LocalReview, lesions: Path, pairs: Callable[..., Path], tmp_path: Path
 ) -> None:
     with pytest.raises(LimnerError, match="nobody has decided"):
-        merge(review.predictions, review.store, lesions, tmp_path / "next")
+        merge(review.folder, lesions, tmp_path / "next")
     (tmp_path / "next").mkdir()
     with pytest.raises(LimnerError, match="is there already"):
-        merge(review.predictions, review.store, lesions, tmp_path / "next")
+        merge(review.folder, lesions, tmp_path / "next")
     scenes = pairs(
         {
             "a": np.arange(16, dtype=np.uint8)[None].repeat(16, 0) // 6,
@@ -170,24 +158,24 @@ def test_nothing_is_overwritten_and_nothing_is_merged_that_nobody_saw(
         }
     )
     with pytest.raises(LimnerError, match="They must agree"):
-        merge(review.predictions, review.store, scenes, tmp_path / "other")
+        merge(review.folder, scenes, tmp_path / "other")
 
 
-def test_a_folder_that_is_called_like_a_part_of_the_new_one_is_left_alone(
-    review: Reviewed, lesions: Path, tmp_path: Path
+def test_a_folder_with_the_name_of_a_temporary_file_is_left_alone(
+    review: LocalReview, lesions: Path, tmp_path: Path
 ) -> None:
     data = Path(shutil.copytree(lesions, tmp_path / "next.part"))
     before = sorted(data.rglob("*"))
     review.decide("new-0.png")
-    merge(review.predictions, review.store, data, tmp_path / "next")
+    merge(review.folder, data, tmp_path / "next")
     assert sorted(data.rglob("*")) == before and (tmp_path / "next" / "dataset.csv").is_file()
     assert sorted(
         path.name for path in tmp_path.iterdir() if path.name.startswith((".", "next"))
     ) == ["next", "next.part"]
 
 
-def test_masks_keep_the_coding_of_the_set_that_they_join(
-    review: Reviewed, pairs: Callable[..., Path], tmp_path: Path
+def test_masks_take_the_pixel_values_of_the_dataset(
+    review: LocalReview, pairs: Callable[..., Path], tmp_path: Path
 ) -> None:
     """Classes as 0 and 1, which a stated void of 255 makes unlike our 0 and 255."""
     mask = np.zeros((16, 16), np.uint8)
@@ -195,13 +183,13 @@ def test_masks_keep_the_coding_of_the_set_that_they_join(
     data = pairs({"a": mask, "b": mask})
     (data / "labels.toml").write_text("void = 255\n[classes]\nbackground = 0\nforeground = 1\n")
     kept = review.decide("new-0.png", mended=True)
-    merge(review.predictions, review.store, data, tmp_path / "next")
+    merge(review.folder, data, tmp_path / "next")
     assert (np.asarray(Image.open(tmp_path / "next" / "masks" / "new-0.png")) == kept).all()
     dataset = scan(tmp_path / "next")
     assert dataset.stated_labels == scan(data).stated_labels and not check(dataset).errors
 
 
-def test_images_of_a_stack_become_files_of_their_own(review: Reviewed, tmp_path: Path) -> None:
+def test_pages_of_a_stack_become_files_of_their_own(review: LocalReview, tmp_path: Path) -> None:
     import tifffile
 
     (tmp_path / "set" / "images").mkdir(parents=True)
@@ -211,7 +199,7 @@ def test_images_of_a_stack_become_files_of_their_own(review: Reviewed, tmp_path:
     tifffile.imwrite(tmp_path / "set" / "images" / "s.tif", stack, photometric="minisblack")
     tifffile.imwrite(tmp_path / "set" / "masks" / "s.tif", masks, photometric="minisblack")
     review.decide("new-0.png")
-    merge(review.predictions, review.store, tmp_path / "set", tmp_path / "next")
+    merge(review.folder, tmp_path / "set", tmp_path / "next")
     with (tmp_path / "next" / "dataset.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["id"] for row in rows] == ["s#1", "s#2", "s#3", "new-0"]
@@ -220,59 +208,59 @@ def test_images_of_a_stack_become_files_of_their_own(review: Reviewed, tmp_path:
 
 
 def test_a_mask_that_was_changed_after_it_was_accepted_is_a_conflict(
-    review: Reviewed, lesions: Path, tmp_path: Path
+    review: LocalReview, lesions: Path, tmp_path: Path
 ) -> None:
     mask = review.decide("new-0.png")
     Image.fromarray((mask ^ 1) * np.uint8(255)).save(review.predictions.folder / "new-0.png")
     with pytest.raises(LimnerError, match="its mask was changed since it was reviewed"):
-        merge(review.predictions, review.store, lesions, tmp_path / "next")
+        merge(review.folder, lesions, tmp_path / "next")
 
 
 def test_verdicts_on_other_predictions_are_not_taken(
-    review: Reviewed, lesions: Path, tmp_path: Path
+    review: LocalReview, lesions: Path, tmp_path: Path
 ) -> None:
     review.decide("new-0.png")
     record = review.predictions.folder / "predictions.json"
     record.write_text(record.read_text().replace("model.onnx", "another.onnx"))
     with pytest.raises(LimnerError, match="the review is of other predictions"):
-        merge(read_predictions(review.predictions.folder), review.store, lesions, tmp_path / "next")
+        merge(review.folder, lesions, tmp_path / "next")
 
 
 def test_one_image_under_two_names_comes_in_once_or_is_a_conflict(
     folder: Path, lesions: Path, tmp_path: Path
 ) -> None:
     photos, record = folder.parent / "photos", folder / "predictions.json"
-    told = json.loads(record.read_text())
+    content = json.loads(record.read_text())
     first, second = (
-        next(one for one in told["predictions"] if one["mask"] == f"new-{index}.png")
+        next(item for item in content["predictions"] if item["mask"] == f"new-{index}.png")
         for index in (0, 1)
     )
     (photos / "new-1.png").write_bytes((photos / "new-0.png").read_bytes())
     (folder / "new-1.png").write_bytes((folder / "new-0.png").read_bytes())
     second["image_sha256"] = first["image_sha256"]
-    record.write_text(json.dumps(told))
-    review = Reviewed(folder)
+    record.write_text(json.dumps(content))
+    review = LocalReview(folder)
     review.decide("new-0.png")
     review.decide("new-1.png")
-    assert merge(review.predictions, review.store, lesions, tmp_path / "next").added == 1
+    assert merge(review.folder, lesions, tmp_path / "next").added == 1
     review.decide("new-1.png", mended=True)
     with pytest.raises(
         LimnerError, match="new-1: it is the same image as new-0, and their masks differ"
     ):
-        merge(review.predictions, review.store, lesions, tmp_path / "other")
+        merge(review.folder, lesions, tmp_path / "other")
 
 
-def test_preferring_somebody_who_said_nothing_settles_nothing(
+def test_preferring_somebody_who_gave_no_verdict_settles_nothing(
     folder: Path, lesions: Path, tmp_path: Path
 ) -> None:
-    review = Reviewed(folder, twice=1.0)
+    review = LocalReview(folder, second_readings=1.0)
     review.decide("new-0.png")
-    review.decide("new-0.png", "ben", turn=2, mended=True)
+    review.decide("new-0.png", "ben", reading=2, mended=True)
     with pytest.raises(LimnerError, match=r"anna \(accepted\) and ben \(mended\) differ"):
-        merge(review.predictions, review.store, lesions, tmp_path / "next", prefer="ana")
+        merge(review.folder, lesions, tmp_path / "next", prefer="ana")
 
 
-def test_what_lies_beside_its_table_is_written_below_the_new_folder(
+def test_files_outside_the_dataset_are_written_below_the_new_folder(
     lesions: Path, tmp_path: Path
 ) -> None:
     """A table may name files by .. or from the root; what is made of them never lands there."""
@@ -294,13 +282,13 @@ def test_what_lies_beside_its_table_is_written_below_the_new_folder(
         for name in ("scans", "drawn")
         for path in (tmp_path / name).iterdir()
     }
-    review = Reviewed(tmp_path / "tables")
+    review = LocalReview(tmp_path / "tables")
     for entry in review.predictions.entries:
         review.decide(entry.id)
-    for form in EXPORTERS:
-        write_masks(review.predictions, review.store, tmp_path / form, form)
-    merge(review.predictions, review.store, lesions, tmp_path / "next")
-    merge(review.predictions, review.store, tmp_path / "tables", tmp_path / "again")
+    for format_name in EXPORTERS:
+        write_masks(review.results, tmp_path / format_name, format_name)
+    merge(review.folder, lesions, tmp_path / "next")
+    merge(review.folder, tmp_path / "tables", tmp_path / "again")
     assert {
         path: path.read_bytes()
         for name in ("scans", "drawn")
@@ -315,7 +303,7 @@ def test_what_lies_beside_its_table_is_written_below_the_new_folder(
         entry.id for entry in review.predictions.entries
     }
     for entry in review.predictions.entries:
-        sample = next(one for one in dataset.samples if one.id == entry.id)
+        sample = next(sample for sample in dataset.samples if sample.id == entry.id)
         assert (sample.class_index(labels) == review.predictions.mask(entry)).all() and (
             sample.read_image() == review.predictions.image(entry)
         ).all()
@@ -332,7 +320,9 @@ def test_pages_of_any_channels_keep_them(tmp_path: Path) -> None:
         ).shape == pixels.shape
 
 
-def test_names_that_look_like_a_second_turn_or_are_no_text(lesions: Path, tmp_path: Path) -> None:
+def test_names_that_look_like_a_second_reading_or_are_no_text(
+    lesions: Path, tmp_path: Path
+) -> None:
     names = ["photo", "photo@2", os.fsdecode(b"caf\xe9")]
     for index, name in enumerate(names):
         for kind, pixels in (
@@ -342,15 +332,15 @@ def test_names_that_look_like_a_second_turn_or_are_no_text(lesions: Path, tmp_pa
             path = tmp_path / "odd" / kind / f"{name}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(pixels).save(path)
-    review = Reviewed(tmp_path / "odd")
+    review = LocalReview(tmp_path / "odd")
     drawn = {name: review.decide(name, mended=name == "photo@2") for name in names}
-    assert [len(one.events) for one in reviewed_entries(review.predictions, review.store)] == [
+    assert [len(entry.events) for entry in review.results.reviewed_entries()] == [
         1,
         1,
         1,
     ]
-    merged = merge(review.predictions, review.store, lesions, tmp_path / "next")
-    assert (merged.added, merged.left) == (3, 0)
+    result = merge(review.folder, lesions, tmp_path / "next")
+    assert (result.added, result.left) == (3, 0)
     after = scan(tmp_path / "next")
     labels, by_id = check(after).labels, {sample.id: sample for sample in after.samples}
     assert labels is not None

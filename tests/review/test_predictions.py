@@ -20,33 +20,33 @@ def folder(predicted: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(predicted, tmp_path / "predictions"))
 
 
-def test_our_predictions_are_read_as_they_were_drawn(folder: Path) -> None:
-    found = read_predictions(folder)
-    assert (found.from_limner, found.labels.names, found.models) == (
+def test_limners_predictions_are_read(folder: Path) -> None:
+    predictions = read_predictions(folder)
+    assert (predictions.from_limner, predictions.labels.names, predictions.models) == (
         True,
         ("background", "lesion"),
         ("model.onnx",),
-    ) and len(found.entries) == 6
-    for entry in found.entries:
-        mask, image = found.mask(entry), found.image(entry)
+    ) and len(predictions.entries) == 6
+    for entry in predictions.entries:
+        mask, image = predictions.mask(entry), predictions.image(entry)
         assert (
             mask.shape == image.shape[:2]
             and (mask * np.uint8(255) == read_mask(folder / entry.id).values).all()
         )
         assert (image == read_image(Path(entry.image))).all() and entry.name.startswith("photo-")
-    turned = next(entry for entry in found.entries if entry.id == "photo-5.png")
-    assert found.mask(turned).shape == (96, 90)
+    turned = next(entry for entry in predictions.entries if entry.id == "photo-5.png")
+    assert predictions.mask(turned).shape == (96, 90)
 
 
-def test_those_of_another_tool_are_read_from_images_and_masks(pairs: Callable[..., Path]) -> None:
+def test_masks_of_another_tool_are_read(pairs: Callable[..., Path]) -> None:
     root = pairs({"a": disc(), "b": disc(radius=3), "c": disc(radius=7)})
-    found = read_predictions(root)
+    predictions = read_predictions(root)
     assert (
-        not found.from_limner
-        and [entry.id for entry in found.entries] == ["a", "b", "c"]
-        and found.labels.names == ("background", "foreground")
+        not predictions.from_limner
+        and [entry.id for entry in predictions.entries] == ["a", "b", "c"]
+        and predictions.labels.names == ("background", "foreground")
     )
-    assert (found.mask(found.entries[0]) == disc(value=1)).all()
+    assert (predictions.mask(predictions.entries[0]) == disc(value=1)).all()
 
 
 def test_an_image_that_was_changed_since_is_an_error(folder: Path) -> None:
@@ -55,18 +55,18 @@ def test_an_image_that_was_changed_since_is_an_error(folder: Path) -> None:
     shutil.copy(record["predictions"][0]["image"], moved)
     record["predictions"][0]["image"] = str(moved)
     (folder / "predictions.json").write_text(json.dumps(record))
-    found = read_predictions(folder)
-    found.image(found.entries[0])
+    predictions = read_predictions(folder)
+    predictions.image(predictions.entries[0])
     moved.write_bytes(Path(record["predictions"][1]["image"]).read_bytes())
     with pytest.raises(LimnerError, match="changed since"):
-        found.image(found.entries[0])
+        predictions.image(predictions.entries[0])
     moved.unlink()
     with pytest.raises(LimnerError, match="does not exist"):
-        found.image(found.entries[0])
+        predictions.image(predictions.entries[0])
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda record: record.pop("labels"), "not as limner predict writes it"),
         (lambda record: record["predictions"].clear(), "holds no prediction"),
@@ -77,17 +77,17 @@ def test_an_image_that_was_changed_since_is_an_error(folder: Path) -> None:
         ),
     ],
 )
-def test_a_record_that_is_not_ours_is_refused(
-    folder: Path, change: Callable[[dict], object], said: str
+def test_a_malformed_record_is_refused(
+    folder: Path, change: Callable[[dict], object], message: str
 ) -> None:
     record = json.loads((folder / "predictions.json").read_text())
     change(record)
     (folder / "predictions.json").write_text(json.dumps(record))
-    with pytest.raises(LimnerError, match=said):
+    with pytest.raises(LimnerError, match=message):
         read_predictions(folder)
 
 
-def test_a_folder_that_holds_neither_says_what_is_wanted(
+def test_a_folder_without_predictions_is_an_error(
     tmp_path: Path, pairs: Callable[..., Path]
 ) -> None:
     (tmp_path / "empty").mkdir()
@@ -100,7 +100,7 @@ def test_a_folder_that_holds_neither_says_what_is_wanted(
         read_predictions(root)
 
 
-def test_a_class_that_is_new_makes_another_review_and_a_name_does_not(tmp_path: Path) -> None:
+def test_a_new_class_changes_the_identity_and_a_new_name_does_not(tmp_path: Path) -> None:
     """Masks are kept as class indices, which stand for values in their order."""
     colours = np.zeros((24, 24, 3), np.uint8)
     colours[:9, :9], colours[15:, 15:] = (0, 255, 0), (255, 0, 0)

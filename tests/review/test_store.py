@@ -10,7 +10,9 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from limner.errors import LimnerError
-from limner.review.store import EntryState, ReviewStore, StaleError
+from limner.review.database import is_sqlite
+from limner.review.events import EntryState, NewVerdict, StaleError
+from limner.review.store import ReviewStore
 
 BASE = "b" * 64
 
@@ -18,34 +20,31 @@ BASE = "b" * 64
 @pytest.fixture(params=["sqlite", "postgresql"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ReviewStore]:
     at = lambda: datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)  # noqa: E731
-    made = (
+    opened = (
         ReviewStore.in_folder(tmp_path, at)
         if request.param == "sqlite"
         else ReviewStore(request.getfixturevalue("postgresql"), at)
     )
-    yield made
-    made.close()
+    yield opened
+    opened.close()
 
 
 def decide(
     store: ReviewStore, entry: str, version: int, mask: bytes | None = None, reviewer: str = "anna"
 ) -> EntryState:
-    verdict = "accepted" if mask is None else "mended"
-    return store.decide(
-        entry,
+    verdict = NewVerdict(
         reviewer,
-        version,
-        verdict,
+        "accepted" if mask is None else "mended",
         base_hash=BASE,
         image_hash="i" * 64,
         mask=mask,
         seconds=12.34,
-        reason=None,
         client="test",
     )
+    return store.decide(entry, version, verdict)
 
 
-def test_a_stroke_is_kept_and_gives_the_next_version(store: ReviewStore) -> None:
+def test_a_draft_is_stored_and_gives_the_next_version(store: ReviewStore) -> None:
     assert store.state("a") == EntryState()
     first = store.save_draft("a", "anna", 0, {3: b"three"})
     second = store.save_draft("a", "anna", 1, {3: b"three, later", 4: b"four"})
@@ -90,14 +89,14 @@ def test_a_verdict_ends_the_draft_and_names_its_mask(store: ReviewStore) -> None
     assert again.mask is None and store.events()[1].mask_hash == BASE
 
 
-def test_events_are_a_chain_that_the_database_does_not_rewrite(store: ReviewStore) -> None:
+def test_events_are_a_chain_and_the_database_refuses_to_change_them(store: ReviewStore) -> None:
     for number in range(5):
         decide(store, f"entry {number}", 0)
-    found = store.events()
-    assert [event.number for event in found] == [1, 2, 3, 4, 5]
-    assert [event.previous for event in found[1:]] == [event.hash for event in found[:-1]]
+    chain = store.events()
+    assert [event.number for event in chain] == [1, 2, 3, 4, 5]
+    assert [event.previous for event in chain[1:]] == [event.hash for event in chain[:-1]]
     statements = ["DELETE FROM events", "UPDATE events SET record = '{}'"]
-    if store._sqlite:
+    if is_sqlite(store._engine):
         statements += [
             "REPLACE INTO events VALUES (5, '{}', 'new')",
             "REPLACE INTO events SELECT 9, record, hash FROM events WHERE number = 5",
@@ -112,7 +111,7 @@ def test_events_are_a_chain_that_the_database_does_not_rewrite(store: ReviewStor
 
 
 @pytest.mark.parametrize(
-    "harm",
+    "damage",
     [
         "DELETE FROM events WHERE number = 3",
         "DELETE FROM events WHERE number = 1",
@@ -120,50 +119,50 @@ def test_events_are_a_chain_that_the_database_does_not_rewrite(store: ReviewStor
         "UPDATE events SET number = number + 10 WHERE number > 3",
     ],
 )
-def test_a_chain_that_was_tampered_with_is_found(harm: str, tmp_path: Path) -> None:
+def test_a_tampered_chain_is_detected(damage: str, tmp_path: Path) -> None:
     store = ReviewStore.in_folder(tmp_path)
     for number in range(5):
         decide(store, f"entry {number}", 0)
-    with sqlite3.connect(tmp_path / "review.sqlite") as behind:
+    with sqlite3.connect(tmp_path / "review.sqlite") as connection:
         for trigger in ("events_no_update", "events_no_delete"):
-            behind.execute(f"DROP TRIGGER {trigger}")
-        behind.execute(harm)
-    behind.close()
+            connection.execute(f"DROP TRIGGER {trigger}")
+        connection.execute(damage)
+    connection.close()
     with pytest.raises(LimnerError, match="not as it was written"):
         store.events()
 
 
 @pytest.mark.parametrize(
-    "harm",
+    "damage",
     [
         "DELETE FROM events WHERE number = 5",
         "UPDATE entries SET verdict = 'rejected' WHERE entry = 'entry 2'",
     ],
 )
-def test_entries_and_events_that_disagree_are_found(harm: str, tmp_path: Path) -> None:
+def test_states_that_contradict_the_events_are_detected(damage: str, tmp_path: Path) -> None:
     store = ReviewStore.in_folder(tmp_path)
     for number in range(5):
         decide(store, f"entry {number}", 0)
-    with sqlite3.connect(tmp_path / "review.sqlite") as behind:
-        behind.execute("DROP TRIGGER events_no_delete")
-        behind.execute(harm)
-    behind.close()
-    with pytest.raises(LimnerError, match=r"what is known of entry \d is not what"):
+    with sqlite3.connect(tmp_path / "review.sqlite") as connection:
+        connection.execute("DROP TRIGGER events_no_delete")
+        connection.execute(damage)
+    connection.close()
+    with pytest.raises(LimnerError, match=r"the state of entry \d is not what"):
         store.events()
 
 
-def test_a_damaged_mask_is_not_given(tmp_path: Path) -> None:
+def test_a_damaged_mask_is_an_error(tmp_path: Path) -> None:
     store = ReviewStore.in_folder(tmp_path)
     mask = decide(store, "a", 0, b"the whole mask").mask
-    with sqlite3.connect(tmp_path / "review.sqlite") as behind:
-        behind.execute("UPDATE blobs SET content = x'00'")
-    behind.close()
+    with sqlite3.connect(tmp_path / "review.sqlite") as connection:
+        connection.execute("UPDATE blobs SET content = x'00'")
+    connection.close()
     assert mask is not None
     with pytest.raises(LimnerError, match="damaged"):
         store.blob(mask)
 
 
-def test_tiles_that_later_strokes_replaced_are_swept_and_masks_are_not(store: ReviewStore) -> None:
+def test_replaced_tiles_are_removed_and_masks_are_not(store: ReviewStore) -> None:
     store.save_draft("a", "anna", 0, {0: b"early"})
     state = store.save_draft("a", "anna", 1, {0: b"late"})
     decide(store, "b", 0, b"mask of b")
@@ -176,10 +175,10 @@ def test_tiles_that_later_strokes_replaced_are_swept_and_masks_are_not(store: Re
     ]
 
 
-def test_of_racing_writes_each_version_has_one_winner(store: ReviewStore) -> None:
+def test_of_concurrent_writes_each_version_has_one_winner(store: ReviewStore) -> None:
     """Two reviewers, each of whom takes what there is and writes on it."""
-    won: list[tuple[int, str]] = []
-    lost = {"anna": 0, "ben": 0}
+    accepted: list[tuple[int, str]] = []
+    refused = {"anna": 0, "ben": 0}
 
     def race(reviewer: str) -> None:
         for turn in range(60):
@@ -190,21 +189,21 @@ def test_of_racing_writes_each_version_has_one_winner(store: ReviewStore) -> Non
                     if turn % 5
                     else decide(store, "a", version, reviewer=reviewer)
                 )
-                won.append((after.version, reviewer))
+                accepted.append((after.version, reviewer))
             except StaleError:
-                lost[reviewer] += 1
+                refused[reviewer] += 1
 
-    threads = [threading.Thread(target=race, args=(name,)) for name in lost]
+    threads = [threading.Thread(target=race, args=(name,)) for name in refused]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert (
-        sorted(version for version, _ in won) == list(range(1, len(won) + 1))
-        and len(won) + sum(lost.values()) == 120
+        sorted(version for version, _ in accepted) == list(range(1, len(accepted) + 1))
+        and len(accepted) + sum(refused.values()) == 120
     )
-    assert store.state("a").version == len(won)
-    assert all((event.version, event.reviewer) in won for event in store.events())
+    assert store.state("a").version == len(accepted)
+    assert all((event.version, event.reviewer) in accepted for event in store.events())
 
 
 def test_a_new_store_may_be_opened_by_several_at_once(tmp_path: Path) -> None:
@@ -216,7 +215,7 @@ def test_a_new_store_may_be_opened_by_several_at_once(tmp_path: Path) -> None:
                 opened.close()
 
 
-def test_it_is_synced_before_it_is_acknowledged(tmp_path: Path) -> None:
+def test_writes_are_synced_before_they_are_acknowledged(tmp_path: Path) -> None:
     store = ReviewStore.in_folder(tmp_path)
     with store._engine.connect() as connection:
         assert connection.execute(text("PRAGMA journal_mode")).scalar() == "wal"
@@ -224,7 +223,7 @@ def test_it_is_synced_before_it_is_acknowledged(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "said"),
+    ("url", "message"),
     [
         ("nonsense", "names no database"),
         ("oracle9://x/y", "names no database"),
@@ -232,13 +231,13 @@ def test_it_is_synced_before_it_is_acknowledged(tmp_path: Path) -> None:
         ("postgresql://nobody:secret@127.0.0.1:1/review", "cannot be used"),
     ],
 )
-def test_a_database_that_is_not_there_is_said(url: str, said: str) -> None:
-    with pytest.raises(LimnerError, match=said) as caught:
+def test_an_unusable_database_is_an_error(url: str, message: str) -> None:
+    with pytest.raises(LimnerError, match=message) as caught:
         ReviewStore(url)
     assert "secret" not in str(caught.value)
 
 
-def test_a_review_of_other_predictions_is_known(store: ReviewStore) -> None:
+def test_a_store_belongs_to_the_first_value_it_is_asked_for(store: ReviewStore) -> None:
     assert store.belongs_to("predictions", "one") and store.belongs_to("predictions", "one")
     assert not store.belongs_to("predictions", "another")
 

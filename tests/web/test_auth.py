@@ -40,30 +40,32 @@ BAD_HOSTS = [
     "[::2]",
     "masks.example.",
 ]
-VERBS = ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"]
+METHODS = ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"]
 CHANGES = ["POST", "PUT", "PATCH", "DELETE", "PROPFIND", "post"]
 
 
-def asked(
-    verb: str = "GET", path: str = "/v1/segment", access: Access | None = None, **headers: str
+def status_of(
+    method: str = "GET", path: str = "/v1/segment", access: Access | None = None, **headers: str
 ) -> int:
     """The status of a refusal, 200 where there is none."""
     raw = [
         (name.replace("_", "-").encode(), value.encode("latin-1", "replace"))
         for name, value in {"host": "localhost:8000", **headers}.items()
     ]
-    refusal = (access or Access(frozenset({"masks.example"}))).refusal(verb, path, Headers(raw=raw))
+    refusal = (access or Access(frozenset({"masks.example"}))).refusal(
+        method, path, Headers(raw=raw)
+    )
     return refusal.status if refusal else 200
 
 
-@pytest.mark.parametrize(("host", "verb"), [*product(GOOD_HOSTS, ["GET", "POST", "DELETE"])])
-def test_known_hosts_are_answered(host: str, verb: str) -> None:
-    assert asked(verb, host=host) == 200
+@pytest.mark.parametrize(("host", "method"), [*product(GOOD_HOSTS, ["GET", "POST", "DELETE"])])
+def test_known_hosts_are_answered(host: str, method: str) -> None:
+    assert status_of(method, host=host) == 200
 
 
-@pytest.mark.parametrize(("host", "verb"), [*product(BAD_HOSTS, VERBS)])
-def test_other_hosts_are_not(host: str, verb: str) -> None:
-    assert asked(verb, host=host) == 400
+@pytest.mark.parametrize(("host", "method"), [*product(BAD_HOSTS, METHODS)])
+def test_other_hosts_are_refused(host: str, method: str) -> None:
+    assert status_of(method, host=host) == 400
 
 
 @pytest.mark.parametrize("count", [0, 2])
@@ -91,23 +93,23 @@ def test_a_request_has_one_host(count: int) -> None:
         ("http://[", 403),
     ],
 )
-@pytest.mark.parametrize("verb", CHANGES)
-def test_pages_of_other_origins_change_nothing(origin: str, status: int, verb: str) -> None:
-    assert asked(verb, origin=origin) == status
-    assert asked("GET", origin=origin) == 200
+@pytest.mark.parametrize("method", CHANGES)
+def test_pages_of_other_origins_change_nothing(origin: str, status: int, method: str) -> None:
+    assert status_of(method, origin=origin) == status
+    assert status_of("GET", origin=origin) == 200
 
 
 @pytest.mark.parametrize(
     ("site", "status"),
     [("same-origin", 200), ("none", 200), ("cross-site", 403), ("same-site", 403), ("?", 403)],
 )
-def test_what_the_browser_says_of_the_site_counts(site: str, status: int) -> None:
-    assert asked("POST", sec_fetch_site=site) == status
-    assert asked("GET", sec_fetch_site=site, sec_fetch_mode="no-cors") == status
-    assert asked("GET", sec_fetch_site=site, sec_fetch_mode="navigate") == 200
+def test_requests_that_a_browser_calls_cross_site_are_refused(site: str, status: int) -> None:
+    assert status_of("POST", sec_fetch_site=site) == status
+    assert status_of("GET", sec_fetch_site=site, sec_fetch_mode="no-cors") == status
+    assert status_of("GET", sec_fetch_site=site, sec_fetch_mode="navigate") == 200
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(
     ("headers", "status"),
     [
@@ -125,24 +127,24 @@ def test_what_the_browser_says_of_the_site_counts(site: str, status: int) -> Non
         ({"cookie": f"limner-token-8001={TOKEN}"}, 401),
     ],
 )
-def test_where_there_is_a_token_it_is_wanted_for_all_verbs(
-    verb: str, headers: dict[str, str], status: int
+def test_a_token_is_asked_for_with_all_methods(
+    method: str, headers: dict[str, str], status: int
 ) -> None:
     access = Access(tokens={"anna": TOKEN})
-    assert asked(verb, access=access, **headers) == status
-    assert asked(verb, "/healthz", access=access) == 200
+    assert status_of(method, access=access, **headers) == status
+    assert status_of(method, "/healthz", access=access) == 200
     assert (
-        asked(verb, "/healthz/", access=access)
-        == asked(verb, "/HEALTHZ", access=access)
-        == asked(verb, "/metrics", access=access)
+        status_of(method, "/healthz/", access=access)
+        == status_of(method, "/HEALTHZ", access=access)
+        == status_of(method, "/metrics", access=access)
         == 401
     )
 
 
 @given(st.text(max_size=40))
-def test_no_other_token_is_taken(given_: str) -> None:
-    assert (Access(tokens={"anna": TOKEN}).name_of_token(given_) == "anna") == (given_ == TOKEN)
-    assert Access().name_of_token(given_) is None
+def test_no_other_token_is_accepted(token: str) -> None:
+    assert (Access(tokens={"anna": TOKEN}).name_of_token(token) == "anna") == (token == TOKEN)
+    assert Access().name_of_token(token) is None
 
 
 def test_an_address_that_others_reach_needs_a_token() -> None:
@@ -172,7 +174,7 @@ def test_an_address_that_others_reach_needs_a_token() -> None:
         ("127.0.0.1", "192.168.1.5", 400),
     ],
 )
-def test_where_all_addresses_are_listened_on_any_will_do_and_no_name(
+def test_on_all_addresses_any_address_is_a_host_and_no_name(
     host: str, name: str, status: int
 ) -> None:
-    assert asked(access=Access.for_address(host, TOKEN), host=name) == status
+    assert status_of(access=Access.for_address(host, TOKEN), host=name) == status

@@ -7,13 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
 from browser import chromium
 from limner.data.check import check
 from limner.data.scan import scan
 from limner.data.synthetic import draw_lesion
+from review_page import mask_in
 from service import Start
 
 TINY = [
@@ -68,10 +68,7 @@ def test_corrections_become_the_next_model(lesions: Path, tmp_path: Path, start:
             page.mouse.down(button=button)  # type: ignore[arg-type]
             page.mouse.move(middle[0] + 120, middle[1] + (60 if button == "left" else -60), steps=5)
             page.mouse.up(button=button)  # type: ignore[arg-type]
-        told = page.evaluate(
-            "[limner.now.mask.height, limner.now.mask.width, Array.from(limner.now.mask.data)]"
-        )
-        drawn = np.array(told[2], np.uint8).reshape(told[0], told[1])
+        drawn = mask_in(page)
         page.keyboard.press("Enter")
         page.wait_for_function("() => limner.now.place === 2")
         page.keyboard.press("r")
@@ -79,11 +76,11 @@ def test_corrections_become_the_next_model(lesions: Path, tmp_path: Path, start:
         page.wait_for_function("() => limner.unsaved === 0")
         page.wait_for_selector("#done:not([hidden])")
     assert served.stop() == 0
-    said = limner("merge", tmp_path / "out", lesions, "-o", tmp_path / "second-set")
+    output = limner("merge", tmp_path / "out", lesions, "-o", tmp_path / "second-set")
     assert (
-        "24 samples" in said
-        and "2 new ones" in said
-        and "1 were rejected, 0 are not reviewed yet" in said
+        "24 samples" in output
+        and "2 new ones" in output
+        and "1 were rejected, 0 are not reviewed yet" in output
     )
     dataset = scan(tmp_path / "second-set")
     labels = check(dataset).labels
@@ -97,7 +94,7 @@ def test_corrections_become_the_next_model(lesions: Path, tmp_path: Path, start:
         for line in (tmp_path / "second-set" / "provenance.jsonl").read_text().splitlines()
     ]
     assert sorted(verdicts) == ["accepted", "mended"]
-    said = limner(
+    output = limner(
         "train",
         tmp_path / "second-set",
         "--from",
@@ -107,15 +104,15 @@ def test_corrections_become_the_next_model(lesions: Path, tmp_path: Path, start:
         "--set",
         "train.epochs=2",
     )
-    assert "validation Dice" in said and (
-        "the new model takes its place" in said or "the new model is worse" in said
+    assert "validation Dice" in output and (
+        "the new model takes its place" in output or "the new model is worse" in output
     )
-    said = limner(
+    output = limner(
         "test",
         tmp_path / "first" / "model.safetensors",
         tmp_path / "second" / "model.safetensors",
         tmp_path / "second-set",
     )
-    assert "4 images of test" in said and "the difference is the second less the first" in said
+    assert "4 images of test" in output and "the difference is the second less the first" in output
     limner("masks", tmp_path / "out", "-o", tmp_path / "coco", "--format", "coco")
     assert len(json.loads((tmp_path / "coco" / "annotations.json").read_text())["images"]) == 2

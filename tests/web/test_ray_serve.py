@@ -22,9 +22,12 @@ serve.start(http_options={"host": "127.0.0.1", "port": int(sys.argv[4])})
 serve.run(deployment({"m": Path(sys.argv[1])}, replicas=2), name="limner")
 with httpx.Client(base_url=f"http://127.0.0.1:{sys.argv[4]}", timeout=60) as client:
     body = Path(sys.argv[2]).read_bytes()
-    answers = [client.post("/v1/segment", content=body, headers={"Content-Type": "image/png"}) for _ in range(6)]
+    post = lambda body: client.post(
+        "/v1/segment", content=body, headers={"Content-Type": "image/png"}
+    )
+    answers = [post(body) for _ in range(6)]
     print([answer.status_code for answer in answers], len({answer.content for answer in answers}))
-    print(client.post("/v1/segment", content=b"broken", headers={"Content-Type": "image/png"}).status_code, client.get("/readyz").status_code)
+    print(post(b"broken").status_code, client.get("/readyz").status_code)
     Path(sys.argv[3]).write_bytes(answers[0].content)
 serve.shutdown()
 ray.shutdown()
@@ -48,5 +51,5 @@ def test_replicas_under_ray_serve_answer_as_one_server_does(
     ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert "[200, 200, 200, 200, 200, 200] 1\n422 200\n" in done.stdout, done.stderr[-3000:]
-    one = server.client.post("/v1/segment", content=png(), headers={"Content-Type": "image/png"})
-    assert (tmp_path / "mask.png").read_bytes() == one.content
+    answer = server.client.post("/v1/segment", content=png(), headers={"Content-Type": "image/png"})
+    assert (tmp_path / "mask.png").read_bytes() == answer.content

@@ -35,16 +35,11 @@ def tile(mask: np.ndarray, index: int = 0) -> bytes:
 
 
 def test_a_mask_is_drawn_and_accepted(review: Served, folder: Path) -> None:
-    told = review.client.get("/api/review").json()
-    assert (told["reviewer"], told["letters"], told["progress"]["left"], len(told["identity"])) == (
-        "mira",
-        "......",
-        6,
-        16,
-    )
-    assert [one["name"] for one in told["classes"]] == ["background", "lesion"] and [
-        one["scored"] for one in told["classes"]
-    ] == [False, True]
+    state = review.client.get("/api/review").json()
+    assert (state["reviewer"], state["letters"]) == ("mira", "......")
+    assert (state["progress"]["left"], len(state["identity"])) == (6, 16)
+    classes = [(item["name"], item["scored"]) for item in state["classes"]]
+    assert classes == [("background", False), ("lesion", True)]
     place = review.client.get("/api/next").json()["place"]
     task = review.client.get(f"/api/tasks/{place}").json()
     mask, etag = mask_of(review, place)
@@ -60,17 +55,14 @@ def test_a_mask_is_drawn_and_accepted(review: Served, folder: Path) -> None:
         "d.....",
     )
     assert (mask_of(review, place)[0] == mask ^ np.uint8(1)).all()
-    said = review.client.post(
+    state = review.client.post(
         f"/api/tasks/{place}/verdict",
         json={"verdict": "accept", "seconds": 6},
         headers={"If-Match": etag_of(review, 1)},
     ).json()
-    assert (
-        said["version"],
-        said["letters"],
-        said["progress"]["mended"],
-        said["progress"]["minutes_per_image"],
-    ) == (2, "m.....", 1, 0.1)
+    assert (state["version"], state["letters"]) == (2, "m.....")
+    progress = state["progress"]
+    assert (progress["mended"], progress["minutes_per_image"]) == (1, 0.1)
     review.client.post(
         "/api/tasks/1/verdict",
         json={"verdict": "reject", "reason": "border is off"},
@@ -80,7 +72,7 @@ def test_a_mask_is_drawn_and_accepted(review: Served, folder: Path) -> None:
     assert review.client.get("/api/next", params={"after": 0}).json()["place"] == 2
 
 
-def test_pictures_are_upright_and_of_the_masks_size(review: Served) -> None:
+def test_images_are_upright_and_have_the_masks_size(review: Served) -> None:
     from limner.data.images import decode_image
 
     for place in range(6):
@@ -114,10 +106,10 @@ def test_a_stale_write_is_refused_and_says_by_whom(review: Served) -> None:
         ) == (412, "mira", 1, etag_of(review, 1))
         bare = review.client.request(method, f"/api/tasks/0/{path}", **more)
         assert bare.status_code == 428 and "If-Match" in problem(bare)
-        odd = review.client.request(
+        malformed = review.client.request(
             method, f"/api/tasks/0/{path}", headers={"If-Match": "soon"}, **more
         )
-        assert odd.status_code == 400
+        assert malformed.status_code == 400
 
 
 def test_a_page_of_another_order_writes_nothing(folder: Path, start: Start) -> None:
@@ -138,7 +130,7 @@ def test_a_page_of_another_order_writes_nothing(folder: Path, start: Start) -> N
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "body", "status", "said"),
+    ("method", "path", "body", "status", "message"),
     [
         ("GET", "/api/tasks/6", None, 404, "6 tasks"),
         ("GET", "/api/tasks/-1", None, 422, "greater than or equal"),
@@ -155,24 +147,24 @@ def test_a_page_of_another_order_writes_nothing(folder: Path, start: Start) -> N
         ("POST", "/api/tasks/0/verdict", b'{"verdict": "accept", "seconds": -1}', 422, "greater"),
     ],
 )
-def test_what_cannot_be_used_is_said(
-    review: Served, method: str, path: str, body: bytes | None, status: int, said: str
+def test_invalid_requests_are_refused_and_change_nothing(
+    review: Served, method: str, path: str, body: bytes | None, status: int, message: str
 ) -> None:
     import re
 
     headers = {"If-Match": etag_of(review, 0), "Content-Type": "application/json"}
     answer = review.client.request(method, path, content=body, headers=headers)
-    assert answer.status_code == status and re.search(said, problem(answer))
+    assert answer.status_code == status and re.search(message, problem(answer))
     assert review.client.get("/api/review").json()["letters"] == "......"
 
 
 def test_each_reviewer_is_known_by_a_token(team: Served) -> None:
     assert team.client.get("/api/review").status_code == 401
-    let_in = team.client.get("/", params={"token": BEN})
-    assert let_in.status_code == 303 and "token" not in let_in.headers["location"]
+    sign_in = team.client.get("/", params={"token": BEN})
+    assert sign_in.status_code == 303 and "token" not in sign_in.headers["location"]
     as_anna = {"Authorization": f"Bearer {ANNA}"}
     assert team.client.get("/api/review", headers=as_anna).json()["reviewer"] == "anna"
-    cookie = let_in.headers["set-cookie"].split(";")[0]
+    cookie = sign_in.headers["set-cookie"].split(";")[0]
     assert team.client.get("/api/review", headers={"Cookie": cookie}).json()["reviewer"] == "ben"
     assert (
         team.client.put(
@@ -192,12 +184,12 @@ def test_the_address_that_is_printed_lets_a_colleague_in(
         folder, "--host", "0.0.0.0", "--reviewers", tmp_path / "reviewers.toml", verb="review"
     )
     assert "0.0.0.0" not in served.address and served.client.get("/api/review").status_code == 401
-    let_in = served.client.get("/", params={"token": ANNA})
+    sign_in = served.client.get("/", params={"token": ANNA})
     assert (
-        let_in.status_code == 303 and served.client.get("/api/review").json()["reviewer"] == "anna"
+        sign_in.status_code == 303 and served.client.get("/api/review").json()["reviewer"] == "anna"
     )
     port = served.address.rsplit(":", 1)[1].strip("/")
-    assert let_in.headers["set-cookie"].startswith(f"limner-token-{port}=")
+    assert sign_in.headers["set-cookie"].startswith(f"limner-token-{port}=")
 
 
 def test_two_people_are_not_sent_to_one_image_and_one_may_take_over(team: Served) -> None:
@@ -219,7 +211,7 @@ def test_two_people_are_not_sent_to_one_image_and_one_may_take_over(team: Served
     assert team.client.get("/api/tasks/0", headers=anna).json()["owner"] is None
 
 
-def test_an_image_that_is_gone_is_said_and_the_rest_goes_on(folder: Path, start: Start) -> None:
+def test_a_missing_image_is_an_error_and_the_others_are_served(folder: Path, start: Start) -> None:
     record = json.loads((folder / "predictions.json").read_text())
     record["predictions"][0]["image"] = str(folder / "gone.jpg")
     (folder / "predictions.json").write_text(json.dumps(record))
@@ -250,7 +242,7 @@ def test_a_verdict_on_another_image_than_was_shown_is_refused(review: Served, fo
     )
 
 
-def test_the_answer_of_a_mask_is_packed_as_browsers_unpack_it(review: Served) -> None:
+def test_a_mask_is_sent_as_gzip(review: Served) -> None:
     with review.client.stream("GET", "/api/tasks/0/mask") as answer:
         raw = b"".join(answer.iter_raw())
     mask, _ = mask_of(review, 0)
@@ -292,7 +284,7 @@ def test_a_team_shares_a_database(folder: Path, postgresql: str, start: Start) -
 
 
 @pytest.mark.parametrize(
-    ("arguments", "content", "said"),
+    ("arguments", "content", "message"),
     [
         (["--host", "0.0.0.0"], "", "nobody has a token"),
         (["--reviewers", "{file}"], "", "holds something else"),
@@ -307,8 +299,8 @@ def test_a_team_shares_a_database(folder: Path, postgresql: str, start: Start) -
         (["--store", "nonsense"], "", "names no database"),
     ],
 )
-def test_what_would_be_open_or_cannot_be_used_does_not_start(
-    arguments: list[str], content: str, said: str, folder: Path, tmp_path: Path
+def test_an_open_or_unusable_configuration_does_not_start(
+    arguments: list[str], content: str, message: str, folder: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "reviewers.toml").write_text(content)
     command = [part.format(file=tmp_path / "reviewers.toml") for part in arguments]
@@ -320,12 +312,14 @@ def test_what_would_be_open_or_cannot_be_used_does_not_start(
     )
     assert (
         done.returncode == 1
-        and said in " ".join(done.stderr.split())
+        and message in " ".join(done.stderr.split())
         and "Traceback" not in done.stderr
     )
 
 
-def test_merging_and_writing_what_was_not_reviewed_is_said(folder: Path, tmp_path: Path) -> None:
+def test_merging_and_exporting_what_was_not_reviewed_is_an_error(
+    folder: Path, tmp_path: Path
+) -> None:
     for command in (
         ["merge", folder, tmp_path, "-o", tmp_path / "x"],
         ["masks", folder, "-o", tmp_path / "x"],
@@ -338,7 +332,7 @@ def test_merging_and_writing_what_was_not_reviewed_is_said(folder: Path, tmp_pat
         )
 
 
-def test_a_port_that_is_taken_is_said(review: Served, folder: Path) -> None:
+def test_a_port_in_use_is_an_error(review: Served, folder: Path) -> None:
     port = review.address.rsplit(":", 1)[1].strip("/")
     done = subprocess.run(
         [sys.executable, "-m", "limner", "review", folder, "--no-open", "--port", port],

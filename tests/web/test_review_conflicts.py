@@ -1,19 +1,19 @@
-"""What may go wrong between a page, its server and other people: each has a way out, and nothing is
-written that was not seen.
+"""Conflicts between a page, its server and other people.
+
+Each can be settled, and nothing is written that was not seen.
 """
 
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from playwright.sync_api import Browser, Page, expect
 
+from limner.review.events import EntryState
 from limner.review.predictions import read_predictions
 from limner.review.queue import order_tasks
-from limner.review.store import EntryState
-from review_page import SIZE, brush, desk_of, drag, mask_in, on_screen, saved, shown, watched
-from review_server import ANNA, BEN
+from review_page import SIZE, brush, drag, mask_in, on_screen, saved, shown, watched
+from review_server import ANNA, BEN, draw, open_session
 from service import Served, Start
 
 HOLD = """() => {
@@ -43,18 +43,11 @@ def paint(page: Page, y: float = 30) -> None:
 
 
 def somebody_draws(folder: Path, place: int, reviewer: str = "ben", rows: int = 5) -> EntryState:
-    desk = desk_of(folder)
-    task = desk.tasks[place]
-    mask = desk.mask(task)[0].copy()
+    session = open_session(folder)
+    task = session.tasks[place]
+    mask = session.mask(task)[0].copy()
     mask[:rows] ^= 1
-    return desk.save_draft(
-        task,
-        reviewer,
-        desk.state(task).version,
-        desk.fingerprint(task),
-        zlib.compress(b"\0\0\0\0" + mask.tobytes()),
-        mask.shape,
-    )
+    return draw(session, task, mask, reviewer)
 
 
 def test_an_image_that_is_changed_while_it_is_shown_is_looked_at_again(
@@ -63,7 +56,7 @@ def test_an_image_that_is_changed_while_it_is_shown_is_looked_at_again(
     (folder / page.evaluate("limner.now.told.key")).touch()
     page.keyboard.press("a")
     expect(page.locator("body")).to_contain_text("was changed since it was shown")
-    assert desk_of(folder).letters() == "......"
+    assert open_session(folder).status_codes() == "......"
     page.locator("#strip button").first.click()
     shown(page, 0)
     page.keyboard.press("a")
@@ -91,8 +84,8 @@ def test_what_is_sent_holds_nothing_of_a_stroke_that_is_taken_back(
     page.keyboard.press("Escape")
     page.mouse.up()
     assert (mask_in(page) == before).all()
-    desk = desk_of(folder)
-    assert (desk.mask(desk.tasks[0])[0] == before).all()
+    session = open_session(folder)
+    assert (session.mask(session.tasks[0])[0] == before).all()
 
 
 def test_the_other_turn_of_an_image_is_for_somebody_else(
@@ -125,8 +118,13 @@ def test_strokes_that_are_refused_for_good_can_be_forgotten(page: Page, folder: 
     """Something that cannot be made right by asking again: here the tiles are spoilt on their
     way.
     """
-    page.evaluate("""() => { const { fetch } = window;
-        window.fetch = (path, options) => fetch(path, options?.method === 'PUT' && !window.mended ? { ...options, body: 'spoilt' } : options); }""")
+    page.evaluate("""() => {
+      const { fetch } = window;
+      window.fetch = (path, options) => {
+        const spoil = options?.method === 'PUT' && !window.mended;
+        return fetch(path, spoil ? { ...options, body: 'spoilt' } : options);
+      };
+    }""")
     before = mask_in(page)
     paint(page)
     expect(page.locator("#notice")).to_contain_text("not deflated")
@@ -144,7 +142,7 @@ def test_strokes_that_are_refused_for_good_can_be_forgotten(page: Page, folder: 
     page.evaluate("window.mended = true")
     paint(page)
     saved(page)
-    assert desk_of(folder).letters() == "d....."
+    assert open_session(folder).status_codes() == "d....."
     assert [text for text in page.wrong if "422" not in text] == []  # type: ignore[attr-defined]
     page.wrong.clear()  # type: ignore[attr-defined]
 
@@ -179,8 +177,8 @@ def test_the_choice_after_a_late_stroke_is_not_hidden_by_who_is_there(
         page.click("#notice-yes")
         expect(page.locator("#notice")).to_contain_text("ben is at this image")
         saved(page)
-        desk = desk_of(folder)
-        assert (desk.mask(desk.tasks[0])[0] == mask_in(page)).all()
+        session = open_session(folder)
+        assert (session.mask(session.tasks[0])[0] == mask_in(page)).all()
         page.click("#notice-yes")
         expect(page.locator("#notice")).to_be_hidden()
 
@@ -198,8 +196,8 @@ def test_a_late_stroke_on_an_image_that_was_left_is_told(page: Page, folder: Pat
     shown(page, 0)
     page.click("#notice-no")
     page.wait_for_function("() => limner.now?.saver.version === 1 && limner.unsaved === 0")
-    desk = desk_of(folder)
-    assert (mask_in(page) == desk.mask(desk.tasks[0])[0]).all()
+    session = open_session(folder)
+    assert (mask_in(page) == session.mask(session.tasks[0])[0]).all()
     expect(page.locator("#saved")).to_have_text("saved")
     page.wrong.clear()  # type: ignore[attr-defined]  # the 412
 
@@ -228,7 +226,7 @@ def test_a_page_of_another_order_says_so_and_writes_nothing(
         expect(page.locator("#notice")).to_contain_text("Another review")
         page.keyboard.press("a")
         page.keyboard.press("j")
-        assert desk_of(folder).letters() == "......"
+        assert open_session(folder).status_codes() == "......"
         page.click("#notice-yes")
         page.wait_for_function(
             "() => window.limner?.now && document.getElementById('notice-yes').textContent "
@@ -242,9 +240,9 @@ def test_a_page_of_another_order_says_so_and_writes_nothing(
             page.wait_for_function(f"() => limner.now.place !== {place}")
         expect(page.locator("#notice")).to_contain_text("put back")
         saved(page)
-        desk = desk_of(folder)
-        task = next(task for task in desk.tasks if task.key == key)
-        assert (mask_in(page) == mine).all() and (desk.mask(task)[0] == mine).all()
+        session = open_session(folder)
+        task = next(task for task in session.tasks if task.key == key)
+        assert (mask_in(page) == mine).all() and (session.mask(task)[0] == mine).all()
 
 
 def test_a_verdict_that_came_too_late_asks_what_shall_count(page: Page, folder: Path) -> None:
@@ -264,8 +262,8 @@ def test_a_verdict_that_came_too_late_asks_what_shall_count(page: Page, folder: 
     saved(page)
     page.keyboard.press("a")
     saved(page)
-    desk = desk_of(folder)
-    assert (desk.mask(desk.tasks[0])[0] == mine).all() and desk.letters()[0] == "m"
+    session = open_session(folder)
+    assert (session.mask(session.tasks[0])[0] == mine).all() and session.status_codes()[0] == "m"
     page.wrong.clear()  # type: ignore[attr-defined]  # the 412
 
 
@@ -293,17 +291,22 @@ def test_leaving_asks_first_where_strokes_are_kept_nowhere(
     """The server is gone and the browser's store is full."""
     with opened(review, browser) as page:
         page.evaluate(
-            "try { for (let size = 2 ** 22; size; size >>= 1) for (;;) try { localStorage.setItem('full' + Math.random(), 'x'.repeat(size)); } "
-            "catch { break; } } catch { /* full */ }"
+            """() => {
+              for (let size = 2 ** 22; size; size >>= 1) {
+                try {
+                  for (;;) localStorage.setItem('full' + Math.random(), 'x'.repeat(size));
+                } catch { /* full for this size */ }
+              }
+            }"""
         )
         review.process.kill()
         paint(page)
         page.wait_for_function("() => limner.now.saver.kept === false")
-        asked: list[str] = []
-        page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.accept()))
+        dialogs: list[str] = []
+        page.on("dialog", lambda dialog: (dialogs.append(dialog.type), dialog.accept()))
         page.close(run_before_unload=True)
         page.wait_for_event("close")
-        assert asked == ["beforeunload"]
+        assert dialogs == ["beforeunload"]
 
 
 def test_two_fingers_leave_a_polygon_as_it_is(review: Served, browser: Browser) -> None:
@@ -350,13 +353,19 @@ def test_two_fingers_leave_a_polygon_as_it_is(review: Served, browser: Browser) 
 
 def test_what_a_proxy_took_for_failed_is_known_as_ours(page: Page, folder: Path) -> None:
     """The write went through, and a proxy says that it did not."""
-    page.evaluate("""() => { const { fetch } = window; let first = true;
-        window.fetch = async (path, options) => { const answer = await fetch(path, options);
-          if (options?.method === 'PUT' && first) { first = false; return new Response('{"error": "bad gateway"}', { status: 502 }); }
-          return answer; }; }""")
+    page.evaluate("""() => {
+      const { fetch } = window;
+      let first = true;
+      window.fetch = async (path, options) => {
+        const answer = await fetch(path, options);
+        if (options?.method !== 'PUT' || !first) return answer;
+        first = false;
+        return new Response('{"error": "bad gateway"}', { status: 502 });
+      };
+    }""")
     paint(page)
     saved(page)
     expect(page.locator("#notice")).to_be_hidden()
-    desk = desk_of(folder)
-    assert (desk.mask(desk.tasks[0])[0] == mask_in(page)).all()
+    session = open_session(folder)
+    assert (session.mask(session.tasks[0])[0] == mask_in(page)).all()
     page.wrong.clear()  # type: ignore[attr-defined]  # the 412 of the second time

@@ -2,18 +2,13 @@
 
 import json
 import signal
-import zlib
 from pathlib import Path
 
 import numpy as np
 from playwright.sync_api import Browser, Page, expect
 
-from limner.review.predictions import read_predictions
-from limner.review.queue import order_tasks
-from limner.review.session import ReviewSession
-from limner.review.store import ReviewStore
-from review_page import SIZE, brush, clear, desk_of, drag, mask_in, on_screen, saved, shown, watched
-from review_server import ANNA, BEN
+from review_page import SIZE, brush, clear, drag, mask_in, on_screen, saved, shown, watched
+from review_server import ANNA, BEN, draw, open_session
 from service import Served, Start
 from waiting import wait_until
 
@@ -41,15 +36,12 @@ def test_keys_accept_and_reject_and_lead_to_the_next(page: Page, folder: Path) -
     expect(page.locator("#done")).to_be_visible()
     saved(page)
     assert "0 left · 4 accepted · 0 mended · 2 rejected" in page.inner_text("#counts")
-    desk = desk_of(folder)
-    events = {
-        event.entry: event
-        for event in desk.store.events()
-        # Several are under way at once, and come in any order
-    }
+    session = open_session(folder)
+    # Several are sent at once, and arrive in any order
+    events = {event.entry: event for event in session.store.events()}
     assert [
         (event.verdict, event.reason, event.reviewer)
-        for event in (events[task.key] for task in desk.tasks)
+        for event in (events[task.key] for task in session.tasks)
     ] == [
         ("accepted", None, "mira"),
         ("rejected", "wrong class", "mira"),
@@ -64,7 +56,10 @@ def test_an_answer_that_comes_late_does_not_undo_a_later_one(page: Page) -> None
       const { fetch } = window;
       window.fetch = async (path, ...more) => {
         const answer = await fetch(path, ...more);
-        if (path === '/api/tasks/4/verdict') { window.decided = true; await new Promise((done) => { window.come = done; }); }
+        if (path === '/api/tasks/4/verdict') {
+          window.decided = true;
+          await new Promise((done) => { window.come = done; });
+        }
         return answer;
       };
     }""")
@@ -114,13 +109,13 @@ def test_what_is_painted_and_erased_is_what_the_server_has(page: Page, folder: P
     drawn = mask_in(page)
     assert drawn[20, 20] == 1 and drawn[30, 40] == 0 and drawn[40, 60] == 1
     saved(page)
-    desk = desk_of(folder)
-    assert (desk.mask(desk.tasks[0])[0] == drawn).all() and desk.letters() == "d....."
+    session = open_session(folder)
+    assert (session.mask(session.tasks[0])[0] == drawn).all() and session.status_codes() == "d....."
     page.keyboard.press("a")
     shown(page, 1)
     saved(page)
-    desk.refresh()
-    assert desk.letters() == "m....." and (desk.mask(desk.tasks[0])[0] == drawn).all()
+    session.refresh()
+    assert session.status_codes() == "m....." and (session.mask(session.tasks[0])[0] == drawn).all()
 
 
 def test_undo_reaches_across_what_was_saved_and_is_saved_itself(page: Page, folder: Path) -> None:
@@ -134,8 +129,8 @@ def test_undo_reaches_across_what_was_saved_and_is_saved_itself(page: Page, fold
     page.keyboard.press("Control+z")
     saved(page)
     assert (mask_in(page) == before).all()
-    desk = desk_of(folder)
-    assert (desk.mask(desk.tasks[0])[0] == before).all()
+    session = open_session(folder)
+    assert (session.mask(session.tasks[0])[0] == before).all()
     page.keyboard.press("Shift+Z")
     page.keyboard.press("Control+y")
     drawn = mask_in(page)
@@ -197,7 +192,7 @@ def test_growth_stops_at_an_edge_between_colours_that_are_alike(page: Page) -> N
         np.arange(40) < 10, 110, np.where(np.arange(40) < 20, 128 - 2 * np.arange(40), 130)
     )
     all_of_it = "{ left: 0, top: 0, right: 40, bottom: 20 }"
-    grown = made(
+    grown = draw_in_page(
         page,
         40,
         20,
@@ -213,9 +208,9 @@ def test_who_is_at_an_image_is_heard_of_every_minute(review: Served, browser: Br
         page.goto(review.address)
         shown(page, 0)
         for _ in range(2):
-            with page.expect_request("**/api/tasks/0/lease") as asked:
+            with page.expect_request("**/api/tasks/0/lease") as request:
                 page.clock.fast_forward(60_000)
-            answer = asked.value.response()
+            answer = request.value.response()
             assert answer is not None and answer.json()["owner"] is None
         assert page.wrong == []  # type: ignore[attr-defined]
 
@@ -227,18 +222,18 @@ def test_zoom_place_opacity_and_brush_survive_the_next_image(page: Page) -> None
     page.keyboard.press("o")
     for _ in range(3):
         page.keyboard.press("]")
-    hand = (
+    settings = (
         "[limner.view.scale, limner.view.x, limner.view.y, limner.view.opacity, "
         "limner.tools.radius]"
     )
-    before = page.evaluate(hand)
+    before = page.evaluate(settings)
     page.keyboard.press("a")
     shown(page, 1)
     page.keyboard.press("k")
     shown(page, 0)
     page.keyboard.press("j")
     shown(page, 1)
-    assert page.evaluate(hand) == before
+    assert page.evaluate(settings) == before
     page.keyboard.press("0")
     assert page.evaluate("limner.view.fitted")
     page.mouse.wheel(0, -100)
@@ -267,7 +262,7 @@ def test_the_wheel_sizes_the_brush_and_with_control_zooms(page: Page) -> None:
 def test_help_names_every_key(page: Page) -> None:
     page.keyboard.press("?")
     expect(page.locator("#help")).to_be_visible()
-    said = page.inner_text("#keys")
+    help_text = page.inner_text("#keys")
     for name in (
         "A or Enter",
         "R, then 1–7",
@@ -282,14 +277,15 @@ def test_help_names_every_key(page: Page) -> None:
         "Space",
         "U",
     ):
-        assert name in said
+        assert name in help_text
     page.keyboard.press("?")
     expect(page.locator("#help")).to_be_hidden()
 
 
 def test_a_turned_photo_is_drawn_on_as_it_is_seen(page: Page, folder: Path) -> None:
-    desk = desk_of(folder)
-    place = next(place for place, task in enumerate(desk.tasks) if task.entry.id == "photo-5.png")
+    session = open_session(folder)
+    ids = [task.entry.id for task in session.tasks]
+    place = ids.index("photo-5.png")
     page.evaluate(f"document.querySelector('#strip [data-place=\"{place}\"]').click()")
     shown(page, place)
     assert mask_in(page).shape == (96, 90)
@@ -298,7 +294,7 @@ def test_a_turned_photo_is_drawn_on_as_it_is_seen(page: Page, folder: Path) -> N
     drawn = mask_in(page)
     assert drawn[90, 5] == 1
     saved(page)
-    assert (desk.mask(desk.tasks[place])[0] == drawn).all()
+    assert (session.mask(session.tasks[place])[0] == drawn).all()
 
 
 def test_fingers_paint_and_two_of_them_move_the_image(review: Served, browser: Browser) -> None:
@@ -373,12 +369,12 @@ def test_two_reviewers_see_each_other_and_nothing_is_overwritten(
         drag(anna, (30, 10), (50, 10), button="right" if before[10, 40] else "left")
         expect(anna.locator("#notice")).to_contain_text("ben changed this mask in the meantime")
         mine = mask_in(anna)
-        desk = desk_of(folder)
-        assert (desk.mask(desk.tasks[0])[0] == mask_in(ben)).all(), "his is untouched"
+        session = open_session(folder)
+        assert (session.mask(session.tasks[0])[0] == mask_in(ben)).all(), "his is untouched"
         anna.click("#notice-yes")
         saved(anna)
-        kept = desk.mask(desk.tasks[0])[0]
-        assert (kept == mine).all() and desk.store.state(desk.tasks[0].key).version == 2
+        kept = session.mask(session.tasks[0])[0]
+        assert (kept == mine).all() and session.store.state(session.tasks[0].key).version == 2
         drag(ben, (30, 50), (50, 50), button="right" if before[50, 40] else "left")
         expect(ben.locator("#notice")).to_contain_text("anna changed this mask")
         ben.click("#notice-no")
@@ -386,7 +382,7 @@ def test_two_reviewers_see_each_other_and_nothing_is_overwritten(
         assert (mask_in(ben) == mine).all()
 
 
-def drawn_without(served: Served, page: Page) -> None:
+def draw_without_server(served: Served, page: Page) -> None:
     """A stroke that changes something, once the server is gone."""
     served.process.send_signal(signal.SIGKILL)
     served.close()
@@ -403,7 +399,7 @@ def test_strokes_survive_a_server_that_is_down_and_a_tab_that_is_closed(
         page = context.new_page()
         page.goto(served.address)
         shown(page, 0)
-        drawn_without(served, page)
+        draw_without_server(served, page)
         drawn = mask_in(page)
         expect(page.locator("#saved")).to_contain_text("not saved yet: the server does not answer")
         page.mouse.move(*on_screen(page, 20, 50))
@@ -418,8 +414,8 @@ def test_strokes_survive_a_server_that_is_down_and_a_tab_that_is_closed(
         expect(again.locator("#notice")).to_contain_text("put back")
         assert (mask_in(again) == drawn).all()
         saved(again)
-        desk = desk_of(folder)
-        assert (desk.mask(desk.tasks[0])[0] == drawn).all()
+        session = open_session(folder)
+        assert (session.mask(session.tasks[0])[0] == drawn).all()
 
 
 def test_two_tabs_keep_their_strokes_of_one_image_apart_while_the_server_is_down(
@@ -526,11 +522,12 @@ def test_several_classes_are_drawn_each_in_its_colour(
         ]
         saved(page)
         page.wait_for_function("() => !limner.view.waiting")
-        colours = page.evaluate(
-            "(() => { const c = document.querySelector('#overlay'), x = c.getContext('2d'); return [10, 30, 50].map((y) => "
-            "[...x.getImageData(limner.view.x + 30 * limner.view.scale, limner.view.y + y * "
-            "limner.view.scale, 1, 1).data.slice(0, 3)]) })()"
-        )
+        colours = page.evaluate("""() => {
+          const context = document.querySelector('#overlay').getContext('2d');
+          const { x, y, scale } = limner.view;
+          const at = (row) => context.getImageData(x + 30 * scale, y + row * scale, 1, 1).data;
+          return [10, 30, 50].map((row) => [...at(row).slice(0, 3)]);
+        }""")
         expected = json.loads(json.dumps(page.evaluate("limner.view.colours.slice(0, 3)")))
         assert np.abs(np.array(colours) - np.array(expected)).max() <= 3
         assert page.wrong == []  # type: ignore[attr-defined]
@@ -543,7 +540,7 @@ def test_strokes_and_polygons_are_the_pixels_whose_centres_lie_in_them(page: Pag
     for _ in range(60):
         x0, y0, x1, y1 = (float(value) for value in random.uniform(-10, 100, 4))
         radius = float(random.choice([0.5, 1.0, 2.7, 9.3]))
-        drawn = made(page, 90, 60, f"mask.line({x0}, {y0}, {x1}, {y1}, {radius}, 1)")
+        drawn = draw_in_page(page, 90, 60, f"mask.line({x0}, {y0}, {x1}, {y1}, {radius}, 1)")
         along = np.clip(
             ((x - x0) * (x1 - x0) + (y - y0) * (y1 - y0))
             / max((x1 - x0) ** 2 + (y1 - y0) ** 2, 1e-9),
@@ -555,7 +552,7 @@ def test_strokes_and_polygons_are_the_pixels_whose_centres_lie_in_them(page: Pag
         assert (drawn[clear] == (far < 0)[clear]).all()
     for _ in range(30):
         corners = random.uniform(-10, 100, (int(random.integers(3, 8)), 2))
-        drawn = made(page, 90, 60, f"mask.polygon({corners.tolist()}, 1)")
+        drawn = draw_in_page(page, 90, 60, f"mask.polygon({corners.tolist()}, 1)")
         crossings = np.zeros(drawn.shape, int)
         for (ax, ay), (bx, by) in zip(corners, np.roll(corners, -1, axis=0), strict=True):
             crossings += ((ay <= y) != (by <= y)) & (x < ax + (y - ay) / (by - ay) * (bx - ax))
@@ -568,14 +565,22 @@ def test_holes_are_filled_and_what_is_open_is_not(page: Page) -> None:
     random = np.random.default_rng(1)
     for _ in range(20):
         before = (ndimage.gaussian_filter(random.random((40, 50)), 1.5) > 0.5).astype(np.uint8)
-        drawn = made(page, 50, 40, f"mask.data.set({before.ravel().tolist()}); mask.fillHoles(1)")
+        drawn = draw_in_page(
+            page, 50, 40, f"mask.data.set({before.ravel().tolist()}); mask.fillHoles(1)"
+        )
         assert (drawn == ndimage.binary_fill_holes(before)).all()
 
 
-def made(page: Page, width: int, height: int, work: str) -> np.ndarray:
-    """What some work draws on an empty mask."""
-    script = f"""async () => {{ const {{ Mask }} = await import('/static/mask.js'), mask = new Mask({width}, {height}, new Uint8Array({width * height}));
-        mask.begin(); {work}; mask.end(); return Array.from(mask.data); }}"""
+def draw_in_page(page: Page, width: int, height: int, script: str) -> np.ndarray:
+    """What a script draws on an empty mask."""
+    script = f"""async () => {{
+      const {{ Mask }} = await import('/static/mask.js');
+      const mask = new Mask({width}, {height}, new Uint8Array({width * height}));
+      mask.begin();
+      {script};
+      mask.end();
+      return Array.from(mask.data);
+    }}"""
     return np.array(page.evaluate(script), np.uint8).reshape(height, width)
 
 
@@ -612,11 +617,8 @@ def test_keep_mine_gives_the_server_all_that_is_seen(
         expect(second.locator("#notice")).to_contain_text("mira changed this mask")
         second.click("#notice-yes")
         saved(second)
-        found = read_predictions(tmp_path / "set")
-        desk = ReviewSession(
-            found, order_tasks(found.entries), ReviewStore.in_folder(tmp_path / "set" / "review")
-        )
-        assert (desk.mask(desk.tasks[0])[0] == mask_in(second)).all() and not mask_in(second)[
+        session = open_session(tmp_path / "set")
+        assert (session.mask(session.tasks[0])[0] == mask_in(second)).all() and not mask_in(second)[
             100, 115
         ]
 
@@ -629,7 +631,10 @@ def test_accepting_while_a_reason_is_asked_for_accepts(page: Page, folder: Path)
     page.click("#accept")
     shown(page, 2)
     saved(page)
-    assert [event.verdict for event in desk_of(folder).store.events()] == ["accepted", "accepted"]
+    assert [event.verdict for event in open_session(folder).store.events()] == [
+        "accepted",
+        "accepted",
+    ]
 
 
 def test_what_could_not_be_sent_asks_however_often_the_page_is_loaded(
@@ -642,34 +647,27 @@ def test_what_could_not_be_sent_asks_however_often_the_page_is_loaded(
         page = context.new_page()
         page.goto(served.address)
         shown(page, 0)
-        drawn_without(served, page)
+        draw_without_server(served, page)
         mine = mask_in(page)
         page.close()
-        desk = desk_of(folder)
-        theirs = desk.mask(desk.tasks[0])[0].copy()
+        session = open_session(folder)
+        theirs = session.mask(session.tasks[0])[0].copy()
         theirs[:5] ^= 1
-        desk.save_draft(
-            desk.tasks[0],
-            "ben",
-            0,
-            desk.fingerprint(desk.tasks[0]),
-            zlib.compress(b"\0\0\0\0" + theirs.tobytes()),
-            theirs.shape,
-        )
+        draw(session, session.tasks[0], theirs, "ben")
         start(folder, "--no-open", "--reviewer", "mira", "--port", port, verb="review")
         for _ in range(3):
             again = context.new_page()
             again.goto(served.address)
             shown(again, 0)
             expect(again.locator("#notice")).to_contain_text("changed this mask in the meantime")
-            assert (desk.mask(desk.tasks[0])[0] == theirs).all()
+            assert (session.mask(session.tasks[0])[0] == theirs).all()
             again.close()
         last = context.new_page()
         last.goto(served.address)
         shown(last, 0)
         last.click("#notice-yes")
         saved(last)
-        assert (desk.mask(desk.tasks[0])[0] == mask_in(last)).all() and (
+        assert (session.mask(session.tasks[0])[0] == mask_in(last)).all() and (
             mask_in(last) == mine
         ).mean() > 0.9
 
@@ -679,10 +677,14 @@ def test_nothing_is_drawn_while_a_verdict_is_under_way(page: Page, folder: Path)
     changed yet.
     """
     before = mask_in(page)
-    page.evaluate(
-        "(() => { const real = window.fetch; window.fetch = async (...all) => { if (String(all[0]).endsWith('/0/verdict')) await new Promise((go) => "
-        "{ window.release = go; }); return real(...all); }; })()"
-    )
+    page.evaluate("""() => {
+      const { fetch } = window;
+      window.fetch = async (...all) => {
+        if (String(all[0]).endsWith('/0/verdict'))
+          await new Promise((go) => { window.release = go; });
+        return fetch(...all);
+      };
+    }""")
     page.keyboard.press("a")
     shown(page, 1)
     page.keyboard.press("k")
@@ -693,7 +695,7 @@ def test_nothing_is_drawn_while_a_verdict_is_under_way(page: Page, folder: Path)
     assert (mask_in(page) == before).all()
     page.evaluate("window.release()")
     saved(page)
-    assert len(desk_of(folder).store.events()) == 1
+    assert len(open_session(folder).store.events()) == 1
 
 
 def test_a_pen_paints_and_the_palm_beside_it_does_not(review: Served, browser: Browser) -> None:

@@ -28,7 +28,7 @@ IMAGE = {"Content-Type": "image/png"}
 JSON = {"Accept": "application/json", **IMAGE}
 
 
-def drawn(models: dict[str, Path], name: str = "lesions") -> np.ndarray:
+def predicted_mask(models: dict[str, Path], name: str = "lesions") -> np.ndarray:
     return Predictor.load(models[name]).predict(np.asarray(Image.open(io.BytesIO(png())))).mask
 
 
@@ -36,7 +36,7 @@ def test_an_image_comes_back_as_its_mask(server: Served, models: dict[str, Path]
     answer = server.client.post("/v1/segment", content=png(), headers=IMAGE)
     assert (answer.status_code, answer.headers["content-type"]) == (200, "image/png")
     np.testing.assert_array_equal(
-        np.asarray(Image.open(io.BytesIO(answer.content))), drawn(models) * 255
+        np.asarray(Image.open(io.BytesIO(answer.content))), predicted_mask(models) * 255
     )
     assert (
         0 <= float(answer.headers["x-predicted-dice"]) <= 1
@@ -44,26 +44,23 @@ def test_an_image_comes_back_as_its_mask(server: Served, models: dict[str, Path]
     )
 
 
-def test_json_tells_areas_boxes_run_lengths_and_polygons(
+def test_json_holds_areas_boxes_run_lengths_and_polygons(
     server: Served, models: dict[str, Path]
 ) -> None:
-    found = server.client.post("/v1/segment", content=png(), headers=JSON).json()
-    (one,) = found["classes"]
-    inside = drawn(models) == 1
-    assert (found["width"], found["height"], found["model"]) == (60, 40, "lesions")
+    body = server.client.post("/v1/segment", content=png(), headers=JSON).json()
+    (lesion,) = body["classes"]
+    inside = predicted_mask(models) == 1
+    assert (body["width"], body["height"], body["model"]) == (60, 40, "lesions")
     assert (
-        one["class"] == "lesion"
-        and one["area_px"] == inside.sum()
-        and one["share"] == pytest.approx(inside.mean())
+        lesion["class"] == "lesion"
+        and lesion["area_px"] == inside.sum()
+        and lesion["share"] == pytest.approx(inside.mean())
     )
-    np.testing.assert_array_equal(
-        coco.decode({**one["rle"], "counts": one["rle"]["counts"].encode()}), inside
-    )
-    assert (
-        one["bbox"] == coco.toBbox({**one["rle"], "counts": one["rle"]["counts"].encode()}).tolist()
-    )
-    assert one["polygons"] and all(len(ring) >= 3 for ring in one["polygons"])
-    assert set(found["timing_ms"]) == {"wait", "work"} and found["predicted_dice"] is not None
+    run_lengths = {**lesion["rle"], "counts": lesion["rle"]["counts"].encode()}
+    np.testing.assert_array_equal(coco.decode(run_lengths), inside)
+    assert lesion["bbox"] == coco.toBbox(run_lengths).tolist()
+    assert lesion["polygons"] and all(len(ring) >= 3 for ring in lesion["polygons"])
+    assert set(body["timing_ms"]) == {"wait", "work"} and body["predicted_dice"] is not None
 
 
 def test_polygons_run_along_the_outline_and_around_holes() -> None:
@@ -86,12 +83,11 @@ def test_threshold_and_class_are_options(server: Served, models: dict[str, Path]
     road = server.client.post("/v1/segment?model=scenes&class=road", content=png(), headers=IMAGE)
     np.testing.assert_array_equal(
         np.asarray(Image.open(io.BytesIO(road.content))),
-        (drawn(models, "scenes") == 1) * np.uint8(255),
+        (predicted_mask(models, "scenes") == 1) * np.uint8(255),
     )
-    said = server.client.post("/v1/segment?model=scenes", content=png(), headers=JSON).json()
-    assert [one["class"] for one in said["classes"]] == ["sky", "road", "car"] and said[
-        "threshold"
-    ] is None
+    body = server.client.post("/v1/segment?model=scenes", content=png(), headers=JSON).json()
+    assert [item["class"] for item in body["classes"]] == ["sky", "road", "car"]
+    assert body["threshold"] is None
 
 
 @pytest.mark.parametrize(
@@ -128,7 +124,7 @@ def test_threshold_and_class_are_options(server: Served, models: dict[str, Path]
         ("/v1/segment", None, {}, 405, "Method Not Allowed"),
     ],
 )
-def test_a_mistake_is_answered_with_its_cure(
+def test_an_error_says_how_to_mend_it(
     server: Served,
     address: str,
     content: bytes | None,
@@ -168,10 +164,10 @@ def bomb(width: int, height: int) -> bytes:
 def test_a_bomb_is_refused_by_its_header(server: Served, side: int) -> None:
     content = bomb(side, side)
     assert len(content) < 250_000
-    before, began = memory(server), time.monotonic()
+    before, start_s = memory(server), time.monotonic()
     answer = server.client.post("/v1/segment", content=content, headers=IMAGE)
     assert answer.status_code == 413 and "pixels" in problem(answer)
-    assert time.monotonic() - began < 1 and memory(server) - before < 50e6
+    assert time.monotonic() - start_s < 1 and memory(server) - before < 50e6
 
 
 def memory(server: Served) -> float:
@@ -212,15 +208,15 @@ def test_health_and_metrics(server: Served) -> None:
     ):
         assert server.client.get(path).status_code == 200, path
     server.client.post("/v1/segment", content=png(), headers=IMAGE)
-    counted = server.client.get("/metrics").text
+    metrics = server.client.get("/metrics").text
     assert (
-        'limner_requests_total{route="/v1/segment",status="200"}' in counted
-        and "limner_inside 0.0" in counted
+        'limner_requests_total{route="/v1/segment",status="200"}' in metrics
+        and "limner_inside 0.0" in metrics
     )
     assert "/v1/segment" in server.client.get("/docs").text
 
 
-def test_every_answer_is_hardened_and_keeps_its_id(server: Served) -> None:
+def test_every_answer_has_security_headers_and_keeps_its_id(server: Served) -> None:
     for answer in (
         server.client.get("/", headers={"X-Request-Id": "abc-1"}),
         server.client.get("/nothing", headers={"X-Request-Id": "a b\tc"}),
@@ -233,36 +229,30 @@ def test_every_answer_is_hardened_and_keeps_its_id(server: Served) -> None:
         server.client.get("/", headers={"X-Request-Id": "abc-1"}).headers["x-request-id"] == "abc-1"
     )
     assert server.client.get("/", headers={"X-Request-Id": "a b"}).headers["x-request-id"] != "a b"
-    logged = [
+    lines = [
         json.loads(line) for line in server.log.read_text().splitlines() if line.startswith("{")
     ]
     assert any(
-        line["id"] == "abc-1" and line["route"] == "/" and line["status"] == 200 for line in logged
+        line["id"] == "abc-1" and line["route"] == "/" and line["status"] == 200 for line in lines
     )
 
 
 def test_the_open_inference_protocol(server: Served, models: dict[str, Path]) -> None:
-    about = server.client.get("/v2/models/lesions").json()
-    assert about["inputs"][0]["datatype"] == "UINT8" and about["parameters"]["classes"] == [
+    metadata = server.client.get("/v2/models/lesions").json()
+    version = metadata["versions"][0]
+    assert metadata["inputs"][0]["datatype"] == "UINT8" and metadata["parameters"]["classes"] == [
         "background",
         "lesion",
     ]
-    assert (
-        server.client.get(f"/v2/models/lesions/versions/{about['versions'][0]}").status_code == 200
-    )
-    assert (
-        server.client.get(f"/v2/models/lesions/versions/{about['versions'][0]}/ready").json()[
-            "ready"
-        ]
-        is True
-    )
+    assert server.client.get(f"/v2/models/lesions/versions/{version}").status_code == 200
+    assert server.client.get(f"/v2/models/lesions/versions/{version}/ready").json()["ready"] is True
     assert (
         server.client.get("/v2/models/lesions/versions/9").status_code
         == server.client.get("/v2/models/x/ready").status_code
         == 404
     )
     image = np.asarray(Image.open(io.BytesIO(png())))
-    asked = {
+    request = {
         "id": "7",
         "inputs": [
             {
@@ -273,12 +263,16 @@ def test_the_open_inference_protocol(server: Served, models: dict[str, Path]) ->
             }
         ],
     }
-    answer = server.client.post("/v2/models/lesions/infer", json=asked).json()
+    answer = server.client.post("/v2/models/lesions/infer", json=request).json()
     assert answer["id"] == "7" and answer["outputs"][0]["shape"] == [1, 40, 60]
-    np.testing.assert_array_equal(np.reshape(answer["outputs"][0]["data"], (40, 60)), drawn(models))
-    by_version = f"/v2/models/lesions/versions/{about['versions'][0]}/infer"
-    assert server.client.post(by_version, json=asked).json() == answer
-    assert server.client.post("/v2/models/lesions/versions/9/infer", json=asked).status_code == 404
+    np.testing.assert_array_equal(
+        np.reshape(answer["outputs"][0]["data"], (40, 60)), predicted_mask(models)
+    )
+    by_version = f"/v2/models/lesions/versions/{version}/infer"
+    assert server.client.post(by_version, json=request).json() == answer
+    assert (
+        server.client.post("/v2/models/lesions/versions/9/infer", json=request).status_code == 404
+    )
 
 
 def test_arrays_of_many_numbers_are_not_read(start: Start, models: dict[str, Path]) -> None:
@@ -291,7 +285,7 @@ def test_arrays_of_many_numbers_are_not_read(start: Start, models: dict[str, Pat
 
 
 @pytest.mark.parametrize(
-    "asked",
+    "body",
     [
         b"{",
         b"[" * 100_000,
@@ -336,14 +330,14 @@ def test_arrays_of_many_numbers_are_not_read(start: Start, models: dict[str, Pat
         ),
     ],
 )
-def test_what_is_not_the_protocol_is_refused(server: Served, asked: bytes) -> None:
+def test_malformed_infer_requests_are_refused(server: Served, body: bytes) -> None:
     answer = server.client.post(
-        "/v2/models/lesions/infer", content=asked, headers={"Content-Type": "application/json"}
+        "/v2/models/lesions/infer", content=body, headers={"Content-Type": "application/json"}
     )
     assert answer.status_code == 400 and problem(answer)
 
 
-def test_a_new_version_is_taken_up_and_a_broken_one_is_not(start: Start, tmp_path: Path) -> None:
+def test_a_new_version_is_loaded_and_a_broken_one_is_not(start: Start, tmp_path: Path) -> None:
     path = write_model(tmp_path / "m" / "model.onnx")
     served = start(f"m={path}")
     before = served.client.get("/v2/models/m").json()["versions"]
@@ -361,13 +355,13 @@ def test_a_new_version_is_taken_up_and_a_broken_one_is_not(start: Start, tmp_pat
 def test_a_version_is_swapped_without_a_dropped_request(start: Start, tmp_path: Path) -> None:
     path = write_model(tmp_path / "m" / "model.onnx")
     served = start(f"m={path}")
-    found, swapped = list[httpx.Response](), threading.Event()
+    answers, swapped = list[httpx.Response](), threading.Event()
 
     def ask() -> None:
         with httpx.Client(base_url=served.address, timeout=60) as client:
             while True:
                 last = swapped.is_set()
-                found.append(client.post("/v1/segment", content=png(), headers={**IMAGE, **JSON}))
+                answers.append(client.post("/v1/segment", content=png(), headers={**IMAGE, **JSON}))
                 if last:
                     return
 
@@ -380,9 +374,9 @@ def test_a_version_is_swapped_without_a_dropped_request(start: Start, tmp_path: 
     swapped.set()
     for caller in callers:
         caller.join()
-    assert {answer.status_code for answer in found} == {200}
-    assert found[-1].json()["version"] == served.client.get("/v2/models/m").json()["versions"][0]
-    assert len({answer.json()["version"] for answer in found}) > 1
+    assert {answer.status_code for answer in answers} == {200}
+    assert answers[-1].json()["version"] == served.client.get("/v2/models/m").json()["versions"][0]
+    assert len({answer.json()["version"] for answer in answers}) > 1
 
 
 @pytest.mark.skipif(
@@ -396,18 +390,18 @@ def test_the_service_needs_no_torch(server: Served) -> None:
 
 
 def raw(served: Served, content: bytes, wait_s: float) -> tuple[bytes, float]:
-    """What comes back over a bare connection, and when it is closed."""
+    """The answer over a bare connection, and after how many seconds it is closed."""
     url = httpx.URL(served.address)
     with socket.create_connection((url.host, url.port or 80)) as connection:
         connection.settimeout(wait_s)
-        began = time.monotonic()
+        start_s = time.monotonic()
         connection.sendall(content)
-        found = b""
+        answer = b""
+        # The rest of a body that is not read resets the connection
         with suppress(ConnectionResetError):
-            # The rest of a body that is not read
             while part := connection.recv(65536):
-                found += part
-        return found, time.monotonic() - began
+                answer += part
+        return answer, time.monotonic() - start_s
 
 
 @pytest.mark.parametrize(
@@ -419,7 +413,7 @@ def raw(served: Served, content: bytes, wait_s: float) -> tuple[bytes, float]:
     ],
 )
 def test_a_head_that_does_not_come_is_not_waited_for(server: Served, content: bytes) -> None:
-    # Which fails where the connection is still open then
+    # Raises where the connection is still open then
     raw(server, content, 90)
 
 
@@ -448,8 +442,8 @@ def test_too_large_a_body_is_not_read(server: Served) -> None:
         b"POST /v1/segment HTTP/1.1\r\nHost: localhost\r\nContent-Type: "
         b"image/png\r\nContent-Length: 99999999999\r\n\r\n"
     )
-    found, seconds = raw(server, head, 90)
-    assert found.startswith(b"HTTP/1.1 413") and seconds < 14, "it was waited for"
+    answer, seconds = raw(server, head, 90)
+    assert answer.startswith(b"HTTP/1.1 413") and seconds < 14, "it was waited for"
     chunks = (
         b"POST /v1/segment HTTP/1.1\r\nHost: localhost\r\nContent-Type: "
         b"image/png\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -472,7 +466,7 @@ def test_a_body_that_breaks_off_is_no_fault_of_the_service(server: Served) -> No
     assert not counted(500)
 
 
-def test_an_export_of_another_model_is_not_taken_up(start: Start, tmp_path: Path) -> None:
+def test_an_export_of_another_model_is_not_loaded(start: Start, tmp_path: Path) -> None:
     source = write_model(tmp_path / "m" / "model.onnx").with_suffix(".safetensors")
     served = start(f"m={source}")
     assert served.client.post("/v2/repository/models/m/load").status_code == 200
@@ -490,7 +484,7 @@ def test_an_export_of_another_model_is_not_taken_up(start: Start, tmp_path: Path
     wait_until(lambda: "served on as it was" in served.log.read_text())
 
 
-def test_a_reload_that_was_asked_for_before_the_server_ran_is_made_up_for(tmp_path: Path) -> None:
+def test_a_sighup_before_the_server_runs_is_handled_once_it_does(tmp_path: Path) -> None:
     script = """
 import os, signal, sys
 from pathlib import Path

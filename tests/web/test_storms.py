@@ -27,21 +27,19 @@ IMAGE = {"Content-Type": "application/octet-stream"}
 
 
 def test_mutated_uploads_are_answered_and_nothing_breaks(server: Served) -> None:
-    fuzzer, chance = (
-        runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "mutate.py")),
-        random.Random(0),
-    )
+    fuzzer = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "mutate.py"))
+    chance = random.Random(0)
     files = list(fuzzer["originals"]().values())
-    sent = [fuzzer["mutate"](files[trial % len(files)], chance)[0] for trial in range(400)]
+    uploads = [fuzzer["mutate"](files[trial % len(files)], chance)[0] for trial in range(400)]
     statuses = [
         server.client.post("/v1/segment", content=content, headers=IMAGE).status_code
-        for content in sent
+        for content in uploads
     ]
     assert set(statuses) <= {200, 413, 422} and statuses.count(422) > 200
     assert server.client.get("/healthz").status_code == 200 and server.process.poll() is None
 
 
-def test_past_the_queue_requests_are_refused_at_once_and_health_answers(
+def test_requests_beyond_the_queue_are_refused_at_once_and_health_answers(
     start: Start, tmp_path: Path
 ) -> None:
     served = start(
@@ -52,40 +50,34 @@ def test_past_the_queue_requests_are_refused_at_once_and_health_answers(
         "4",
     )
     slow, until = png(1500, 1500), time.monotonic() + 6
-    found: list[tuple[int, float, str | None]] = []
+    answers: list[tuple[int, float, str | None]] = []
 
-    def client(_: int) -> None:
-        with httpx.Client(base_url=served.address, timeout=60) as one:
+    def run_client(_: int) -> None:
+        with httpx.Client(base_url=served.address, timeout=60) as client:
             while time.monotonic() < until:
-                began = time.monotonic()
-                answer = one.post("/v1/segment", content=slow, headers=IMAGE)
-                found.append(
-                    (
-                        answer.status_code,
-                        time.monotonic() - began,
-                        answer.headers.get("retry-after"),
-                    )
-                )
+                start_s = time.monotonic()
+                answer = client.post("/v1/segment", content=slow, headers=IMAGE)
+                seconds = time.monotonic() - start_s
+                answers.append((answer.status_code, seconds, answer.headers.get("retry-after")))
                 time.sleep(0.02 if answer.status_code == 503 else 0)
 
-    health = []
+    health_s = []
     with ThreadPoolExecutor(12) as pool:
-        done = pool.map(client, range(12))
+        clients = pool.map(run_client, range(12))
         while time.monotonic() < until:
-            began = time.monotonic()
+            start_s = time.monotonic()
             assert served.client.get("/healthz").status_code == 200
-            health.append(time.monotonic() - began)
+            health_s.append(time.monotonic() - start_s)
             time.sleep(0.05)
-        list(done)
-    refused = [one for one in found if one[0] == 503]
-    assert {one[0] for one in found} == {200, 503} and all(
-        one[2] and int(one[2]) >= 1 for one in refused
-    )
-    answered = statistics.median(one[1] for one in found if one[0] == 200)
+        list(clients)
+    refusals = [(seconds, retry) for status, seconds, retry in answers if status == 503]
+    assert {status for status, _, _ in answers} == {200, 503}
+    assert all(retry and int(retry) >= 1 for _, retry in refusals)
+    answered_s = statistics.median(seconds for status, seconds, _ in answers if status == 200)
     assert (
-        statistics.median(health) < answered / 5
-        and statistics.median(one[1] for one in refused) < answered / 5
-    ), "they waited for a turn"
+        statistics.median(health_s) < answered_s / 5
+        and statistics.median(seconds for seconds, _ in refusals) < answered_s / 5
+    ), "they waited in the queue"
 
 
 def test_a_refusal_waits_for_no_thread() -> None:
@@ -124,7 +116,7 @@ def test_what_was_accepted_is_answered_before_the_end(start: Start, tmp_path: Pa
     assert statuses == [200] * 6
 
 
-def test_a_turn_that_comes_too_late_is_given_up(start: Start, tmp_path: Path) -> None:
+def test_a_request_that_waits_beyond_its_timeout_is_given_up(start: Start, tmp_path: Path) -> None:
     served = start(write_model(tmp_path / "m" / "model.onnx", widths=(32, 64)), "--workers", "1")
     large = png(1500, 1500)
     with ThreadPoolExecutor(12) as pool:
@@ -138,7 +130,7 @@ def test_a_turn_that_comes_too_late_is_given_up(start: Start, tmp_path: Path) ->
             "/v1/segment", content=png(), headers={**IMAGE, "X-Timeout-Ms": "100"}
         )
         assert late.status_code == 504 and "did not come in time" in problem(late)
-        assert all(one.result().status_code == 200 for one in slow)
+        assert all(answer.result().status_code == 200 for answer in slow)
 
 
 def test_a_token_lets_in_and_nothing_else_does(start: Start, models: dict[str, Path]) -> None:
@@ -182,7 +174,12 @@ def test_the_description_of_the_api_holds(server: Served) -> None:
     """Requests made from the OpenAPI document, right and wrong ones, are answered as it says, and
     never with a 500.
     """
-    checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
+    checks = [
+        "not_a_server_error",
+        "status_code_conformance",
+        "content_type_conformance",
+        "response_schema_conformance",
+    ]
     command = [
         sys.executable,
         "-m",
@@ -190,7 +187,7 @@ def test_the_description_of_the_api_holds(server: Served) -> None:
         "run",
         f"{server.address}openapi.json",
         "--checks",
-        checks,
+        ",".join(checks),
         "--max-examples",
         "15",
         "--seed",
@@ -205,18 +202,20 @@ def test_a_person_drops_an_image_and_sees_its_mask(server: Served, tmp_path: Pat
     (tmp_path / "photo.png").write_bytes(png(120, 160))
     with chromium() as browser:
         page = browser.new_page()
-        wrong: list[str] = []
+        errors: list[str] = []
         page.on(
             "console",
-            lambda message: wrong.append(message.text) if message.type == "error" else None,
+            lambda message: errors.append(message.text) if message.type == "error" else None,
         )
-        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto(server.address)
         page.evaluate(
             """(bytes) => {
-              const carried = new DataTransfer();
-              carried.items.add(new File([new Uint8Array(bytes)], 'photo.png', { type: 'image/png' }));
-              document.getElementById('drop').dispatchEvent(new DragEvent('drop', { bubbles: true, dataTransfer: carried }));
+              const dataTransfer = new DataTransfer();
+              const file = new File([new Uint8Array(bytes)], 'photo.png', { type: 'image/png' });
+              dataTransfer.items.add(file);
+              const drop = new DragEvent('drop', { bubbles: true, dataTransfer });
+              document.getElementById('drop').dispatchEvent(drop);
             }""",
             list((tmp_path / "photo.png").read_bytes()),
         )
@@ -236,4 +235,4 @@ def test_a_person_drops_an_image_and_sees_its_mask(server: Served, tmp_path: Pat
         )
         page.wait_for_selector("#status.bad")
         assert "no image that can be read" in page.inner_text("#status")
-        assert [text for text in wrong if "422" not in text] == []
+        assert [text for text in errors if "422" not in text] == []

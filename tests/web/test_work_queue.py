@@ -12,33 +12,33 @@ from limner.web.middleware import SECURITY_HEADERS, add_middleware
 from limner.web.service.work_queue import DeadlineError, WorkQueue
 
 
-def test_whose_turn_does_not_come_in_time_is_told_then_and_makes_room() -> None:
+def test_a_call_beyond_its_deadline_is_refused_then_and_makes_room() -> None:
     queue, done, free = WorkQueue(1, 1), list[str](), threading.Event()
 
     async def both() -> float:
         first = asyncio.create_task(queue.submit(free.wait, time.monotonic() + 99))
         await asyncio.sleep(0.1)
-        began = time.monotonic()
+        start_s = time.monotonic()
         with pytest.raises(DeadlineError):
-            await queue.submit(lambda: done.append("late"), began + 0.1)
-        waited = time.monotonic() - began
+            await queue.submit(lambda: done.append("late"), start_s + 0.1)
+        waited_s = time.monotonic() - start_s
         assert queue.in_flight == 1
         free.set()
         await first
         await queue.submit(lambda: done.append("in time"), time.monotonic() + 99)
-        return waited
+        return waited_s
 
     assert asyncio.run(both()) >= 0.1 and done == ["in time"]
 
 
-def test_a_request_that_comes_late_is_not_begun() -> None:
+def test_a_call_after_its_deadline_is_not_begun() -> None:
     done = list[str]()
     with pytest.raises(DeadlineError):
         asyncio.run(WorkQueue(1, 1).submit(lambda: done.append("late"), time.monotonic() - 1))
     assert not done
 
 
-def test_what_has_begun_is_ended_whatever_its_deadline() -> None:
+def test_a_call_that_has_begun_is_finished_whatever_its_deadline() -> None:
     deadline = time.monotonic() + 1
 
     def work() -> str:
@@ -51,7 +51,7 @@ def test_what_has_begun_is_ended_whatever_its_deadline() -> None:
     assert asyncio.run(slow())[0] == "done"
 
 
-def test_what_fails_unforeseen_is_answered_as_hardened_as_all_else() -> None:
+def test_an_unexpected_error_is_answered_with_the_security_headers() -> None:
     app = FastAPI()
 
     @app.get("/broken")
@@ -60,13 +60,13 @@ def test_what_fails_unforeseen_is_answered_as_hardened_as_all_else() -> None:
 
     add_middleware(app, Access(), Metrics())
 
-    async def asked() -> httpx.Response:
+    async def ask() -> httpx.Response:
         async with httpx.AsyncClient(
             transport=httpx.ASGITransport(app), base_url="http://localhost"
         ) as client:
             return await client.get("/broken", headers={"X-Request-Id": "abc"})
 
-    answer = asyncio.run(asked())
+    answer = asyncio.run(ask())
     assert (
         answer.status_code == 500
         and answer.json()["request_id"] == answer.headers["x-request-id"] == "abc"

@@ -36,22 +36,17 @@ def merge(
     all reported together. Go on with: limner train NEW --from RUN
     """
     try:
-        from limner.review.merge import PROVENANCE
-        from limner.review.merge import merge as merge_reviewed
+        from limner.review.merge import MergePolicy, merge_results
+        from limner.review.revision import PROVENANCE
+        from limner.review.verdicts import open_results
     except ImportError as error:
         raise LimnerError(
             f"the review needs {error.name}, which is not installed: pip install 'limner[review]'."
         ) from error
 
-    result = merge_reviewed(
-        predictions,
-        data,
-        out,
-        prefer=prefer,
-        replace=replace,
-        store=store,
-        progress=progress_bar("checking"),
-    )
+    with open_results(predictions, store, progress_bar("reading")) as results:
+        policy = MergePolicy(prefer, replace)
+        result = merge_results(results, data, out, policy, progress_bar("checking"))
     console.print(
         f"[bold]{escape(str(out))}[/] has the {result.before} samples of {escape(str(data))} and "
         f"{result.added} new ones; {result.replaced} masks were reviewed anew. {result.rejected} "

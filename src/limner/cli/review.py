@@ -56,7 +56,7 @@ def review(
         from limner.review.predictions import read_predictions
         from limner.review.queue import order_tasks
         from limner.review.session import ReviewSession
-        from limner.review.store import ReviewStore
+        from limner.review.verdicts import open_store
         from limner.web.auth import Access, read_tokens
         from limner.web.review.app import create_review_app
         from limner.web.server import serve as run_server
@@ -69,8 +69,7 @@ def review(
     access = Access.for_team(host, tokens, allow_host or ())
     entries = read_predictions(predictions, progress_bar("reading"))
     tasks = order_tasks(entries.entries, seed, twice, order)
-    memory = ReviewStore(store) if store else ReviewStore.in_folder(predictions / "review")
-    session = ReviewSession(entries, tasks, memory)
+    session = ReviewSession(entries, tasks, open_store(predictions, store))
 
     def announce(address: str) -> None:
         progress = session.progress()

@@ -1,5 +1,6 @@
-"""Who is looking at what. A lease ends by itself when its holder is silent; the clock is one that
-nobody can set.
+"""Leases: who works on which task at the moment.
+
+A lease expires when its holder is silent. The clock is monotonic, so that nobody can set it.
 """
 
 import time
@@ -11,15 +12,17 @@ LEASE_S = 600.0
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """Who holds it, and until when on the clock."""
+    """Who holds it, and until which time of the clock."""
 
     holder: str
     until: float
 
 
 class Leases:
-    """Of one server. They keep people from the same work; what they write is kept apart by
-    versions, whoever holds what.
+    """The leases of one server.
+
+    They only keep people from doing the same work twice. Versions protect what people write,
+    whoever holds a lease.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -27,22 +30,24 @@ class Leases:
         self._held: dict[str, Lease] = {}
 
     def acquire(self, key: str, reviewer: str, *, over: bool = False) -> str | None:
-        """Take or lengthen a lease. The name of who holds it where that is another, and `over` does
-        not take it from them.
+        """Take or renew a lease. Return the holder's name where somebody else has it.
+
+        With `over` it is taken from whoever holds it.
         """
-        owner = self.holder(key)
-        if owner not in {None, reviewer} and not over:
-            return owner
+        holder = self.holder(key)
+        if holder not in {None, reviewer} and not over:
+            return holder
         self._held[key] = Lease(reviewer, self._clock() + LEASE_S)
         return None
 
     def release(self, key: str, reviewer: str) -> None:
+        """Give a lease up, if this reviewer holds it."""
         if self.holder(key) == reviewer:
-            # Another thread may have done it
+            # Another thread may have released it since
             self._held.pop(key, None)
 
     def holder(self, key: str) -> str | None:
-        """Who holds it now."""
+        """Who holds a lease now."""
         lease = self._held.get(key)
         if lease and lease.until <= self._clock():
             self._held.pop(key, None)

@@ -1,9 +1,7 @@
-"""In which order people see predictions: the least certain first, a seeded slice of all among them,
-and some of them twice.
-"""
+"""The order of review: the least certain first, a random tenth among them, some of them twice."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from limner.errors import LimnerError
@@ -11,70 +9,87 @@ from limner.files import printable_name
 from limner.review.predictions import Entry
 
 ORDERS = ("predicted", "random")
-"""By doubt, or as they are drawn."""
+"""By priority, or shuffled."""
 AUDITED = 0.1
-"""The share of entries that is looked at wherever it stands in the order, so that masks accepted by
-habit show.
+"""The share of entries that are audited.
+
+They are drawn at random and placed among the others whatever their priority, so that masks which
+are accepted by habit show.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """An entry to look at. Its second `turn` is for another person than its first."""
+    """An entry to review. Its second reading is for another person than its first."""
 
     entry: Entry
-    turn: int = 1
+    reading: int = 1
     audited: bool = False
 
     @property
     def key(self) -> str:
-        """What the store knows it by."""
-        return task_key(self.entry, self.turn)
+        """The key of the task in the store."""
+        return task_key(self.entry, self.reading)
 
 
-def task_key(entry: Entry, turn: int = 1) -> str:
-    """A store's key: the entry's id, of a second turn with what no path holds."""
-    return printable_name(entry.id) + ("" if turn == 1 else f"//{turn}")
+def task_key(entry: Entry, reading: int = 1) -> str:
+    """The store's key: the entry's id, and for a second reading a suffix that no path has."""
+    return printable_name(entry.id) + ("" if reading == 1 else f"//{reading}")
 
 
 def order_tasks(
-    entries: Iterable[Entry], seed: int = 0, twice: float = 0.0, order: str = "predicted"
+    entries: Iterable[Entry],
+    seed: int = 0,
+    second_readings: float = 0.0,
+    order: str = "predicted",
 ) -> list[Task]:
-    """The same for the same entries and seed, whatever order they come in. `twice` is the share
-    that two people look at.
+    """Put entries into the order of review.
 
-    The audited entries stand evenly among the others: of every ten, one. Raises LimnerError for an
-    order that is not known.
+    The result depends on the entries and the seed alone, not on the order that they come in. Of
+    every ten tasks one is an audited entry.
+
+    Args:
+        entries: what is reviewed.
+        seed: of the audit, the second readings and the random order.
+        second_readings: the share of entries that two people review, in 0..1.
+        order: one of `ORDERS`.
+
+    Raises LimnerError for an unknown order.
     """
     if order not in ORDERS:
         raise LimnerError(f"--order {order} is not known. Choose {' or '.join(ORDERS)}.")
-    by_doubt = sorted(
+    ordered = sorted(
         entries,
         key=lambda entry: (
-            entry.priority if order == "predicted" else _draw("order", seed, entry),
+            entry.priority if order == "predicted" else _uniform("order", seed, entry),
             entry.id,
         ),
     )
     audited = sorted(
-        (entry for entry in by_doubt if _draw("audit", seed, entry) < AUDITED),
-        key=lambda entry: _draw("place", seed, entry),
+        (entry for entry in ordered if _uniform("audit", seed, entry) < AUDITED),
+        key=lambda entry: _uniform("place", seed, entry),
     )
-    chosen = {entry.id for entry in audited}
-    others, every = [entry for entry in by_doubt if entry.id not in chosen], list[Entry]()
-    step = round(1 / AUDITED)
-    while others or audited:
-        taken, others = others[: step - 1], others[step - 1 :]
-        every += taken + audited[:1]
-        audited = audited[1:]
+    audited_ids = {entry.id for entry in audited}
+    others = [entry for entry in ordered if entry.id not in audited_ids]
     tasks = []
-    for entry in every:
-        tasks.append(Task(entry, 1, entry.id in chosen))
-        if _draw("twice", seed, entry) < twice:
-            tasks.append(Task(entry, 2, entry.id in chosen))
+    for entry in _interleave(others, audited):
+        tasks.append(Task(entry, 1, entry.id in audited_ids))
+        if _uniform("twice", seed, entry) < second_readings:
+            tasks.append(Task(entry, 2, entry.id in audited_ids))
     return tasks
 
 
-def _draw(what: str, seed: int, entry: Entry) -> float:
-    """In 0..1, of its own for each entry, so that more entries change nothing for the others."""
-    digest = hashlib.sha256(f"{what}:{seed}:{entry.id}".encode("utf-8", "surrogateescape")).digest()
+def _interleave(others: Sequence[Entry], audited: Sequence[Entry]) -> Iterator[Entry]:
+    """One audited entry after every nine others, while there are both."""
+    step = round(1 / AUDITED) - 1
+    rounds = max(-(-len(others) // step), len(audited))
+    for number in range(rounds):
+        yield from others[number * step : (number + 1) * step]
+        yield from audited[number : number + 1]
+
+
+def _uniform(purpose: str, seed: int, entry: Entry) -> float:
+    """A number in 0..1 of each entry's own, so that more entries change nothing for the others."""
+    text = f"{purpose}:{seed}:{entry.id}"
+    digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
     return int.from_bytes(digest[:8], "big") / 2**64

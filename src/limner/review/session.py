@@ -1,6 +1,4 @@
-"""What reviewers do: predictions, their order, who holds what, and what was decided, brought
-together.
-"""
+"""ReviewSession: what reviewers do with predictions, one task after the other."""
 
 import threading
 from collections.abc import Sequence
@@ -11,6 +9,7 @@ from jaxtyping import UInt8
 from numpy import ndarray
 
 from limner.errors import LimnerError
+from limner.review.events import EntryState, NewVerdict, sha256
 from limner.review.leases import Leases
 from limner.review.mask_tiles import (
     apply_tiles,
@@ -20,63 +19,38 @@ from limner.review.mask_tiles import (
     unpack_tiles,
 )
 from limner.review.predictions import Predictions
+from limner.review.progress import ReviewProgress, status_code, summarise_progress
 from limner.review.queue import Task
-from limner.review.store import EntryState, ReviewStore, sha256
-
-LETTERS = {"accepted": "a", "mended": "m", "rejected": "r"}
-"""What stands for a verdict in `Desk.letters`; a dot is an open task, d one with a draft."""
-
-
-@dataclass(frozen=True, slots=True)
-class ReviewProgress:
-    """How far a review is."""
-
-    tasks: int
-    accepted: int
-    mended: int
-    rejected: int
-    minutes_per_image: float | None
-    audited: tuple[int, int] = (0, 0)
-    """Of the masks drawn at random, how many were decided, and how many of these were mended or
-    rejected.
-    """
-
-    @property
-    def left(self) -> int:
-        return self.tasks - self.accepted - self.mended - self.rejected
-
-    @property
-    def audit(self) -> str | None:
-        """What the masks drawn at random say of all, and beside them the others, which are the
-        least certain; None before the first of them.
-
-        Where people change fewer of the least certain than of any, they accept by habit.
-        """
-        decided, changed = self.audited
-        if not decided:
-            return None
-        others, changed_others = (
-            self.tasks - self.left - decided,
-            self.mended + self.rejected - changed,
-        )
-        beside = (
-            f", of the {others} others {changed_others} ({changed_others / others:.0%})"
-            if others
-            else ""
-        )
-        return (
-            f"Of {decided} masks drawn at random {changed} {'was' if changed == 1 else 'were'} "
-            f"mended or rejected ({changed / decided:.0%}){beside}."
-        )
+from limner.review.store import ReviewStore
 
 
 class ChangedError(LimnerError):
-    """What was shown is no more what there is."""
+    """A file was changed since it was shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class MaskVersion:
+    """What a reviewer saw: the fingerprint of the files, and how often the mask was written."""
+
+    fingerprint: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a reviewer says of a mask, and how long that took."""
+
+    rejected: bool
+    reason: str | None = None
+    seconds: float = 0.0
+    client: str = ""
+    """The program that sent it."""
 
 
 class ReviewSession:
-    """A review. Raises LimnerError where the store is that of other predictions, or was tampered
-    with.
+    """A review on one server: predictions, their order, leases, and the store.
+
+    Raises LimnerError where the store is that of other predictions, or was tampered with.
     """
 
     def __init__(
@@ -88,212 +62,172 @@ class ReviewSession:
     ) -> None:
         if not store.belongs_to("predictions", predictions.identity):
             raise LimnerError(
-                f"the review is not of what {predictions.folder} holds now: the predictions, or the images and their classes, were others. Put them back, "
-                "or move the review's folder away, or give another database with --store."
+                f"the review is not of what {predictions.folder} holds now: the predictions, or "
+                "the images and their classes, were others. Put them back, or move the review's "
+                "folder away, or give another database with --store."
             )
-        self.predictions, self.tasks, self.store, self.leases = (
-            predictions,
-            tuple(tasks),
-            store,
-            leases or Leases(),
-        )
-        self.edition = sha256(
-            "\n".join([predictions.identity, *(task.key for task in self.tasks)]).encode(
-                "utf-8", "surrogateescape"
-            )
-        )[:16]
-        """Of these predictions in this order: under another one a place is another task."""
+        self.predictions, self.tasks, self.store = predictions, tuple(tasks), store
+        self.leases = leases or Leases()
+        keys = "\n".join([predictions.identity, *(task.key for task in self.tasks)])
+        self.edition = sha256(keys.encode("utf-8", "surrogateescape"))[:16]
+        """A hash of these predictions in this order: in another one a position is another task."""
         self._seconds = [event.seconds for event in store.events()]
         store.remove_unused_blobs()
         self._states, self._lock = store.states(), threading.Lock()
-        self._turns: dict[str, list[Task]] = {}
+        self._readings: dict[str, list[Task]] = {}
         for task in self.tasks:
-            self._turns.setdefault(task.entry.id, []).append(task)
+            self._readings.setdefault(task.entry.id, []).append(task)
 
     def state(self, task: Task) -> EntryState:
-        """As it was when this server last looked or wrote."""
+        """A task's state as this server knows it."""
         return self._states.get(task.key, EntryState())
 
     def refresh(self) -> None:
-        """See what other servers wrote."""
-        found = self.store.states()
+        """Take over what other servers wrote."""
+        stored = self.store.states()
         with self._lock:
-            for key, state in found.items():
+            for key, state in stored.items():
                 if state.version >= self._states.get(key, EntryState()).version:
                     self._states[key] = state
 
-    def letters(self) -> str:
-        """One letter for each task, in their order. What was drawn after a verdict waits for
-        another.
+    def status_codes(self) -> str:
+        """One letter for each task, in their order: a, m or r for a verdict, d for a draft, or a
+        dot.
         """
-        return "".join(
-            "d" if state.draft else LETTERS[state.verdict] if state.verdict else "."
-            for state in map(self.state, self.tasks)
-        )
+        return "".join(status_code(self.state(task)) for task in self.tasks)
 
     def write_count(self) -> int:
-        """How many writes this server knows of: asked for before the letters, it tells the later of
-        two answers.
+        """How many writes this server knows of.
+
+        Read before the status codes, it tells which of two answers is the later one.
         """
         with self._lock:
             return sum(state.version for state in self._states.values())
 
-    def progress(self, letters: str | None = None) -> ReviewProgress:
-        """As it is now, or as it was when the letters were asked for."""
-        letters = self.letters() if letters is None else letters
-        usual = sum(self._seconds) / len(self._seconds) / 60 if self._seconds else None
-        audited = [
-            letter
-            for task, letter in zip(self.tasks, letters, strict=True)
-            if task.audited and letter in LETTERS.values()
-        ]
-        changed = sum(letter != LETTERS["accepted"] for letter in audited)
-        return ReviewProgress(
-            len(letters),
-            letters.count("a"),
-            letters.count("m"),
-            letters.count("r"),
-            usual,
-            (len(audited), changed),
-        )
+    def progress(self, codes: str | None = None) -> ReviewProgress:
+        """How far the review is now, or was when the status codes were read."""
+        codes = self.status_codes() if codes is None else codes
+        return summarise_progress(self.tasks, codes, self._seconds)
 
     def fingerprint(self, task: Task) -> str:
-        """Of the files that a task shows: another one where one of them was changed."""
+        """A short hash that changes when the image or the predicted mask of a task does."""
         return sha256(self.predictions.fingerprint(task.entry).encode())[:8]
 
     def mask(self, task: Task) -> tuple[UInt8[ndarray, "h w"], EntryState]:
-        """The mask as it stands, in class indices: what was predicted, or last decided, and what
-        was drawn over it since.
+        """The mask of a task in class indices, and its state.
+
+        It is the predicted mask or that of the last verdict, with the draft over it.
         """
-        state = self.store.state(task.key)
-        self._keep(task, state)
-        beneath = (
+        state = self._remember(task, self.store.state(task.key))
+        decided = (
             mask_from_bytes(self.store.blob(state.mask))
             if state.mask
             else self.predictions.mask(task.entry)
         )
         if not state.draft:
-            return beneath, state
+            return decided, state
         contents = {index: self.store.blob(hash) for index, hash in state.draft.items()}
-        return apply_tiles(
-            beneath, tiles_from_bytes(contents, (beneath.shape[0], beneath.shape[1]))
-        ), state
+        tiles = tiles_from_bytes(contents, (decided.shape[0], decided.shape[1]))
+        return apply_tiles(decided, tiles), state
 
     def save_draft(
         self,
         task: Task,
         reviewer: str,
-        version: int,
-        basis: str,
+        seen: MaskVersion,
         body: bytes,
         size_px: tuple[int, int],
     ) -> EntryState:
-        """Keep the tiles that a stroke changed, deflated as the page sends them. Raises LimnerError
-        for others, and else as `decide` does.
+        """Store the tiles that a stroke changed, as the page packs them.
+
+        Raises LimnerError for a body of another form, and else as `decide` does.
         """
-        self._require_part(task, reviewer)
-        self._require_basis(task, basis)
+        self._require_not_the_other_reader(task, reviewer)
+        self._require_unchanged(task, seen)
         tiles = unpack_tiles(body, size_px, len(self.predictions.labels.names))
-        state = self.store.save_draft(
-            task.key, reviewer, version, {index: tile.tobytes() for index, tile in tiles.items()}
-        )
-        return self._keep(task, state)
+        contents = {index: tile.tobytes() for index, tile in tiles.items()}
+        state = self.store.save_draft(task.key, reviewer, seen.version, contents)
+        return self._remember(task, state)
 
     def decide(
-        self,
-        task: Task,
-        reviewer: str,
-        version: int,
-        basis: str,
-        *,
-        rejected: bool,
-        reason: str | None,
-        seconds: float,
-        client: str,
+        self, task: Task, reviewer: str, seen: MaskVersion, decision: Decision
     ) -> EntryState:
-        """Accept the mask as it stands, which mends it where it is not the predicted one, or reject
-        it.
+        """Accept or reject the mask as it stands. One that differs from the prediction is mended.
 
-        Raises StaleError as the store does, and ChangedError where the image or the predicted mask
-        is another than was shown (`basis`).
+        Raises StaleError where somebody wrote since, ChangedError where the image or the predicted
+        mask was changed since, and LimnerError for a person who did the other reading.
         """
-        self._require_part(task, reviewer)
-        self._require_basis(task, basis)
+        self._require_not_the_other_reader(task, reviewer)
+        self._require_unchanged(task, seen)
         mask, _ = self.mask(task)
-        base = self.predictions.mask(task.entry)
-        drawn = None if np.array_equal(mask, base) else mask_to_bytes(mask)
-        image_hash = self.predictions.image_hash(task.entry)
-        # What was read is still what was shown
-        self._require_basis(task, basis)
-        state = self.store.decide(
-            task.key,
+        predicted = self.predictions.mask(task.entry)
+        mended = None if np.array_equal(mask, predicted) else mask_to_bytes(mask)
+        verdict = NewVerdict(
             reviewer,
-            version,
-            "rejected" if rejected else "accepted" if drawn is None else "mended",
-            base_hash=sha256(mask_to_bytes(base)),
-            image_hash=image_hash,
-            mask=drawn,
-            seconds=seconds,
-            reason=reason,
-            client=client,
+            "rejected" if decision.rejected else "accepted" if mended is None else "mended",
+            base_hash=sha256(mask_to_bytes(predicted)),
+            image_hash=self.predictions.image_hash(task.entry),
+            mask=mended,
+            reason=decision.reason,
+            seconds=decision.seconds,
+            client=decision.client,
         )
-        self._seconds.append(seconds)
+        # The files that were read are still those that were shown
+        self._require_unchanged(task, seen)
+        state = self.store.decide(task.key, seen.version, verdict)
+        self._seconds.append(decision.seconds)
         self.leases.release(task.key, reviewer)
-        return self._keep(task, state)
+        return self._remember(task, state)
 
     def next_task(self, reviewer: str, after: int) -> int | None:
-        """Where the next open task is that this person may do, from a place on and round to it
-        again.
-        """
-        places = [*range(after + 1, len(self.tasks)), *range(min(after + 1, len(self.tasks)))]
-        for place in places:
-            task = self.tasks[place]
+        """The position of the next open task for a person, searched from `after` on and around."""
+        positions = [*range(after + 1, len(self.tasks)), *range(min(after + 1, len(self.tasks)))]
+        for position in positions:
+            task = self.tasks[position]
             if self.is_open(task, reviewer):
                 # Another server may have decided it
-                self._keep(task, self.store.state(task.key))
+                self._remember(task, self.store.state(task.key))
                 if self.is_open(task, reviewer):
-                    return place
+                    return position
         return None
 
     def is_open(self, task: Task, reviewer: str) -> bool:
-        """Whether it is undecided, nobody else is at it, and this person has no part in its other
-        turn.
-        """
+        """Whether a task needs a verdict, nobody else holds it, and this person may review it."""
         state = self.state(task)
-        if (state.verdict and not state.draft) or self.leases.holder(task.key) not in {
-            None,
-            reviewer,
-        }:
+        decided = state.verdict and not state.draft
+        if decided or self.leases.holder(task.key) not in {None, reviewer}:
             return False
-        others = [other for other in self._turns[task.entry.id] if other is not task]
-        return not self.took_part(task, reviewer) and not any(
-            self.leases.holder(other.key) == reviewer for other in others
+        return not self.did_other_reading(task, reviewer) and not any(
+            self.leases.holder(other.key) == reviewer for other in self._other_readings(task)
         )
 
-    def took_part(self, task: Task, reviewer: str) -> bool:
-        """Whether a person drew or decided in the other turn."""
-        others = (self.state(other) for other in self._turns[task.entry.id] if other is not task)
+    def did_other_reading(self, task: Task, reviewer: str) -> bool:
+        """Whether a person drew or decided in the other reading of the same entry."""
+        others = map(self.state, self._other_readings(task))
         return any(reviewer in {state.reviewer, state.drafted_by} for state in others)
 
-    def _require_part(self, task: Task, reviewer: str) -> None:
-        for other in self._turns[task.entry.id]:
-            if other is not task:
-                # Another server may have written there
-                self._keep(other, self.store.state(other.key))
-        if self.took_part(task, reviewer):
+    def _other_readings(self, task: Task) -> list[Task]:
+        return [other for other in self._readings[task.entry.id] if other is not task]
+
+    def _require_not_the_other_reader(self, task: Task, reviewer: str) -> None:
+        for other in self._other_readings(task):
+            # Another server may have written there
+            self._remember(other, self.store.state(other.key))
+        if self.did_other_reading(task, reviewer):
             raise LimnerError(
                 f"{task.entry.name} is looked at by two people, and {reviewer} was one of "
-                "them. Leave this turn to somebody else."
+                "them. Leave this reading to somebody else."
             )
 
-    def _require_basis(self, task: Task, basis: str) -> None:
-        if basis != self.fingerprint(task):
+    def _require_unchanged(self, task: Task, seen: MaskVersion) -> None:
+        if seen.fingerprint != self.fingerprint(task):
             raise ChangedError(
                 f"the image of {task.entry.name}, or the mask that was predicted for it, was "
                 "changed since it was shown. Look at it again."
             )
 
-    def _keep(self, task: Task, state: EntryState) -> EntryState:
+    def _remember(self, task: Task, state: EntryState) -> EntryState:
+        """Keep a state unless a later one is known; return it."""
         with self._lock:
             if state.version >= self.state(task).version:
                 self._states[task.key] = state

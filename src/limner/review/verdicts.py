@@ -1,131 +1,180 @@
-"""What a review came to: for each entry the last verdict of each turn, the mask that it means, and
-where two people differ.
+"""The result of a review: of each entry the last verdicts, the masks they mean, and where two
+people differ.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from jaxtyping import UInt8
 from numpy import ndarray
 
+from limner.data.parallel import Progress
 from limner.errors import LimnerError
 from limner.files import printable_name
 from limner.metrics.overlap import image_dice
+from limner.review.events import VerdictEvent, sha256
 from limner.review.mask_tiles import mask_from_bytes, mask_to_bytes
-from limner.review.predictions import Entry, Predictions
+from limner.review.predictions import Entry, Predictions, read_predictions
 from limner.review.queue import task_key
-from limner.review.store import ReviewStore, VerdictEvent, sha256
+from limner.review.store import ReviewStore
+
+STORE_FOLDER = "review"
+"""The folder beside the predictions that holds the store."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReviewedEntry:
-    """One entry and the last event of each of its turns."""
+    """One entry and the last event of each of its readings."""
 
     entry: Entry
     events: tuple[VerdictEvent, ...]
 
     @property
     def disagree(self) -> bool:
-        """Whether two people came to different ends."""
-        return (
-            len({None if event.verdict == "rejected" else event.mask_hash for event in self.events})
-            > 1
-        )
+        """Whether two people gave different masks, or only one of them rejected it."""
+        masks = {None if event.verdict == "rejected" else event.mask_hash for event in self.events}
+        return len(masks) > 1
 
     @property
     def kept_by_two(self) -> bool:
+        """Whether two people accepted or mended the mask."""
         return len(self.events) == 2 and all(event.verdict != "rejected" for event in self.events)
 
     def is_settled(self, prefer: str | None) -> bool:
-        """Whether it is clear what counts: nobody differs, or one of them is preferred."""
+        """Whether people agree, or the preferred reviewer is one of them."""
         return not self.disagree or any(event.reviewer == prefer for event in self.events)
 
-    def event_of(self, reviewer: str | None) -> VerdictEvent:
-        """The event that counts: that of a person, where they gave one, else the first turn's."""
-        return next((event for event in self.events if event.reviewer == reviewer), self.events[0])
+    def event_of(self, prefer: str | None) -> VerdictEvent:
+        """The event that counts: the preferred reviewer's, else that of the first reading."""
+        return next((event for event in self.events if event.reviewer == prefer), self.events[0])
 
 
-def reviewed_entries(predictions: Predictions, store: ReviewStore) -> list[ReviewedEntry]:
-    """Of all entries that were decided. Raises LimnerError where the store's chain is broken, or it
-    is that of other predictions.
+@dataclass(frozen=True, slots=True)
+class KeptMask:
+    """A mask that was accepted or mended; `name` is its relative path without a suffix, unique."""
+
+    name: str
+    entry: Entry
+    mask: UInt8[ndarray, "h w"]
+
+    @property
+    def image_name(self) -> str:
+        """The name with the suffix of the image's file."""
+        return self.name + PurePosixPath(self.entry.image).suffix
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewResults:
+    """Predictions, and the store that holds the verdicts on them."""
+
+    predictions: Predictions
+    store: ReviewStore
+
+    def reviewed_entries(self) -> list[ReviewedEntry]:
+        """The entries that have a verdict, sorted by their id.
+
+        Raises LimnerError where the store's chain is broken, or the store is that of other
+        predictions.
+        """
+        folder = self.predictions.folder
+        if not self.store.belongs_to("predictions", self.predictions.identity):
+            raise LimnerError(
+                f"the review is of other predictions, images or classes than {folder} "
+                "holds now. Give those that were reviewed."
+            )
+        last_events = {event.entry: event for event in self.store.events()}
+        reviewed = []
+        for entry in sorted(self.predictions.entries, key=lambda entry: entry.id):
+            keys = task_key(entry, 1), task_key(entry, 2)
+            if events := tuple(last_events[key] for key in keys if key in last_events):
+                reviewed.append(ReviewedEntry(entry, events))
+        return reviewed
+
+    def mask(self, entry: Entry, event: VerdictEvent) -> UInt8[ndarray, "h w"]:
+        """The mask of a verdict, in class indices.
+
+        Raises LimnerError where the predicted mask is not the one that was reviewed.
+        """
+        if event.mask_hash != event.base_hash:
+            return mask_from_bytes(self.store.blob(event.mask_hash))
+        mask = self.predictions.mask(entry)
+        if sha256(mask_to_bytes(mask)) != event.base_hash:
+            raise LimnerError(
+                "its mask was changed since it was reviewed. Restore it, or review it again."
+            )
+        return mask
+
+    def kept_masks(
+        self, reviewed: Sequence[ReviewedEntry], prefer: str | None
+    ) -> Iterator[KeptMask]:
+        """The masks of some entries, read one by one. Raises LimnerError as `mask` does."""
+        for entry in reviewed:
+            yield KeptMask(
+                safe_file_name(self.predictions.sample_id(entry.entry)),
+                entry.entry,
+                self.mask(entry.entry, entry.event_of(prefer)),
+            )
+
+    def agreement(self, reviewed: Sequence[ReviewedEntry]) -> list[float]:
+        """The Dice between the two masks of each entry that two people kept.
+
+        Raises LimnerError as `mask` does.
+        """
+        dice = [self._dice_between(entry) for entry in reviewed if entry.kept_by_two]
+        return [value for value in dice if not np.isnan(value)]
+
+    def describe_difference(self, reviewed: ReviewedEntry) -> str:
+        """Who said what of an entry, and the Dice between the masks if both people kept one."""
+        verdicts = " and ".join(f"{event.reviewer} ({event.verdict})" for event in reviewed.events)
+        try:
+            dice = self._dice_between(reviewed) if reviewed.kept_by_two else np.nan
+        except LimnerError:
+            # A mask was changed, which is a conflict of its own
+            dice = np.nan
+        difference = "" if np.isnan(dice) else f", by a Dice of {dice:.3f} between their masks"
+        return f"{verdicts} differ{difference}"
+
+    def _dice_between(self, reviewed: ReviewedEntry) -> float:
+        first, second = (self.mask(reviewed.entry, event) for event in reviewed.events)
+        return image_dice(first, second, self.predictions.labels)
+
+
+@contextmanager
+def open_results(
+    folder: Path, store: str | None = None, progress: Progress | None = None
+) -> Iterator[ReviewResults]:
+    """Open the results of a review.
+
+    Args:
+        folder: the predictions that were reviewed.
+        store: the URL of the review's database; by default it lies beside the predictions.
+        progress: draws a bar while the masks of another tool are read.
+
+    Raises LimnerError where the folder holds no predictions, or was not reviewed.
     """
-    if not store.belongs_to("predictions", predictions.identity):
-        raise LimnerError(
-            f"the review is of other predictions, images or classes than {predictions.folder} "
-            "holds now. Give those that were reviewed."
-        )
-    last: dict[str, VerdictEvent] = {event.entry: event for event in store.events()}
-    found = []
-    for entry in sorted(predictions.entries, key=lambda entry: entry.id):
-        events = tuple(last[key] for key in (task_key(entry, 1), task_key(entry, 2)) if key in last)
-        if events:
-            found.append(ReviewedEntry(entry, events))
-    return found
+    predictions = read_predictions(folder, progress)
+    if store is None and not (folder / STORE_FOLDER).is_dir():
+        raise LimnerError(f"{folder} was not reviewed. Begin with: limner review {folder}")
+    with closing(open_store(folder, store)) as opened:
+        yield ReviewResults(predictions, opened)
 
 
-def reviewed_mask(
-    predictions: Predictions, store: ReviewStore, entry: Entry, event: VerdictEvent
-) -> UInt8[ndarray, "h w"]:
-    """The mask that an event means, in class indices. Raises LimnerError where it is not the one
-    that was reviewed.
-    """
-    if event.mask_hash != event.base_hash:
-        return mask_from_bytes(store.blob(event.mask_hash))
-    mask = predictions.mask(entry)
-    if sha256(mask_to_bytes(mask)) != event.base_hash:
-        raise LimnerError(
-            "its mask was changed since it was reviewed. Restore it, or review it again."
-        )
-    return mask
+def open_store(folder: Path, url: str | None = None) -> ReviewStore:
+    """The store at a URL, or by default the one beside the predictions, which may be new."""
+    return ReviewStore(url) if url else ReviewStore.in_folder(folder / STORE_FOLDER)
 
 
 def safe_file_name(id: str) -> str:
-    """Where what is written of an entry goes, below a folder and never beside it: its id, or a name
-    made of it where that leads elsewhere.
+    """The relative path of what is written for an entry: its id, if that stays below the folder.
+
+    Any other id becomes the name of its file with a hash.
     """
     path = PurePosixPath(id)
-    safe = (
-        not path.is_absolute()
-        and ".." not in path.parts
-        and "\\" not in id
-        and ":" not in id
-        and id == printable_name(id)
-    )
+    stays_below = not path.is_absolute() and ".." not in path.parts
+    if stays_below and not {"\\", ":"} & set(id) and id == printable_name(id):
+        return id
     name = printable_name(path.name).replace("\\", "_")
-    return id if safe else f"{name}-{sha256(id.encode('utf-8', 'surrogateescape'))[:12]}"
-
-
-def agreement(
-    predictions: Predictions, store: ReviewStore, found: Sequence[ReviewedEntry]
-) -> list[float]:
-    """The Dice between the two masks of each entry that two people kept. Raises LimnerError as
-    `mask_of` does.
-    """
-    dice = [_agreement(predictions, store, outcome) for outcome in found if outcome.kept_by_two]
-    return [value for value in dice if not np.isnan(value)]
-
-
-def describe_difference(
-    predictions: Predictions, store: ReviewStore, outcome: ReviewedEntry
-) -> str:
-    """How two people differ, in words: who said what, and the Dice between their masks where both
-    kept one.
-    """
-    who = (
-        " and ".join(f"{event.reviewer} ({event.verdict})" for event in outcome.events) + " differ"
-    )
-    try:
-        dice = _agreement(predictions, store, outcome) if outcome.kept_by_two else np.nan
-    except LimnerError:
-        # A mask is not what it was, which is told beside this
-        return who
-    return who if np.isnan(dice) else f"{who}, by a Dice of {dice:.3f} between their masks"
-
-
-def _agreement(predictions: Predictions, store: ReviewStore, outcome: ReviewedEntry) -> float:
-    first, second = (
-        reviewed_mask(predictions, store, outcome.entry, event) for event in outcome.events
-    )
-    return image_dice(first, second, predictions.labels)
+    return f"{name}-{sha256(id.encode('utf-8', 'surrogateescape'))[:12]}"

@@ -1,9 +1,8 @@
-"""Who may call: closed by default. A page elsewhere cannot reach the service through a person's
-browser, and a stranger cannot at all.
+"""Access control: which hosts, origins and tokens a request may come with.
 
-Host and Origin are checked because a browser sends requests for any page that is open in it, and a
-name may be made to point to loopback (DNS rebinding); the token because other machines are not
-browsers.
+Host and Origin are checked because a browser sends requests for any page that is open in it, and
+because a name may be made to point to loopback (DNS rebinding). Tokens are checked because other
+machines send what they like. All of it is closed by default.
 """
 
 import hmac
@@ -15,45 +14,57 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from starlette.datastructures import Headers
+from starlette.requests import cookie_parser
 
 from limner.errors import LimnerError
 
 COOKIE = "limner-token"
 ALL_ADDRESSES = frozenset({"0.0.0.0", "::"})
-"""What listening on all of a machine's addresses is called."""
+"""The hosts that stand for all of a machine's addresses."""
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 PUBLIC_PATHS = frozenset({"/healthz", "/readyz", "/v2/health/live", "/v2/health/ready"})
-"""What may be asked without a token: whether the service lives says nothing else of it."""
+"""Paths that need no token: they only say whether the service runs."""
+MIN_TOKEN_LENGTH = 16
+MAX_NAME_LENGTH = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
+    """The status and message of a request that is not served."""
+
     status: int
     message: str
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """The names that the service answers to, besides those of loopback, and whose tokens it wants,
-    if any's.
-    """
+    """The hosts that the service answers to besides loopback, and the tokens that it asks for."""
 
     hosts: frozenset[str] = frozenset()
     tokens: Mapping[str, str] = field(default_factory=dict)
+    """By the caller's name."""
     by_address: bool = False
-    """Whether any IP address will do for a name, since the service listens on all; a name can be
-    pointed elsewhere, an address cannot.
+    """Whether any IP address is a valid host, since the service listens on all of them.
+
+    A name can be made to point elsewhere, an address cannot.
     """
 
     @classmethod
     def for_address(cls, host: str, token: str | None, hosts: Collection[str] = ()) -> "Access":
-        """What suits an address to listen on. Raises LimnerError where others could reach it
-        without a token.
+        """The access of a service with one token or none.
+
+        Args:
+            host: the address that it listens on.
+            token: what every caller must send.
+            hosts: more names that it answers to.
+
+        Raises LimnerError where other machines could reach the address without a token, and for a
+        token that is too short.
         """
         if not is_loopback(host) and token is None:
             raise LimnerError(
-                f"--host {host} lets other machines in, and there is no token. Give one with --token or LIMNER_TOKEN, "
-                "or stay on this machine with --host 127.0.0.1."
+                f"--host {host} lets other machines in, and there is no token. Give one with "
+                "--token or LIMNER_TOKEN, or stay on this machine with --host 127.0.0.1."
             )
         return cls.for_callers(host, {} if token is None else {"": token}, hosts)
 
@@ -61,13 +72,16 @@ class Access:
     def for_team(
         cls, host: str, tokens: Mapping[str, str], hosts: Collection[str] = ()
     ) -> "Access":
-        """The same for reviewers. Raises LimnerError where others could reach the address without a
-        token, or a token is no secret.
+        """The access of a review, where each reviewer has a token.
+
+        Raises LimnerError where other machines could reach the address without a token, and as
+        `for_callers` does.
         """
         if not is_loopback(host) and not tokens:
             raise LimnerError(
-                f"--host {host} lets other machines in, and nobody has a token. Name who may come with --reviewers reviewers.toml, in which a line is "
-                'anna = "TOKEN", or stay on this machine with --host 127.0.0.1.'
+                f"--host {host} lets other machines in, and nobody has a token. Name who may come "
+                'with --reviewers reviewers.toml, in which a line is anna = "TOKEN", or stay on '
+                "this machine with --host 127.0.0.1."
             )
         return cls.for_callers(host, tokens, hosts)
 
@@ -75,14 +89,15 @@ class Access:
     def for_callers(
         cls, host: str, tokens: Mapping[str, str], hosts: Collection[str] = ()
     ) -> "Access":
-        """The same for callers that are known by name, each by a token. Raises LimnerError where a
-        token is no secret.
+        """The access of callers that are known by name, each by a token.
+
+        Raises LimnerError for a token that is too short, and for two that are the same.
         """
-        if any(len(token) < 16 for token in tokens.values()) or len(set(tokens.values())) < len(
-            tokens
-        ):
+        too_short = any(len(token) < MIN_TOKEN_LENGTH for token in tokens.values())
+        if too_short or len(set(tokens.values())) < len(tokens):
             raise LimnerError(
-                "a token is too short to be a secret, or two callers have the same. Take at least 16 characters, such as those of: "
+                "a token is too short to be a secret, or two callers have the same. Take at least "
+                f"{MIN_TOKEN_LENGTH} characters, such as those of: "
                 "python -c 'import secrets; print(secrets.token_hex())'"
             )
         names = frozenset(
@@ -91,29 +106,23 @@ class Access:
         return cls(names, dict(tokens), by_address=host in ALL_ADDRESSES)
 
     def refusal(self, method: str, path: str, headers: Headers) -> Refusal | None:
-        """Why a request is not served, if so; its body was not looked at."""
+        """Why a request is not served, None where it is. Its body is not looked at."""
         hosts = headers.getlist("host")
-        name = _name(hosts[0]) if len(hosts) == 1 else None
+        name = _host_name(hosts[0]) if len(hosts) == 1 else None
         if name is None or not self._answers_to(name):
             return Refusal(
                 400,
-                (
-                    "the Host of the request is none that this service answers to. Name it with "
-                    "--allow-host, or call it by its address."
-                ),
+                "the Host of the request is none that this service answers to. Name it with "
+                "--allow-host, or call it by its address.",
             )
-        foreign = headers.get("sec-fetch-site", "none") not in {"same-origin", "none"}
         if method not in SAFE_METHODS:
-            origins = headers.getlist("origin")
-            if len(origins) > 1 or (origins and not self._same(origins[0], hosts[0])) or foreign:
+            if _is_cross_site(headers) or not _is_same_origin(headers, hosts[0]):
                 return Refusal(
                     403,
-                    (
-                        "the request comes from a page of another origin, which may change "
-                        "nothing here."
-                    ),
+                    "the request comes from a page of another origin, which may change nothing "
+                    "here.",
                 )
-        elif foreign and headers.get("sec-fetch-mode") != "navigate":
+        elif _is_cross_site(headers) and headers.get("sec-fetch-mode") != "navigate":
             return Refusal(
                 403,
                 "the request comes from a page of another origin, which may show nothing of this.",
@@ -124,44 +133,32 @@ class Access:
             )
         return None
 
-    def name_of_token(self, given: str) -> str | None:
-        """Whose token that is; all are compared, each in constant time."""
-        same = [
+    def name_of_token(self, token: str) -> str | None:
+        """The name of the caller with a token. All tokens are compared, each in constant time."""
+        names = [
             name
-            for name, token in self.tokens.items()
-            if hmac.compare_digest(given.encode("utf-8", "surrogateescape"), token.encode())
+            for name, expected in self.tokens.items()
+            if hmac.compare_digest(token.encode("utf-8", "surrogateescape"), expected.encode())
         ]
-        return same[0] if same else None
+        return names[0] if names else None
 
     def caller(self, headers: Headers) -> str | None:
-        """Whose token a request bears."""
-        kind, _, given = headers.get("authorization", "").partition(" ")
-        if kind:
-            return self.name_of_token(given.strip()) if kind.lower() == "bearer" else None
-        cookies = dict(
-            part.strip().partition("=")[::2] for part in headers.get("cookie", "").split(";")
-        )
+        """The name of the caller, by the Authorization header, or else by the cookie."""
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        if scheme:
+            return self.name_of_token(token.strip()) if scheme.lower() == "bearer" else None
+        cookies = cookie_parser(headers.get("cookie", ""))
         name = cookie_name(headers)
         return self.name_of_token(unquote(cookies[name])) if name in cookies else None
 
     def _answers_to(self, name: str) -> bool:
         return name in self.hosts or is_loopback(name) or (self.by_address and _is_address(name))
 
-    def _same(self, origin: str, host: str) -> bool:
-        try:
-            parts = urlsplit(origin)
-            return (
-                parts.scheme in {"http", "https"}
-                and parts.netloc.lower() == host.lower()
-                and not parts.path.strip("/")
-            )
-        except ValueError:
-            return False
-
 
 def read_tokens(path: Path) -> dict[str, str]:
-    """Names and their tokens from a TOML file. Raises LimnerError where it cannot be read or holds
-    anything else.
+    """Read the names and tokens of reviewers from a TOML file.
+
+    Raises LimnerError where it cannot be read, or holds anything else.
     """
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
@@ -170,7 +167,7 @@ def read_tokens(path: Path) -> dict[str, str]:
             f'{path} cannot be read ({error}). A line of it is anna = "TOKEN".'
         ) from error
     if not table or not all(
-        isinstance(token, str) and name.strip() and len(name) <= 100
+        isinstance(token, str) and name.strip() and len(name) <= MAX_NAME_LENGTH
         for name, token in table.items()
     ):
         raise LimnerError(
@@ -180,10 +177,33 @@ def read_tokens(path: Path) -> dict[str, str]:
 
 
 def cookie_name(headers: Headers) -> str:
-    """That of the token of the service on this port, since a browser sends the cookies of all ports
-    of a host.
+    """The name of the cookie with the token of the service on this port.
+
+    A browser sends the cookies of all ports of a host, so that each port needs a name of its own.
     """
     return f"{COOKIE}-{urlsplit('//' + headers['host']).port or 'default'}"
+
+
+def _is_cross_site(headers: Headers) -> bool:
+    """Whether a browser says that a page of another origin sent the request."""
+    return headers.get("sec-fetch-site", "none") not in {"same-origin", "none"}
+
+
+def _is_same_origin(headers: Headers, host: str) -> bool:
+    """Whether there is no Origin, or one that is the service's own."""
+    origins = headers.getlist("origin")
+    if not origins:
+        return True
+    try:
+        parts = urlsplit(origins[0])
+    except ValueError:
+        return False
+    return (
+        len(origins) == 1
+        and parts.scheme in {"http", "https"}
+        and parts.netloc.lower() == host.lower()
+        and not parts.path.strip("/")
+    )
 
 
 def _is_address(name: str) -> bool:
@@ -195,7 +215,7 @@ def _is_address(name: str) -> bool:
 
 
 def is_loopback(name: str) -> bool:
-    """Whether a name or address can be this machine alone."""
+    """Whether a name or address is this machine alone."""
     if name.lower() == "localhost":
         return True
     try:
@@ -204,13 +224,13 @@ def is_loopback(name: str) -> bool:
         return False
 
 
-def _name(host: str) -> str | None:
-    """The name of a Host header, its port stripped; None where it is malformed."""
-    if any(letter in host for letter in " /@\\,#?\t") or not host.isascii():
+def _host_name(host: str) -> str | None:
+    """The name in a Host header, without the port; None where the header is malformed."""
+    if any(character in host for character in " /@\\,#?\t") or not host.isascii():
         return None
     try:
         parts = urlsplit(f"//{host}")
-        # Raises where it is no number
+        # Raises ValueError where it is no number
         _ = parts.port
     except ValueError:
         return None

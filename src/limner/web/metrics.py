@@ -1,16 +1,16 @@
-"""What is counted, for Prometheus."""
+"""Counts and times, for Prometheus."""
+
+from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-
-from limner.web.service.work_queue import WorkQueue
 
 BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
 class Metrics:
-    """What is counted, for Prometheus."""
+    """The metrics of one application. `in_flight` gives how many requests are in its work queue."""
 
-    def __init__(self, queue: WorkQueue | None = None) -> None:
+    def __init__(self, in_flight: Callable[[], float] | None = None) -> None:
         self.registry = CollectorRegistry()
         self.requests = Counter(
             "limner_requests",
@@ -32,7 +32,8 @@ class Metrics:
             buckets=BUCKETS_S,
             registry=self.registry,
         )
-        if queue is not None:
-            Gauge(
+        if in_flight is not None:
+            gauge = Gauge(
                 "limner_inside", "requests that wait or are worked on", registry=self.registry
-            ).set_function(lambda: queue.in_flight)
+            )
+            gauge.set_function(in_flight)

@@ -1,25 +1,20 @@
-"""What stands before every route: who may call, what is counted and logged, and how errors are
-answered.
-"""
+"""What surrounds every route: access, security headers, a request id, the log and the metrics."""
 
 import json
 import logging
 import secrets
 import time
-from collections.abc import Callable
-from typing import Any
-from urllib.parse import parse_qs, quote
+from collections.abc import Callable, Iterable, Iterator
+from urllib.parse import quote
 
-from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, RedirectResponse, Response
-from starlette.datastructures import Headers, MutableHeaders
-from starlette.exceptions import HTTPException
+from fastapi import FastAPI
+from fastapi.responses import RedirectResponse, Response
+from starlette.datastructures import Headers, MutableHeaders, QueryParams
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from limner.errors import LimnerError
 from limner.web.auth import Access, cookie_name
-from limner.web.limits import ProblemError
+from limner.web.errors import ProblemError, add_error_handlers, error_response
 from limner.web.metrics import Metrics
 
 SECURITY_HEADERS = {
@@ -28,35 +23,70 @@ SECURITY_HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; base-uri 'none'; "
-    "form-action 'none'; frame-ancestors 'none'",
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
+        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
 }
 log = logging.getLogger("limner.web")
 
+Shed = Callable[[Scope], ProblemError | None]
+"""Decides before routing whether there is room for a request; gives the refusal."""
+
 
 def add_middleware(
-    app: FastAPI,
-    access: Access,
-    metrics: Metrics,
-    shed: Callable[[Scope], ProblemError | None] = lambda scope: None,
+    app: FastAPI, access: Access, metrics: Metrics, shed: Shed = lambda scope: None
 ) -> None:
-    """Put `Guard` before all that an application has, and give its errors one shape. `shed` says at
-    once what there is no room for.
+    """Put `GuardMiddleware` before an application, and give its errors one shape.
+
+    Call it when the application has all its routes.
     """
-    for kind in (ProblemError, LimnerError, HTTPException, RequestValidationError):
-        app.add_exception_handler(kind, _failed)
+    add_error_handlers(app)
     app.add_middleware(
         GuardMiddleware,
         access=access,
         metrics=metrics,
         shed=shed,
-        known={route.path for route in app.routes if hasattr(route, "path")},
+        routes=set(_paths(app.routes)),
     )
 
 
+def _paths(routes: Iterable[BaseRoute]) -> Iterator[str]:
+    """The paths of routes, and of those in included routers."""
+    for route in routes:
+        # FastAPI keeps an included router as one route
+        if router := getattr(route, "original_router", None):
+            yield from _paths(router.routes)
+        elif path := getattr(route, "path", None):
+            yield path
+
+
+class Exchange:
+    """One request and its answer. `send` adds the headers that every answer has."""
+
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self.headers = Headers(scope=scope)
+        self.request_id = _request_id(self.headers.get("x-request-id", ""))
+        self.status, self.started = 500, False
+        self._send, self._start_s = send, time.monotonic()
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status, self.started = message["status"], True
+            headers = MutableHeaders(scope=message)
+            for name, value in (*SECURITY_HEADERS.items(), ("X-Request-Id", self.request_id)):
+                headers[name] = value
+        await self._send(message)
+
+    def seconds(self) -> float:
+        """How long it has taken so far."""
+        return time.monotonic() - self._start_s
+
+
 class GuardMiddleware:
-    """Before all else: who may call; then a request id, headers that harden, a line in the log, and
-    counts.
+    """Checks who calls; then adds a request id and security headers, logs and counts.
+
+    `routes` are the paths of the application, by which requests are counted that reach no route.
     """
 
     def __init__(
@@ -64,155 +94,87 @@ class GuardMiddleware:
         app: ASGIApp,
         access: Access,
         metrics: Metrics,
-        shed: Callable[[Scope], ProblemError | None],
-        known: set[str],
+        shed: Shed,
+        routes: set[str],
     ) -> None:
-        self._app, self._access, self._metrics, self._shed, self._known = (
-            app,
-            access,
-            metrics,
-            shed,
-            known,
-        )
+        self._app, self._access, self._metrics = app, access, metrics
+        self._shed, self._routes = shed, routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
-            return
-        if scope["type"] != "http":
-            # A web socket, of which there is none here
-            await send({"type": "websocket.close", "code": 1008})
-            return
-        began, headers = time.monotonic(), Headers(scope=scope)
-        given = headers.get("x-request-id", "")
-        request_id = (
-            given
-            if 0 < len(given) <= 64 and given.isascii() and given.replace("-", "").isalnum()
-            else secrets.token_hex(8)
-        )
-        scope.setdefault("state", {})["id"] = request_id
-        status, begun = 500, False
-
-        async def answer(message: Message) -> None:
-            nonlocal status, begun
-            if message["type"] == "http.response.start":
-                status, begun = message["status"], True
-                found = MutableHeaders(scope=message)
-                for name, value in (*SECURITY_HEADERS.items(), ("X-Request-Id", request_id)):
-                    found[name] = value
-            await send(message)
-
-        try:
-            await self._guarded(scope, receive, answer, headers)
-        except Exception:
-            log.exception("request %s", request_id)
-            if not begun:
-                told = {
-                    "error": "something went wrong here. The server's log says what.",
-                    "request_id": request_id,
-                }
-                await JSONResponse(told, 500)(scope, receive, answer)
-        finally:
-            route = getattr(
-                scope.get("route"),
-                "path",
-                scope["path"] if scope["path"] in self._known else "other",
-            )
-            seconds = time.monotonic() - began
-            self._metrics.requests.labels(route, str(status)).inc()
-            self._metrics.seconds.labels(route).observe(seconds)
-            log.info(
-                json.dumps(
-                    {
-                        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-                        "id": request_id,
-                        "method": scope["method"][:10],
-                        "route": route,
-                        "status": status,
-                        "ms": round(seconds * 1000, 1),
-                    }
-                )
-            )
-
-    async def _guarded(self, scope: Scope, receive: Receive, send: Send, headers: Headers) -> None:
-        token = (
-            parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
-            if scope["path"] == "/" and scope["method"] == "GET"
-            else ""
-        )
-        refusal = self._access.refusal(scope["method"], scope["path"], headers)
-        if (
-            token
-            and self._access.name_of_token(token) is not None
-            and (refusal is None or refusal.status == 401)
-        ):
-            response: Response = RedirectResponse(
-                "/",
-                303,
-                # So that the address, which is kept and sent on, holds no token
-            )
-            # lax, since a strict one is not sent where a link in a mail was followed; what changes
-            # anything is guarded by its Origin
-            response.set_cookie(
-                cookie_name(headers), quote(token, safe=""), httponly=True, samesite="lax"
-            )
-            await response(scope, receive, send)
-        elif refusal is not None:
-            more = {"WWW-Authenticate": "Bearer"} if refusal.status == 401 else {}
-            response = JSONResponse(
-                {"error": refusal.message, "request_id": scope["state"]["id"]},
-                refusal.status,
-                {"Connection": "close", **more},
-            )
-            await response(scope, receive, send)
-        elif full := self._shed(
-            scope
-            # Before its route is looked for: when many come at once, each waits for those before it
-        ):
-            response = JSONResponse(
-                {"error": full.message, "request_id": scope["state"]["id"]},
-                full.status,
-                full.headers,
-            )
-            await response(scope, receive, send)
+        elif scope["type"] == "http":
+            await self._handle(scope, receive, Exchange(scope, send))
         else:
-            scope["state"]["caller"] = self._access.caller(headers)
-            await self._app(scope, receive, send)
+            # There are no web sockets here
+            await send({"type": "websocket.close", "code": 1008})
+
+    async def _handle(self, scope: Scope, receive: Receive, exchange: Exchange) -> None:
+        scope.setdefault("state", {})["id"] = exchange.request_id
+        try:
+            if response := self._refuse(scope, exchange):
+                await response(scope, receive, exchange.send)
+            else:
+                scope["state"]["caller"] = self._access.caller(exchange.headers)
+                await self._app(scope, receive, exchange.send)
+        except Exception:
+            log.exception("request %s", exchange.request_id)
+            if not exchange.started:
+                problem = ProblemError(
+                    500, "something went wrong here. The server's log says what."
+                )
+                response = error_response(exchange.request_id, problem)
+                await response(scope, receive, exchange.send)
+        finally:
+            self._record(scope, exchange)
+
+    def _refuse(self, scope: Scope, exchange: Exchange) -> Response | None:
+        """The answer to a request that does not reach the application."""
+        method, path, headers = scope["method"], scope["path"], exchange.headers
+        refusal = self._access.refusal(method, path, headers)
+        if (path, method) == ("/", "GET") and (refusal is None or refusal.status == 401):
+            token = QueryParams(scope["query_string"]).get("token", "")
+            if token and self._access.name_of_token(token) is not None:
+                return _sign_in(token, headers)
+        if refusal is not None:
+            authenticate = {"WWW-Authenticate": "Bearer"} if refusal.status == 401 else {}
+            problem = ProblemError(
+                refusal.status, refusal.message, {"Connection": "close", **authenticate}
+            )
+            return error_response(exchange.request_id, problem)
+        # Before routing: when many requests come at once, each waits for those before it
+        if problem := self._shed(scope):
+            return error_response(exchange.request_id, problem)
+        return None
+
+    def _record(self, scope: Scope, exchange: Exchange) -> None:
+        """Count a request, and log it in one line."""
+        path = scope["path"] if scope["path"] in self._routes else "other"
+        route = getattr(scope.get("route"), "path", path)
+        seconds = exchange.seconds()
+        self._metrics.requests.labels(route, str(exchange.status)).inc()
+        self._metrics.seconds.labels(route).observe(seconds)
+        line = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "id": exchange.request_id,
+            "method": scope["method"][:10],
+            "route": route,
+            "status": exchange.status,
+            "ms": round(seconds * 1000, 1),
+        }
+        log.info(json.dumps(line))
 
 
-async def _failed(request: Request, error: Exception) -> Response:
-    """The answer to what was raised; a coroutine, since what is none would wait for a thread, of
-    which those that work leave little.
-    """
-    match error:
-        case ProblemError():
-            return _failure(request, error.status, error.message, error.headers, error.more)
-        case LimnerError():
-            return _failure(request, 422, str(error))
-        case HTTPException():
-            return _failure(request, error.status_code, str(error.detail), error.headers)
-        case RequestValidationError():
-            return _failure(request, 422, _spelled(error))
-    raise error
+def _request_id(proposed: str) -> str:
+    """The caller's id for a request, if it is short and plain, else a random one."""
+    plain = proposed.isascii() and proposed.replace("-", "").isalnum()
+    return proposed if 0 < len(proposed) <= 64 and plain else secrets.token_hex(8)
 
 
-def _failure(
-    request: Request,
-    status: int,
-    message: str,
-    headers: Any = None,
-    more: dict[str, Any] | None = None,
-) -> Response:
-    return JSONResponse(
-        {"error": message, "request_id": request.state.id, **(more or {})}, status, headers
-    )
-
-
-def _spelled(error: RequestValidationError) -> str:
-    return (
-        "; ".join(
-            f"{'.'.join(str(part) for part in problem['loc'][1:])}: {problem['msg']}"
-            for problem in error.errors()
-        )
-        + "."
-    )
+def _sign_in(token: str, headers: Headers) -> Response:
+    """Keep the token in a cookie, and go on to an address without it, which may be shared."""
+    response = RedirectResponse("/", 303)
+    # lax, since a strict cookie is not sent after a link in a mail; requests that change anything
+    # are checked by their Origin
+    response.set_cookie(cookie_name(headers), quote(token, safe=""), httponly=True, samesite="lax")
+    return response

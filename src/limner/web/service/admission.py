@@ -1,20 +1,20 @@
-"""A request's turn: its body is read, its work waits in the queue, and what goes wrong on the way
-is an answer.
-"""
+"""Admission: a request's body is read, and its work waits in the queue, within limits."""
 
 import re
 import time
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, TypeVar
 
 from fastapi import Header, Request
 from starlette.types import Scope
 
-from limner.web.limits import BodyReader, Limits, ProblemError
+from limner.web.errors import ProblemError
+from limner.web.limits import BodyReader, Limits
 from limner.web.metrics import Metrics
 from limner.web.service.work_queue import DeadlineError, QueueFullError, WorkQueue
 
-Timeout = Annotated[
+Result = TypeVar("Result")
+TimeoutMs = Annotated[
     int | None,
     Header(
         alias="X-Timeout-Ms",
@@ -23,26 +23,20 @@ Timeout = Annotated[
         description="give up where its turn has not come by then",
     ),
 ]
-
-
-WORK = re.compile(r"/v1/segment|/v2/models/[^/]+(/versions/[^/]+)?/infer")
-"""What takes turns, by its path."""
+QUEUED_PATHS = re.compile(r"/v1/segment|/v2/models/[^/]+(/versions/[^/]+)?/infer")
+"""The routes whose work goes through the queue."""
 
 
 class Admission:
-    """Of all routes that work on bodies."""
+    """Admits requests with a body to the work queue."""
 
     def __init__(self, queue: WorkQueue, limits: Limits, metrics: Metrics) -> None:
-        self._queue, self._limits, self._metrics, self._held = (
-            queue,
-            limits,
-            metrics,
-            BodyReader(limits),
-        )
+        self._queue, self._limits, self._metrics = queue, limits, metrics
+        self._bodies = BodyReader(limits)
 
     def reject_if_full(self, scope: Scope) -> ProblemError | None:
-        """Why a request is not even looked at: it wants a turn, and there is no room."""
-        if scope["method"] != "POST" or not WORK.fullmatch(scope["path"]):
+        """The refusal of a request before routing, where the queue has no room for it."""
+        if scope["method"] != "POST" or not QUEUED_PATHS.fullmatch(scope["path"]):
             return None
         try:
             self._queue.check()
@@ -54,29 +48,32 @@ class Admission:
         self,
         request: Request,
         timeout_ms: int | None,
-        work: Callable[[bytes], Any],
+        work: Callable[[bytes], Result],
         most_bytes: int | None = None,
-    ) -> tuple[Any, float]:
-        """What `work` makes of the request's body, of so many bytes at most, when its turn comes,
-        and how long it waited.
+    ) -> tuple[Result, float]:
+        """Call `work` with the request's body in the queue; return its result and the wait in s.
+
+        Raises ProblemError for a body beyond the limits or `most_bytes`, a full queue, and a wait
+        beyond the timeout.
         """
-        deadline = time.monotonic() + (timeout_ms / 1000 if timeout_ms else self._limits.deadline_s)
+        wait_s = timeout_ms / 1000 if timeout_ms else self._limits.deadline_s
+        deadline = time.monotonic() + wait_s
         try:
-            async with self._held.body(request, most_bytes) as body:
-                result, waited = await self._queue.submit(lambda: work(body), deadline)
+            async with self._bodies.body(request, most_bytes) as body:
+                result, waited_s = await self._queue.submit(lambda: work(body), deadline)
         except QueueFullError as full:
             raise _no_room(full) from None
         except DeadlineError:
             raise ProblemError(
                 504, "the request's turn did not come in time.", {"Retry-After": "1"}
             ) from None
-        self._metrics.stages.labels("wait").observe(waited)
-        return result, waited
+        self._metrics.stages.labels("wait").observe(waited_s)
+        return result, waited_s
 
 
 def _no_room(full: QueueFullError) -> ProblemError:
     return ProblemError(
         503,
         "there is no room for another request now. Come again later.",
-        {"Retry-After": str(full.seconds)},
+        {"Retry-After": str(full.retry_after_s)},
     )

@@ -1,33 +1,55 @@
-"""create_app: models behind one guard, and the pages to try them."""
+"""create_app: models as a service, and the pages to try them."""
 
-from importlib.resources import files
+from typing import Any
 
-import jinja2
-from fastapi import FastAPI, Request
-from fastapi.responses import HTMLResponse, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 
 import limner
+from limner.web import static
 from limner.web.auth import Access
-from limner.web.limits import Limits, ProblemError
+from limner.web.limits import Limits
 from limner.web.metrics import Metrics
 from limner.web.middleware import add_middleware
-from limner.web.service import open_inference, segment
+from limner.web.service import health, open_inference, segment
 from limner.web.service.admission import Admission
+from limner.web.service.context import Context, ServiceContext
 from limner.web.service.models import ModelRepository
 from limner.web.service.work_queue import WorkQueue
 
-STATIC = {"segment.js": "text/javascript", "style.css": "text/css", "icon.svg": "image/svg+xml"}
-"""Looked up by name; nothing is joined into a path."""
+MODEL_PARAMETERS = {"model", "name"}
+"""The parameters that take the name of a served model."""
+
+pages = APIRouter(include_in_schema=False)
+
+
+class ServiceApp(FastAPI):
+    """An application whose OpenAPI document lists the served models."""
+
+    def openapi(self) -> dict[str, Any]:
+        schema = super().openapi()
+        for methods in schema["paths"].values():
+            for operation in methods.values():
+                for parameter in operation.get("parameters", ()):
+                    if parameter["name"] in MODEL_PARAMETERS:
+                        parameter["schema"]["enum"] = self.state.service.models.names
+        return schema
 
 
 def create_app(
-    shelf: ModelRepository,
+    models: ModelRepository,
     queue: WorkQueue,
     access: Access | None = None,
     limits: Limits | None = None,
 ) -> FastAPI:
-    """The service over some models. Every request goes through `Guard` first."""
-    app = FastAPI(
+    """Create the application.
+
+    Args:
+        models: what is served.
+        queue: where requests wait for a thread.
+        access: who may call; by default only this machine.
+        limits: of a request.
+    """
+    app = ServiceApp(
         title="limner",
         version=limner.__version__,
         description="Images in, masks out.",
@@ -35,32 +57,27 @@ def create_app(
         redoc_url=None,
         openapi_url="/openapi.json",
     )
-    limits, metrics = limits or Limits(), Metrics(queue)
-    turns = Admission(queue, limits, metrics)
-    app.include_router(segment.routes(shelf, turns, limits, metrics))
-    app.include_router(open_inference.routes(shelf, turns, limits))
-    pages = jinja2.Environment(loader=jinja2.PackageLoader("limner.web", "pages"), autoescape=True)
-
-    @app.get("/", include_in_schema=False)
-    async def index() -> Response:
-        return HTMLResponse(pages.get_template("segment.html").render(names=shelf.names))
-
-    @app.get("/docs", include_in_schema=False)
-    async def docs(request: Request) -> Response:
-        return HTMLResponse(
-            pages.get_template("docs.html").render(
-                schema=app.openapi(), base=f"http://{request.headers['host']}/"
-            )
-        )
-
-    @app.get("/static/{name}", include_in_schema=False)
-    async def static(name: str) -> Response:
-        if name not in STATIC:
-            raise ProblemError(404, "there is no such file.")
-        return Response(
-            (files("limner.web") / "pages" / name).read_text(encoding="utf-8"),
-            media_type=STATIC[name],
-        )
-
-    add_middleware(app, access or Access(), metrics, turns.reject_if_full)
+    limits, metrics = limits or Limits(), Metrics(lambda: queue.in_flight)
+    admission = Admission(queue, limits, metrics)
+    app.state.service = ServiceContext(models, admission, limits, metrics)
+    for router in (
+        segment.router,
+        health.router,
+        open_inference.router,
+        pages,
+        static.router,
+    ):
+        app.include_router(router)
+    add_middleware(app, access or Access(), metrics, admission.reject_if_full)
     return app
+
+
+@pages.get("/")
+async def index(context: Context) -> Response:
+    return static.render_page("segment.html", names=context.models.names)
+
+
+@pages.get("/docs")
+async def docs(request: Request) -> Response:
+    base = f"http://{request.headers['host']}/"
+    return static.render_page("docs.html", schema=request.app.openapi(), base=base)

@@ -1,6 +1,4 @@
-"""The models that are served, by name; a new version takes the place of the old one between two
-requests.
-"""
+"""The served models by name; a new version replaces the old one between two requests."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -11,9 +9,9 @@ from threading import Lock
 from limner.errors import LimnerError
 from limner.inference.engines import load_model
 from limner.inference.predictor import Predictor
-from limner.web.limits import ProblemError
+from limner.web.errors import ProblemError
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +24,15 @@ class ServedModel:
 
 
 class ModelRepository:
-    """Models by name. A request that took one keeps it, whatever is put in its place. `exported`
-    gives the file that is opened for a path.
+    """Models by name. A request keeps the version that it got, whatever is loaded meanwhile.
+
+    Args:
+        paths: the files by name.
+        device: cpu or cuda.
+        threads: of each call.
+        exported: gives the file that is opened for a path.
+
+    Raises LimnerError where a file cannot be used.
     """
 
     def __init__(
@@ -37,14 +42,10 @@ class ModelRepository:
         threads: int = 1,
         exported: Callable[[Path], Path] = Path,
     ) -> None:
-        self._paths, self._device, self._threads, self._exported = (
-            dict(paths),
-            device,
-            threads,
-            exported,
-        )
+        self._paths, self._device, self._threads = dict(paths), device, threads
+        self._exported = exported
         self._lock = Lock()
-        self._served = {name: self._open(name) for name in self._paths}
+        self._served = {name: self._load(name) for name in self._paths}
 
     @property
     def names(self) -> list[str]:
@@ -52,65 +53,68 @@ class ModelRepository:
 
     @property
     def default(self) -> str:
-        """The name that is meant where none is given: the first."""
+        """The name of the first model, which is used where none is given."""
         return next(iter(self._served))
 
     def all(self) -> list[ServedModel]:
+        """The served versions of all models."""
         return list(self._served.values())
 
     def get(self, name: str) -> ServedModel | None:
+        """The served version of a model, None where there is no model of that name."""
         return self._served.get(name)
 
     def require(self, name: str | None) -> ServedModel:
-        """A model by its name, or the default. Raises ProblemError where there is none of it."""
-        found = self.get(name or self.default)
-        if found is None:
+        """A model by its name, or the default. Raises ProblemError for an unknown name."""
+        model = self.get(name or self.default)
+        if model is None:
             raise ProblemError(
                 404, f"there is no model of that name. There are: {', '.join(self.names)}."
             )
-        return found
+        return model
 
     def reload(self, name: str) -> ServedModel:
-        """Open a model's file again, and serve what it holds now. Raises LimnerError where it
-        cannot be used; the old one is then kept.
+        """Load a model's file again, and serve what it holds now.
+
+        Raises LimnerError where it cannot be used; the old version is then kept.
         """
+        # Of two calls at once, the later one loads the later file
         with self._lock:
-            # Of two who ask at once, the later finds the later file
-            opened = self._open(name)
-            self._served[name] = opened
-        return opened
+            model = self._load(name)
+            self._served[name] = model
+        return model
 
-    def _open(self, name: str) -> ServedModel:
-        opened = load_model(self._exported(self._paths[name]), self._device, self._threads)
-        return ServedModel(name, opened.version, Predictor.from_models(opened))
+    def _load(self, name: str) -> ServedModel:
+        model = load_model(self._exported(self._paths[name]), self._device, self._threads)
+        return ServedModel(name, model.version, Predictor.from_models(model))
 
 
-def parse_model_names(models: Iterable[str]) -> dict[str, Path]:
-    """Paths by name, from NAME=PATH or from paths alone, which are called after their run. Raises
-    LimnerError where names are taken twice or odd.
+def parse_model_names(arguments: Iterable[str]) -> dict[str, Path]:
+    """Paths by name, from arguments NAME=PATH or PATH. Without a name it is that of the run.
+
+    Raises LimnerError for an invalid name, and for one that is used twice.
     """
-    found: dict[str, Path] = {}
-    for text in models:
-        name, equals, rest = text.partition("=")
-        path = Path(rest if equals else text)
+    paths: dict[str, Path] = {}
+    for argument in arguments:
+        name, equals, rest = argument.partition("=")
+        path = Path(rest if equals else argument)
         if not equals:
-            name = (
-                re.sub(
-                    r"[^A-Za-z0-9._-]+",
-                    "-",
-                    path.resolve().parent.name if path.stem.startswith("model") else path.stem,
-                ).strip("-.")
-                or "model"
-            )
-        if not NAME.fullmatch(name):
+            name = _default_name(path)
+        if not MODEL_NAME.fullmatch(name):
             raise LimnerError(
                 f"{name!r} is no name of a model. Letters, digits, dots and hyphens make one, "
                 "such as lesions=runs/lesions/model.onnx."
             )
-        if name in found:
+        if name in paths:
             raise LimnerError(
-                f"two models are called {name}. Give them names: {name}-1={found[name]} "
+                f"two models are called {name}. Give them names: {name}-1={paths[name]} "
                 f"{name}-2={path}"
             )
-        found[name] = path
-    return found
+        paths[name] = path
+    return paths
+
+
+def _default_name(path: Path) -> str:
+    """The name of the run's folder, or that of the file if it is not called model."""
+    name = path.resolve().parent.name if path.stem.startswith("model") else path.stem
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "model"

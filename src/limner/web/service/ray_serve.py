@@ -1,4 +1,4 @@
-"""The same service as replicas under Ray Serve."""
+"""The service as replicas under Ray Serve."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +9,9 @@ from limner.web.limits import Limits
 from limner.web.service.models import ModelRepository
 from limner.web.service.work_queue import WorkQueue
 
+SPARE_REQUESTS = 8
+"""How many requests beyond its capacity a replica takes, so that it can refuse them itself."""
+
 
 def deployment(
     models: Mapping[str, Path],
@@ -18,12 +21,17 @@ def deployment(
     waiting: int = 64,
     access: Access | None = None,
 ) -> Any:
-    """What `ray.serve.run` takes: replicas of the service over models that each of them opens for
-    itself, so their paths must be known on all machines.
+    """Make what `ray.serve.run` takes.
 
-    Each replica works on `workers` requests at a time, and `waiting` may wait in it; past that it
-    answers 503. Ray's proxy stands before them, with its own address and limits; give `access` a
-    token and the names that it is called by.
+    Ray's proxy stands before the replicas, with its own address and limits: give `access` a token
+    and the names that the service is called by.
+
+    Args:
+        models: the model files by name. Every replica opens them, so that all machines need them.
+        replicas: how many there are.
+        workers: how many requests a replica works on at a time.
+        waiting: how many more may wait in it; any others are answered 503.
+        access: who may call; by default only this machine.
     """
     from ray import serve
 
@@ -35,7 +43,9 @@ def deployment(
     class Limner:
         """One replica."""
 
-    ready = serve.deployment(
-        name="limner", num_replicas=replicas, max_ongoing_requests=workers + waiting + 8
+    replica = serve.deployment(
+        name="limner",
+        num_replicas=replicas,
+        max_ongoing_requests=workers + waiting + SPARE_REQUESTS,
     )
-    return ready(serve.ingress(build)(Limner)).bind()
+    return replica(serve.ingress(build)(Limner)).bind()

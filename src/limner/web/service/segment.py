@@ -1,21 +1,24 @@
-"""The routes: an image in, its mask out, as PNG or JSON; health and metrics beside them."""
+"""The route /v1/segment: an image in, its mask out, as PNG or JSON."""
 
 import time
+from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import JSONResponse, PlainTextResponse, Response
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from fastapi.responses import JSONResponse, Response
+from jaxtyping import UInt8
+from numpy import ndarray
 from pydantic import BaseModel, ConfigDict, Field
 
 from limner.data.images import TooLargeError, decode_image
 from limner.errors import LimnerError
 from limner.inference.predictor import Prediction
-from limner.web.limits import FAILURES, Limits, ProblemError
-from limner.web.metrics import Metrics
+from limner.web.errors import ERROR_RESPONSES, ProblemError
 from limner.web.service import responses
-from limner.web.service.admission import Admission, Timeout
-from limner.web.service.models import ModelRepository
+from limner.web.service.admission import TimeoutMs
+from limner.web.service.context import Context
+from limner.web.service.models import ServedModel
 
 IMAGE_TYPES = (
     "image/png",
@@ -25,8 +28,17 @@ IMAGE_TYPES = (
     "image/tiff",
     "application/octet-stream",
 )
-CURL = "application/x-www-form-urlencoded"
-"""What curl --data-binary says of any file where nobody told it otherwise."""
+CURL_DEFAULT_TYPE = "application/x-www-form-urlencoded"
+"""The type that curl --data-binary gives any file."""
+MEDIA_TYPES: dict[str, Literal["png", "json"]] = {
+    "image/png": "png",
+    "image/*": "png",
+    "*/*": "png",
+    "": "png",
+    "application/json": "json",
+    "application/*": "json",
+}
+"""What is sent for an entry of Accept."""
 
 
 class ClassMask(BaseModel):
@@ -62,181 +74,187 @@ class Segmentation(BaseModel):
     request_id: str
 
 
-BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            kind: {"schema": {"type": "string", "format": "binary"}} for kind in IMAGE_TYPES
-        },
-    }
-}
-DRAWN = {
+BINARY = {"schema": {"type": "string", "format": "binary"}}
+REQUEST_BODY = {"requestBody": {"required": True, "content": dict.fromkeys(IMAGE_TYPES, BINARY)}}
+MASK_RESPONSE = {
     "model": Segmentation,
-    "content": {"image/png": {"schema": {"type": "string", "format": "binary"}}},
+    "content": {"image/png": BINARY},
     "description": "as Accept says",
 }
+ModelName = Annotated[
+    str | None, Query(description="its name; the first that is served by default")
+]
 Threshold = Annotated[
     float | None,
     Query(
         gt=0,
         lt=1,
-        description="of the foreground's probability, for two classes; what validation chose by default",
+        description="of the foreground's probability, for two classes; what validation chose by "
+        "default",
     ),
 ]
 OnlyClass = Annotated[
     str | None, Query(alias="class", max_length=200, description="one class alone: 255 where it is")
 ]
 
+router = APIRouter()
 
-def routes(shelf: ModelRepository, turns: Admission, limits: Limits, metrics: Metrics) -> APIRouter:
-    """All routes but the pages and those of the Open Inference Protocol."""
-    router = APIRouter()
-    MaybeName = Annotated[  # noqa: N806
-        str | None,
-        Query(
-            description="its name; the first that is served by default",
-            json_schema_extra={"enum": shelf.names},
-        ),
-    ]
 
-    @router.post(
-        "/v1/segment",
-        tags=["segment"],
-        summary="Segment an image",
-        openapi_extra=BODY,
-        responses={200: DRAWN, **FAILURES},
-    )
-    async def segment(
-        request: Request,
-        model: MaybeName = None,
-        threshold: Threshold = None,
-        only: OnlyClass = None,
-        timeout_ms: Timeout = None,
-    ) -> Response:
-        """The body is the image as it is, without a form around it. The mask has its size,
-        upright.
-        """
-        chosen, kind = shelf.require(model), _accepted(request.headers.get("accept", "*/*"))
-        _check_type(request.headers.get("content-type"))
-        labels = chosen.predictor.labels
-        if threshold is not None and not labels.binary:
-            raise ProblemError(
-                422,
-                (
-                    f"a threshold is for two classes, and {chosen.name} has {len(labels.names)}. "
-                    "Leave it out."
-                ),
-            )
-        if only is not None and only not in labels.names:
-            raise ProblemError(
-                422, f"{chosen.name} has no such class. There are: {', '.join(labels.names)}."
-            )
-        index = None if only is None else labels.names.index(only)
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a caller asks of a model. `only` is the index of the one class that is sent."""
 
-        def work(body: bytes) -> tuple[Prediction, bytes | list[dict[str, Any]], float]:
-            began = time.monotonic()
-            prediction = chosen.predictor.predict(_decoded(body, limits))
-            drawn = responses.mask_at_threshold(prediction, threshold)
-            content = (
-                responses.mask_png(drawn, labels, index)
-                if kind == "png"
-                else responses.describe_classes(drawn, labels, index)
-            )
-            return prediction, content, time.monotonic() - began
+    media: Literal["png", "json"]
+    threshold: float | None
+    only: int | None
 
-        (prediction, content, seconds), waited = await turns.run(request, timeout_ms, work)
-        metrics.stages.labels("work").observe(seconds)
-        timing = {"wait": round(waited * 1000, 2), "work": round(seconds * 1000, 2)}
-        if isinstance(content, bytes):
-            headers = {
-                "X-Model": f"{chosen.name}:{chosen.version}",
-                "X-Unusual": str(prediction.unusual).lower(),
-                "Server-Timing": ", ".join(f"{name};dur={ms}" for name, ms in timing.items()),
-            }
-            if prediction.predicted_dice is not None:
-                headers["X-Predicted-Dice"] = f"{prediction.predicted_dice:.4f}"
-            return Response(content, media_type="image/png", headers=headers)
-        height, width = prediction.class_index.shape
-        return JSONResponse(
-            {
-                "model": chosen.name,
-                "version": chosen.version,
-                "width": width,
-                "height": height,
-                "threshold": (threshold or chosen.predictor.settings.threshold)
-                if labels.binary
-                else None,
-                "predicted_dice": prediction.predicted_dice,
-                "unusual": prediction.unusual,
-                "classes": content,
-                "timing_ms": timing,
-                "request_id": request.state.id,
-            }
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A prediction, its mask as PNG or as classes for JSON, and how long it took."""
+
+    prediction: Prediction
+    content: bytes | list[dict[str, Any]]
+    work_s: float
+
+
+@router.post(
+    "/v1/segment",
+    tags=["segment"],
+    summary="Segment an image",
+    openapi_extra=REQUEST_BODY,
+    responses={200: MASK_RESPONSE, **ERROR_RESPONSES},
+)
+async def segment(
+    request: Request,
+    context: Context,
+    model: ModelName = None,
+    threshold: Threshold = None,
+    only: OnlyClass = None,
+    timeout_ms: TimeoutMs = None,
+) -> Response:
+    """The body is the image as it is, without a form around it. The mask has its size, upright."""
+    served = context.models.require(model)
+    options = _options(request, served, threshold, only)
+    work = partial(_segment, served, options, context.limits.pixels)
+    result, waited_s = await context.admission.run(request, timeout_ms, work)
+    context.metrics.stages.labels("work").observe(result.work_s)
+    timing_ms = {"wait": round(waited_s * 1000, 2), "work": round(result.work_s * 1000, 2)}
+    if isinstance(result.content, bytes):
+        headers = _headers(served, result.prediction, timing_ms)
+        return Response(result.content, media_type="image/png", headers=headers)
+    description = _describe(served, options, result)
+    return JSONResponse({**description, "timing_ms": timing_ms, "request_id": request.state.id})
+
+
+def _options(
+    request: Request, served: ServedModel, threshold: float | None, only: str | None
+) -> Options:
+    """Check what a request asks for. Raises ProblemError where the model cannot do it."""
+    media = _accepted_media(request.headers.get("accept", "*/*"))
+    _require_image_type(request.headers.get("content-type"))
+    labels = served.predictor.labels
+    if threshold is not None and not labels.binary:
+        raise ProblemError(
+            422,
+            f"a threshold is for two classes, and {served.name} has {len(labels.names)}. "
+            "Leave it out.",
         )
+    if only is not None and only not in labels.names:
+        raise ProblemError(
+            422, f"{served.name} has no such class. There are: {', '.join(labels.names)}."
+        )
+    return Options(media, threshold, None if only is None else labels.names.index(only))
 
-    @router.get("/healthz", tags=["health"], summary="Does the process answer?")
-    async def healthz() -> dict[str, str]:
-        return {"status": "alive"}
 
-    @router.get("/readyz", tags=["health"], summary="Are the models loaded?")
-    async def readyz() -> dict[str, str]:
-        return {"status": "ready"}
-
-    @router.get(
-        "/metrics",
-        tags=["health"],
-        summary="Counts and times, for Prometheus",
-        response_class=PlainTextResponse,
+def _segment(served: ServedModel, options: Options, most_pixels: int, body: bytes) -> Result:
+    """Decode an image, predict its mask, and encode it."""
+    start_s = time.monotonic()
+    labels = served.predictor.labels
+    prediction = served.predictor.predict(_decode(body, most_pixels))
+    mask = responses.mask_at_threshold(prediction, options.threshold)
+    content = (
+        responses.mask_png(mask, labels, options.only)
+        if options.media == "png"
+        else responses.describe_classes(mask, labels, options.only)
     )
-    async def counted() -> Response:
-        return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
-
-    return router
+    return Result(prediction, content, time.monotonic() - start_s)
 
 
-def _accepted(accept: str) -> Literal["png", "json"]:
-    """What the caller wants most of what there is. Raises ProblemError where that is nothing."""
-    best: tuple[float, int, Literal["png", "json"]] | None = None
-    for place, entry in enumerate(accept.split(",")):
+def _headers(
+    served: ServedModel, prediction: Prediction, timing_ms: dict[str, float]
+) -> dict[str, str]:
+    """What the headers of a PNG say of it."""
+    headers = {
+        "X-Model": f"{served.name}:{served.version}",
+        "X-Unusual": str(prediction.unusual).lower(),
+        "Server-Timing": ", ".join(f"{stage};dur={ms}" for stage, ms in timing_ms.items()),
+    }
+    if prediction.predicted_dice is not None:
+        headers["X-Predicted-Dice"] = f"{prediction.predicted_dice:.4f}"
+    return headers
+
+
+def _describe(served: ServedModel, options: Options, result: Result) -> dict[str, Any]:
+    """The JSON of a mask, but for the timing and the request's id."""
+    height, width = result.prediction.mask.shape
+    predictor = served.predictor
+    used_threshold = options.threshold or predictor.settings.threshold
+    return {
+        "model": served.name,
+        "version": served.version,
+        "width": width,
+        "height": height,
+        "threshold": used_threshold if predictor.labels.binary else None,
+        "predicted_dice": result.prediction.predicted_dice,
+        "unusual": result.prediction.unusual,
+        "classes": result.content,
+    }
+
+
+def _accepted_media(accept: str) -> Literal["png", "json"]:
+    """What the caller likes best, of equals the first. Raises ProblemError where it is nothing."""
+    best: Literal["png", "json"] | None = None
+    best_quality = 0.0
+    for entry in accept.split(","):
         kind, *parameters = (part.strip().lower() for part in entry.split(";"))
-        quality = 1.0
-        for parameter in parameters:
-            if parameter.startswith("q="):
-                try:
-                    quality = float(parameter[2:])
-                except ValueError:
-                    quality = 0.0
-        found: Literal["png", "json"] | None = (
-            "png"
-            if kind in {"image/png", "image/*", "*/*", ""}
-            else "json"
-            if kind in {"application/json", "application/*"}
-            else None
-        )
-        if found and quality > 0 and (best is None or (quality, -place) > best[:2]):
-            best = (quality, -place, found)
+        quality = _quality(parameters)
+        if kind in MEDIA_TYPES and quality > best_quality:
+            best, best_quality = MEDIA_TYPES[kind], quality
     if best is None:
         raise ProblemError(
             406, "there is image/png and application/json. Name one of them in Accept."
         )
-    return best[2]
+    return best
 
 
-def _check_type(kind: str | None) -> None:
-    bare = (kind or "application/octet-stream").partition(";")[0].strip().lower()
-    if bare not in {*IMAGE_TYPES, CURL}:
+def _quality(parameters: list[str]) -> float:
+    """The weight of an entry of Accept; 0 where it is no number."""
+    quality = 1.0
+    for parameter in parameters:
+        if parameter.startswith("q="):
+            try:
+                quality = float(parameter[2:])
+            except ValueError:
+                quality = 0.0
+    return quality
+
+
+def _require_image_type(content_type: str | None) -> None:
+    """Raise ProblemError for a body that is sent as a form or as text."""
+    bare = (content_type or "application/octet-stream").partition(";")[0].strip().lower()
+    if bare not in {*IMAGE_TYPES, CURL_DEFAULT_TYPE}:
         raise ProblemError(
             415,
-            (
-                f"the body is sent as it is, as one of {', '.join(IMAGE_TYPES)}; a form is not "
-                "read. With curl: --data-binary @photo.jpg"
-            ),
+            f"the body is sent as it is, as one of {', '.join(IMAGE_TYPES)}; a form is not "
+            "read. With curl: --data-binary @photo.jpg",
         )
 
 
-def _decoded(body: bytes, limits: Limits) -> Any:
+def _decode(body: bytes, most_pixels: int) -> UInt8[ndarray, "h w c"]:
+    """Decode an image. Raises ProblemError where it is too large or cannot be read."""
     try:
-        return decode_image(body, "the image", limits.pixels)
+        return decode_image(body, "the image", most_pixels)
     except TooLargeError as error:
         raise ProblemError(413, str(error)) from None
     except LimnerError as error:

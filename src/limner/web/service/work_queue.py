@@ -1,6 +1,4 @@
-"""Work that waits its turn: as many threads as cores, a bounded number of requests behind them, and
-deadlines.
-"""
+"""WorkQueue: some threads, a bounded number of calls that wait for them, and deadlines."""
 
 import asyncio
 import time
@@ -9,60 +7,67 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
+FIRST_GUESS_S = 0.5
+"""How long a call is expected to take before any was measured."""
+SMOOTHING = 0.1
+"""The weight of the last call in the mean time of a call."""
 
 
 class QueueFullError(Exception):
-    """There is no room; `seconds` is when there may be."""
+    """There is no room; `retry_after_s` is when there may be."""
 
-    def __init__(self, seconds: int) -> None:
-        super().__init__(seconds)
-        self.seconds = seconds
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__(retry_after_s)
+        self.retry_after_s = retry_after_s
 
 
 class DeadlineError(Exception):
-    """The deadline had passed before its turn came."""
+    """The deadline passed before the call began."""
 
 
 class WorkQueue:
-    """`workers` calls at a time and `waiting` behind them; every other is refused at once."""
+    """Runs `workers` calls at a time, lets `waiting` wait, and refuses all others at once."""
 
     def __init__(self, workers: int, waiting: int) -> None:
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="worker")
-        self._workers, self._room = workers, workers + waiting
+        self._workers, self._capacity = workers, workers + waiting
         self.in_flight = 0
-        self._usual_s = 0.5
+        """How many calls wait or run."""
+        self._mean_s = FIRST_GUESS_S
 
     def check(self) -> None:
-        """Raises FullError where a call would be refused now."""
-        if self.in_flight >= self._room:
-            raise QueueFullError(max(1, round(self._usual_s * self.in_flight / self._workers)))
+        """Raise QueueFullError where a call would be refused now."""
+        if self.in_flight >= self._capacity:
+            raise QueueFullError(max(1, round(self._mean_s * self.in_flight / self._workers)))
 
     async def submit(self, work: Callable[[], Result], deadline: float) -> tuple[Result, float]:
-        """The result, and how many seconds it waited. Raises FullError, and LateError where
-        `deadline` (of time.monotonic) passes before its turn.
+        """Run a call; return its result and how many seconds it waited.
+
+        Raises QueueFullError where there is no room, and DeadlineError where the call has not begun
+        by `deadline`, a time of time.monotonic.
         """
         self.check()
-        asked = time.monotonic()
-        if asked > deadline:
+        submitted_s = time.monotonic()
+        if submitted_s > deadline:
             raise DeadlineError
         self.in_flight += 1
 
-        def begin() -> tuple[Result, float]:
-            began = time.monotonic()
+        def run() -> tuple[Result, float]:
+            start_s = time.monotonic()
             result = work()
-            self._usual_s += 0.1 * (time.monotonic() - began - self._usual_s)
-            return result, began - asked
+            self._mean_s += SMOOTHING * (time.monotonic() - start_s - self._mean_s)
+            return result, start_s - submitted_s
 
-        turn = self._pool.submit(begin)
-        future = asyncio.wrap_future(turn)
+        call = self._pool.submit(run)
+        future = asyncio.wrap_future(call)
         future.add_done_callback(self._leave)
         try:
-            done, _ = await asyncio.wait({future}, timeout=deadline - asked)
+            done, _ = await asyncio.wait({future}, timeout=deadline - submitted_s)
         except asyncio.CancelledError:
-            turn.cancel()
+            call.cancel()
             raise
-        if not done and turn.cancel():
-            # Which what has begun cannot be
+        # A call that has begun cannot be cancelled
+        if not done and call.cancel():
             await asyncio.wait({future})
             raise DeadlineError
         return await future
@@ -70,5 +75,5 @@ class WorkQueue:
     def _leave(self, future: "asyncio.Future[Any]") -> None:
         self.in_flight -= 1
         if not future.cancelled():
-            # A caller that went away never asks for it
+            # Nobody asks for the exception where the caller went away
             future.exception()

@@ -1,0 +1,63 @@
+"""write_masks: reviewed masks in a new folder, in the format of another tool.
+
+A new format is a new file in `formats/` and one line in `EXPORTERS`.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from limner.data.storage import Storage
+from limner.errors import LimnerError
+from limner.files import atomic_folder, require_new
+from limner.review.formats import coco, cvat, label_studio, nnunet, png
+from limner.review.predictions import Predictions
+from limner.review.verdicts import KeptMask, ReviewedEntry, ReviewResults
+
+Exporter = Callable[[Storage, Iterator[KeptMask], Predictions], None]
+EXPORTERS: dict[str, Exporter] = {
+    "png": png.write,
+    "coco": coco.write,
+    "label-studio": label_studio.write,
+    "cvat": cvat.write,
+    "nnunet": nnunet.write,
+}
+"""By the name that `limner masks --format` takes."""
+
+
+def write_masks(results: ReviewResults, out: Path, form: str, prefer: str | None = None) -> int:
+    """Write the accepted and mended masks into a new folder, and return how many there are.
+
+    Args:
+        results: the review.
+        out: the new folder.
+        form: one of `EXPORTERS`.
+        prefer: the reviewer whose verdict counts where two differ.
+
+    Raises LimnerError for an unknown format, a folder that exists, two people who differ with
+    nobody preferred, and whatever a format cannot hold.
+    """
+    if form not in EXPORTERS:
+        raise LimnerError(f"--format {form} is not known. Choose one of {', '.join(EXPORTERS)}.")
+    require_new(out)
+    kept = _kept_entries(results, prefer)
+    with atomic_folder(out) as folder:
+        EXPORTERS[form](Storage(folder), results.kept_masks(kept, prefer), results.predictions)
+    return len(kept)
+
+
+def _kept_entries(results: ReviewResults, prefer: str | None) -> list[ReviewedEntry]:
+    """The entries whose mask was accepted or mended. Raises LimnerError where there is none."""
+    reviewed = results.reviewed_entries()
+    if unsettled := [entry for entry in reviewed if not entry.is_settled(prefer)]:
+        first = unsettled[0]
+        raise LimnerError(
+            f"two people differ about {len(unsettled)} masks, such as {first.entry.id} "
+            f"({results.describe_difference(first)}). Say whose count with --prefer NAME."
+        )
+    kept = [entry for entry in reviewed if entry.event_of(prefer).verdict != "rejected"]
+    if not kept:
+        folder = results.predictions.folder
+        raise LimnerError(
+            f"no mask of {folder} was accepted or mended yet. Begin with: limner review {folder}"
+        )
+    return kept

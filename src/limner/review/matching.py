@@ -1,0 +1,184 @@
+"""Which reviewed masks join a dataset, which replace masks of it, and which are conflicts."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from numpy import ndarray
+
+from limner.data.images import STACK_SUFFIXES, image_size, page_count, read_image
+from limner.data.sample import Sample
+from limner.data.writers.png import encode_png
+from limner.data.writers.tiff import encode_tiff
+from limner.errors import LimnerError
+from limner.labels import Labels
+from limner.review.events import VerdictEvent
+from limner.review.predictions import Entry
+from limner.review.verdicts import ReviewedEntry, ReviewResults
+
+
+@dataclass(frozen=True, slots=True)
+class TargetDataset:
+    """The dataset that reviewed masks join."""
+
+    folder: Path
+    samples: Sequence[Sample]
+    labels: Labels
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A reviewed mask that may join the dataset."""
+
+    id: str
+    entry: Entry
+    event: VerdictEvent
+    image_sha256: str
+    """Of the image as it is written."""
+
+    def mask(self, results: ReviewResults) -> UInt8[ndarray, "h w"]:
+        """The mask in class indices."""
+        return results.mask(self.entry, self.event)
+
+
+@dataclass(slots=True)
+class Candidates:
+    """The reviewed masks that may join a dataset, how many were rejected, and the conflicts."""
+
+    candidates: list[Candidate] = field(default_factory=list)
+    rejected: int = 0
+    conflicts: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Matches:
+    """What is done with each candidate."""
+
+    added: list[Candidate] = field(default_factory=list)
+    replaced: dict[str, Candidate] = field(default_factory=dict)
+    """By the id of the sample whose mask is replaced."""
+    conflicts: list[str] = field(default_factory=list)
+
+
+def collect_candidates(
+    results: ReviewResults, reviewed: Sequence[ReviewedEntry], prefer: str | None
+) -> Candidates:
+    """Collect the masks that people kept.
+
+    Conflicts are people who differ, unless one of them is preferred, and images and masks that
+    were changed or are gone.
+    """
+    collected = Candidates()
+    collected.conflicts += [
+        f"{reviewed_entry.entry.id}: {results.describe_difference(reviewed_entry)}"
+        for reviewed_entry in reviewed
+        if not reviewed_entry.is_settled(prefer)
+    ]
+    for reviewed_entry in reviewed:
+        entry, event = reviewed_entry.entry, reviewed_entry.event_of(prefer)
+        if event.verdict == "rejected":
+            collected.rejected += 1
+            continue
+        try:
+            collected.candidates.append(_candidate(results, entry, event))
+        except LimnerError as error:
+            collected.conflicts.append(f"{entry.id}: {error}")
+    return collected
+
+
+def _candidate(results: ReviewResults, entry: Entry, event: VerdictEvent) -> Candidate:
+    """Raises LimnerError where the image or the mask is not as it was reviewed."""
+    predictions = results.predictions
+    with predictions.image_file(entry) as path:
+        _, content = image_content(path, entry.page)
+        if predictions.image_hash(entry) != event.image_hash:
+            raise LimnerError(
+                "its image was changed since it was reviewed. Restore it, or review it again."
+            )
+        image_height, image_width = image_size(path)
+    height, width = results.mask(entry, event).shape
+    if (image_height, image_width) != (height, width):
+        raise LimnerError(
+            f"the image is {image_width}x{image_height} px and its mask {width}x{height}"
+        )
+    sha256 = hashlib.sha256(content).hexdigest()
+    return Candidate(predictions.sample_id(entry), entry, event, sha256)
+
+
+def match_candidates(
+    results: ReviewResults,
+    candidates: Sequence[Candidate],
+    dataset: TargetDataset,
+    *,
+    replace: bool,
+) -> Matches:
+    """Match candidates with the samples of a dataset by the content of their images.
+
+    An image that several candidates share joins once. Conflicts are such candidates with different
+    masks, images that the dataset has with another mask (unless `replace`), and ids that the
+    dataset has for another image.
+    """
+    matches, first_of = Matches(), dict[str, Candidate]()
+    samples, ids_of = {sample.id: sample for sample in dataset.samples}, _ids_by_content(dataset)
+    for candidate in candidates:
+        mask = candidate.mask(results)
+        first = first_of.setdefault(candidate.image_sha256, candidate)
+        if first is not candidate:
+            if not np.array_equal(mask, first.mask(results)):
+                matches.conflicts.append(
+                    f"{candidate.id}: it is the same image as {first.id}, and their masks differ"
+                )
+            continue
+        same_image = ids_of.get(candidate.image_sha256, [])
+        different = [] if replace else _with_another_mask(same_image, samples, mask, dataset.labels)
+        if different:
+            matches.conflicts.append(
+                f"{candidate.id}: {dataset.folder} has this image as {different[0]}, with another "
+                "mask; --replace takes the reviewed one"
+            )
+        elif same_image:
+            matches.replaced |= dict.fromkeys(same_image, candidate)
+        elif candidate.id in samples:
+            matches.conflicts.append(
+                f"{candidate.id}: {dataset.folder} has another image of that name"
+            )
+        else:
+            matches.added.append(candidate)
+    return matches
+
+
+def _ids_by_content(dataset: TargetDataset) -> dict[str, list[str]]:
+    """The ids of the samples that have an image, by its SHA-256."""
+    ids: dict[str, list[str]] = {}
+    for sample in dataset.samples:
+        _, content = image_content(sample.image, sample.page)
+        ids.setdefault(hashlib.sha256(content).hexdigest(), []).append(sample.id)
+    return ids
+
+
+def _with_another_mask(
+    ids: Sequence[str],
+    samples: Mapping[str, Sample],
+    mask: UInt8[ndarray, "h w"],
+    labels: Labels,
+) -> list[str]:
+    return [id for id in ids if not np.array_equal(samples[id].class_index(labels), mask)]
+
+
+def image_content(path: Path, page: int) -> tuple[str, bytes]:
+    """The suffix and the content of an image's file, as a dataset holds it.
+
+    A page of a stack becomes a file of its own: PNG, or TIFF if it has other channels than RGB.
+    """
+    if not is_stack(path):
+        return path.suffix, path.read_bytes()
+    pixels = read_image(path, page=page)
+    return (".png", encode_png(pixels)) if pixels.shape[2] == 3 else (".tif", encode_tiff(pixels))
+
+
+def is_stack(path: Path) -> bool:
+    """Whether a file holds several images."""
+    return path.suffix.lower() in STACK_SUFFIXES and page_count(path) > 1

@@ -1,0 +1,84 @@
+"""How far a review is, and what its audited masks say of all."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from limner.review.events import EntryState
+from limner.review.queue import Task
+
+VERDICT_CODES = {"accepted": "a", "mended": "m", "rejected": "r"}
+"""The letters of verdicts in status codes."""
+OPEN_CODE, DRAFT_CODE = ".", "d"
+"""The letters of tasks without a verdict, and of those with a draft."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewProgress:
+    """How many tasks there are, and how many have which verdict."""
+
+    tasks: int
+    accepted: int
+    mended: int
+    rejected: int
+    minutes_per_image: float | None
+    audited: tuple[int, int] = (0, 0)
+    """How many audited masks have a verdict, and how many of these were mended or rejected."""
+
+    @property
+    def left(self) -> int:
+        """How many tasks have no verdict."""
+        return self.tasks - self.accepted - self.mended - self.rejected
+
+    @property
+    def audit(self) -> str | None:
+        """A sentence that compares the audited masks with the others, which are the least certain.
+
+        None before the first audited mask has a verdict. Where people change fewer of the least
+        certain masks than of any, they accept by habit.
+        """
+        decided, changed = self.audited
+        if not decided:
+            return None
+        others = self.tasks - self.left - decided
+        changed_others = self.mended + self.rejected - changed
+        comparison = (
+            f", of the {others} others {changed_others} ({changed_others / others:.0%})"
+            if others
+            else ""
+        )
+        return (
+            f"Of {decided} masks drawn at random {changed} {'was' if changed == 1 else 'were'} "
+            f"mended or rejected ({changed / decided:.0%}){comparison}."
+        )
+
+
+def status_code(state: EntryState) -> str:
+    """The letter of a task's state. A draft after a verdict waits for another verdict."""
+    if state.draft:
+        return DRAFT_CODE
+    return VERDICT_CODES[state.verdict] if state.verdict else OPEN_CODE
+
+
+def summarise_progress(
+    tasks: Sequence[Task], codes: str, seconds: Sequence[float]
+) -> ReviewProgress:
+    """Count the verdicts.
+
+    Args:
+        tasks: in their order.
+        codes: one status code for each task.
+        seconds: how long each verdict took.
+    """
+    audited = [
+        code
+        for task, code in zip(tasks, codes, strict=True)
+        if task.audited and code in VERDICT_CODES.values()
+    ]
+    return ReviewProgress(
+        tasks=len(codes),
+        accepted=codes.count("a"),
+        mended=codes.count("m"),
+        rejected=codes.count("r"),
+        minutes_per_image=sum(seconds) / len(seconds) / 60 if seconds else None,
+        audited=(len(audited), sum(code != VERDICT_CODES["accepted"] for code in audited)),
+    )

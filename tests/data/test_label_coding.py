@@ -3,7 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from limner.data.label_coding import ValueHistogram, class_shares, detect_label_coding
+from limner.data.label_coding import detect_label_coding
+from limner.data.value_histogram import ValueHistogram, class_shares
 from limner.errors import LimnerError
 from limner.labels import VOID, Labels, load_labels
 

@@ -3,8 +3,9 @@ import math
 import numpy as np
 import pytest
 
-from limner.data.check import SampleInfo
-from limner.labels import Labels, ValueHistogram
+from limner.data.sample_info import SampleInfo
+from limner.data.value_histogram import ValueHistogram
+from limner.labels import Labels
 from limner.recipe import Recipe, ResizeMode, parse_recipe
 from limner.training.plan import CeilingFunction, Plan, make_plan
 

@@ -10,10 +10,11 @@ from limner.data.check_pairing import pairing_findings
 from limner.data.check_sample import inspect_sample
 from limner.data.check_set import set_findings
 from limner.data.findings import SEVERITIES, Finding, Severity
-from limner.data.label_coding import class_shares, detect_label_coding
+from limner.data.label_coding import detect_label_coding
 from limner.data.parallel import Progress, map_in_order, with_progress
 from limner.data.sample_info import SampleInfo
 from limner.data.scan import Dataset
+from limner.data.value_histogram import class_shares
 from limner.errors import LimnerError
 from limner.labels import VOID, Labels
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from limner.data.check_set import FEW_IMAGES
 from limner.data.findings import Finding, Severity, file_finding
-from limner.data.label_coding import class_shares
 from limner.data.sample_info import SampleInfo
+from limner.data.value_histogram import class_shares
 from limner.labels import VOID, Labels
 
 RARE_SHARE = 1e-4

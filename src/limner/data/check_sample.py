@@ -14,10 +14,10 @@ from numpy import ndarray
 from limner.data.duplicates import thumbnail
 from limner.data.findings import Finding, file_finding
 from limner.data.images import ImageInfo
-from limner.data.label_coding import ValueHistogram
 from limner.data.mask_pixels import MaskPixels
 from limner.data.sample import Sample, SampleDigest
 from limner.data.sample_info import SampleInfo
+from limner.data.value_histogram import ValueHistogram
 from limner.errors import LimnerError
 
 INSPECTED_PX = (256, 256)

@@ -1,11 +1,14 @@
 """Class-name files, such as classes.txt: pixel values or colours with the names of classes."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
-from limner.data.layout_match import ClassNames
 from limner.data.tables import read_lines
 from limner.errors import LimnerError
+
+ClassNames = Sequence[tuple[int, str]]
+"""Pixel values, or colours as 0xRRGGBB, each with the name of its class."""
 
 CLASS_NAME_FILES = ("classes.txt", "labels.txt", "class_dict.csv", "label_colors.txt")
 """Looked for at the top of a dataset, in this order."""

@@ -5,11 +5,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from limner.data.class_names import ClassNames
 from limner.data.sample import Sample, Split
 from limner.data.split_names import split_from_names
-
-ClassNames = tuple[tuple[int, str], ...]
-"""Pixel values, or colours as 0xRRGGBB, each with the name of its class."""
 
 MASK_ENDINGS = "segmentation|mask|masks|label|labels|seg|gt|groundtruth|annotation"
 """What a mask's name may end in, after "_" or "-"."""

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from jaxtyping import UInt8
 from numpy import ndarray
 
-from limner.data.label_coding import ValueHistogram
 from limner.data.sample import SampleDigest
+from limner.data.value_histogram import ValueHistogram
 
 
 @dataclass(frozen=True, slots=True)

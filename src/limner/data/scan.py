@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from limner.data.class_names import read_class_names
+from limner.data.class_names import ClassNames, read_class_names
 from limner.data.folder_listing import FolderListing
 from limner.data.groups import with_groups
-from limner.data.layout_match import ClassNames, LayoutMatch
+from limner.data.layout_match import LayoutMatch
 from limner.data.layouts import camvid, coco, folders, isic, manifest, nnunet, suffixes, voc
 from limner.data.sample import Sample
 from limner.data.stacks import count_pages, split_stacks

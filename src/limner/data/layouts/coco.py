@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from limner.data.annotation_shapes import segmentation_area
+from limner.data.class_names import ClassNames
 from limner.data.folder_listing import FolderListing
-from limner.data.layout_match import ClassNames, LayoutMatch
+from limner.data.layout_match import LayoutMatch
 from limner.data.sample import AnnotationMask, Sample, Split
 from limner.data.split_names import split_from_names
 from limner.data.tables import read_json_object

@@ -4,8 +4,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from limner.data.class_names import ClassNames
 from limner.data.folder_listing import FolderListing
-from limner.data.layout_match import ClassNames, FolderPair, LayoutMatch, match_folder_pairs
+from limner.data.layout_match import FolderPair, LayoutMatch, match_folder_pairs
 from limner.data.sample import Split
 from limner.data.tables import read_json_object
 from limner.errors import LimnerError

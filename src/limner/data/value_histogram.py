@@ -1,0 +1,52 @@
+"""Which values a mask holds, and which share of its pixels has each."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from limner.data.mask_pixels import PixelKind
+from limner.labels import Labels
+
+
+@dataclass(frozen=True, slots=True)
+class ValueHistogram:
+    """The share of a mask's pixels that has each value.
+
+    The values are grey levels, palette indices or colours (0xRRGGBB), as `kind` says. `palette`
+    gives the colour of each index that occurs. `lossy` says that the file's format smears values.
+    """
+
+    file: str
+    shares: Mapping[int, float]
+    kind: PixelKind = "grey"
+    palette: Mapping[int, int] = field(default_factory=dict)
+    lossy: bool = False
+
+    def to_colours(self) -> "ValueHistogram":
+        """Give the histogram of the colours that a viewer shows."""
+        if self.kind == "colour":
+            return self
+        shares: dict[int, float] = {}
+        for value, share in self.shares.items():
+            colour = self._colour_of(value)
+            shares[colour] = shares.get(colour, 0.0) + share
+        return ValueHistogram(self.file, shares, "colour", {}, self.lossy)
+
+    def _colour_of(self, value: int) -> int:
+        return self.palette.get(value, 0) if self.kind == "palette" else min(value, 255) * 0x010101
+
+
+Histograms = Sequence[ValueHistogram]
+"""Of all masks of a dataset."""
+
+
+def class_shares(labels: Labels, mask: ValueHistogram) -> dict[int, float]:
+    """Give the share of a mask's pixels that each class index has, `VOID` among them.
+
+    Values without a class are left out.
+    """
+    shares: dict[int, float] = {}
+    for value, share in (mask.to_colours() if labels.coloured else mask).shares.items():
+        class_index = labels.class_of(value)
+        if class_index is not None:
+            shares[class_index] = shares.get(class_index, 0.0) + share
+    return shares

@@ -15,7 +15,8 @@ from limner.data.preprocess import Preprocessing
 from limner.data.sample import Sample
 from limner.errors import LimnerError
 from limner.inference.evaluate import score_image
-from limner.inference.predictor import ModelRunner, Prediction, Predictor
+from limner.inference.model_runner import ModelRunner
+from limner.inference.predictor import Prediction, Predictor
 from limner.inference.scores import ImageScore, Scores
 from limner.inference.submission import find_problems, write_submission, zip_files
 from limner.labels import Labels
@@ -113,8 +114,8 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
 
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_what_the_scorer_would_refuse_or_misread_is_found(kind: str) -> None:
-    made, message = HOSTILE[kind]
-    assert message in "; ".join(find_problems(made(), SIZES, "isic2018"))
+    write, message = HOSTILE[kind]
+    assert message in "; ".join(find_problems(write(), SIZES, "isic2018"))
 
 
 def test_a_right_submission_has_no_problem() -> None:
@@ -132,31 +133,19 @@ def predictor(sign: float = 10) -> Predictor:
 def test_the_official_scorer_reads_what_was_written_and_agrees(
     lesions: Path, tmp_path: Path
 ) -> None:
-    images, truth = (
-        lesions / "ISIC2018_Task1-2_Test_Input",
-        lesions / "ISIC2018_Task1_Test_GroundTruth",
-    )
+    images = lesions / "ISIC2018_Task1-2_Test_Input"
+    truth = lesions / "ISIC2018_Task1_Test_GroundTruth"
     count, _ = write_submission(predictor(), images, tmp_path / "submission.zip", "isic2018")
     assert count == len(list(images.glob("*.jpg")))
     with zipfile.ZipFile(tmp_path / "submission.zip") as archive:
         archive.extractall(tmp_path / "masks")
-    command = [
-        sys.executable,
-        "-W",
-        "ignore",
-        "-m",
-        "isic_challenge_scoring",
-        "-o",
-        "json",
-        "segmentation",
-        str(truth),
-        str(tmp_path / "masks"),
-    ]
-    theirs = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)[
-        "macro_average"
-    ]
-    rows = [compared(tmp_path / "masks" / path.name, path) for path in sorted(truth.glob("*.png"))]
-    ours = {name: one.mean for name, one in Scores.from_images(rows, BINARY).summary().items()}
+    scorer = [sys.executable, "-W", "ignore", "-m", "isic_challenge_scoring", "-o", "json"]
+    command = [*scorer, "segmentation", str(truth), str(tmp_path / "masks")]
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    theirs = json.loads(output)["macro_average"]
+    images = [scored(tmp_path / "masks" / path.name, path) for path in sorted(truth.glob("*.png"))]
+    summary = Scores.from_images(images, BINARY).summary()
+    ours = {name: score.mean for name, score in summary.items()}
     assert len(theirs) == 6
     for name, value in theirs.items():
         assert ours[name.replace("threshold_jaccard", "thresholded_jaccard")] == pytest.approx(
@@ -164,17 +153,12 @@ def test_the_official_scorer_reads_what_was_written_and_agrees(
         ), name
 
 
-def compared(drawn: Path, true: Path) -> ImageScore:
+def scored(mask_path: Path, truth_path: Path) -> ImageScore:
     """limner's scores of a mask that is a file."""
-    mask, truth = (np.asarray(Image.open(path)) // 255 for path in (drawn, true))
+    mask, truth = (np.asarray(Image.open(path)) // 255 for path in (mask_path, truth_path))
     prediction = Prediction(mask, mask[None].astype(np.float32), None, None)
-    return score_image(
-        Sample(drawn.stem, drawn, true),
-        np.zeros((*mask.shape, 3), np.uint8),
-        truth,
-        prediction,
-        BINARY,
-    )
+    sample = Sample(mask_path.stem, mask_path, truth_path)
+    return score_image(sample, np.zeros((*mask.shape, 3), np.uint8), truth, prediction, BINARY)
 
 
 def test_every_mask_is_one_region_of_the_image_s_size(lesions: Path, tmp_path: Path) -> None:

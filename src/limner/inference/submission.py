@@ -1,45 +1,50 @@
-"""A challenge's submission: written as its scorer reads it, and read again before it leaves."""
+"""A challenge's submission: written as its scorer reads it, and checked before it is written."""
 
 import io
 import re
 import zipfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, UInt8
 from numpy import ndarray
 from PIL import Image
 
-from limner.data.images import encode_mask_png, image_size, read_image
-from limner.data.postprocess import Postprocessing, count_components_and_holes
-from limner.data.scan import find_images
+from limner.data.folder_listing import find_images
+from limner.data.images import image_size, read_image
+from limner.data.parallel import Progress, with_progress
+from limner.data.writers.png import encode_mask_png
 from limner.errors import LimnerError
-from limner.files import atomic_file
-from limner.inference.predictor import Predictor
-
-Progress = Callable[[Iterable[str], int], Iterable[str]]
+from limner.files import already_exists, atomic_file, require_new
+from limner.inference.postprocess import count_components_and_holes, postprocess
+from limner.inference.predictor import Prediction, Predictor
+from limner.labels import Labels
+from limner.model.metadata import PostprocessSettings
 
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """What a challenge asks of a submission: how ids look, how files are named, and what each mask
-    must be.
-    """
+    """What a challenge asks of a submission."""
 
     id_pattern: str
+    """A regular expression that matches an image's id in its name."""
     file_name: str
-    one_part_without_holes: bool
+    """The name of a mask, in which {id} stands for the id."""
+    single_region: bool
+    """Whether each mask must be one connected region without holes."""
 
 
 CHALLENGES: Mapping[str, Challenge] = {
-    "isic2018": Challenge(r"ISIC_[0-9]{7}", "{id}_segmentation.png", one_part_without_holes=True)
+    # Task 1 takes the lesion as one connected region without holes (arXiv:1902.03368)
+    "isic2018": Challenge(r"ISIC_[0-9]{7}", "{id}_segmentation.png", single_region=True)
 }
-"""ISIC 2018 Task 1 takes the lesion as one connected region without holes (arXiv:1902.03368)."""
-FALL_BACK = 0.5
-"""Where no pixel reaches the threshold, those with this share of the highest probability are drawn,
-since every image has a lesion.
+"""By the names of `limner submit --challenge`."""
+FALLBACK_SHARE = 0.5
+"""Where no pixel reaches the threshold, those with this share of the highest probability are taken.
+
+Every image of ISIC 2018 has a lesion.
 """
 
 
@@ -48,14 +53,23 @@ def write_submission(
     images: Path,
     out: Path,
     challenge: str,
-    progress: Progress = lambda ids, count: ids,
+    progress: Progress | None = None,
 ) -> tuple[int, list[str]]:
-    """Write the zip of all images' masks; how many there are, and the ids of those whose mask was
-    empty before the fall-back.
+    """Write the zip of all images' masks.
 
-    Raises LimnerError for an unknown challenge, names without an id or with one that is there
-    twice, a model of several classes, a zip that is there already, and for anything that the
-    challenge's scorer would refuse or misread.
+    Args:
+        predictor: of a binary model.
+        images: the folder of the challenge's images.
+        out: a new zip file.
+        challenge: a name in `CHALLENGES`.
+        progress: wraps the images, to show a progress bar.
+
+    Returns how many masks there are, and the ids of those that were empty and hold the most
+    probable pixels instead.
+
+    Raises LimnerError for an unknown challenge, for names without an id or two with the same, for a
+    model of several classes, for a zip that exists, and for anything that the challenge's scorer
+    would refuse or misread.
     """
     rules = challenge_rules(challenge)
     if not predictor.labels.binary:
@@ -63,46 +77,34 @@ def write_submission(
             f"{challenge} asks for one kind of object, and the model has the classes "
             f"{', '.join(predictor.labels.names)}. Train on a binary set."
         )
-    taken = LimnerError(
-        f"{out} is there already. Nothing is overwritten: name another file with --out."
-    )
-    if out.exists():
-        raise taken
+    require_new(out)
     paths = images_by_id(images, rules)
     files: dict[str, bytes] = {}
     empty = []
-    for id in progress(list(paths), len(paths)):
+    for id in with_progress(iter(paths), len(paths), progress):
         prediction = predictor.predict(read_image(paths[id]))
-        inside = prediction.mask == 1
-        if not inside.any():
+        if not (prediction.mask == 1).any():
             empty.append(id)
-            inside = prediction.probabilities[0] >= FALL_BACK * prediction.probabilities[0].max()
-        if rules.one_part_without_holes:
-            inside = (
-                Postprocessing(keep_largest=True, fill_holes=True)(
-                    inside.astype(np.uint8), predictor.labels
-                )
-                == 1
-            )
-        files[rules.file_name.format(id=id)] = encode_mask_png(inside.astype(np.uint8) * 255)
+        mask = _submitted_mask(prediction, predictor.labels, rules)
+        files[rules.file_name.format(id=id)] = encode_mask_png(mask * np.uint8(255))
     content = zip_files(files)
-    if wrong := find_problems(
-        content, {id: image_size(path) for id, path in paths.items()}, challenge
-    ):
+    sizes_px = {id: image_size(path) for id, path in paths.items()}
+    if problems := find_problems(content, sizes_px, challenge):
         raise LimnerError(
             "the submission would be refused or misread, and was not written: "
-            f"{'; '.join(wrong[:5])}."
+            f"{'; '.join(problems[:5])}."
         )
     out.parent.mkdir(parents=True, exist_ok=True)
     try:
         with atomic_file(out, new=True) as part:
             part.write_bytes(content)
     except FileExistsError as error:
-        raise taken from error
+        raise already_exists(out) from error
     return len(files), empty
 
 
 def challenge_rules(challenge: str) -> Challenge:
+    """Return the rules of a challenge. Raises LimnerError for one that is not known."""
     if challenge not in CHALLENGES:
         raise LimnerError(
             f"--challenge {challenge} is not known. Choose {' or '.join(CHALLENGES)}."
@@ -111,39 +113,40 @@ def challenge_rules(challenge: str) -> Challenge:
 
 
 def images_by_id(images: Path, rules: Challenge) -> dict[str, Path]:
-    """The images of a folder by their ids, in order. Raises LimnerError for names without an id,
-    and ids that are there twice.
+    """Find the images of a folder, by their ids in ascending order.
+
+    Raises LimnerError where there is none, for names without an id, and for an id that two have.
     """
-    found: dict[str, Path] = {}
-    nameless, twice = [], []
+    paths: dict[str, Path] = {}
+    without_id, duplicates = [], []
     for path in find_images(images) if images.is_dir() else []:
-        match = re.findall(rules.id_pattern, path.stem)
-        if len(match) != 1:
-            nameless.append(path.name)
-        elif match[0] in found:
-            twice.append(path.name)
+        ids = re.findall(rules.id_pattern, path.stem)
+        if len(ids) != 1:
+            without_id.append(path.name)
+        elif ids[0] in paths:
+            duplicates.append(path.name)
         else:
-            found[match[0]] = path
-    if nameless:
+            paths[ids[0]] = path
+    if without_id:
         raise LimnerError(
-            f"{_some(nameless)} in {images} have no id like ISIC_0012345 in their name. The "
+            f"{_list_some(without_id)} in {images} have no id like ISIC_0012345 in their name. The "
             "scorer finds masks by it: rename or remove them."
         )
-    if twice:
+    if duplicates:
         raise LimnerError(
-            f"{_some(twice)} in {images} have an id that another image has. The scorer "
+            f"{_list_some(duplicates)} in {images} have an id that another image has. The scorer "
             "refuses two masks of one id: remove them."
         )
-    if not found:
+    if not paths:
         raise LimnerError(
-            f"{images} {'holds no image' if images.is_dir() else 'is no folder'}. Give the "
-            "folder of the challenge's images."
+            f"{images} {'holds no image' if images.is_dir() else 'is no folder'}. Give the folder "
+            "of the challenge's images."
         )
-    return dict(sorted(found.items()))
+    return dict(sorted(paths.items()))
 
 
 def zip_files(files: Mapping[str, bytes]) -> bytes:
-    """A zip of files, the same for the same content."""
+    """Zip files by their names; the same content gives the same bytes."""
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
         for name, data in files.items():
@@ -154,8 +157,14 @@ def zip_files(files: Mapping[str, bytes]) -> bytes:
 def find_problems(
     content: bytes, sizes_px: Mapping[str, tuple[int, int]], challenge: str
 ) -> list[str]:
-    """What a challenge's scorer would refuse or misread in a zip of masks of images of these sizes
-    (height, width), by id; nothing where it is right.
+    """Find what a challenge's scorer would refuse or misread in a zip of masks.
+
+    Args:
+        content: the zip.
+        sizes_px: height and width of each image, by its id.
+        challenge: a name in `CHALLENGES`.
+
+    Returns a message for each problem; none where the zip is right.
     """
     rules = challenge_rules(challenge)
     try:
@@ -165,29 +174,41 @@ def find_problems(
     except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
         return [f"it is no zip that can be read ({error})"]
     names = [name for name, _ in files]
-    expected = {rules.file_name.format(id=id): size for id, size in sizes_px.items()}
-    found = [
-        f"{name} is there {names.count(name)} times"
-        for name in dict.fromkeys(names)
-        if names.count(name) > 1
+    expected = {rules.file_name.format(id=id): size_px for id, size_px in sizes_px.items()}
+    distinct = dict.fromkeys(names)
+    problems = [
+        f"{name} is there {names.count(name)} times" for name in distinct if names.count(name) > 1
     ]
-    found += [f"{name} is missing" for name in expected if name not in names]
-    found += [
-        f"{name} belongs to no image" for name in dict.fromkeys(names) if name not in expected
-    ]
+    problems += [f"{name} is missing" for name in expected if name not in distinct]
+    problems += [f"{name} belongs to no image" for name in distinct if name not in expected]
     for name, data in files:
-        if name in expected and (wrong := _wrong(data, expected[name], rules)):
-            found.append(f"{name} {wrong}")
-    return found
+        if name in expected and (problem := _find_mask_problem(data, expected[name], rules)):
+            problems.append(f"{name} {problem}")
+    return problems
 
 
-def _wrong(data: bytes, size_px: tuple[int, int], rules: Challenge) -> str | None:
+def _submitted_mask(
+    prediction: Prediction, labels: Labels, rules: Challenge
+) -> UInt8[ndarray, "h w"]:
+    """The mask of 0 and 1 that is submitted: never empty, and one region where the rules ask."""
+    mask = prediction.mask == 1
+    if not mask.any():
+        probability = prediction.probabilities[0]
+        mask = probability >= FALLBACK_SHARE * probability.max()
+    if not rules.single_region:
+        return mask.astype(np.uint8)
+    settings = PostprocessSettings(keep_largest=True, fill_holes=True)
+    return (postprocess(mask.astype(np.uint8), settings, labels) == 1).astype(np.uint8)
+
+
+def _find_mask_problem(data: bytes, size_px: tuple[int, int], rules: Challenge) -> str | None:
+    """What is wrong with a mask's PNG, if anything."""
     try:
         with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
             image.load()
             mode, pixels = image.mode, np.asarray(image)
+    # A damaged file may raise anything
     except Exception as error:  # noqa: BLE001
-        # A damaged file may raise anything
         return f"is no PNG that decodes ({error})"
     if mode != "L":
         return f"has the mode {mode}; it must have a single channel of 8 bits (L)"
@@ -196,15 +217,16 @@ def _wrong(data: bytes, size_px: tuple[int, int], rules: Challenge) -> str | Non
     values = np.unique(pixels).tolist()
     if not set(values) <= {0, 255}:
         return f"has the values {', '.join(map(str, values[:4]))}; only 0 and 255 are read as meant"
-    return _misshapen(pixels == 255) if rules.one_part_without_holes else None
+    return _find_region_problem(pixels == 255) if rules.single_region else None
 
 
-def _misshapen(inside: Bool[ndarray, "h w"]) -> str | None:
-    parts, holes = count_components_and_holes(inside)
-    if parts != 1:
-        return f"has {parts} parts; it must be one connected region"
+def _find_region_problem(mask: Bool[ndarray, "h w"]) -> str | None:
+    components, holes = count_components_and_holes(mask)
+    if components != 1:
+        return f"has {components} parts; it must be one connected region"
     return f"has {holes} holes; it must have none" if holes else None
 
 
-def _some(names: Sequence[str]) -> str:
-    return f"{', '.join(names[:3])}{f' and {len(names) - 3} others' if len(names) > 3 else ''}"
+def _list_some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 3} others" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from test_run import TINY
 
+from limner.data.parallel import no_progress
 from limner.errors import LimnerError
 from limner.training.active_learning import (
     ORDERS,
@@ -18,7 +19,6 @@ from limner.training.active_learning import (
     summarise,
     write_results,
 )
-from limner.training.pipeline import no_progress
 
 
 def test_a_reviewer_who_knows_the_truth_is_simulated(lesions: Path, tmp_path: Path) -> None:

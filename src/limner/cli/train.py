@@ -20,7 +20,8 @@ from limner.files import require_new
 if TYPE_CHECKING:
     from limner.recipe import Recipe
     from limner.training.distributed import DistributedContext
-    from limner.training.loop import Event
+    from limner.training.events import Event
+    from limner.training.pipeline import TrainingSession
     from limner.training.plan import Plan
     from limner.training.run import Run
 
@@ -145,7 +146,7 @@ class _Job:
     """One call of `limner train` in one process; of several processes the main one prints."""
 
     def __init__(self, context: "DistributedContext", stop: _StopSignal, started_at: float) -> None:
-        from limner.training.pipeline import no_progress
+        from limner.data.parallel import no_progress
 
         self._context, self._stop, self._started_at = context, stop, started_at
         self._console = console if context.is_main else Console(quiet=True)
@@ -157,13 +158,7 @@ class _Job:
         from limner.training.run import Run
 
         run = Run.open(folder)
-        events = pipeline.resume_run(
-            run,
-            self._progress,
-            began=self._started_at,
-            stop_requested=self._stop.requested,
-            context=self._context,
-        )
+        events = pipeline.resume_run(run, self._session(self._started_at))
         return self._watch(run, events)
 
     def train(
@@ -179,11 +174,7 @@ class _Job:
                 data,
                 recipe.replace({"train.seed": first + number}) if seeds > 1 else recipe,
                 folder,
-                _print_plan,
-                self._progress,
-                began=self._started_at if number == 0 else time.monotonic(),
-                stop_requested=self._stop.requested,
-                context=self._context,
+                self._session(self._started_at if number == 0 else time.monotonic()),
                 origin=origin,
             )
             if (status := self._watch(run, events)) is not None:
@@ -193,6 +184,18 @@ class _Job:
         if seeds > 1 and self._context.is_main:
             _print_seeds(scores)
         return None
+
+    def _session(self, started: float) -> "TrainingSession":
+        """How a training shows itself and is stopped, its clock started at a monotonic time."""
+        from limner.training.pipeline import TrainingSession
+
+        return TrainingSession(
+            announce=_print_plan,
+            progress=self._progress,
+            started=started,
+            stop_requested=self._stop.requested,
+            distributed=self._context,
+        )
 
     def _watch(self, run: "Run", events: "Iterator[Event]") -> int | None:
         """Show the run as it goes.
@@ -221,7 +224,7 @@ class _Job:
 
         Before it nothing would be lost, and compiling may take long.
         """
-        from limner.training.loop import Note
+        from limner.training.events import Note
 
         for event in events:
             self._stop.training = self._stop.training or not isinstance(event, Note)

@@ -16,6 +16,7 @@ from jaxtyping import Float64
 from numpy import ndarray
 
 from limner.data.check import check, require_valid
+from limner.data.parallel import StageProgress
 from limner.data.sample import AnnotationMask, Sample
 from limner.data.scan import scan
 from limner.data.splits import SplitSamples
@@ -26,7 +27,7 @@ from limner.labels import Labels, dump_labels
 from limner.metrics.bootstrap import bootstrap_mean_interval
 from limner.metrics.overlap import image_dice
 from limner.recipe import Recipe
-from limner.training.pipeline import Progress, split_dataset, train
+from limner.training.pipeline import split_dataset, train
 
 ORDERS = ("predicted", "random")
 
@@ -70,7 +71,7 @@ def simulate_review(
     rounds: int,
     seeds: Sequence[int],
     orders: Sequence[str],
-    progress: Progress,
+    progress: StageProgress,
 ) -> Iterator[LoopPoint]:
     """Train on a few labels, let the reviewer correct the masks that come first in an order, and
     train again, until the budget is spent.
@@ -212,7 +213,7 @@ def _trained(
 
 
 def _scored(
-    predictor: Predictor, samples: Sequence[Sample], labels: Labels, progress: Progress
+    predictor: Predictor, samples: Sequence[Sample], labels: Labels, progress: StageProgress
 ) -> Iterator[float]:
     for sample in progress("scoring")(samples, len(samples)):
         assert isinstance(sample, Sample)
@@ -222,7 +223,7 @@ def _scored(
 
 
 def _first(
-    order: str, pool: Sequence[Sample], predictor: Predictor, count: int, progress: Progress
+    order: str, pool: Sequence[Sample], predictor: Predictor, count: int, progress: StageProgress
 ) -> list[Sample]:
     """What the reviewer is shown next: the lowest predicted Dice, or what the shuffled pool begins
     with.

@@ -18,17 +18,14 @@ VOID = 255
 MAX_NAMED_CLASSES = 250
 """How many classes a file may name."""
 
-PALETTE = (
-    (0, 158, 115),
-    (230, 159, 0),
-    (86, 180, 233),
-    (204, 121, 167),
-    (0, 114, 178),
-    (213, 94, 0),
-    (240, 228, 66),
-    (148, 103, 189),
-)
-"""The colours of Okabe and Ito, which people with any colour vision tell apart, and one more."""
+GREEN, ORANGE, SKY_BLUE = (0, 158, 115), (230, 159, 0), (86, 180, 233)
+PINK, BLUE, VERMILION = (204, 121, 167), (0, 114, 178), (213, 94, 0)
+YELLOW, PURPLE = (240, 228, 66), (148, 103, 189)
+PALETTE = (GREEN, ORANGE, SKY_BLUE, PINK, BLUE, VERMILION, YELLOW, PURPLE)
+"""The colours of Okabe and Ito, which people with any colour vision tell apart, and purple.
+
+See doi:10.1038/nmeth.1618.
+"""
 
 LABELS_TOML_HINT = (
     "State it in a labels.toml at the top of the dataset, for example:\n"

@@ -8,12 +8,12 @@ from numpy import ndarray
 from PIL import Image
 
 from limner.data.image_pixels import to_rgb
-from limner.labels import VOID, Labels
+from limner.labels import ORANGE, PINK, SKY_BLUE, VOID, Labels
 
 CELL_PX = 224
 COLUMNS = 6
-FALSE, MISSED, CONFUSED = (230, 159, 0), (86, 180, 233), (204, 121, 167)
-"""The colours of errors, which people tell apart whatever their sight (doi:10.1038/nmeth.1618)."""
+FALSE, MISSED, CONFUSED = ORANGE, SKY_BLUE, PINK
+"""The colours of errors."""
 
 
 def draw_overlay(

@@ -7,10 +7,13 @@ import numpy as np
 from jaxtyping import Float64
 from numpy import ndarray
 
+from limner.data.html_page import css_colour
+from limner.labels import BLUE, VERMILION
+
 TICKS = (0.0, 0.25, 0.5, 0.75, 1.0)
 HISTOGRAM_BINS = 20
 CURVE_TICKS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-DICE_COLOUR, LOSS_COLOUR, GRID_COLOUR = "#0072b2", "#d55e00", "#888"
+DICE_COLOUR, LOSS_COLOUR, GRID_COLOUR = css_colour(BLUE), css_colour(VERMILION), "#888"
 """Of the learning curve, readable on light and dark backgrounds."""
 
 

@@ -1,6 +1,5 @@
 """Small counts of what `benchmarks/serve_storms.py` does at length."""
 
-import inspect
 import random
 import runpy
 import statistics
@@ -13,12 +12,8 @@ from pathlib import Path
 
 import httpx2 as httpx
 import pytest
-from fastapi import FastAPI
 
 from browser import chromium
-from limner.web.auth import Access
-from limner.web.metrics import Metrics
-from limner.web.middleware import add_middleware
 from service import Served, Start, png, problem, write_model
 
 pytestmark = pytest.mark.alone
@@ -78,12 +73,6 @@ def test_requests_beyond_the_queue_are_refused_at_once_and_health_answers(
         statistics.median(health_s) < answered_s / 5
         and statistics.median(seconds for seconds, _ in refusals) < answered_s / 5
     ), "they waited in the queue"
-
-
-def test_a_refusal_waits_for_no_thread() -> None:
-    app = FastAPI()
-    add_middleware(app, Access(), Metrics())
-    assert all(inspect.iscoroutinefunction(handler) for handler in app.exception_handlers.values())
 
 
 def test_what_was_accepted_is_answered_before_the_end(start: Start, tmp_path: Path) -> None:

@@ -143,9 +143,8 @@ class GuardMiddleware:
             )
             return error_response(exchange.request_id, problem)
         # Before routing: when many requests come at once, each waits for those before it
-        if problem := self._shed(scope):
-            return error_response(exchange.request_id, problem)
-        return None
+        no_room = self._shed(scope)
+        return error_response(exchange.request_id, no_room) if no_room else None
 
     def _record(self, scope: Scope, exchange: Exchange) -> None:
         """Count a request, and log it in one line."""

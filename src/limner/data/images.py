@@ -44,15 +44,17 @@ class FormatReader(Protocol):
     SUFFIXES: frozenset[str]
     HOLDS_PAGES: bool
 
-    def recognises(self, start: bytes) -> bool:
+    def recognises(self, start: bytes, /) -> bool:
         """Tell by a file's first `START_BYTES` whether it is of this format."""
         ...
 
-    def read_header(self, file: BinaryFile) -> ImageHeader:
+    def read_header(self, file: BinaryFile, /) -> ImageHeader:
         """Read the header, and as few bytes as that takes."""
         ...
 
-    def decode(self, file: BinaryFile, header: ImageHeader, options: DecodeOptions) -> DecodedImage:
+    def decode(
+        self, file: BinaryFile, header: ImageHeader, options: DecodeOptions, /
+    ) -> DecodedImage:
         """Decode all pixels of one image."""
         ...
 

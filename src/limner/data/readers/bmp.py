@@ -19,5 +19,5 @@ def read_header(file: BinaryFile) -> ImageHeader:
     return ImageHeader(image.height, image.width)
 
 
-def decode(file: BinaryFile, header: ImageHeader, options: DecodeOptions) -> DecodedImage:  # noqa: ARG001
+def decode(file: BinaryFile, _header: ImageHeader, _options: DecodeOptions) -> DecodedImage:
     return decode_with_pillow(BmpImagePlugin.BmpImageFile(file))

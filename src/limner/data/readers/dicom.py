@@ -27,7 +27,7 @@ def read_header(file: BinaryFile) -> ImageHeader:
     return ImageHeader(int(dataset.Rows), int(dataset.Columns), pages=_frame_count(dataset))
 
 
-def decode(file: BinaryFile, header: ImageHeader, options: DecodeOptions) -> DecodedImage:  # noqa: ARG001
+def decode(file: BinaryFile, _header: ImageHeader, options: DecodeOptions) -> DecodedImage:
     """Decode a frame, rescaled and windowed as the file says (DICOM PS3.3 C.7.6.3, C.11)."""
     dataset = _read_dataset(file, stop_before_pixels=False)
     pixels = dataset.pixel_array

@@ -59,7 +59,7 @@ def read_header(file: BinaryFile) -> ImageHeader:
         )
 
 
-def decode(file: BinaryFile, header: ImageHeader, options: DecodeOptions) -> DecodedImage:  # noqa: ARG001
+def decode(file: BinaryFile, _header: ImageHeader, options: DecodeOptions) -> DecodedImage:
     with _open(file) as tiff:
         pages = _full_size_pages(tiff)
         planes = _planes_per_image(tiff, len(pages))

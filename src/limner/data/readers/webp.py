@@ -41,7 +41,7 @@ def read_header(file: BinaryFile) -> ImageHeader:
     return header
 
 
-def decode(file: BinaryFile, header: ImageHeader, options: DecodeOptions) -> DecodedImage:  # noqa: ARG001
+def decode(file: BinaryFile, header: ImageHeader, _options: DecodeOptions) -> DecodedImage:
     data = file.read()
     if struct.unpack("<I", data[4:8])[0] + 8 > len(data):
         raise ValueError(f"the file ends after {len(data)} bytes")

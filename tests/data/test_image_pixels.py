@@ -1,0 +1,69 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from limner.data.image_pixels import to_image, to_rgb
+from limner.data.images import (
+    read_image,
+)
+from limner.errors import LimnerError
+
+RNG = np.random.default_rng(0)
+
+
+PICTURE = RNG.integers(0, 256, (6, 9, 3)).astype(np.uint8)
+
+
+DEEP = (np.arange(54).reshape(6, 9) * 1200).astype(np.uint16)
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int16, np.float32, np.float64, np.uint32])
+def test_deeper_pixels_are_spread_over_8_bits_in_their_order(tmp_path: Path, dtype: type) -> None:
+    tifffile.imwrite(tmp_path / "x.tif", (DEEP / 2).astype(dtype), photometric="minisblack")
+    grey = read_image(tmp_path / "x.tif")[..., 0].ravel().astype(int)
+    assert (np.diff(grey) >= 0).all()
+    assert (grey[0], grey[-1]) == (0, 255)
+
+
+def test_large_numbers_close_to_each_other_are_told_apart(tmp_path: Path) -> None:
+    tifffile.imwrite(
+        tmp_path / "a.tif", (4_000_000_000 + np.arange(10_000).reshape(100, 100)).astype(np.uint32)
+    )
+    assert len(np.unique(read_image(tmp_path / "a.tif"))) == 256
+
+
+@pytest.mark.parametrize("channels", [2, 5])
+def test_many_channels_are_shown_as_colours(channels: int) -> None:
+    assert to_rgb(np.zeros((16, 24, channels), np.uint8)).shape == (16, 24, 3)
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [
+        DEEP,
+        (DEEP >> 8).astype(np.uint8),
+        DEEP > 30_000,
+        (DEEP / 7).astype(np.float32),
+        PICTURE,
+        PICTURE.astype(np.uint16) * 9,
+    ],
+)
+def test_an_array_is_taken_as_its_file_would_be(tmp_path: Path, pixels: np.ndarray) -> None:
+    tifffile.imwrite(
+        tmp_path / "x.tif", pixels, photometric="rgb" if pixels.ndim == 3 else "minisblack"
+    )
+    assert (to_image(pixels) == read_image(tmp_path / "x.tif")).all()
+
+
+@pytest.mark.parametrize("shape", [(4,), (0, 4), (2, 3, 4, 3)])
+def test_an_array_that_is_no_image_is_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(LimnerError, match="height, width"):
+        to_image(np.zeros(shape, np.uint8))
+
+
+def test_numbers_that_are_none_are_refused(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "x.tif", np.full((4, 4), np.nan, np.float32))
+    with pytest.raises(LimnerError, match=r"x\.tif holds values that are no numbers"):
+        read_image(tmp_path / "x.tif")

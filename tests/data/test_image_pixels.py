@@ -13,7 +13,7 @@ from limner.errors import LimnerError
 RNG = np.random.default_rng(0)
 
 
-PICTURE = RNG.integers(0, 256, (6, 9, 3)).astype(np.uint8)
+IMAGE = RNG.integers(0, 256, (6, 9, 3)).astype(np.uint8)
 
 
 DEEP = (np.arange(54).reshape(6, 9) * 1200).astype(np.uint16)
@@ -46,8 +46,8 @@ def test_many_channels_are_shown_as_colours(channels: int) -> None:
         (DEEP >> 8).astype(np.uint8),
         DEEP > 30_000,
         (DEEP / 7).astype(np.float32),
-        PICTURE,
-        PICTURE.astype(np.uint16) * 9,
+        IMAGE,
+        IMAGE.astype(np.uint16) * 9,
     ],
 )
 def test_an_array_is_taken_as_its_file_would_be(tmp_path: Path, pixels: np.ndarray) -> None:

@@ -31,7 +31,7 @@ from limner.labels import Labels
 RNG = np.random.default_rng(0)
 
 
-PICTURE = RNG.integers(0, 256, (6, 9, 3)).astype(np.uint8)
+IMAGE = RNG.integers(0, 256, (6, 9, 3)).astype(np.uint8)
 
 
 def smooth(height: int, width: int) -> np.ndarray:
@@ -39,7 +39,7 @@ def smooth(height: int, width: int) -> np.ndarray:
     return np.stack([y * 255 / height, x * 255 / width, 128 + 0 * y], axis=2).astype(np.uint8)
 
 
-WRITTEN = {
+MODES_BY_SUFFIX = {
     "png": "RGB L RGBA P 1 LA",
     "bmp": "RGB L P 1",
     "webp": "RGB L RGBA P 1 LA",
@@ -50,7 +50,7 @@ WRITTEN = {
 
 @pytest.mark.parametrize(
     ("suffix", "mode"),
-    [(suffix, mode) for suffix, modes in WRITTEN.items() for mode in modes.split()],
+    [(suffix, mode) for suffix, modes in MODES_BY_SUFFIX.items() for mode in modes.split()],
 )
 def test_every_mode_is_read_as_the_rgb_that_a_viewer_shows(
     tmp_path: Path, mode: str, suffix: str
@@ -59,8 +59,8 @@ def test_every_mode_is_read_as_the_rgb_that_a_viewer_shows(
         suffix, {}
     )
     Image.fromarray(smooth(32, 40)).convert(mode).save(tmp_path / f"x.{suffix}", **options)
-    with Image.open(tmp_path / f"x.{suffix}") as written:
-        expected = np.asarray(written.convert("RGB"), np.int16)
+    with Image.open(tmp_path / f"x.{suffix}") as opened:
+        expected = np.asarray(opened.convert("RGB"), np.int16)
     assert np.abs(read_image(tmp_path / f"x.{suffix}").astype(np.int16) - expected).max() <= 4 * (
         suffix == "jpg"
     )
@@ -94,7 +94,7 @@ def test_image_and_mask_turn_upright_together(
     assert image_size(path) == mask.shape
 
 
-def save(path: Path) -> bytes:
+def save_image(path: Path) -> bytes:
     options = (
         {"quality": 95}
         if path.suffix == ".jpg"
@@ -112,7 +112,7 @@ def save(path: Path) -> bytes:
 @pytest.mark.parametrize("kept", [0.02, 0.5, 0.9, 0.99])
 def test_a_truncated_file_is_refused_by_name(tmp_path: Path, suffix: str, kept: float) -> None:
     path = tmp_path / f"x.{suffix}"
-    content = save(path)
+    content = save_image(path)
     path.write_bytes(content[: int(len(content) * kept)])
     with pytest.raises(LimnerError, match=rf"x\.{suffix} "):
         read_image(path)
@@ -147,8 +147,8 @@ def test_what_is_no_image_is_called_by_its_name(tmp_path: Path, content: bytes, 
 
 
 def test_the_content_counts_and_not_the_ending(tmp_path: Path) -> None:
-    Image.fromarray(PICTURE).save(tmp_path / "x.jpg", format="PNG")
-    assert (read_image(tmp_path / "x.jpg") == PICTURE).all()
+    Image.fromarray(IMAGE).save(tmp_path / "x.jpg", format="PNG")
+    assert (read_image(tmp_path / "x.jpg") == IMAGE).all()
 
 
 def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
@@ -283,5 +283,5 @@ def test_metadata_larger_than_64_kib_hides_no_header(tmp_path: Path) -> None:
     profile = RNG.bytes(150_000)
     for suffix in ("jpg", "png", "webp"):
         path = tmp_path / f"x.{suffix}"
-        Image.fromarray(PICTURE).save(path, exif=exif, icc_profile=profile)
+        Image.fromarray(IMAGE).save(path, exif=exif, icc_profile=profile)
         assert image_size(path) == (9, 6)

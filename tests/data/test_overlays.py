@@ -9,20 +9,20 @@ def test_an_overlay_outlines_the_class_and_leaves_the_rest() -> None:
     image, mask = np.full((12, 12, 3), 100, np.uint8), np.zeros((12, 12), np.uint8)
     mask[3:9, 3:9] = 1
     labels = Labels.from_values(("background", "foreground"), (0, 255))
-    picture = draw_overlay(image, mask, labels)
-    assert tuple(picture[3, 5]) == labels.colour(1)
-    assert (picture[mask == 0] == 100).all()
-    assert (picture[5, 5] != 100).any() and tuple(picture[5, 5]) != labels.colour(1)
+    overlay = draw_overlay(image, mask, labels)
+    assert tuple(overlay[3, 5]) == labels.colour(1)
+    assert (overlay[mask == 0] == 100).all()
+    assert (overlay[5, 5] != 100).any() and tuple(overlay[5, 5]) != labels.colour(1)
 
 
 @pytest.mark.parametrize("count", [1, COLUMNS, COLUMNS + 1])
-def test_a_contact_sheet_has_a_cell_for_each_picture(count: int) -> None:
+def test_a_contact_sheet_has_a_cell_for_each_image(count: int) -> None:
     sheet = contact_sheet([np.full((50, 300, 3), 255, np.uint8)] * count)
     assert sheet.shape == (-(-count // COLUMNS) * CELL_PX, min(count, COLUMNS) * CELL_PX, 3)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1000, 3), (37, 500)])
-def test_a_picture_fits_its_cell(size: tuple[int, int]) -> None:
+def test_an_image_fits_its_cell(size: tuple[int, int]) -> None:
     image, mask = shrink_pair(np.zeros((*size, 3), np.uint8), np.zeros(size, np.uint8))
     assert image.shape[:2] == mask.shape
     assert max(mask.shape) <= CELL_PX

@@ -11,15 +11,15 @@ def test_standardised_training_images_have_mean_0_and_deviation_1() -> None:
     images = np.random.default_rng(0).integers(0, 200, (5, 8, 8, 3)).astype(np.uint8)
     mean, std = channel_statistics(images)
     preprocessing = Preprocessing((8, 8), mean, std)
-    arrays_ = np.stack(
+    inputs = np.stack(
         [
             preprocessing.normalise(preprocessing.to_canvas(image, view))
             for image in images
             for view in preprocessing.views((8, 8))
         ]
     )
-    np.testing.assert_allclose(arrays_.mean((0, 2, 3)), 0, atol=1e-4)
-    np.testing.assert_allclose(arrays_.std((0, 2, 3)), 1, atol=1e-3)
+    np.testing.assert_allclose(inputs.mean((0, 2, 3)), 0, atol=1e-4)
+    np.testing.assert_allclose(inputs.std((0, 2, 3)), 1, atol=1e-3)
 
 
 SIZES = st.tuples(st.integers(1, 60), st.integers(1, 60))

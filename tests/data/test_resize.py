@@ -14,10 +14,10 @@ from limner.data.resize import downsample_mask, resize_image, upsample_bands
     st.integers(1, 20),
     st.integers(1, 20),
 )
-def test_a_shrunk_mask_has_no_new_values(mask: np.ndarray, h: int, w: int) -> None:
-    shrunk = downsample_mask(mask, (h, w), 3)
-    assert shrunk.shape == (h, w)
-    assert set(np.unique(shrunk)) <= set(np.unique(mask))
+def test_a_downsampled_mask_has_no_new_values(mask: np.ndarray, h: int, w: int) -> None:
+    small = downsample_mask(mask, (h, w), 3)
+    assert small.shape == (h, w)
+    assert set(np.unique(small)) <= set(np.unique(mask))
 
 
 def test_the_class_that_covers_most_of_a_pixel_wins() -> None:
@@ -25,7 +25,7 @@ def test_the_class_that_covers_most_of_a_pixel_wins() -> None:
     assert downsample_mask(mask, (1, 2), 3).tolist() == [[1, 2]]
 
 
-def test_grown_probabilities_stay_between_the_given_ones() -> None:
+def test_upsampled_probabilities_stay_within_their_range() -> None:
     probabilities = np.random.default_rng(0).random((2, 6, 4)).astype(np.float32)
     (whole,) = upsample_bands(probabilities, (31, 17))
     assert whole.shape == (2, 31, 17)

@@ -26,7 +26,7 @@ KINDS = {
 }
 
 
-def written(path: Path, kind: str, height: int = 90, width: int = 131) -> Path:
+def write_tiff(path: Path, kind: str, height: int = 90, width: int = 131) -> Path:
     channels = {"grey": 1, "with alpha": 4, "a solid fourth channel": 4}.get(kind, 3)
     pixels = np.random.default_rng(0).integers(0, 255, (height, width, channels)).astype(np.uint8)
     pixels[..., 3:] = 255
@@ -36,33 +36,33 @@ def written(path: Path, kind: str, height: int = 90, width: int = 131) -> Path:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_parts_are_those_of_the_whole(kind: str, tmp_path: Path) -> None:
-    path = written(tmp_path / "a.tif", kind)
-    whole, picture = read_image(path), TiledTiff(path)
-    assert (picture.size_px, picture.channels) == (whole.shape[:2], whole.shape[2])
-    chance = np.random.default_rng(1)
+    path = write_tiff(tmp_path / "a.tif", kind)
+    whole, image = read_image(path), TiledTiff(path)
+    assert (image.size_px, image.channels) == (whole.shape[:2], whole.shape[2])
+    rng = np.random.default_rng(1)
     for _ in range(30):
-        top, left = chance.integers(0, 90), chance.integers(0, 131)
+        top, left = rng.integers(0, 90), rng.integers(0, 131)
         box = Box(
             int(top),
             int(left),
-            int(chance.integers(1, 91 - top)),
-            int(chance.integers(1, 132 - left)),
+            int(rng.integers(1, 91 - top)),
+            int(rng.integers(1, 132 - left)),
         )
-        np.testing.assert_array_equal(picture.read(box), box.crop(whole))
+        np.testing.assert_array_equal(image.read(box), box.crop(whole))
 
 
 def test_what_was_decoded_is_kept_only_up_to_a_limit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = written(tmp_path / "a.tif", "tiled colour")
+    path = write_tiff(tmp_path / "a.tif", "tiled colour")
     monkeypatch.setattr(tiled_tiff, "CACHE_BYTES", 3 * 32 * 48 * 3)
-    picture = TiledTiff(path)
-    np.testing.assert_array_equal(picture.read(Box(0, 0, 90, 131)), read_image(path))
-    assert len(picture._cache) <= 3
+    image = TiledTiff(path)
+    np.testing.assert_array_equal(image.read(Box(0, 0, 90, 131)), read_image(path))
+    assert len(image._cache) <= 3
 
 
 @pytest.mark.parametrize(
-    ("pixels", "how", "message"),
+    ("pixels", "options", "message"),
     [
         (np.zeros((40, 40), np.uint16), {}, "pixels of type uint16"),
         (
@@ -85,9 +85,9 @@ def test_what_was_decoded_is_kept_only_up_to_a_limit(
     ],
 )
 def test_what_cannot_be_read_in_parts_is_refused_with_a_cure(
-    pixels: np.ndarray, how: dict[str, object], message: str, tmp_path: Path
+    pixels: np.ndarray, options: dict[str, object], message: str, tmp_path: Path
 ) -> None:
-    tifffile.imwrite(tmp_path / "a.tif", pixels, **how)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, **options)
     with pytest.raises(LimnerError, match=rf"{message}.*Export it as"):
         TiledTiff(tmp_path / "a.tif")
 
@@ -96,9 +96,9 @@ def test_of_one_strip_that_is_not_compressed_no_more_is_read_than_is_asked_for(
     tmp_path: Path,
 ) -> None:
     tifffile.imwrite(tmp_path / "a.tif", np.zeros((3000, 3000, 3), np.uint8), rowsperstrip=3000)
-    picture = TiledTiff(tmp_path / "a.tif")
+    image = TiledTiff(tmp_path / "a.tif")
     tracemalloc.start()
-    picture.read(Box(1000, 1000, 100, 100))
+    image.read(Box(1000, 1000, 100, 100))
     assert tracemalloc.get_traced_memory()[1] < 1_000_000
     tracemalloc.stop()
 
@@ -127,7 +127,7 @@ def test_a_compressed_part_as_large_as_the_image_is_refused_with_a_cure(
 
 @pytest.mark.parametrize("kind", ["tiled colour", "strips of colour", "jpeg tiles"])
 def test_a_damaged_part_is_refused_by_the_file_s_name(kind: str, tmp_path: Path) -> None:
-    path = written(tmp_path / "a.tif", kind)
+    path = write_tiff(tmp_path / "a.tif", kind)
     content = path.read_bytes()
     path.write_bytes(
         content[: len(content) // 2]

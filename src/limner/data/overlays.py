@@ -1,4 +1,4 @@
-"""The pictures a person looks at."""
+"""Draw masks and errors onto images, and images onto contact sheets."""
 
 from collections.abc import Sequence
 
@@ -11,22 +11,26 @@ from limner.data.image_pixels import to_rgb
 from limner.labels import ORANGE, PINK, SKY_BLUE, VOID, Labels
 
 CELL_PX = 224
+THUMBNAIL_PX = CELL_PX - 4
 COLUMNS = 6
-FALSE, MISSED, CONFUSED = ORANGE, SKY_BLUE, PINK
+BACKGROUND = (24, 24, 24)
+FALSE_POSITIVE, FALSE_NEGATIVE, CONFUSED = ORANGE, SKY_BLUE, PINK
 """The colours of errors."""
+TINT = 0.25
+"""How much of a pixel is the colour of its class."""
 
 
 def draw_overlay(
     image: UInt8[ndarray, "h w 3"], class_index: UInt8[ndarray, "h w"], labels: Labels
 ) -> UInt8[ndarray, "h w 3"]:
-    """The image with each scored class tinted and outlined in its colour."""
-    picture = image.astype(np.float32)
+    """Tint and outline each scored class in its colour."""
+    overlay = image.astype(np.float32)
     for index in labels.scored:
         inside = class_index == index
         colour = np.array(labels.colour(index), np.float32)
-        picture[inside] = 0.75 * picture[inside] + 0.25 * colour
-        picture[_outline(inside)] = colour
-    return picture.astype(np.uint8)
+        overlay[inside] = (1 - TINT) * overlay[inside] + TINT * colour
+        overlay[_outline(inside)] = colour
+    return overlay.astype(np.uint8)
 
 
 def draw_errors(
@@ -35,52 +39,60 @@ def draw_errors(
     truth: UInt8[ndarray, "h w"],
     labels: Labels,
 ) -> UInt8[ndarray, "h w 3"]:
-    """The image in grey, with what was drawn but is not there, what is there but was not drawn, and
-    what was taken for another class; void is dark.
+    """Draw the errors of a prediction onto the image in grey; void is dark.
+
+    False positives, false negatives, and pixels of a wrong class have a colour each.
     """
-    grey = image.astype(np.float32).mean(2, keepdims=True).repeat(3, axis=2)
-    drawn, there = np.isin(prediction, labels.scored), np.isin(truth, labels.scored)
-    for wrong, colour in (
-        (drawn & ~there, FALSE),
-        (there & ~drawn, MISSED),
-        (drawn & there & (prediction != truth), CONFUSED),
+    overlay = image.astype(np.float32).mean(2, keepdims=True).repeat(3, axis=2)
+    is_predicted = np.isin(prediction, labels.scored)
+    is_true = np.isin(truth, labels.scored)
+    for is_wrong, colour in (
+        (is_predicted & ~is_true, FALSE_POSITIVE),
+        (is_true & ~is_predicted, FALSE_NEGATIVE),
+        (is_predicted & is_true & (prediction != truth), CONFUSED),
     ):
-        grey[wrong & (truth != VOID)] = colour
-    grey[truth == VOID] *= 0.3
-    return grey.astype(np.uint8)
+        overlay[is_wrong & (truth != VOID)] = colour
+    overlay[truth == VOID] *= 0.3
+    return overlay.astype(np.uint8)
 
 
-def contact_sheet(pictures: Sequence[UInt8[ndarray, "_ _ 3"]]) -> UInt8[ndarray, "h2 w2 3"]:
-    """Pictures in rows of six, each fitted into a square cell."""
-    rows = -(-len(pictures) // COLUMNS)
-    sheet = Image.new("RGB", (min(COLUMNS, len(pictures)) * CELL_PX, rows * CELL_PX), (24, 24, 24))
-    for index, pixels in enumerate(pictures):
-        picture = Image.fromarray(pixels)
-        picture.thumbnail((CELL_PX - 4, CELL_PX - 4))
-        left, top = index % COLUMNS * CELL_PX, index // COLUMNS * CELL_PX
-        sheet.paste(
-            picture, (left + (CELL_PX - picture.width) // 2, top + (CELL_PX - picture.height) // 2)
-        )
+def contact_sheet(images: Sequence[UInt8[ndarray, "_ _ 3"]]) -> UInt8[ndarray, "h2 w2 3"]:
+    """Lay images out in rows of `COLUMNS`, each fitted into a square cell."""
+    rows = -(-len(images) // COLUMNS)
+    columns = min(COLUMNS, len(images))
+    sheet = Image.new("RGB", (columns * CELL_PX, rows * CELL_PX), BACKGROUND)
+    for index, pixels in enumerate(images):
+        thumbnail = Image.fromarray(pixels)
+        thumbnail.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
+        row, column = divmod(index, COLUMNS)
+        left = column * CELL_PX + (CELL_PX - thumbnail.width) // 2
+        top = row * CELL_PX + (CELL_PX - thumbnail.height) // 2
+        sheet.paste(thumbnail, (left, top))
     return np.asarray(sheet)
 
 
 def shrink_pair(
-    image: UInt8[ndarray, "h w c"], class_index: UInt8[ndarray, "h3 w3"], side_px: int = CELL_PX - 4
+    image: UInt8[ndarray, "h w c"],
+    class_index: UInt8[ndarray, "h3 w3"],
+    side_px: int = THUMBNAIL_PX,
 ) -> tuple[UInt8[ndarray, "h2 w2 3"], UInt8[ndarray, "h2 w2"]]:
-    """Image, as colours, and mask with a longer side of a cell's, so that outlines stay one pixel
-    wide; a JPEG may have been read at a reduced scale.
+    """Resize an image and its mask for an overlay, so that outlines stay one pixel wide.
+
+    Args:
+        image: Any channels; RGB is returned.
+        class_index: May have another size, since a JPEG may be read at a reduced scale.
+        side_px: The longer side of both; a cell's where it is left out.
     """
     factor = side_px / max(image.shape[:2])
     size = max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor))
-    small = Image.fromarray(to_rgb(image)).resize(
-        size, Image.Resampling.BOX if factor < 1 else Image.Resampling.BILINEAR
-    )
-    return np.asarray(small), np.asarray(
-        Image.fromarray(class_index).resize(size, Image.Resampling.NEAREST)
-    )
+    image_filter = Image.Resampling.BOX if factor < 1 else Image.Resampling.BILINEAR
+    small_image = Image.fromarray(to_rgb(image)).resize(size, image_filter)
+    small_mask = Image.fromarray(class_index).resize(size, Image.Resampling.NEAREST)
+    return np.asarray(small_image), np.asarray(small_mask)
 
 
 def _outline(inside: Bool[ndarray, "h w"]) -> Bool[ndarray, "h w"]:
+    """Find the pixels inside that touch one outside; the image's edge is no outside."""
     padded = np.pad(inside, 1, mode="edge")
     core = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
     return inside & ~core

@@ -1,5 +1,7 @@
-"""Many files at once: threads, since every decoder in use gives up Python's lock while it works
-(1.5 to 1.85 times one thread on two cores).
+"""Work on many files at once, with progress.
+
+Threads do, since every decoder in use releases Python's lock while it works: 1.5 to 1.85 times the
+speed of one thread on two cores.
 """
 
 from collections import deque
@@ -11,9 +13,11 @@ from typing import Any, TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+PENDING_PER_THREAD = 4
 Progress = Callable[[Iterable[Any], int], Iterable[Any]]
 """Wraps an iterable, given how many items it has, and gives the same items; it may draw a bar."""
-StageProgress = Callable[[str], Progress]
+StagePENDING_PER_THREAD = 4
+Progress = Callable[[str], Progress]
 """Gives the `Progress` of one named stage, such as "checking"."""
 
 
@@ -23,22 +27,23 @@ def no_progress(_: str) -> Progress:
 
 
 def map_in_order(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """The results in the order of the items; only a few items are under way at a time, so memory
-    does not grow with their number.
+    """Work on items in threads, and yield the results in the order of the items.
+
+    Only a few items are pending at a time, so memory does not grow with their number.
     """
     threads = cpu_count() or 1
     with ThreadPoolExecutor(threads) as pool:
-        under_way: deque[Future[Result]] = deque()
+        pending: deque[Future[Result]] = deque()
         for item in items:
-            under_way.append(pool.submit(work, item))
-            if len(under_way) >= 4 * threads:
-                yield under_way.popleft().result()
-        while under_way:
-            yield under_way.popleft().result()
+            pending.append(pool.submit(work, item))
+            if len(pending) >= PENDING_PER_THREAD * threads:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
 
 
 def with_progress(
     results: Iterator[Result], count: int, progress: Progress | None
 ) -> Iterator[Result]:
-    """The results, while `progress`, if any, sees them go by."""
+    """Yield the results through `progress`, if there is one; `count` is how many they are."""
     yield from results if progress is None else progress(results, count)

@@ -22,7 +22,7 @@ from limner.errors import LimnerError
 RNG = np.random.default_rng(0)
 
 
-PICTURE = RNG.integers(0, 256, (6, 9, 3)).astype(np.uint8)
+IMAGE = RNG.integers(0, 256, (6, 9, 3)).astype(np.uint8)
 
 
 DEEP = (np.arange(54).reshape(6, 9) * 1200).astype(np.uint16)
@@ -108,9 +108,9 @@ def test_a_png_that_claims_impossible_pixels_is_not_unpacked(tmp_path: Path) -> 
 
 def test_a_png_with_trailing_bytes_is_whole(tmp_path: Path) -> None:
     buffer = io.BytesIO()
-    Image.fromarray(PICTURE).save(buffer, format="PNG")
+    Image.fromarray(IMAGE).save(buffer, format="PNG")
     (tmp_path / "x.png").write_bytes(buffer.getvalue() + b"\n")
-    assert (read_image(tmp_path / "x.png") == PICTURE).all()
+    assert (read_image(tmp_path / "x.png") == IMAGE).all()
 
 
 def deep_colour(rows: bytes, *metadata: bytes, filter_and_interlace: bytes = b"\0\0") -> bytes:
@@ -159,10 +159,10 @@ def test_an_orientation_behind_the_pixels_is_read(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     buffer = io.BytesIO()
-    Image.fromarray(PICTURE).save(buffer, format="PNG")
+    Image.fromarray(IMAGE).save(buffer, format="PNG")
     content, end = buffer.getvalue()[:-12], buffer.getvalue()[-12:]
     late = encode_chunk(b"eXIf", exif.tobytes().removeprefix(b"Exif\0\0"))
     (tmp_path / "x.png").write_bytes(content + late + end)
     assert exif_orientation(tmp_path / "x.png") == 6
     assert image_size(tmp_path / "x.png") == (9, 6)
-    assert (read_image(tmp_path / "x.png") == np.rot90(PICTURE, -1)).all()
+    assert (read_image(tmp_path / "x.png") == np.rot90(IMAGE, -1)).all()

@@ -17,7 +17,7 @@ from limner.errors import LimnerError
 RNG = np.random.default_rng(0)
 
 
-PICTURE = RNG.integers(0, 256, (6, 9, 3)).astype(np.uint8)
+IMAGE = RNG.integers(0, 256, (6, 9, 3)).astype(np.uint8)
 
 
 @pytest.mark.parametrize(
@@ -33,15 +33,15 @@ PICTURE = RNG.integers(0, 256, (6, 9, 3)).astype(np.uint8)
     ],
 )
 def test_tiffs_of_every_kind_hold_the_same(tmp_path: Path, options: dict[str, object]) -> None:
-    tifffile.imwrite(tmp_path / "x.tif", PICTURE, photometric="rgb", **options)
-    assert (read_image(tmp_path / "x.tif") == PICTURE).all()
+    tifffile.imwrite(tmp_path / "x.tif", IMAGE, photometric="rgb", **options)
+    assert (read_image(tmp_path / "x.tif") == IMAGE).all()
 
 
 def test_planes_that_lie_apart_are_joined(tmp_path: Path) -> None:
     tifffile.imwrite(
-        tmp_path / "x.tif", PICTURE.transpose(2, 0, 1), photometric="rgb", planarconfig="separate"
+        tmp_path / "x.tif", IMAGE.transpose(2, 0, 1), photometric="rgb", planarconfig="separate"
     )
-    assert (read_image(tmp_path / "x.tif") == PICTURE).all()
+    assert (read_image(tmp_path / "x.tif") == IMAGE).all()
 
 
 def test_a_stack_is_read_page_by_page(tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_pages_without_pixels_are_not_followed(tmp_path: Path) -> None:
     page = struct.pack("<HHHII", 1, 256, 4, 1, 16)
     chain = b"".join(page + struct.pack("<I", 8 + 18 * (number + 1)) for number in range(200_000))
     (tmp_path / "a.tif").write_bytes(b"II*\0" + struct.pack("<I", 8) + chain)
-    began = time.monotonic()
+    start = time.monotonic()
     with pytest.raises(LimnerError, match=r"a\.tif is damaged"):
         read_image(tmp_path / "a.tif")
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - start < 2

@@ -10,11 +10,11 @@ from limner.errors import LimnerError
 RNG = np.random.default_rng(0)
 
 
-PICTURE = RNG.integers(0, 256, (6, 9, 3)).astype(np.uint8)
+IMAGE = RNG.integers(0, 256, (6, 9, 3)).astype(np.uint8)
 
 
 def test_an_animation_is_refused(tmp_path: Path) -> None:
-    frames = [Image.fromarray(PICTURE), Image.fromarray(PICTURE[::-1].copy())]
+    frames = [Image.fromarray(IMAGE), Image.fromarray(IMAGE[::-1].copy())]
     frames[0].save(tmp_path / "x.webp", save_all=True, append_images=frames[1:], lossless=True)
     with pytest.raises(LimnerError, match="animation of 2 frames"):
         read_image(tmp_path / "x.webp")
@@ -46,7 +46,7 @@ def test_a_header_says_what_pillow_says(
 @pytest.mark.parametrize("kept", [11, 14, 25, 60, -1])
 def test_a_header_of_a_cut_file_is_refused(tmp_path: Path, kept: int) -> None:
     path = tmp_path / "x.webp"
-    Image.fromarray(PICTURE).save(path)
+    Image.fromarray(IMAGE).save(path)
     path.write_bytes(path.read_bytes()[:kept])
     with pytest.raises(LimnerError, match=r"x\.webp "):
         image_size(path)

@@ -25,7 +25,7 @@ def count_pages(samples: Iterable[Sample]) -> list[PageCounts]:
     for sample in samples:
         for path in (sample.image, sample.mask):
             if isinstance(path, Path) and path not in pages:
-                pages[path] = _pages(path)
+                pages[path] = _readable_pages(path)
         mask_pages = pages[sample.mask] if isinstance(sample.mask, Path) else 1
         counts.append(PageCounts(sample, pages[sample.image], mask_pages))
     return counts
@@ -55,9 +55,17 @@ def split_stacks(counts: Iterable[PageCounts]) -> list[Sample]:
     return samples
 
 
-def _pages(path: Path) -> int:
+def pages_in_file(path: Path) -> int:
+    """Count the images in a file; one of a format that holds single images is not opened.
+
+    Raises LimnerError where the file cannot be read.
+    """
+    return page_count(path) if path.suffix.lower() in STACK_SUFFIXES else 1
+
+
+def _readable_pages(path: Path) -> int:
     """How many images a file holds; 1 where it cannot be read, which `check` reports."""
     try:
-        return page_count(path) if path.suffix.lower() in STACK_SUFFIXES else 1
+        return pages_in_file(path)
     except LimnerError:
         return 1

@@ -14,8 +14,9 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from numpy import ndarray
 
-from limner.data.images import STACK_SUFFIXES, page_count, read_image
+from limner.data.images import read_image
 from limner.data.large_images import ArrayImage, open_large_image
+from limner.data.stacks import pages_in_file
 from limner.data.tiled_tiff import TiledTiff
 from limner.data.writers.png import encode_mask_png, encode_png
 from limner.data.writers.tiff import (
@@ -108,7 +109,7 @@ class PredictFile:
         mask = PurePosixPath(self.job.masks[name])
         if image := open_large_image(path):
             return [self._predict_large(name, image, mask.with_suffix(".tif").as_posix())]
-        pages = page_count(path) if path.suffix.lower() in STACK_SUFFIXES else 1
+        pages = pages_in_file(path)
         if pages == 1:
             return [self._predict_page(name, path, 0, mask.as_posix())]
         masks = [mask.with_stem(f"{mask.stem}#{page + 1}").as_posix() for page in range(pages)]

@@ -9,8 +9,9 @@ import numpy as np
 from jaxtyping import UInt8
 from numpy import ndarray
 
-from limner.data.images import STACK_SUFFIXES, image_size, page_count, read_image
+from limner.data.images import image_size, read_image
 from limner.data.sample import Sample
+from limner.data.stacks import pages_in_file
 from limner.data.writers.png import encode_png
 from limner.data.writers.tiff import encode_tiff
 from limner.errors import LimnerError
@@ -93,7 +94,7 @@ def _candidate(results: ReviewResults, entry: Entry, event: VerdictEvent) -> Can
     """Raises LimnerError where the image or the mask is not as it was reviewed."""
     predictions = results.predictions
     with predictions.image_file(entry) as path:
-        _, content = image_content(path, entry.page)
+        _, content = image_content(path, entry.page, pages_in_file(path))
         if predictions.image_hash(entry) != event.image_hash:
             raise LimnerError(
                 "its image was changed since it was reviewed. Restore it, or review it again."
@@ -154,7 +155,7 @@ def _ids_by_content(dataset: TargetDataset) -> dict[str, list[str]]:
     """The ids of the samples that have an image, by its SHA-256."""
     ids: dict[str, list[str]] = {}
     for sample in dataset.samples:
-        _, content = image_content(sample.image, sample.page)
+        _, content = image_content(sample.image, sample.page, sample.pages)
         ids.setdefault(hashlib.sha256(content).hexdigest(), []).append(sample.id)
     return ids
 
@@ -168,17 +169,13 @@ def _with_another_mask(
     return [id for id in ids if not np.array_equal(samples[id].class_index(labels), mask)]
 
 
-def image_content(path: Path, page: int) -> tuple[str, bytes]:
+def image_content(path: Path, page: int, pages: int) -> tuple[str, bytes]:
     """The suffix and the content of an image's file, as a dataset holds it.
 
-    A page of a stack becomes a file of its own: PNG, or TIFF if it has other channels than RGB.
+    Of several `pages` each becomes a file of its own: PNG, or TIFF if it has other channels than
+    RGB.
     """
-    if not is_stack(path):
+    if pages == 1:
         return path.suffix, path.read_bytes()
     pixels = read_image(path, page=page)
     return (".png", encode_png(pixels)) if pixels.shape[2] == 3 else (".tif", encode_tiff(pixels))
-
-
-def is_stack(path: Path) -> bool:
-    """Whether a file holds several images."""
-    return path.suffix.lower() in STACK_SUFFIXES and page_count(path) > 1

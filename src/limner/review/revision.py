@@ -10,11 +10,12 @@ from jaxtyping import UInt
 from numpy import ndarray
 
 from limner.data.sample import AnnotationMask, Sample
+from limner.data.stacks import pages_in_file
 from limner.data.storage import Storage
 from limner.data.writers.png import encode_png
 from limner.files import atomic_folder, printable_name, write_atomic
 from limner.labels import dump_labels
-from limner.review.matching import Candidate, Matches, TargetDataset, image_content, is_stack
+from limner.review.matching import Candidate, Matches, TargetDataset, image_content
 from limner.review.verdicts import ReviewResults, safe_file_name
 
 PROVENANCE, MANIFEST = "provenance.jsonl", "dataset.csv"
@@ -49,10 +50,12 @@ class RevisionWriter:
 
     def add_sample(self, sample: Sample, reviewed: Candidate | None) -> None:
         """Write a sample of the dataset, with its own mask or a reviewed one."""
-        image = self._write_image(sample.id, *image_content(sample.image, sample.page))
+        image = self._write_image(
+            sample.id, *image_content(sample.image, sample.page, sample.pages)
+        )
         if reviewed:
             mask = self._write_reviewed_mask(sample.id, reviewed)
-        elif isinstance(sample.mask, AnnotationMask) or is_stack(sample.mask):
+        elif isinstance(sample.mask, AnnotationMask) or sample.pages > 1:
             labels = self.dataset.labels
             mask = self._write_mask(sample.id, labels.to_source_pixels(sample.class_index(labels)))
         else:
@@ -64,7 +67,9 @@ class RevisionWriter:
         """Write a reviewed image and its mask as a new sample."""
         entry = candidate.entry
         with self.results.predictions.image_file(entry) as path:
-            image = self._write_image(candidate.id, *image_content(path, entry.page))
+            image = self._write_image(
+                candidate.id, *image_content(path, entry.page, pages_in_file(path))
+            )
         mask = self._write_reviewed_mask(candidate.id, candidate)
         self._add_row(candidate.id, image, mask, split, entry.group or "")
 

@@ -1,7 +1,9 @@
-"""Every preset, skip form and loss, and a pretrained encoder, trained for the same time on the same
-split: one table.
+"""Every preset, skip form and loss, and a pretrained encoder, trained for the same time: one table.
 
-python benchmarks/family.py DATA --minutes 3 [--base 16] [--size 128] [--only "tutorial;unet"] [--out family.json]
+All are trained and tested on the same split.
+
+python benchmarks/family.py DATA --minutes 3 [--base 16] [--size 128] [--only "tutorial;unet"]
+[--out family.json]
 """
 
 import argparse
@@ -13,14 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from limner.data.scan import scan
-from limner.data.splits import apply_split
 from limner.inference.evaluate import evaluate
 from limner.inference.predictor import Predictor
+from limner.metrics.bootstrap import bootstrap_mean_interval
 from limner.model.bundle import Bundle
 from limner.model.presets import PRESETS, resolve_settings
-from limner.model.unet import UNet
 from limner.recipe import ModelSettings, Recipe
+from limner.training.event_log import validations
 from limner.training.pipeline import train
 
 LOSSES = (
@@ -34,12 +35,13 @@ LOSSES = (
     "boundary",
     "hausdorff",
 )
-RESAMPLES = 10_000
 
 
 def members(base: int) -> dict[str, dict[str, Any]]:
-    """The keys of each row; networks of their own are all as wide at full resolution, so that they
-    take comparable time.
+    """The recipe keys of each row.
+
+    Networks without a pretrained encoder have the same width at full resolution, so that they take
+    comparable time.
     """
     rows: dict[str, dict[str, Any]] = {}
     for preset in PRESETS:
@@ -69,66 +71,52 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--only", default="")
     parser.add_argument("--out", type=Path, default=Path("family.json"))
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     done: dict[str, dict[str, float]] = (
-        json.loads(given.out.read_text()) if given.out.exists() else {}
+        json.loads(arguments.out.read_text()) if arguments.out.exists() else {}
     )
-    rows = members(given.base)
-    for name in given.only.split(";") if given.only else rows:
+    rows = members(arguments.base)
+    for name in arguments.only.split(";") if arguments.only else rows:
         if name not in done:
             settings = {
-                "train.minutes": given.minutes,
-                "data.size_px": [given.size, given.size],
+                "train.minutes": arguments.minutes,
+                "data.size_px": [arguments.size, arguments.size],
                 "train.patience": 10**6,
                 **rows[name],
             }
-            done[name] = row(given.data, Recipe().replace(settings))
-            given.out.write_text(json.dumps(done, indent=2))
-        print(spelled(name, done[name]), flush=True)
+            done[name] = row(arguments.data, Recipe().replace(settings))
+            arguments.out.write_text(json.dumps(done, indent=2))
+        print(table_row(name, done[name]), flush=True)
 
 
 def row(data: Path, recipe: Recipe) -> dict[str, float]:
-    """Train, test on the held-out images at their own size, and say what it took."""
+    """Train, and test on the held-out images at their own size."""
     with tempfile.TemporaryDirectory() as folder:
-        began = time.monotonic()
+        started = time.monotonic()
         run = train(data, recipe, Path(folder) / "run")
-        seconds = time.monotonic() - began
+        seconds = time.monotonic() - started
         bundle = Bundle.load(run.model)
-        events = [
-            json.loads(line) for line in (run.folder / "events.jsonl").read_text().splitlines()
-        ]
-        epochs = sum(event["event"] == "validation" for event in events)
-        scores = evaluate(
-            Predictor.from_models(bundle), apply_split(scan(data).samples, bundle.split)["test"]
-        )
-    network = UNet.from_settings(
-        bundle.recipe.model, bundle.recipe.data.channels, bundle.labels.out_channels
-    )
+        epochs = len(validations(run.folder))
+        scores = evaluate(Predictor.from_models(bundle), run.test_samples())
     per_image, jaccards = (scores.per_image()[name] for name in ("dice", "jaccard"))
-    low, high = interval(per_image)
+    low, high = bootstrap_mean_interval(per_image[:, None])[0]
     return {
-        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "parameters": sum(parameter.numel() for parameter in bundle.network().parameters()),
         "images_per_second": epochs * len(bundle.split["train"]) / seconds,
         "dice": float(per_image.mean()),
-        "dice_low": low,
-        "dice_high": high,
+        "dice_low": float(low),
+        "dice_high": float(high),
         "jaccard": float(jaccards.mean()),
         "thresholded_jaccard": float(np.where(jaccards >= 0.65, jaccards, 0).mean()),
         "test_images": len(per_image),
     }
 
 
-def interval(values: np.ndarray) -> tuple[float, float]:
-    """The 95 % bootstrap interval of the mean over images."""
-    chance = np.random.default_rng(0)
-    means = values[chance.integers(0, len(values), (RESAMPLES, len(values)))].mean(1)
-    return float(np.percentile(means, 2.5)), float(np.percentile(means, 97.5))
-
-
-def spelled(name: str, row: dict[str, float]) -> str:
+def table_row(name: str, row: dict[str, float]) -> str:
     """A row of the table in docs/family.md."""
     return (
-        f"| {name} | {row['parameters'] / 1e6:.2f} M | {row['images_per_second']:.0f} | {row['dice']:.3f} ({row['dice_low']:.3f} to {row['dice_high']:.3f}) "
+        f"| {name} | {row['parameters'] / 1e6:.2f} M | {row['images_per_second']:.0f} "
+        f"| {row['dice']:.3f} ({row['dice_low']:.3f} to {row['dice_high']:.3f}) "
         f"| {row['jaccard']:.3f} | {row['thresholded_jaccard']:.3f} |"
     )
 

@@ -1,5 +1,7 @@
-"""A storm of SIGKILLs: a run that is killed at random moments, half of them while it saves, and
-resumed each time must end with the weights of one that never was.
+"""A storm of SIGKILLs: a run that is killed and resumed must end with the same weights.
+
+They are compared with those of a run that never was. Runs are killed at random moments, half of
+them while they save.
 
 python benchmarks/kills.py [--kills 50] [--seed 0]
 """
@@ -13,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from limner.data.synthetic import write_synthetic
@@ -29,66 +32,90 @@ SETTINGS = (
 )
 
 
+@dataclass
+class Storm:
+    """Runs in a folder, and the weights and seconds of one that was not killed, by precision."""
+
+    work: Path
+    epochs: int
+    rng: random.Random
+    weights: dict[str, str]
+    seconds: dict[str, float]
+
+    def train_undisturbed(self, precision: str) -> None:
+        """Train one run to its end and keep its weights and its time."""
+        started = time.monotonic()
+        folder = self.work / f"whole-{precision}"
+        finish(begin(self.work, folder.name, precision, self.epochs))
+        self.weights[precision], self.seconds[precision] = (
+            weights(folder),
+            time.monotonic() - started,
+        )
+        print(
+            f"{precision}: undisturbed in {self.seconds[precision]:.1f} s, "
+            f"{self.weights[precision][:16]}",
+            flush=True,
+        )
+
+    def train_under_fire(self, folder: Path, precision: str, most: int) -> tuple[int, int, bool]:
+        """Kill and resume one run up to so many times, then let it end.
+
+        Returns the kills, how many of them left a file half written, and whether the weights are
+        those of the undisturbed run.
+        """
+        process, kills, torn = begin(self.work, folder.name, precision, self.epochs), 0, 0
+        for _ in range(most):
+            if self.rng.random() < 0.5:
+                time.sleep(self.rng.uniform(0, 1.2 * self.seconds[precision]))
+            else:
+                wait_for_a_save(process, folder)
+            if process.poll() is not None:
+                break
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            kills += 1
+            torn += bool(list(folder.glob("**/*.part")))
+            process = (
+                resume(folder)
+                if (folder / "receipt.json").exists()
+                else begin(self.work, folder.name, precision, self.epochs, again=True)
+            )
+        finish(process)
+        return kills, torn, weights(folder) == self.weights[precision]
+
+
 def main() -> None:
     """Train undisturbed, then under fire; exit status 1 where the weights differ."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--epochs", type=int, default=40)
-    given = parser.parse_args()
-    chance = random.Random(given.seed)
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         os.environ["LIMNER_CACHE"] = str(work / "cache")
         write_synthetic(work / "data", count=60, size_px=48, seed=1)
-        whole, seconds = {}, {}
+        storm = Storm(work, arguments.epochs, random.Random(arguments.seed), {}, {})
         for precision in PRECISIONS:
-            began = time.monotonic()
-            finish(begin(work, f"whole-{precision}", precision, given.epochs))
-            whole[precision], seconds[precision] = (
-                weights(work / f"whole-{precision}"),
-                time.monotonic() - began,
-            )
-            print(
-                f"{precision}: undisturbed in {seconds[precision]:.1f} s, {whole[precision][:16]}",
-                flush=True,
-            )
+            storm.train_undisturbed(precision)
         killed = same = torn = number = 0
-        while killed < given.kills:
+        while killed < arguments.kills:
             precision, folder = PRECISIONS[number % 2], work / f"run-{number}"
-            process, hits = begin(work, folder.name, precision, given.epochs), 0
-            for _ in range(min(KILLS_A_RUN, given.kills - killed)):
-                if chance.random() < 0.5:
-                    time.sleep(chance.uniform(0, 1.2 * seconds[precision]))
-                else:
-                    wait_for_a_save(process, folder)
-                if process.poll() is not None:
-                    break
-                process.send_signal(signal.SIGKILL)
-                process.wait()
-                hits += 1
-                torn += bool(list(folder.glob("**/*.part")))
-                process = (
-                    resume(folder)
-                    if (folder / "receipt.json").exists()
-                    else begin(work, folder.name, precision, given.epochs, again=True)
-                )
-            finish(process)
-            equal = weights(folder) == whole[precision]
-            killed, same, number = killed + hits, same + hits * equal, number + 1
+            most = min(KILLS_A_RUN, arguments.kills - killed)
+            kills, torn_files, equal = storm.train_under_fire(folder, precision, most)
+            killed, same, torn = killed + kills, same + kills * equal, torn + torn_files
             print(
-                (
-                    f"run {number}, {precision}: {hits} kills, "
-                    f"{'the same weights' if equal else 'OTHER WEIGHTS'}; {killed} kills so far"
-                ),
+                f"run {number}, {precision}: {kills} kills, "
+                f"{'the same weights' if equal else 'OTHER WEIGHTS'}; {killed} kills so far",
                 flush=True,
             )
+            number += 1
         print(f"{same} of {killed} kills: the same weights; {torn} of them in the middle of a save")
         sys.exit(same != killed)
 
 
 def wait_for_a_save(process: subprocess.Popen[bytes], folder: Path) -> None:
-    """Until a file is being written, or the process has ended."""
+    """Wait until a file is being written, or the process has ended."""
     while process.poll() is None and not any(folder.glob("last/*.part")):
         time.sleep(0.0005)
 
@@ -96,8 +123,9 @@ def wait_for_a_save(process: subprocess.Popen[bytes], folder: Path) -> None:
 def begin(
     work: Path, name: str, precision: str, epochs: int, *, again: bool = False
 ) -> subprocess.Popen[bytes]:
-    """Start a run in a process of its own; one that was killed before its folder was whole begins
-    anew.
+    """Start a run in a process of its own.
+
+    With `again` what is there is removed: the run was killed before its folder was complete.
     """
     folder = work / name
     if again and folder.exists():
@@ -129,9 +157,9 @@ def spawn(*arguments: str) -> subprocess.Popen[bytes]:
 
 def finish(process: subprocess.Popen[bytes]) -> None:
     """Let a process come to its end. Raises SystemExit where that is a failure."""
-    said = process.communicate()[0].decode()
+    output = process.communicate()[0].decode()
     if process.returncode:
-        sys.exit(f"a run failed:\n{said}")
+        sys.exit(f"a run failed:\n{output}")
 
 
 def weights(folder: Path) -> str:

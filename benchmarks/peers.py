@@ -1,9 +1,9 @@
-"""The loops that people write instead of using limner, as their libraries' own tutorials do it;
-what train_speed.py and time_to_dice.py compare with.
+"""The loops that people write instead of using limner, as their libraries' own tutorials have them.
 
-Each trains the image and mask files of two lists, resized to a square, with flips, turns, changes
-of size and colour on each image, in a DataLoader with two workers, AdamW on a one-cycle schedule,
-and the sum of Dice and cross-entropy. pip install segmentation-models-pytorch monai
+train_speed.py and time_to_dice.py compare limner with them. Each trains on image and mask files,
+resized to a square, in a DataLoader with two workers. Images are flipped, turned, scaled and
+changed in colour. The optimiser is AdamW on a one-cycle schedule, and the loss is the sum of Dice
+and cross-entropy. pip install segmentation-models-pytorch monai
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -24,8 +24,9 @@ Pairs = Sequence[tuple[Path, Path]]
 
 @dataclass(frozen=True)
 class Peer:
-    """A network, and the loaders of its training and validation images: batches of (images, masks)
-    of (b, 3, h, w) and (b, 1, h, w), as floats.
+    """A network, and the loaders of its training and validation images.
+
+    They give batches of images (b, 3, h, w) and masks (b, 1, h, w), as floats.
     """
 
     network: nn.Module
@@ -37,10 +38,9 @@ class Peer:
 def plain(train: Pairs, validation: Pairs, size: int, batch: int, weights: str = "") -> Peer:
     """PyTorch and torchvision; the network is limner's own."""
     from limner.model.unet import UNet
-    from limner.recipe import ModelSettings
 
     assert not weights
-    network = UNet.from_settings(ModelSettings(widths=WIDTHS), 3, 1)
+    network = UNet(classes=1, widths=WIDTHS)
     return Peer(
         network,
         _loader(Files(train, size, augment=True), batch, True),
@@ -52,8 +52,9 @@ def plain(train: Pairs, validation: Pairs, size: int, batch: int, weights: str =
 def segmentation_models(
     train: Pairs, validation: Pairs, size: int, batch: int, weights: str = ""
 ) -> Peer:
-    """segmentation-models-pytorch's U-Net in the same loop: of a ResNet from scratch, or of the
-    encoder that the weights are for.
+    """segmentation-models-pytorch's U-Net in the same loop.
+
+    Its encoder is a ResNet from scratch, or the one that the weights are for.
     """
     import segmentation_models_pytorch as smp
 
@@ -85,12 +86,12 @@ def monai(train: Pairs, validation: Pairs, size: int, batch: int, weights: str =
 
     assert not weights
     keys = ["image", "mask"]
-    read = [
+    load = [
         T.LoadImaged(keys, reader=PILReader, ensure_channel_first=True),
         T.ScaleIntensityRanged(keys, 0, 255, 0, 1),
         T.Resized(keys, (size, size), mode=("bilinear", "nearest")),
     ]
-    change = [
+    augment = [
         T.RandFlipd(keys, 0.5, 0),
         T.RandFlipd(keys, 0.5, 1),
         T.RandAffined(
@@ -105,7 +106,7 @@ def monai(train: Pairs, validation: Pairs, size: int, batch: int, weights: str =
         T.RandAdjustContrastd(["image"], 0.5, (0.8, 1.25)),
         T.RandGaussianNoised(["image"], 0.5, std=0.02),
     ]
-    normal = [T.NormalizeIntensityd(["image"], channel_wise=True)]
+    normalise = [T.NormalizeIntensityd(["image"], channel_wise=True)]
     network = UNet(
         spatial_dims=2,
         in_channels=3,
@@ -117,7 +118,7 @@ def monai(train: Pairs, validation: Pairs, size: int, batch: int, weights: str =
 
     def loader(pairs: Pairs, steps: list[Any], shuffle: bool) -> Iterable[tuple[Tensor, Tensor]]:
         rows = [{"image": image, "mask": mask} for image, mask in pairs]
-        made = MonaiLoader(
+        dictionaries = MonaiLoader(
             MonaiDataset(rows, T.Compose(steps)),
             batch_size=batch,
             shuffle=shuffle,
@@ -125,14 +126,14 @@ def monai(train: Pairs, validation: Pairs, size: int, batch: int, weights: str =
             num_workers=2,
             persistent_workers=True,
         )
-        return _Each(
-            made, lambda rows: (rows["image"].as_tensor(), rows["mask"].as_tensor()[:, :1])
+        return _MappedLoader(
+            dictionaries, lambda rows: (rows["image"].as_tensor(), rows["mask"].as_tensor()[:, :1])
         )
 
     return Peer(
         network,
-        loader(train, read + change + normal, True),
-        loader(validation, read + normal, False),
+        loader(train, load + augment + normalise, True),
+        loader(validation, load + normalise, False),
         DiceCELoss(sigmoid=True),
     )
 
@@ -155,47 +156,41 @@ def validation_dice(peer: Peer, device: str) -> float:
     scores = []
     with torch.no_grad():
         for images, masks in peer.validation:
-            drawn, truth = (
-                (peer.network(images.to(device)) > 0).float().cpu(),
-                (masks > 0.5).float(),
-            )
-            overlap, both = (
-                (drawn * truth).sum((1, 2, 3)),
-                drawn.sum((1, 2, 3)) + truth.sum((1, 2, 3)),
-            )
-            scores += torch.where(both > 0, 2 * overlap / both.clamp(min=1), 1.0).tolist()
+            predicted = (peer.network(images.to(device)) > 0).float().cpu()
+            truth = (masks > 0.5).float()
+            overlap = (predicted * truth).sum((1, 2, 3))
+            areas = predicted.sum((1, 2, 3)) + truth.sum((1, 2, 3))
+            scores += torch.where(areas > 0, 2 * overlap / areas.clamp(min=1), 1.0).tolist()
     peer.network.train()
     return float(np.mean(scores))
 
 
 def dice_and_entropy(logits: Tensor, masks: Tensor) -> Tensor:
     """The sum of soft Dice over each image and binary cross-entropy."""
-    drawn = logits.sigmoid()
-    overlap, both = (drawn * masks).sum((1, 2, 3)), drawn.sum((1, 2, 3)) + masks.sum((1, 2, 3))
-    return (
-        1
-        - ((2 * overlap + 1) / (both + 1)).mean()
-        + F.binary_cross_entropy_with_logits(logits, masks)
-    )
+    probabilities = logits.sigmoid()
+    overlap = (probabilities * masks).sum((1, 2, 3))
+    areas = probabilities.sum((1, 2, 3)) + masks.sum((1, 2, 3))
+    dice = ((2 * overlap + 1) / (areas + 1)).mean()
+    return 1 - dice + F.binary_cross_entropy_with_logits(logits, masks)
 
 
 class Files(Dataset[tuple[Tensor, Tensor]]):
-    """Images and masks decoded and changed one by one, with torchvision's transforms."""
+    """Images and masks, decoded and augmented one by one with torchvision's transforms."""
 
     def __init__(self, pairs: Pairs, size: int, *, augment: bool) -> None:
         from torchvision.transforms import v2
 
         self._pairs = pairs
-        change = [
+        augmentation = [
             v2.RandomHorizontalFlip(),
             v2.RandomVerticalFlip(),
             v2.RandomAffine(180, (0.1, 0.1), (0.75, 1.25)),
             v2.ColorJitter(0.1, 0.2, 0.2),
         ]
-        self._change = v2.Compose(
+        self._transform = v2.Compose(
             [
                 v2.Resize((size, size)),
-                *(change if augment else []),
+                *(augmentation if augment else []),
                 v2.ToDtype(torch.float32, scale=True),
                 v2.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
             ]
@@ -208,22 +203,22 @@ class Files(Dataset[tuple[Tensor, Tensor]]):
         from torchvision import tv_tensors
         from torchvision.transforms.v2.functional import pil_to_tensor
 
-        image, mask = self._pairs[index]
-        with Image.open(image) as picture, Image.open(mask) as drawn:
-            pixels = tv_tensors.Image(pil_to_tensor(picture.convert("RGB")))
-            truth = tv_tensors.Mask(pil_to_tensor(drawn.convert("L")) > 127)
-        pixels, truth = self._change(pixels, truth)
+        image_path, mask_path = self._pairs[index]
+        with Image.open(image_path) as image, Image.open(mask_path) as mask:
+            pixels = tv_tensors.Image(pil_to_tensor(image.convert("RGB")))
+            truth = tv_tensors.Mask(pil_to_tensor(mask.convert("L")) > 127)
+        pixels, truth = self._transform(pixels, truth)
         return pixels, truth.float()
 
 
-class _Each:
-    """A loader whose batches are brought into another form."""
+class _MappedLoader:
+    """A loader whose batches go through a function."""
 
-    def __init__(self, loader: Any, form: Callable[[Any], tuple[Tensor, Tensor]]) -> None:
-        self._loader, self._form = loader, form
+    def __init__(self, loader: Any, function: Callable[[Any], tuple[Tensor, Tensor]]) -> None:
+        self._loader, self._function = loader, function
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        return map(self._form, self._loader)
+        return map(self._function, self._loader)
 
     def __len__(self) -> int:
         return len(self._loader)

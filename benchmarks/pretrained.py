@@ -1,13 +1,16 @@
-"""A pretrained encoder against the same network from scratch, for the same time, from few and many
-training images.
+"""A pretrained encoder against the same network from scratch, trained for the same time.
 
-python benchmarks/pretrained.py DATA --minutes 3 [--encoder tf_efficientnet_lite0] [--size 128] [--images 50,200,0] [--out pretrained.json]
+Both are trained on few and on many images.
+
+python benchmarks/pretrained.py DATA --minutes 3 [--encoder tf_efficientnet_lite0] [--size 128]
+[--images 50,200,0] [--out pretrained.json]
 """
 
 import argparse
 import csv
 import json
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -18,16 +21,13 @@ from limner.data.scan import scan
 from limner.data.splits import SplitSamples
 from limner.inference.evaluate import evaluate
 from limner.inference.predictor import Predictor
+from limner.metrics.bootstrap import paired_difference
 from limner.recipe import Recipe
 from limner.training.pipeline import split_dataset, train
 
-RESAMPLES = 10_000
-
 
 def main() -> None:
-    """Train both for every number of images, test on the same held-out images, and print the gain
-    with its interval.
-    """
+    """Train and test both for every number of images, and print the gain with its interval."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("--minutes", type=float, default=3.0)
@@ -35,51 +35,41 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--images", default="50,200,0", help="0 is all of them")
     parser.add_argument("--out", type=Path, default=Path("pretrained.json"))
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     done: dict[str, dict[str, float]] = (
-        json.loads(given.out.read_text()) if given.out.exists() else {}
+        json.loads(arguments.out.read_text()) if arguments.out.exists() else {}
     )
-    dataset = scan(given.data)
+    dataset = scan(arguments.data)
     sides = split_dataset(dataset.samples, check(dataset), Recipe())
     settings = {
-        "train.minutes": given.minutes,
-        "data.size_px": [given.size, given.size],
-        "model.encoder": given.encoder,
+        "train.minutes": arguments.minutes,
+        "data.size_px": [arguments.size, arguments.size],
+        "model.encoder": arguments.encoder,
         "train.patience": 10**6,
     }
-    for count in map(int, given.images.split(",")):
+    for count in map(int, arguments.images.split(",")):
         if str(count) not in done:
             scratch, pretrained = (
                 dice(sides, count, Recipe().replace({**settings, "model.encoder_weights": weights}))
                 for weights in ("none", "hub")
             )
-            chance = np.random.default_rng(0)
-            gains = (pretrained - scratch)[
-                chance.integers(0, len(scratch), (RESAMPLES, len(scratch)))
-            ].mean(1)
-            low, high = np.percentile(gains, (2.5, 97.5))
-            done[str(count)] = {
-                "scratch": scratch.mean(),
-                "pretrained": pretrained.mean(),
-                "gain": (pretrained - scratch).mean(),
-                "low": low,
-                "high": high,
-            }
-            given.out.write_text(json.dumps(done, indent=2))
+            done[str(count)] = asdict(paired_difference(scratch, pretrained))
+            arguments.out.write_text(json.dumps(done, indent=2))
         row = done[str(count)]
         images = count or len(sides["train"])
         print(
             (
-                f"| {images} | {row['scratch']:.3f} | {row['pretrained']:.3f} | "
-                f"{row['gain']:+.3f} ({row['low']:+.3f} to {row['high']:+.3f}) |"
+                f"| {images} | {row['first']:.3f} | {row['second']:.3f} | "
+                f"{row['difference']:+.3f} ({row['low']:+.3f} to {row['high']:+.3f}) |"
             ),
             flush=True,
         )
 
 
 def dice(sides: SplitSamples, count: int, recipe: Recipe) -> np.ndarray:
-    """Dice of each test image after training on `count` images; validation and test are the same
-    for every number.
+    """Dice of each test image after training on `count` images.
+
+    The validation and test images are the same for every number.
     """
     order = np.random.default_rng(0).permutation(len(sides["train"]))
     chosen = {**sides, "train": [sides["train"][i] for i in order[: count or None]]}

@@ -118,7 +118,7 @@ def test_gradients_reach_every_parameter(preset: str, skip: str) -> None:
 def test_each_member_has_the_counts_that_the_docstring_states(preset: str) -> None:
     stated = re.search(
         rf"`{re.escape(preset)}`: .*?([\d.]+) M parameters and ([\d.]+) G multiply-adds",
-        (presets.__doc__ or "").replace("\n", " "),
+        " ".join((presets.__doc__ or "").split()),
     )
     assert stated, preset
     settings = ModelSettings(preset=preset)

@@ -47,24 +47,33 @@ import torch
 from safetensors.torch import save_file
 
 from limner.losses import LOSSES
-from limner.model.presets import build
-from limner.recipe import ModelSettings, TrainSettings
-from limner.training.distributed import joined, ranks, synchronise_norms
-from limner.training.step import Stepper, begin
+from limner.model.unet import UNet
+from limner.recipe import TrainSettings
+from limner.training.distributed import (
+    context_from_environment,
+    convert_sync_batchnorm,
+    process_group,
+)
+from limner.training.step import TrainStep, initial_state
 
-mine, settings = ranks(), TrainSettings(clip=1e9)
+context, settings = context_from_environment(), TrainSettings(max_grad_norm=1e9)
 torch.manual_seed(0)
-with joined(mine):
-    network = build(ModelSettings(widths=(4, 8, 16), deep_supervision=True), 3, 3)
+with process_group(context):
+    network = UNet(3, 3, widths=(4, 8, 16), deep_supervision=True)
     images, masks = torch.randn(4, 3, 20, 28), torch.randint(0, 3, (4, 20, 28), dtype=torch.uint8)
-    masks[:2, :10] = 255  # more void pixels in one part than in the other
-    synchronise_norms(network, mine)
-    state = begin(network, settings)
-    part = slice(mine.rank * 4 // mine.count, (mine.rank + 1) * 4 // mine.count)
-    Stepper(state, LOSSES["dice+cross-entropy"], settings, mine).take(images[part], masks[part], 1e-3)
-    gradients = {name: parameter.grad.contiguous() for name, parameter in state.network.named_parameters()}
-    running = {name: value for name, value in state.network.named_buffers() if value.is_floating_point()}
-    save_file({**gradients, **running}, f"{sys.argv[1]}-{mine.rank}")
+    # More void pixels in one part than in the other
+    masks[:2, :10] = 255
+    convert_sync_batchnorm(network, context)
+    state = initial_state(network, settings)
+    rank, world_size = context.rank, context.world_size
+    part = slice(rank * 4 // world_size, (rank + 1) * 4 // world_size)
+    train_step = TrainStep(state, LOSSES["dice+cross-entropy"], settings, context)
+    train_step.step(images[part], masks[part], 1e-3)
+    tensors = {name: value.grad.contiguous() for name, value in state.network.named_parameters()}
+    for name, value in state.network.named_buffers():
+        if value.is_floating_point():
+            tensors[name] = value
+    save_file(tensors, f"{sys.argv[1]}-{rank}")
 """
 
 
@@ -100,12 +109,12 @@ def test_two_processes_train_as_one(lesions: Path, tmp_path: Path, sets: tuple[s
             text=True,
         )
         assert done.returncode == 0, done.stderr
-    alone, both = validations(tmp_path / "1"), validations(tmp_path / "2")
-    assert len(alone) == len(both) > 1
-    for one, other in zip(alone, both, strict=True):
-        assert other["loss"] == pytest.approx(one["loss"], abs=2e-4)
-        assert other["mean_dice"] == pytest.approx(one["mean_dice"], abs=2e-2)
-    assert both[0]["loss"] == pytest.approx(alone[0]["loss"], abs=2e-5)
+    single, double = validations(tmp_path / "1"), validations(tmp_path / "2")
+    assert len(single) == len(double) > 1
+    for by_one, by_two in zip(single, double, strict=True):
+        assert by_two["loss"] == pytest.approx(by_one["loss"], abs=2e-4)
+        assert by_two["mean_dice"] == pytest.approx(by_one["mean_dice"], abs=2e-2)
+    assert double[0]["loss"] == pytest.approx(single[0]["loss"], abs=2e-5)
     weights = [Bundle.load(tmp_path / name / "model.safetensors").weights for name in ("1", "2")]
     assert weights[0].keys() == weights[1].keys()
 
@@ -118,25 +127,19 @@ def test_two_processes_have_the_gradient_of_one(tmp_path: Path) -> None:
             [*start, str(script), str(tmp_path / str(len(start)))], capture_output=True, text=True
         )
         assert done.returncode == 0, done.stderr
-    alone, both = (
-        load_file(tmp_path / f"{len(start)}-0") for start in ((sys.executable,), TORCHRUN)
+    single, first, second = (
+        load_file(tmp_path / name) for name in ("1-0", f"{len(TORCHRUN)}-0", f"{len(TORCHRUN)}-1")
     )
-    other = load_file(tmp_path / f"{len(TORCHRUN)}-1")
-    for name, gradient in alone.items():
-        torch.testing.assert_close(both[name], gradient, atol=1e-6, rtol=1e-3)
-        assert torch.equal(both[name], other[name]), "the processes differ"
+    for name, gradient in single.items():
+        torch.testing.assert_close(first[name], gradient, atol=1e-6, rtol=1e-3)
+        assert torch.equal(first[name], second[name]), "the processes differ"
 
 
 def test_validation_images_that_cannot_be_shared_evenly_are_scored_all_the_same(
     tmp_path: Path,
 ) -> None:
-    write_synthetic(
-        tmp_path / "set",
-        count=32,
-        size_px=32,
-        seed=1,
-        # Five of them to validate on, in two batches and one
-    )
+    # Five of them to validate on, in two batches and one
+    write_synthetic(tmp_path / "set", count=32, size_px=32, seed=1)
     for processes in (1, 2):
         arguments = command(
             tmp_path / "set",
@@ -147,8 +150,9 @@ def test_validation_images_that_cannot_be_shared_evenly_are_scored_all_the_same(
         )
         done = subprocess.run(arguments, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
-    for one, other in zip(validations(tmp_path / "1"), validations(tmp_path / "2"), strict=True):
-        assert other["mean_dice"] == pytest.approx(one["mean_dice"], abs=2e-2)
+    single, double = validations(tmp_path / "1"), validations(tmp_path / "2")
+    for by_one, by_two in zip(single, double, strict=True):
+        assert by_two["mean_dice"] == pytest.approx(by_one["mean_dice"], abs=2e-2)
 
 
 def test_two_processes_are_stopped_and_resumed_together(lesions: Path, tmp_path: Path) -> None:
@@ -165,16 +169,16 @@ def test_two_processes_are_stopped_and_resumed_together(lesions: Path, tmp_path:
         wait_for(process, tmp_path / "run" / "events.jsonl")
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=60)
-    again = subprocess.run(
+    resumed = subprocess.run(
         [*TORCHRUN, "-m", "limner", "train", "--resume", str(tmp_path / "run")],
         capture_output=True,
         text=True,
     )
-    assert again.returncode == 0, again.stderr
-    one, other = (
+    assert resumed.returncode == 0, resumed.stderr
+    whole_weights, weights = (
         Bundle.load(tmp_path / name / "model.safetensors").weights for name in ("whole", "run")
     )
-    assert all(torch.equal(value, other[name]) for name, value in one.items())
+    assert all(torch.equal(value, weights[name]) for name, value in whole_weights.items())
 
 
 def test_a_process_that_is_lost_ends_all_with_one_message(lesions: Path, tmp_path: Path) -> None:
@@ -194,14 +198,14 @@ def test_a_process_that_is_lost_ends_all_with_one_message(lesions: Path, tmp_pat
         wait_for(process, tmp_path / "run" / "events.jsonl")
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         os.kill(int(children[1]), signal.SIGKILL)
-        said = process.communicate(timeout=300)[1]
+        output = process.communicate(timeout=300)[1]
     assert process.returncode != 0
-    assert said.count("error: ") == 1
-    assert "another process of this training ended" in said.replace("\n", " ")
-    assert "limner/training" not in said, "a traceback through our own code"
+    assert output.count("error: ") == 1
+    assert "another process of this training ended" in output.replace("\n", " ")
+    assert "limner/training" not in output, "a traceback through our own code"
 
 
-def test_a_mistake_is_said_once(lesions: Path, tmp_path: Path) -> None:
+def test_a_mistake_is_reported_once(lesions: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         command(lesions, tmp_path / "run", "train.batch_size=3", processes=2),
         capture_output=True,

@@ -18,8 +18,8 @@ from limner.inference.predictor import Predictor
 from limner.model.bundle import Bundle
 from limner.recipe import parse_recipe
 from limner.training.event_log import validations
-from limner.training.loop import Stopped, TrainingStep, TuningProgress, Validation
-from limner.training.pipeline import no_progress, resume_run, start_run, train
+from limner.training.events import Stopped, TrainingStep, TuningProgress, Validation
+from limner.training.pipeline import resume_run, start_run, train
 from limner.training.run import Run, count_test, next_run_folder
 from shapes import disc
 
@@ -49,12 +49,12 @@ def test_a_run_that_was_stopped_and_resumed_is_the_run_that_was_not(
     lesions: Path, tmp_path: Path, steps: int
 ) -> None:
     whole = train(lesions, TINY, tmp_path / "whole")
-    run, events = start_run(lesions, TINY, tmp_path / "stopped", lambda plan: None, no_progress)
+    run, events = start_run(lesions, TINY, tmp_path / "stopped")
     seen = 0
     while seen < steps:
         seen += isinstance(next(events), TrainingStep)
     events.close()
-    for _ in resume_run(Run.open(run.folder), no_progress):
+    for _ in resume_run(Run.open(run.folder)):
         pass
     assert hashes(run) == hashes(whole)
     assert [event["loss"] for event in validations(run.folder)] == [
@@ -62,16 +62,16 @@ def test_a_run_that_was_stopped_and_resumed_is_the_run_that_was_not(
     ]
 
 
-def test_a_run_that_is_stopped_while_it_chooses_chooses_when_it_is_resumed(
+def test_a_run_that_is_stopped_while_it_tunes_tunes_when_it_is_resumed(
     lesions: Path, tmp_path: Path
 ) -> None:
     whole = train(lesions, TINY, tmp_path / "whole")
-    run, events = start_run(lesions, TINY, tmp_path / "stopped", lambda plan: None, no_progress)
+    run, events = start_run(lesions, TINY, tmp_path / "stopped")
     while not isinstance(next(events), TuningProgress):
         pass
     events.close()
     assert not Bundle.load(run.model).confidence
-    assert [type(event) for event in resume_run(Run.open(run.folder), no_progress)][-1] is Stopped
+    assert [type(event) for event in resume_run(Run.open(run.folder))][-1] is Stopped
     assert hashes(run) == hashes(whole)
 
 
@@ -90,39 +90,39 @@ def test_training_lowers_the_loss_and_logs_its_events(lesions: Path, tmp_path: P
 def test_a_finished_run_that_is_resumed_stays_as_it_is(lesions: Path, tmp_path: Path) -> None:
     run = train(lesions, TINY, tmp_path / "run")
     before = hashes(run)
-    assert [type(event) for event in resume_run(run, no_progress)] == [Stopped]
+    assert [type(event) for event in resume_run(run)] == [Stopped]
     assert hashes(run) == before
 
 
-def test_a_run_that_is_stopped_while_it_is_laid_out_leaves_nothing(
+def test_a_run_that_is_stopped_while_its_folder_is_made_leaves_nothing(
     lesions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stopped(path: Path, content: str, **how: bool) -> None:
+    def interrupted(path: Path, content: str, **options: bool) -> None:
         if path.name == "receipt.json":
             raise KeyboardInterrupt
-        write_atomic(path, content, **how)
+        write_atomic(path, content, **options)
 
-    monkeypatch.setattr("limner.training.run.write_atomic", stopped)
+    monkeypatch.setattr("limner.training.run.write_atomic", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        start_run(lesions, TINY, tmp_path / "run", lambda plan: None, no_progress)
+        start_run(lesions, TINY, tmp_path / "run")
     assert not [path for path in tmp_path.iterdir() if "run" in path.name]
 
 
-def test_who_asks_whether_a_run_is_in_use_keeps_nobody_out(lesions: Path, tmp_path: Path) -> None:
+def test_asking_whether_a_run_is_in_use_keeps_nobody_out(lesions: Path, tmp_path: Path) -> None:
     run = train(lesions, TINY.replace({"train.epochs": 1}), tmp_path / "run")
-    ended = threading.Event()
+    stop_asking = threading.Event()
 
     def ask() -> None:
-        while not ended.is_set():
+        while not stop_asking.is_set():
             run.in_use()
 
     asking = threading.Thread(target=ask)
     asking.start()
     try:
         for _ in range(20):
-            assert [type(event) for event in resume_run(run, no_progress)] == [Stopped]
+            assert [type(event) for event in resume_run(run)] == [Stopped]
     finally:
-        ended.set()
+        stop_asking.set()
         asking.join()
 
 
@@ -144,7 +144,7 @@ def test_patience_ends_a_run_that_does_not_improve(lesions: Path, tmp_path: Path
             "train.ema_decay": 0.0,
         }
     )
-    _, events = start_run(lesions, recipe, tmp_path / "run", lambda plan: None, no_progress)
+    _, events = start_run(lesions, recipe, tmp_path / "run")
     seen = list(events)
     assert sum(isinstance(event, Validation) for event in seen) < 50
     assert isinstance(seen[-1], Stopped) and "no better" in seen[-1].reason
@@ -159,8 +159,6 @@ def test_a_time_budget_is_kept_and_the_decay_completed(lesions: Path, tmp_path: 
         lesions,
         TINY.replace({"train.minutes": 0.15}),
         tmp_path / "run",
-        lambda plan: None,
-        no_progress,
     )
     rates = [event.learning_rate for event in events if isinstance(event, TrainingStep)]
     assert 0.9 * 9 < time.monotonic() - began < 1.1 * 9
@@ -177,7 +175,7 @@ def test_a_changed_recipe_is_not_resumed(lesions: Path, tmp_path: Path) -> None:
     recipe = run.folder / "recipe.toml"
     recipe.write_text(recipe.read_text().replace("epochs = 3", "epochs = 4"))
     with pytest.raises(LimnerError, match="another recipe"):
-        list(resume_run(run, no_progress))
+        list(resume_run(run))
 
 
 def test_a_folder_that_is_no_run_is_named(tmp_path: Path) -> None:
@@ -201,8 +199,6 @@ def test_a_diverging_run_stops_and_says_why(lesions: Path, tmp_path: Path) -> No
 
 
 def test_classes_beyond_two_are_trained_with_void(pairs, tmp_path: Path) -> None:
-    import numpy as np
-
     rng = np.random.default_rng(0)
     masks = {
         f"i{n}": np.kron(rng.choice([0, 1, 2, 255], (4, 4)), np.ones((4, 4))).astype(np.uint8)
@@ -215,7 +211,7 @@ def test_classes_beyond_two_are_trained_with_void(pairs, tmp_path: Path) -> None
 
 def test_a_run_prints_no_warning(lesions: Path, tmp_path: Path) -> None:
     code = (
-        "import sys; from limner.training.pipeline import train; from limner.recipe import "
+        "import sys; from limner.training.pipeline import train; from limner.recipe_file import "
         "load_recipe; from pathlib import Path;"
     ) + (
         "train(sys.argv[1], load_recipe(None, ['train.epochs=1', 'model.widths=[2,4,8]', "
@@ -230,13 +226,9 @@ def test_a_run_prints_no_warning(lesions: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("resize_mode", ["letterbox", "tile"])
-def test_every_geometry_is_trained_and_predicts_at_the_image_s_size(
+def test_every_resize_mode_is_trained_and_predicts_at_the_image_s_size(
     lesions: Path, tmp_path: Path, resize_mode: str
 ) -> None:
-    import numpy as np
-
-    from limner.inference.predictor import Predictor
-
     run = train(
         lesions,
         TINY.replace({"data.resize_mode": resize_mode, "data.size_px": (16, 24)}),
@@ -245,7 +237,7 @@ def test_every_geometry_is_trained_and_predicts_at_the_image_s_size(
     assert Predictor.load(run.model).predict(np.zeros((45, 70, 3), np.uint8)).mask.shape == (45, 70)
 
 
-def test_a_set_whose_test_images_were_trained_on_is_refused_unless_told_so(
+def test_a_set_whose_test_images_are_trained_on_is_refused_unless_allowed(
     lesions: Path, tmp_path: Path
 ) -> None:
     import shutil
@@ -264,11 +256,11 @@ def test_a_set_whose_test_images_were_trained_on_is_refused_unless_told_so(
 def test_dropout_draws_the_same_after_a_stop(lesions: Path, tmp_path: Path) -> None:
     recipe = TINY.replace({"model.dropout": 0.3})
     whole = train(lesions, recipe, tmp_path / "whole")
-    run, events = start_run(lesions, recipe, tmp_path / "stopped", lambda plan: None, no_progress)
+    run, events = start_run(lesions, recipe, tmp_path / "stopped")
     while not isinstance(next(events), TrainingStep):
         pass
     events.close()
-    for _ in resume_run(Run.open(run.folder), no_progress):
+    for _ in resume_run(Run.open(run.folder)):
         pass
     assert hashes(run) == hashes(whole)
 
@@ -291,10 +283,6 @@ def test_dropout_draws_the_same_after_a_stop(lesions: Path, tmp_path: Path) -> N
 def test_what_a_recipe_names_is_trained_and_can_be_used(
     lesions: Path, tmp_path: Path, keys: dict[str, object]
 ) -> None:
-    import numpy as np
-
-    from limner.inference.predictor import Predictor
-
     run = train(lesions, TINY.replace({"model.widths": (2, 4, 8), **keys}), tmp_path / "run")
     assert Predictor.load(run.model).predict(np.zeros((20, 30, 3), np.uint8)).mask.shape == (20, 30)
 
@@ -305,12 +293,13 @@ def test_class_weights_must_be_as_many_as_classes(lesions: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize("frozen", [1.0, 0.0])
-def test_a_frozen_encoder_stays_as_it_came_and_its_normalisation_is_the_model_s(
+def test_a_frozen_encoder_keeps_its_weights_and_its_normalisation(
     lesions: Path, tmp_path: Path, frozen: float
 ) -> None:
     import torch
 
-    from limner.model.encoders import TimmEncoder, load_pretrained
+    from limner.model.encoders import TimmEncoder
+    from limner.model.pretrained import load_pretrained
 
     name = "tf_efficientnet_lite0"
     keys = {
@@ -320,19 +309,19 @@ def test_a_frozen_encoder_stays_as_it_came_and_its_normalisation_is_the_model_s(
         "train.epochs": 1,
     }
     bundle = Bundle.load(train(lesions, TINY.replace(keys), tmp_path / "run").model)
-    came = TimmEncoder(name, 3)
-    load_pretrained(came, name, "hub", 3)
+    pretrained = TimmEncoder(name, 3)
+    load_pretrained(pretrained, name, "hub", 3)
     same = all(
         torch.equal(value, bundle.weights[f"encoder.{key}"])
-        for key, value in came.state_dict().items()
+        for key, value in pretrained.state_dict().items()
         if value.is_floating_point()
     )
     assert same == (frozen == 1.0)
     assert bundle.preprocessing.mean == (0.5, 0.5, 0.5)
 
 
-def test_what_validation_chose_is_kept_and_logged(lesions: Path, tmp_path: Path) -> None:
-    from limner.inference.quality import ConfidenceModel
+def test_tuned_settings_are_kept_and_logged(lesions: Path, tmp_path: Path) -> None:
+    from limner.inference.confidence import ConfidenceModel
 
     run = train(lesions, TINY, tmp_path / "run")
     bundle = Bundle.load(run.model)
@@ -342,16 +331,16 @@ def test_what_validation_chose_is_kept_and_logged(lesions: Path, tmp_path: Path)
     logged = [
         event["name"]
         for event in map(json.loads, (run.folder / "events.jsonl").read_text().splitlines())
-        if event["event"] == "chosen"
+        if event["event"] == "tuned"
     ]
     assert logged == [
         "threshold",
         "augmentation flips",
         "augmentation turns",
         "augmentation scales",
-        "specks",
-        "holes",
-        "largest",
+        "remove_small",
+        "fill_holes",
+        "keep_largest",
     ]
 
 
@@ -380,3 +369,28 @@ def test_images_of_five_channels_are_trained_on_and_others_refused(
     assert Predictor.load(
         train(data, TINY.replace({"data.channels": 1, "train.epochs": 1}), tmp_path / "grey").model
     )
+
+
+def test_a_run_finds_the_samples_of_its_splits(
+    lesions: Path, pairs: Callable[..., Path], tmp_path: Path
+) -> None:
+    recipe = TINY.replace({"train.epochs": 1})
+    run = train(lesions, recipe, tmp_path / "run")
+    assert [sample.id for sample in run.test_samples()] == run.split["test"]
+    assert [sample.id for sample in run.samples("val")] == run.split["val"]
+    with pytest.raises(LimnerError, match=r"no samples in the split 'new'; it has train \d+, val"):
+        run.samples("new")
+    # A layout without splits of its own is cut
+    data = pairs({f"{i:02}": disc(radius=3 + i % 4) for i in range(12)})
+    cut = train(data, recipe, tmp_path / "cut")
+    assert [sample.id for sample in cut.test_samples()] == cut.split["test"] != []
+    next((data / "images").glob(f"{cut.split['test'][0]}*")).unlink()
+    with pytest.raises(LimnerError, match=r"1 samples that the run .* are no longer in"):
+        cut.test_samples()
+    untested = train(
+        pairs({f"{i:02}": disc(radius=3 + i % 4) for i in range(12)}, "other"),
+        recipe.replace({"data.test_fraction": 0.0}),
+        tmp_path / "untested",
+    )
+    with pytest.raises(LimnerError, match=r"no samples in the split 'test'.*data\.test_fraction"):
+        untested.test_samples()

@@ -1,6 +1,4 @@
-"""What a run survives: values that are not finite, memory that does not suffice, damage, another
-machine, signals, kills.
-"""
+"""What a run survives: values that are not finite, lack of memory, damage, signals, kills."""
 
 import json
 import os
@@ -17,16 +15,15 @@ from test_run import TINY, hashes
 
 from limner.errors import LimnerError
 from limner.model.unet import UNet
-from limner.training import checkpoint, loop, step
-from limner.training import run as running
+from limner.training import checkpoint, loop, schedule, step, trainer
+from limner.training.events import Note, Skipped, Stopped, TrainingStep, Validation
 from limner.training.hardware import NO_COMPILER
-from limner.training.loop import Note, Skipped, Stopped, TrainingStep, Validation
-from limner.training.pipeline import no_progress, resume_run, start_run, train
+from limner.training.pipeline import TrainingSession, resume_run, start_run, train
 from limner.training.run import Run
 
 
 def stopped_after(steps: int, data: Path, folder: Path, recipe: object = TINY) -> Run:
-    run, events = start_run(data, recipe, folder, lambda plan: None, no_progress)
+    run, events = start_run(data, recipe, folder)
     seen = 0
     while seen < steps:
         seen += isinstance(next(events), TrainingStep)
@@ -40,29 +37,23 @@ def weights_of(run: Run) -> dict[str, torch.Tensor]:
     return dict(loaded.tensors)
 
 
-def poison(
-    monkeypatch: pytest.MonkeyPatch, when: set[int], module: type[torch.nn.Module] = UNet
-) -> None:
-    """Let some of the steps' logits be no numbers: a fault of the hardware, or of arithmetic, that
-    no test can wait for.
-    """
-    calls, whole = iter(range(10**6)), module.forward_supervised
+def make_logits_nan(monkeypatch: pytest.MonkeyPatch, steps: set[int]) -> None:
+    """Let some steps' logits be no numbers, as by a fault of the hardware or of arithmetic."""
+    calls, forward = iter(range(10**6)), UNet.forward_supervised
 
-    def supervised(self: UNet, images: torch.Tensor) -> list[torch.Tensor]:
-        factor = float("nan") if next(calls) in when else 1.0
-        return [logits * factor for logits in whole(self, images)]
+    def faulty(self: UNet, images: torch.Tensor) -> list[torch.Tensor]:
+        factor = float("nan") if next(calls) in steps else 1.0
+        return [logits * factor for logits in forward(self, images)]
 
-    monkeypatch.setattr(module, "forward_supervised", supervised)
+    monkeypatch.setattr(UNet, "forward_supervised", faulty)
 
 
 def test_a_step_that_is_not_finite_leaves_the_weights_as_they_were(
     lesions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, events = start_run(
-        lesions, TINY.replace({"train.epochs": 1}), tmp_path / "run", lambda plan: None, no_progress
-    )
+    run, events = start_run(lesions, TINY.replace({"train.epochs": 1}), tmp_path / "run")
     before = {}
-    poison(monkeypatch, {1})
+    make_logits_nan(monkeypatch, {1})
     seen = []
     for event in events:
         seen.append(event)
@@ -86,13 +77,13 @@ def test_a_step_that_is_not_finite_leaves_the_weights_as_they_were(
 
 def _state_of(events: object) -> tuple[object, dict[str, object]]:
     frame = events.gi_frame
-    return frame.f_locals["state"], frame.f_locals["made_by"]
+    return frame.f_locals["state"], frame.f_locals["identity"]
 
 
 def test_several_in_a_row_stop_the_run_and_name_the_images(
     lesions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    poison(monkeypatch, set(range(6, 100)))
+    make_logits_nan(monkeypatch, set(range(6, 100)))
     with pytest.raises(
         LimnerError, match=r"not finite in 5 steps in a row.*ISIC_.*The best model so far is kept"
     ):
@@ -105,41 +96,39 @@ def test_a_batch_that_does_not_fit_goes_through_in_parts(
     method: str, most: int, lesions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In training, and in a validation."""
-    whole = getattr(UNet, method)
+    forward = getattr(UNet, method)
 
-    def of_few(self: UNet, images: torch.Tensor) -> object:
+    def limited(self: UNet, images: torch.Tensor) -> object:
         if len(images) > most:
             raise torch.OutOfMemoryError(f"of more than {most}")
-        return whole(self, images)
+        return forward(self, images)
 
-    monkeypatch.setattr(UNet, method, of_few)
-    _, events = start_run(lesions, TINY, tmp_path / "run", lambda plan: None, no_progress)
+    monkeypatch.setattr(UNet, method, limited)
+    _, events = start_run(lesions, TINY, tmp_path / "run")
     seen = list(events)
-    parted = [parts for parts in (2, 4) if 4 // parts >= most]
+    micro_batches = [parts for parts in (2, 4) if 4 // parts >= most]
     assert [event.text for event in seen if isinstance(event, Note)] == [
         (
             f"the device's memory does not hold a batch of 4: it goes through in {parts} parts of "
             f"{4 // parts} from here on"
         )
-        for parts in parted
+        for parts in micro_batches
     ]
     assert isinstance(seen[-1], Stopped)
 
 
-def test_without_a_compiler_a_run_goes_on_says_so_and_is_marked(
+def test_without_a_compiler_a_run_goes_on_and_is_marked(
     lesions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(running, "can_compile", lambda device: False)
+    monkeypatch.setattr(trainer, "can_compile", lambda device: False)
     run, events = start_run(
         lesions,
         TINY.replace({"train.compile": True}),
         tmp_path / "run",
-        lambda plan: None,
-        no_progress,
     )
     notes = [event.text for event in events if isinstance(event, Note)]
     assert any("training goes on without torch.compile" in note for note in notes)
-    list(resume_run(Run.open(run.folder), no_progress))
+    list(resume_run(Run.open(run.folder)))
     assert run.receipt["exact"] is False and run.receipt["not_exact_because"] == [NO_COMPILER]
 
 
@@ -148,24 +137,25 @@ def test_what_the_first_step_takes_is_no_measure_of_a_validation(
 ) -> None:
     """It compiles, or wakes a device."""
     now = [0.0]
-    monkeypatch.setattr(loop.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(schedule.time, "perf_counter", lambda: now[0])
     state = step.initial_state(step_network(TINY), TINY.train)
-    pace = loop._Pace(state, TINY.train, loop.TrainingContext(lambda: 360 - now[0]), 500)
+    context = schedule.TrainingContext(lambda: 360 - now[0])
+    followed = schedule.Schedule(state, TINY.train, context, 500)
     for seconds, progress in ((22, 22 / 360), (0.1, 22.1 / 360 + 0.5 * 0.1 / 4 * 500 / 360)):
         now[0] += seconds
-        pace.after_step(10)
+        followed.advance(10)
         assert state.progress == pytest.approx(progress)
 
 
 def test_a_batch_that_does_not_fit_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = UNet.forward_supervised
+    forward = UNet.forward_supervised
 
-    def supervised(self: UNet, images: torch.Tensor) -> list[torch.Tensor]:
+    def fail_at_last(self: UNet, images: torch.Tensor) -> list[torch.Tensor]:
         # Running statistics move
-        whole(self, images)
+        forward(self, images)
         raise torch.OutOfMemoryError("behind the network")
 
-    monkeypatch.setattr(UNet, "forward_supervised", supervised)
+    monkeypatch.setattr(UNet, "forward_supervised", fail_at_last)
     state = step.initial_state(step_network(TINY), TINY.train)
     before = {name: value.clone() for name, value in state.network.state_dict().items()}
     stepper = step.TrainStep(state, step.LOSSES["dice"], TINY.train, step.DistributedContext())
@@ -184,7 +174,7 @@ def test_parts_of_a_batch_give_the_gradient_of_the_whole() -> None:
     for parts in (1, 2, 4):
         torch.manual_seed(1)
         state = step.initial_state(step_network(settings), settings.train)
-        state.parts = parts
+        state.micro_batches = parts
         stepper = step.TrainStep(
             state, step.LOSSES["dice+cross-entropy"], settings.train, step.DistributedContext()
         )
@@ -197,19 +187,17 @@ def test_parts_of_a_batch_give_the_gradient_of_the_whole() -> None:
 
 
 def step_network(recipe: object) -> UNet:
-    from limner.model.presets import build_network
-
-    return build_network(recipe.model, 3, 1)
+    return UNet.from_settings(recipe.model, 3, 1)
 
 
-def test_two_checkpoints_are_kept_and_a_damaged_one_is_named_and_the_one_before_it_taken(
+def test_a_damaged_checkpoint_is_named_and_the_one_before_it_taken(
     lesions: Path, tmp_path: Path
 ) -> None:
     whole = train(lesions, TINY, tmp_path / "whole")
     run = stopped_after(6, lesions, tmp_path / "run")
     older, newer = run.checkpoints.paths()
     newer.write_bytes(newer.read_bytes()[:-100])
-    notes = [event.text for event in resume_run(run, no_progress) if isinstance(event, Note)]
+    notes = [event.text for event in resume_run(run) if isinstance(event, Note)]
     assert (
         len(notes) == 1
         and str(newer) in notes[0]
@@ -228,13 +216,13 @@ def test_a_run_whose_checkpoints_are_all_damaged_is_refused_by_name(
     for path in run.checkpoints.paths():
         path.write_bytes(b"nothing")
     with pytest.raises(LimnerError, match="every checkpoint of the run is damaged"):
-        list(resume_run(run, no_progress))
+        list(resume_run(run))
 
 
 def test_a_lost_best_model_is_written_anew(lesions: Path, tmp_path: Path) -> None:
     run = stopped_after(6, lesions, tmp_path / "run")
     run.model.unlink()
-    notes = [event.text for event in resume_run(run, no_progress) if isinstance(event, Note)]
+    notes = [event.text for event in resume_run(run) if isinstance(event, Note)]
     assert len(notes) == 1 and "The next validation writes it anew" in notes[0]
     assert run.model.is_file()
     assert run.receipt["exact"] is False
@@ -243,7 +231,7 @@ def test_a_lost_best_model_is_written_anew(lesions: Path, tmp_path: Path) -> Non
 def test_a_finished_run_that_lost_its_model_gets_it_again(lesions: Path, tmp_path: Path) -> None:
     run = train(lesions, TINY, tmp_path / "run")
     run.model.unlink()
-    seen = list(resume_run(run, no_progress))
+    seen = list(resume_run(run))
     assert not any(isinstance(event, TrainingStep) for event in seen)
     assert run.model.is_file() and run.read_json("state.json")["best_mean_dice"] >= 0
 
@@ -265,12 +253,12 @@ def test_a_run_that_is_seldom_validated_has_a_model_all_the_same(
     assert run.model.is_file()
 
 
-def test_another_machine_is_said_and_marks_the_run(lesions: Path, tmp_path: Path) -> None:
+def test_another_machine_is_noted_and_marks_the_run(lesions: Path, tmp_path: Path) -> None:
     run = stopped_after(2, lesions, tmp_path / "run")
     threads = torch.get_num_threads()
     torch.set_num_threads(threads + 1)
     try:
-        notes = [event.text for event in resume_run(run, no_progress) if isinstance(event, Note)]
+        notes = [event.text for event in resume_run(run) if isinstance(event, Note)]
     finally:
         torch.set_num_threads(threads)
     assert len(notes) == 1 and f"threads was {threads} and is {threads + 1}" in notes[0]
@@ -278,33 +266,29 @@ def test_another_machine_is_said_and_marks_the_run(lesions: Path, tmp_path: Path
 
 
 def test_a_run_in_use_is_refused(lesions: Path, tmp_path: Path) -> None:
-    run, events = start_run(lesions, TINY, tmp_path / "run", lambda plan: None, no_progress)
+    run, events = start_run(lesions, TINY, tmp_path / "run")
     next(events)
     assert run.in_use()
     with pytest.raises(LimnerError, match="another process is training"):
-        list(resume_run(Run.open(run.folder), no_progress))
+        list(resume_run(Run.open(run.folder)))
     events.close()
     assert not run.in_use()
 
 
 def test_a_stop_within_a_validation_is_gone_on_from(lesions: Path, tmp_path: Path) -> None:
     whole = train(lesions, TINY, tmp_path / "whole")
-    asked = iter(
-        [False] * 4 + [True] * 100
-        # 4 steps an epoch, then the look during the validation
-    )
+    # 4 steps an epoch, then the question during the validation
+    answers = iter([False] * 4 + [True] * 100)
     run, events = start_run(
         lesions,
         TINY,
         tmp_path / "run",
-        lambda plan: None,
-        no_progress,
-        stop_asked=lambda: next(asked),
+        TrainingSession(stop_requested=lambda: next(answers)),
     )
     seen = list(events)
     assert isinstance(seen[-1], Stopped) and not seen[-1].finished
     assert not any(isinstance(event, Validation) for event in seen)
-    list(resume_run(Run.open(run.folder), no_progress))
+    list(resume_run(Run.open(run.folder)))
     assert hashes(run) == hashes(whole)
 
 
@@ -312,18 +296,18 @@ def test_one_bit_is_noticed_in_every_file(lesions: Path, tmp_path: Path) -> None
     from limner.model.bundle import read_tensors
 
     run = stopped_after(6, lesions, tmp_path / "run")
-    chance = random.Random(0)
+    rng = random.Random(0)
     for path in (run.model, run.checkpoints.paths()[-1]):
         content = path.read_bytes()
         for _ in range(500):
-            bit = chance.randrange(8 * len(content))
+            bit = rng.randrange(8 * len(content))
             flipped = bytearray(content)
             flipped[bit // 8] ^= 1 << bit % 8
             path.write_bytes(flipped)
             with pytest.raises(LimnerError, match=path.name):
                 read_tensors(path)
         for _ in range(100):
-            path.write_bytes(content[: chance.randrange(len(content))])
+            path.write_bytes(content[: rng.randrange(len(content))])
             with pytest.raises(LimnerError, match=path.name):
                 read_tensors(path)
 
@@ -359,9 +343,9 @@ def test_sigterm_saves_and_ends_with_0_and_ctrl_c_with_130(lesions: Path, tmp_pa
             while process.poll() is None and not (log.is_file() and log.read_text()):
                 time.sleep(0.05)
             process.send_signal(number)
-            said = process.communicate(timeout=120)[0]
-        assert process.returncode == code, said
-        assert f"Go on with: limner train --resume {folder}" in said.replace("\n", "")
+            output = process.communicate(timeout=120)[0]
+        assert process.returncode == code, output
+        assert f"Go on with: limner train --resume {folder}" in output.replace("\n", "")
         assert Run.open(folder).checkpoints.load() is not None
 
 
@@ -391,5 +375,5 @@ def test_a_disk_that_fails_leaves_what_was_there() -> None:
 
 def test_the_numbers_of_a_state_are_all_in_a_checkpoint() -> None:
     tensors = {"network", "ema", "optimiser", "loss_sum", "best_weights"}
-    assert set(step.TrainState.__slots__) == {*step.POSITION, *tensors}
+    assert set(step.TrainState.__slots__) == {*step.SCALAR_FIELDS, *tensors}
     assert checkpoint.KEPT == 2 and loop.MAX_SKIPPED == 5

@@ -10,18 +10,20 @@ from test_run import TINY
 from limner.errors import LimnerError
 from limner.training import trackers
 from limner.training.event_log import validations, write_learning_curve
-from limner.training.pipeline import no_progress, start_run, train
+from limner.training.events import Note, Stopped
+from limner.training.pipeline import start_run, train
 from limner.training.run_list import list_runs
 
-ASK_MLFLOW = """
+PRINT_MLFLOW_RUN = """
 import json
 
 import mlflow
 
 client = mlflow.MlflowClient()
-(found,) = client.search_runs([client.get_experiment_by_name("limner").experiment_id])
-history = [metric.value for metric in client.get_metric_history(found.info.run_id, "validation_Dice")]
-print(json.dumps([found.info.status, found.data.params["train.seed"], history]))
+(run,) = client.search_runs([client.get_experiment_by_name("limner").experiment_id])
+history = client.get_metric_history(run.info.run_id, "validation_Dice")
+values = [metric.value for metric in history]
+print(json.dumps([run.info.status, run.data.params["train.seed"], values]))
 """
 
 
@@ -29,11 +31,11 @@ def test_tensorboard_has_scalars_and_pictures(lesions: Path, tmp_path: Path) -> 
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     run = train(lesions, TINY.replace({"train.trackers": ("tensorboard",)}), tmp_path / "run")
-    seen = EventAccumulator(str(run.folder / "tensorboard"))
-    seen.Reload()
-    logged = [row["mean_dice"] for row in validations(run.folder)]
-    assert [event.value for event in seen.Scalars("validation Dice")] == pytest.approx(logged)
-    assert len(seen.Scalars("training loss")) == len(seen.Images("validation")) == 3
+    logged = EventAccumulator(str(run.folder / "tensorboard"))
+    logged.Reload()
+    dices = [row["mean_dice"] for row in validations(run.folder)]
+    assert [event.value for event in logged.Scalars("validation Dice")] == pytest.approx(dices)
+    assert len(logged.Scalars("training loss")) == len(logged.Images("validation")) == 3
 
 
 def test_mlflow_sees_the_same_events(lesions: Path, tmp_path: Path) -> None:
@@ -59,14 +61,14 @@ def test_mlflow_sees_the_same_events(lesions: Path, tmp_path: Path) -> None:
     ]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    asked = subprocess.run(
-        [sys.executable, "-c", ASK_MLFLOW],
+    printed = subprocess.run(
+        [sys.executable, "-c", PRINT_MLFLOW_RUN],
         cwd=tmp_path,
         env=environment,
         capture_output=True,
         text=True,
     )
-    status, seed, history = json.loads(asked.stdout.splitlines()[-1])
+    status, seed, history = json.loads(printed.stdout.splitlines()[-1])
     assert (status, seed) == ("FINISHED", "5")
     assert history == pytest.approx([row["mean_dice"] for row in validations(tmp_path / "run")])
 
@@ -79,8 +81,7 @@ def test_weights_and_biases_sees_them_offline(
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
     run = train(lesions, TINY.replace({"train.trackers": ("wandb",)}), tmp_path / "run")
-    # A finished run is written by another process, which is waited for only here, as at the end of
-    # a command
+    # Another process writes a finished run; it is waited for only here, as at a command's end
     wandb.teardown()
     (written,) = run.folder.glob("wandb/offline-run-*/run-*.wandb")
     assert b"validation Dice" in written.read_bytes()
@@ -117,7 +118,7 @@ def test_the_curve_leaves_out_what_a_kill_cut_off_and_counts_an_epoch_once(tmp_p
 
 def test_runs_are_listed_with_state_and_scores(lesions: Path, tmp_path: Path) -> None:
     train(lesions, TINY, tmp_path / "runs" / "whole")
-    _, events = start_run(lesions, TINY, tmp_path / "runs" / "half", lambda plan: None, no_progress)
+    _, events = start_run(lesions, TINY, tmp_path / "runs" / "half")
     next(events)
     training, whole = list_runs(tmp_path / "runs")
     assert (training["run"], training["state"], training["epoch"], training["validation_dice"]) == (
@@ -138,7 +139,7 @@ def test_runs_are_listed_with_state_and_scores(lesions: Path, tmp_path: Path) ->
         list_runs(tmp_path / "nowhere")
 
 
-def test_the_receipt_says_what_a_run_is_made_of(lesions: Path, tmp_path: Path) -> None:
+def test_the_receipt_records_what_a_run_is_made_of(lesions: Path, tmp_path: Path) -> None:
     run = train(lesions, TINY, tmp_path / "run")
     receipt = run.receipt
     assert {
@@ -155,5 +156,22 @@ def test_the_receipt_says_what_a_run_is_made_of(lesions: Path, tmp_path: Path) -
         "threads",
     } < receipt.keys()
     assert receipt["exact"] is True
-    (sitting,) = receipt["sittings"]
-    assert sitting["images"] == 3 * 16 and sitting["images_per_second"] > 0
+    (session,) = receipt["sittings"]
+    assert session["images"] == 3 * 16 and session["images_per_second"] > 0
+
+
+def test_a_tracker_that_fails_is_dropped_and_training_goes_on(
+    lesions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ConnectionError("no route to host")
+
+    monkeypatch.setattr(trackers.TensorBoard, "log_event", fail)
+    recipe = TINY.replace({"train.trackers": ("tensorboard",)})
+    _, events = start_run(lesions, recipe, tmp_path / "run")
+    received = list(events)
+    notes = [event.text for event in received if isinstance(event, Note)]
+    assert notes == [
+        "TensorBoard failed (no route to host) and gets no more events; training goes on."
+    ]
+    assert isinstance(received[-1], Stopped) and received[-1].finished

@@ -1,16 +1,35 @@
+import json
 import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from limner.data.sample_info import SampleInfo
 from limner.data.value_histogram import ValueHistogram
+from limner.errors import LimnerError
 from limner.labels import Labels
 from limner.recipe import Recipe, ResizeMode, parse_recipe
-from limner.training.plan import CeilingFunction, Plan, make_plan
+from limner.training.plan import Plan, make_plan
+from limner.training.plan_context import CeilingFunction
+from limner.training.step_timing import StepTiming
 
 BINARY = Labels.from_values(("background", "foreground"), (0, 255))
-ON_CPU = parse_recipe({"train": {"device": "cpu", "precision": "float32"}})
+SCENES = Labels.from_values(("sky", "road", "car"), (0, 1, 2))
+RECORDED_PLANS: dict[str, dict[str, list[Any]]] = json.loads(
+    Path(__file__).with_name("recorded_plans.json").read_text(encoding="utf-8")
+)
+"""Values and reasons that the plan has always given, by case and key."""
+
+
+def on_cpu(values: Mapping[str, Any]) -> Recipe:
+    """A recipe that leaves nothing to the machine."""
+    return Recipe().replace({"train.device": "cpu", "train.precision": "float32", **values})
+
+
+ON_CPU = on_cpu({})
 
 
 def facts(height: int, width: int) -> SampleInfo:
@@ -44,13 +63,59 @@ def planned(
 
 @pytest.fixture(autouse=True)
 def no_weights_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("limner.training.plan.weights_available", lambda name: False)
+    monkeypatch.setattr("limner.training.plan_rules.weights_available", lambda name: False)
+
+
+SCENE_SHAPES = [facts(300, 600), facts(600, 300)] * 50
+THIN = [facts(500, 600)] * 20
+
+
+def thin_things_are_lost(_size_px: tuple[int, int], _mode: ResizeMode) -> dict[str, float]:
+    return {"vein": 0.9, "artery": 0.8}
+
+
+CASES: dict[str, dict[str, Any]] = {
+    "lossless": {},
+    "beyond the budget": {"ceiling": passes_from(256), "validation_ratio": 0.4, "processes": 4},
+    "tiles": {"samples": THIN, "ceiling": thin_things_are_lost, "validation_ratio": 0.1},
+    "classes": {"samples": SCENE_SHAPES, "labels": SCENES, "validation_ratio": 0.1},
+    "preset": {"recipe": on_cpu({"model.preset": "resunet"})},
+    "little time": {"recipe": on_cpu({"train.minutes": 0.5})},
+    "much time": {"recipe": on_cpu({"train.minutes": 200.0}), "ceiling": passes_from(256)},
+}
+
+
+@pytest.mark.parametrize("case", RECORDED_PLANS)
+def test_a_plan_has_the_recorded_values_and_reasons(
+    case: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("limner.training.plan_rules.is_installed", lambda name: False)
+    monkeypatch.setattr("limner.training.plan.time_step", lambda recipe: StepTiming(0.5, 0.1))
+    defaults = {"samples": SQUARE, "labels": BINARY, "ceiling": passes_from(80), "recipe": ON_CPU}
+    arguments = {**defaults, **CASES[case]}
+    plan = make_plan(**arguments)
+    table, explicit = plan.recipe.model_dump(mode="json"), arguments["recipe"].explicit_keys()
+    chosen = {}
+    for key, reason in plan.reasons.items():
+        section, name = key.split(".")
+        if key in explicit:
+            assert reason == "set by you"
+        else:
+            chosen[key] = [table[section][name], reason]
+    assert chosen == RECORDED_PLANS[case]
+
+
+def test_settings_that_contradict_the_data_or_the_processes_are_refused() -> None:
+    with pytest.raises(LimnerError, match=r"data\.channels is 4, and the images have 3"):
+        planned(on_cpu({"data.channels": 4}))
+    with pytest.raises(LimnerError, match="batch_size is 5, which 2 processes cannot share"):
+        make_plan(on_cpu({"train.batch_size": 5}), SQUARE, BINARY, passes_from(80), processes=2)
 
 
 def test_a_pretrained_encoder_is_taken_where_its_weights_are_here_and_no_network_is_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("limner.training.plan.weights_available", lambda name: True)
+    monkeypatch.setattr("limner.training.plan_rules.weights_available", lambda name: True)
     assert planned().recipe.model.encoder == "tf_efficientnet_lite0"
     named = planned(
         parse_recipe(
@@ -61,54 +126,50 @@ def test_a_pretrained_encoder_is_taken_where_its_weights_are_here_and_no_network
 
 
 def test_every_choice_has_a_reason() -> None:
-    made = planned(Recipe())
-    assert made.recipe.explicit_keys() == made.reasons.keys()
-    assert all(made.reasons.values())
+    plan = planned(Recipe())
+    assert plan.recipe.explicit_keys() == plan.reasons.keys()
+    assert all(plan.reasons.values())
 
 
 def test_what_the_user_set_is_kept() -> None:
-    made = planned(
+    plan = planned(
         parse_recipe({"train": {"epochs": 7, "batch_size": 3}, "data": {"size_px": [64, 80]}})
     )
-    assert (made.recipe.train.epochs, made.recipe.train.batch_size, made.recipe.data.size_px) == (
+    assert (plan.recipe.train.epochs, plan.recipe.train.batch_size, plan.recipe.data.size_px) == (
         7,
         3,
         (64, 80),
     )
-    assert made.reasons["train.epochs"] == "set by you"
+    assert plan.reasons["train.epochs"] == "set by you"
 
 
 def test_the_smallest_size_that_loses_nothing_is_taken() -> None:
-    made = planned(ceiling=passes_from(80))
-    assert made.recipe.data.size_px == (80, 80)
-    assert "no model can pass a Dice of 0.990" in made.reasons["data.size_px"]
+    plan = planned(ceiling=passes_from(80))
+    assert plan.recipe.data.size_px == (80, 80)
+    assert "no model can pass a Dice of 0.990" in plan.reasons["data.size_px"]
 
 
 def test_a_size_beyond_the_budget_is_not_taken_and_the_cost_is_said() -> None:
-    made = planned(ceiling=passes_from(256))
-    assert 96 <= made.recipe.data.size_px[0] < 128
+    plan = planned(ceiling=passes_from(256))
+    assert 96 <= plan.recipe.data.size_px[0] < 128
     assert (
         "no model can pass a Dice of 0.977; 256x256 would lose nothing, and want about 5.2 "
         "times the time"
-    ) in made.reasons["data.size_px"]
-
-
-def never(_size_px: tuple[int, int], _resize_mode: ResizeMode) -> dict[str, float]:
-    return {"vein": 0.9, "artery": 0.8}
+    ) in plan.reasons["data.size_px"]
 
 
 def test_thin_things_of_few_images_are_cut_into_tiles() -> None:
-    made = planned(data=[facts(500, 600)] * 20, ceiling=never)
-    assert made.recipe.data.resize_mode == "tile"
-    assert made.recipe.data.size_px == (128, 128)
-    assert "no model can pass a Dice of 0.800 (artery)" in made.reasons["data.resize_mode"]
-    assert "400 tiles of 20 images" in made.reasons["train.epochs"]
+    plan = planned(data=THIN, ceiling=thin_things_are_lost)
+    assert plan.recipe.data.resize_mode == "tile"
+    assert plan.recipe.data.size_px == (128, 128)
+    assert "no model can pass a Dice of 0.800 (artery)" in plan.reasons["data.resize_mode"]
+    assert "400 tiles of 20 images" in plan.reasons["train.epochs"]
 
 
 def test_thin_things_of_many_images_say_what_they_cost() -> None:
-    made = planned(ceiling=never)
-    assert made.recipe.data.resize_mode == "resize"
-    assert "data.resize_mode=tile" in made.reasons["data.size_px"]
+    plan = planned(ceiling=thin_things_are_lost)
+    assert plan.recipe.data.resize_mode == "resize"
+    assert "data.resize_mode=tile" in plan.reasons["data.size_px"]
 
 
 def test_the_working_size_has_the_data_s_shape() -> None:
@@ -118,9 +179,9 @@ def test_the_working_size_has_the_data_s_shape() -> None:
 
 
 def test_images_of_many_shapes_are_fitted_and_not_stretched() -> None:
-    made = planned(data=[facts(300, 600), facts(600, 300)] * 50)
-    assert made.recipe.data.resize_mode == "letterbox"
-    assert "shapes differ" in made.reasons["data.resize_mode"]
+    plan = planned(data=SCENE_SHAPES)
+    assert plan.recipe.data.resize_mode == "letterbox"
+    assert "shapes differ" in plan.reasons["data.resize_mode"]
 
 
 def test_small_images_are_not_enlarged() -> None:
@@ -136,7 +197,7 @@ def test_few_images_are_shown_in_more_epochs() -> None:
 
 
 def test_several_classes_are_not_turned_over() -> None:
-    recipe = planned(labels=Labels.from_values(("sky", "road", "car"), (0, 1, 2))).recipe
+    recipe = planned(labels=SCENES).recipe
     assert (recipe.augment.vertical_flip, recipe.augment.rotate_degrees) == (0, 15)
     assert recipe.train.class_weights == "balanced"
 
@@ -147,7 +208,7 @@ def test_the_same_data_gives_the_same_plan() -> None:
 
 @pytest.mark.parametrize("minutes", [0.01, 1.0])
 def test_a_time_budget_is_measured(minutes: float) -> None:
-    made = planned(
+    plan = planned(
         parse_recipe(
             {
                 "train": {"minutes": minutes},
@@ -156,4 +217,4 @@ def test_a_time_budget_is_measured(minutes: float) -> None:
             }
         )
     )
-    assert "images/s of 16x16 measured" in made.reasons["train.epochs"]
+    assert "images/s of 16x16 measured" in plan.reasons["train.epochs"]

@@ -1,0 +1,86 @@
+"""What the rules of the plan know, and what they choose."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+
+from limner.data.sample_info import SampleInfo
+from limner.labels import Labels
+from limner.recipe import Recipe, ResizeMode
+
+CeilingFunction = Callable[[tuple[int, int], ResizeMode], dict[str, float]]
+"""The best mean Dice of each class that a working size allows; see `data.resize_ceiling`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A value for one key of the recipe, and the reason for it in words."""
+
+    key: str
+    value: object
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PixelBudget:
+    """How many pixels of images and tiles training can go through in all."""
+
+    pixels: float
+    measurement: str = ""
+    """The measured speed and the time given, in words. Empty where the recipe gives no time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanContext:
+    """The facts that a rule decides by."""
+
+    samples: Sequence[SampleInfo]
+    """Those of the training samples."""
+    labels: Labels
+    ceiling: CeilingFunction
+    validation_ratio: float
+    """Validation samples for each training sample."""
+    processes: int
+    """Processes that share each batch."""
+    explicit_keys: frozenset[str]
+    """The keys that the user set, such as "train.epochs"."""
+    recipe: Recipe
+    """What the user set and what earlier rules chose; defaults elsewhere."""
+
+    @property
+    def image_channels(self) -> int:
+        """Channels of the images, the same for all."""
+        (channels,) = {sample.channels for sample in self.samples}
+        return channels
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether training runs on a processor."""
+        return self.recipe.train.device == "cpu"
+
+    @property
+    def network_is_explicit(self) -> bool:
+        """Whether the user set any key of the network."""
+        return any(key.startswith("model.") for key in self.explicit_keys)
+
+    @property
+    def widths_are_free(self) -> bool:
+        """Whether the widths may follow machine and time: neither they nor a preset are set."""
+        explicit = self.explicit_keys & {"model.preset", "model.widths"}
+        return not self.recipe.model.encoder and not explicit
+
+    def with_budget(self, budget: PixelBudget) -> "TimedContext":
+        """The same facts and a budget."""
+        facts = {field.name: getattr(self, field.name) for field in fields(PlanContext)}
+        return TimedContext(**facts, budget=budget)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimedContext(PlanContext):
+    """The facts that a rule of size and schedule decides by."""
+
+    budget: PixelBudget
+
+
+def spell_size(size_px: tuple[int, int]) -> str:
+    """A height and a width as text, width first."""
+    return f"{size_px[1]}x{size_px[0]}"

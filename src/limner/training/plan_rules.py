@@ -1,0 +1,203 @@
+"""The rules by which the plan chooses the keys that a recipe leaves open.
+
+Each rule is a function of the context, named for the key it decides. It yields a value with its
+reason, or nothing where the default stays. `NETWORK_RULES` and `SCHEDULE_RULES` list them in
+order: each sees what those before it chose, and a later choice of a key replaces an earlier one.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from limner.data.views import views
+from limner.model.presets import ENCODER_DEFAULTS, PRESETS
+from limner.model.pretrained import weights_available
+from limner.recipe import Recipe
+from limner.training.hardware import best_device, best_precision
+from limner.training.plan_context import Choice, PlanContext, TimedContext
+from limner.training.trackers import is_installed
+from limner.training.working_size import MIN_SHOWN, working_size
+
+PRETRAINED_ENCODER = "tf_efficientnet_lite0"
+MAX_BATCH_SIZE = 16
+MIN_EPOCHS, MAX_EPOCHS = 20, 300
+MIN_PATIENCE, UNLIMITED_PATIENCE = 10, 1_000_000
+VALIDATION_COST, VALIDATION_SHARE = 1 / 3, 0.1
+"""Of the time of a training image, what a validation image takes (no backward pass). And of the
+time in all, what validation may take.
+"""
+
+
+def channels(context: PlanContext) -> Iterator[Choice]:
+    if context.image_channels != 3:
+        yield Choice("data.channels", context.image_channels, "the images have so many")
+
+
+def device(_: PlanContext) -> Iterator[Choice]:
+    yield Choice("train.device", *best_device())
+
+
+def precision(context: PlanContext) -> Iterator[Choice]:
+    yield Choice("train.precision", *best_precision(context.recipe.train.device))
+
+
+def batch_size(context: PlanContext) -> Iterator[Choice]:
+    """A quarter of the images, and a multiple of the processes that share it."""
+    images, processes = len(context.samples), context.processes
+    size = min(MAX_BATCH_SIZE, max(2, images // 4))
+    reason = f"{images} training images"
+    if processes > 1:
+        reason += f", in parts for {processes} processes"
+    elif context.on_cpu:
+        reason += ", and a processor gains nothing from more"
+    yield Choice("train.batch_size", max(processes, size // processes * processes), reason)
+
+
+def trackers(_: PlanContext) -> Iterator[Choice]:
+    if is_installed("tensorboard"):
+        reason = "it is installed: tensorboard --logdir runs shows the runs"
+        yield Choice("train.trackers", ("tensorboard",), reason)
+
+
+def encoder(context: PlanContext) -> Iterator[Choice]:
+    """A pretrained encoder, where its weights need no download."""
+    if not context.network_is_explicit and weights_available(PRETRAINED_ENCODER):
+        reason = (
+            "pretrained, and its weights are here; on photographs it beats networks from "
+            "scratch in the same time (docs/family.md)"
+        )
+        yield Choice("model.encoder", PRETRAINED_ENCODER, reason)
+
+
+def preset(context: PlanContext) -> Iterator[Choice]:
+    if not context.network_is_explicit and not context.recipe.model.encoder:
+        reason = (
+            "of the networks from scratch the best for the time, where no pretrained encoder "
+            "is here (docs/family.md)"
+        )
+        yield Choice("model.preset", "limner", reason)
+
+
+def network(context: PlanContext) -> Iterator[Choice]:
+    """The keys that come with an encoder or a preset."""
+    model = context.recipe.model
+    if model.encoder:
+        defaults, reason = ENCODER_DEFAULTS, f"with the encoder {model.encoder}"
+    else:
+        defaults, reason = PRESETS[model.preset], f"the preset {model.preset}"
+    for name, value in defaults.items():
+        yield Choice(f"model.{name}", value, reason)
+
+
+def widths(context: PlanContext) -> Iterator[Choice]:
+    if context.widths_are_free and context.on_cpu:
+        reason = "half as wide, a quarter of the arithmetic, for a processor"
+        yield Choice("model.widths", _scale_widths(context.recipe, 0.5), reason)
+
+
+def widths_for_time(context: TimedContext) -> Iterator[Choice]:
+    """Widths that suit the time given, once it is known how fast a step is."""
+    if change := _width_change(context):
+        reason = f"{context.budget.measurement}: {change.reason}"
+        yield Choice("model.widths", _scale_widths(context.recipe, change.factor), reason)
+
+
+def epochs(context: TimedContext) -> Iterator[Choice]:
+    """As many epochs as the budget holds."""
+    data, budget, images = context.recipe.data, context.budget, len(context.samples)
+    per_epoch = sum(
+        len(views(sample.size_px, data.size_px, data.resize_mode)) for sample in context.samples
+    )
+    shown = budget.pixels / math.prod(data.size_px)
+    if budget.measurement:
+        change = _width_change(context)
+        count = max(1, round(shown * (change.speed if change else 1) / per_epoch))
+        reason = f"{budget.measurement}; the schedule follows the clock"
+    else:
+        count = min(max(math.ceil(shown / per_epoch), MIN_EPOCHS), MAX_EPOCHS)
+        what = (
+            f"{images} images" if per_epoch == images else f"{per_epoch} tiles of {images} images"
+        )
+        reason = f"{what}, shown about {count * per_epoch:,} times in all"
+    yield Choice("train.epochs", count, reason)
+
+
+def validate_every(context: TimedContext) -> Iterator[Choice]:
+    epochs = max(1, math.ceil(context.validation_ratio * VALIDATION_COST / VALIDATION_SHARE))
+    reason = (
+        f"validation takes less than {VALIDATION_SHARE:.0%} of the time"
+        if epochs > 1
+        else "after each epoch"
+    )
+    yield Choice("train.validate_every", epochs, reason)
+
+
+def patience(context: TimedContext) -> Iterator[Choice]:
+    train = context.recipe.train
+    if train.minutes is not None:
+        yield Choice("train.patience", UNLIMITED_PATIENCE, "the time that is given is used")
+    else:
+        reason = "half of the schedule, so that the decay is seldom cut"
+        yield Choice("train.patience", max(MIN_PATIENCE, train.epochs // 2), reason)
+
+
+def class_weights(context: TimedContext) -> Iterator[Choice]:
+    if not context.labels.binary:
+        reason = "several classes: the rare and the thin count too"
+        yield Choice("train.class_weights", "balanced", reason)
+
+
+def augmentation(context: TimedContext) -> Iterator[Choice]:
+    """Scenes of several classes, such as a street, are never upside down."""
+    if not context.labels.binary:
+        reason = "several classes: up and down may matter"
+        yield Choice("augment.rotate_degrees", 15.0, reason)
+        yield Choice("augment.vertical_flip", 0.0, reason)
+
+
+NETWORK_RULES: tuple[Callable[[PlanContext], Iterator[Choice]], ...] = (
+    channels,
+    device,
+    precision,
+    batch_size,
+    trackers,
+    encoder,
+    preset,
+    network,
+    widths,
+)
+"""Of machine and network: they decide how long a training step takes."""
+SCHEDULE_RULES: tuple[Callable[[TimedContext], Iterator[Choice]], ...] = (
+    working_size,
+    widths_for_time,
+    epochs,
+    validate_every,
+    patience,
+    class_weights,
+    augmentation,
+)
+"""Of size and schedule: they know the budget, which may come from measured steps."""
+
+
+@dataclass(frozen=True, slots=True)
+class _WidthChange:
+    factor: float
+    speed: float
+    """How many images it goes through in the time of one before."""
+    reason: str
+
+
+def _width_change(context: TimedContext) -> _WidthChange | None:
+    """Narrower where little is shown in the time given, wider on a processor where much is."""
+    if not (context.budget.measurement and context.widths_are_free):
+        return None
+    shown = context.budget.pixels / math.prod(context.recipe.data.size_px)
+    if shown < MIN_SHOWN / 4:
+        return _WidthChange(0.5, 2.5, "a narrower network sees more images")
+    if shown > 4 * MIN_SHOWN and context.on_cpu:
+        return _WidthChange(1.5, 0.5, "enough for a wider network")
+    return None
+
+
+def _scale_widths(recipe: Recipe, factor: float) -> tuple[int, ...]:
+    return tuple(max(1, round(width * factor)) for width in recipe.model.widths)

@@ -1,11 +1,10 @@
-"""How quick the review page is under the hand: its pointer handler, its frames, and the next image,
-measured in the browser.
+"""How fast the review page reacts in a browser: its pointer handler, its frames, the next image.
 
 python benchmarks/review_page.py [--side 4096] [--strokes 2000]
 
-Times are of Chromium without a GPU. `handler` is what a pointer's move takes, `end` what its
-release does (the stroke's tiles are packed for undo and kept in the browser), `draw` what is drawn
-for a frame, and `frame` the time from one frame to the next while strokes are drawn.
+Times are of Chromium without a GPU. `handler` is the time of a pointer's move, and `end` that of
+its release, when the stroke's tiles are packed for undo and kept in the browser. `draw` is the
+drawing of a frame, and `frame` the time from one frame to the next while strokes are drawn.
 """
 
 import argparse
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from playwright.sync_api import Page
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from review_storms import predictions, running
@@ -31,7 +31,11 @@ WATCH = """() => {
   addEventListener("pointermove", () => { times.handler.push(performance.now() - began); });
   addEventListener('pointerup', () => { began = performance.now(); }, { capture: true });
   addEventListener('pointerup', () => { times.end.push(performance.now() - began); });
-  const beat = (at) => { if (last) times.frame.push(at - last); last = at; requestAnimationFrame(beat); };
+  const beat = (at) => {
+    if (last) times.frame.push(at - last);
+    last = at;
+    requestAnimationFrame(beat);
+  };
   requestAnimationFrame(beat);
   const { view } = limner, draw = view.draw.bind(view);
   view.draw = () => {
@@ -82,11 +86,23 @@ def main() -> None:
             measure(page, "zoomed in 22 times, brush of 20 px", 20, 40)
             page.keyboard.press("0")
             page.evaluate(
-                f"""() => {{ const {{ mask }} = limner.now; let seed = 1; const next = () => (seed = seed * 16807 % 2147483647) / 2147483647;
-                for (let i = 0; i < {options.strokes}; i++) {{ mask.begin(); let x = next() * mask.width, y = next() * mask.height;
-                  for (let j = 0; j < 5; j++) {{ const nx = x + next() * 200 - 100, ny = y + next() * 200 - 100;
-                    mask.line(x, y, nx, ny, 10, i % 3 ? 1 : 0); x = nx; y = ny; }}
-                  mask.end(); }} limner.view.tiles.clear(); limner.view.again(); }}"""
+                f"""() => {{
+                  const {{ mask }} = limner.now;
+                  let seed = 1;
+                  const next = () => (seed = seed * 16807 % 2147483647) / 2147483647;
+                  for (let i = 0; i < {options.strokes}; i++) {{
+                    mask.begin();
+                    let x = next() * mask.width, y = next() * mask.height;
+                    for (let j = 0; j < 5; j++) {{
+                      const nx = x + next() * 200 - 100, ny = y + next() * 200 - 100;
+                      mask.line(x, y, nx, ny, 10, i % 3 ? 1 : 0);
+                      x = nx; y = ny;
+                    }}
+                    mask.end();
+                  }}
+                  limner.view.tiles.clear();
+                  limner.view.again();
+                }}"""
             )
             print(
                 f"after {options.strokes} strokes more, "
@@ -94,26 +110,27 @@ def main() -> None:
             )
             measure(page, "the whole image, brush of 60 px", 60, 40)
             page.wait_for_function("() => limner.unsaved === 0")
-            print(f"undo memory: {page.evaluate('limner.now.mask.weight') / 2**20:.1f} MiB")
+            print(f"undo memory: {page.evaluate('limner.now.mask.bytes') / 2**20:.1f} MiB")
             following(page)
 
 
-def measure(page: object, what: str, radius: float, strokes: int) -> None:
-    box = page.locator("#stage").bounding_box()  # type: ignore[attr-defined]
+def measure(page: Page, what: str, radius: float, strokes: int) -> None:
+    box = page.locator("#stage").bounding_box()
+    assert box is not None
     page.evaluate(
-        f"limner.tools.size({radius}); for (const one of Object.values(times)) one.length = 0"
-    )  # type: ignore[attr-defined]
+        f"limner.tools.size({radius}); for (const list of Object.values(times)) list.length = 0"
+    )
     random = np.random.default_rng(0)
     at = lambda: (  # noqa: E731
         box["x"] + box["width"] * random.uniform(0.3, 0.7),
         box["y"] + box["height"] * random.uniform(0.2, 0.8),
     )
     for _ in range(strokes):
-        page.mouse.move(*at())  # type: ignore[attr-defined]
-        page.mouse.down()  # type: ignore[attr-defined]
-        page.mouse.move(*at(), steps=12)  # type: ignore[attr-defined]
-        page.mouse.up()  # type: ignore[attr-defined]
-    times = page.evaluate("times")  # type: ignore[attr-defined]
+        page.mouse.move(*at())
+        page.mouse.down()
+        page.mouse.move(*at(), steps=12)
+        page.mouse.up()
+    times = page.evaluate("times")
     for name in ("handler", "end", "draw", "frame"):
         p50, p95, most = np.percentile(times[name], [50, 95, 100])
         print(
@@ -122,19 +139,24 @@ def measure(page: object, what: str, radius: float, strokes: int) -> None:
         )
 
 
-def following(page: object) -> None:
-    """From the key to the next image's first frame, fetched beforehand."""
-    taken = []
+def following(page: Page) -> None:
+    """Time from the key to the first frame of the next image, which was fetched beforehand."""
+    taken_ms = []
     for _ in range(4):
-        page.wait_for_timeout(1500)  # type: ignore[attr-defined]
-        taken.append(
-            page.evaluate(  # type: ignore[attr-defined]
-                """() => new Promise((done) => { const from = limner.now.place, start = performance.now();
-                const look = () => limner.now.place !== from ? requestAnimationFrame(() => done(performance.now() - start)) : requestAnimationFrame(look);
-                dispatchEvent(new KeyboardEvent('keydown', { key: 'a', bubbles: true })); look(); })"""
+        page.wait_for_timeout(1500)
+        taken_ms.append(
+            page.evaluate(
+                """() => new Promise((done) => {
+                  const from = limner.now.place, start = performance.now();
+                  const finish = () => done(performance.now() - start);
+                  const look = () =>
+                    requestAnimationFrame(limner.now.place !== from ? finish : look);
+                  dispatchEvent(new KeyboardEvent('keydown', { key: 'a', bubbles: true }));
+                  look();
+                })"""
             )
         )
-    print(f"  next image, after A: {', '.join(f'{one:.0f}' for one in taken)} ms")
+    print(f"  next image, after A: {', '.join(f'{ms:.0f}' for ms in taken_ms)} ms")
 
 
 if __name__ == "__main__":

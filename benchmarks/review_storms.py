@@ -1,13 +1,18 @@
-"""What the review must survive: `scripts` of random strokes, `kills` of the server under four
-writers, closed `tabs`, and a `race` of two reviewers.
+"""What the review must survive: random strokes, kills of its server, closed tabs, and a race.
 
-python benchmarks/review_storms.py scripts [--count 1000] | kills [--count 50] | tabs [--count 50] | race [--count 10000] [--store URL]
+python benchmarks/review_storms.py scripts [--count 1000]
+python benchmarks/review_storms.py kills [--count 50]
+python benchmarks/review_storms.py tabs [--count 50]
+python benchmarks/review_storms.py race [--count 10000] [--store URL]
 
-Exit status 1 where a pixel differed, an acknowledged write was lost, or a write was overwritten
-without a word.
+`scripts` draws random strokes in a browser, `kills` kills the server under four writers, `tabs`
+closes tabs in the middle of a stroke, and `race` lets two reviewers write to one image. The exit
+status is 1 where a pixel differed, an acknowledged write was lost, or a write was overwritten
+without an answer that says so.
 """
 
 import argparse
+import base64
 import random
 import signal
 import sys
@@ -22,6 +27,7 @@ from pathlib import Path
 import httpx2 as httpx
 import numpy as np
 from PIL import Image
+from playwright.sync_api import Page
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from browser import chromium
@@ -32,10 +38,7 @@ from limner.inference.batch import predict_folder
 from limner.inference.prediction_job import PredictionJob
 from limner.inference.predictor import Predictor
 from limner.review.merge import merge
-from limner.review.predictions import read_predictions
-from limner.review.queue import order_tasks
-from limner.review.session import ReviewSession
-from limner.review.store import ReviewStore
+from review_server import decide, open_session, pack_one_tile
 from service import Served, begin, write_model
 
 SIZES = ((64, 96), (511, 513), (700, 1024), (1500, 2000))
@@ -56,9 +59,9 @@ def main() -> bool:
         "tabs": (tabs, 50),
         "race": (race, 10_000),
     }
-    storm, usual = storms[options.storm]
+    storm, default_count = storms[options.storm]
     with tempfile.TemporaryDirectory() as name:
-        return storm(Path(name), options.count or usual, options.store)
+        return storm(Path(name), options.count or default_count, options.store)
 
 
 def predictions(
@@ -66,7 +69,7 @@ def predictions(
     sizes: tuple[tuple[int, int], ...] = SIZES,
     orientations: tuple[int, ...] = tuple(range(1, 9)),
 ) -> Path:
-    """A photo of each size in each orientation, and what a tiny model draws in it."""
+    """A photo of each size in each orientation, and the predictions of a tiny model."""
     (folder / "photos").mkdir()
     for height, width in sizes:
         image = Image.fromarray(draw_lesion(1, height, max(height, width))[0][:height, :width])
@@ -96,122 +99,107 @@ def running(folder: Path, *arguments: object) -> Iterator[Served]:
         served.close()
 
 
-def desk_of(folder: Path) -> ReviewSession:
-    found = read_predictions(folder)
-    return ReviewSession(
-        found, order_tasks(found.entries), ReviewStore.in_folder(folder / "review")
-    )
-
-
 def scripts(root: Path, count: int, _: str) -> bool:
-    """Strokes by a real mouse in a real browser, in any zoom; the mask of the page, of the server
-    and of the file must be one.
+    """Draw with a real mouse in a real browser, at any zoom.
+
+    The mask of the page, of the server and of the file must be the same.
     """
-    folder, random_, began = predictions(root), random.Random(0), time.monotonic()
-    last: dict[int, np.ndarray] = {}
+    folder, random_, start_s = predictions(root), random.Random(0), time.monotonic()
+    last_masks: dict[int, np.ndarray] = {}
     differing = strokes = 0
     with running(folder) as served, chromium() as browser:
-        desk = desk_of(folder)
+        session = open_session(folder)
         page = browser.new_context(viewport={"width": 1000, "height": 700}).new_page()
-        wrong: list[str] = []
-        page.on("pageerror", lambda error: wrong.append(str(error)))
+        errors: list[str] = []
+        page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto(served.address)
         page.wait_for_function("() => window.limner?.now")
         for number in range(count):
-            place = number % len(desk.tasks)
+            place = number % len(session.tasks)
             while (now := page.evaluate("limner.now?.place ?? -1")) != place:
                 page.keyboard.press("j" if now < place else "k")
                 page.wait_for_timeout(15)
             strokes += scribble(page, random_)
             page.wait_for_function("() => limner.unsaved === 0")
             shown = mask_in(page)
-            kept = desk.mask(desk.tasks[place])[0]
-            differing += int((shown != kept).sum()) if shown.shape == kept.shape else shown.size
-            last[place] = shown
+            stored = session.mask(session.tasks[place])[0]
+            same_shape = shown.shape == stored.shape
+            differing += int((shown != stored).sum()) if same_shape else shown.size
+            last_masks[place] = shown
             if (number + 1) % 100 == 0:
                 print(
                     (
                         f"{number + 1} scripts, {strokes} strokes, {differing} pixels differ, "
-                        f"{time.monotonic() - began:.0f} s"
+                        f"{time.monotonic() - start_s:.0f} s"
                     ),
                     flush=True,
                 )
-        for task in desk.tasks:
-            desk.decide(
-                task,
-                "mira",
-                desk.store.state(task.key).version,
-                desk.fingerprint(task),
-                rejected=False,
-                reason=None,
-                seconds=1.0,
-                client="storm",
-            )
+        for task in session.tasks:
+            decide(session, task, "mira")
         data = root / "data"
         (data / "images").mkdir(parents=True)
         (data / "masks").mkdir()
         for index in range(2):
             Image.fromarray(draw_lesion(2, index, 64)[0]).save(data / "images" / f"{index}.png")
             Image.fromarray(draw_lesion(2, index, 64)[1]).save(data / "masks" / f"{index}.png")
-        merge(desk.predictions, desk.store, data, root / "next")
+        merge(folder, data, root / "next")
         in_files = 0
-        for place, shown in last.items():
-            written = read_mask(root / "next" / "masks" / desk.tasks[place].entry.id).values
-            in_files += int((written != shown * np.uint8(255)).sum())
+        for place, shown in last_masks.items():
+            merged = read_mask(root / "next" / "masks" / session.tasks[place].entry.id).values
+            in_files += int((merged != shown * np.uint8(255)).sum())
         print(
-            f"{count} scripts, {strokes} strokes over {len(desk.tasks)} images: {differing} "
-            f"pixels differ on the server, {in_files} in the files; {wrong}"
+            f"{count} scripts, {strokes} strokes over {len(session.tasks)} images: {differing} "
+            f"pixels differ on the server, {in_files} in the files; {errors}"
         )
-        return not differing and not in_files and not wrong
+        return not differing and not in_files and not errors
 
 
-def scribble(page: object, random_: random.Random) -> int:
-    """A few strokes, polygons, holes and undoings at any zoom; how many."""
-    box = page.locator("#stage").bounding_box()  # type: ignore[attr-defined]
+def scribble(page: Page, random_: random.Random) -> int:
+    """Draw and undo a few strokes, polygons and fills at any zoom; return how many."""
+    box = page.locator("#stage").bounding_box()
+    assert box is not None
     at = lambda: (  # noqa: E731
         box["x"] + random_.uniform(5, box["width"] - 5),
         box["y"] + random_.uniform(60, box["height"] - 5),
     )
     strokes = random_.randint(1, 5)
     for _ in range(strokes):
-        page.evaluate(f"limner.tools.size({random_.choice([0.5, 1, 3, 12, 40])})")  # type: ignore[attr-defined]
+        page.evaluate(f"limner.tools.size({random_.choice([0.5, 1, 3, 12, 40])})")
         if random_.random() < 0.3:
-            page.keyboard.press(random_.choice(["+", "+", "-", "0"]))  # type: ignore[attr-defined]
+            page.keyboard.press(random_.choice(["+", "+", "-", "0"]))
         kind = random_.random()
         if kind < 0.7:
-            page.mouse.move(*at())  # type: ignore[attr-defined]
+            page.mouse.move(*at())
             button = random_.choice(["left", "left", "right"])
-            page.mouse.down(button=button)  # type: ignore[attr-defined]
+            page.mouse.down(button=button)
             for _ in range(random_.randint(0, 4)):
-                page.mouse.move(*at(), steps=random_.randint(1, 3))  # type: ignore[attr-defined]
-            page.mouse.up(button=button)  # type: ignore[attr-defined]
+                page.mouse.move(*at(), steps=random_.randint(1, 3))
+            page.mouse.up(button=button)
         elif kind < 0.85:
-            page.keyboard.press("p")  # type: ignore[attr-defined]
+            page.keyboard.press("p")
             for _ in range(random_.randint(3, 6)):
-                page.mouse.click(*at())  # type: ignore[attr-defined]
-            page.keyboard.press(random_.choice(["Enter", "Alt+Enter"]))  # type: ignore[attr-defined]
-            page.keyboard.press("p")  # type: ignore[attr-defined]
+                page.mouse.click(*at())
+            page.keyboard.press(random_.choice(["Enter", "Alt+Enter"]))
+            page.keyboard.press("p")
         else:
-            page.keyboard.press(random_.choice(["f", "z", "z", "Shift+Z"]))  # type: ignore[attr-defined]
+            page.keyboard.press(random_.choice(["f", "z", "z", "Shift+Z"]))
     return strokes
 
 
-def mask_in(page: object) -> np.ndarray:
-    """The page's mask, packed on the way as it packs what it sends."""
-    told = page.evaluate(  # type: ignore[attr-defined]
+def mask_in(page: Page) -> np.ndarray:
+    """The page's mask, compressed on the way as the page compresses what it sends."""
+    height, width, content = page.evaluate(
         """async () => {
-            const { packed } = await import('/static/mask.js'), { mask } = limner.now;
-            const bytes = await packed([[0, mask.data]]);
+            const { deflateTiles } = await import('/static/mask.js'), { mask } = limner.now;
+            const bytes = await deflateTiles([[0, mask.data]]);
             let text = '';
-            for (let i = 0; i < bytes.length; i += 8192) text += String.fromCharCode(...bytes.subarray(i, i + 8192));
+            for (let i = 0; i < bytes.length; i += 8192)
+                text += String.fromCharCode(...bytes.subarray(i, i + 8192));
             return [mask.height, mask.width, btoa(text)];
         }"""
     )
-    import base64
-
-    return np.frombuffer(zlib.decompress(base64.b64decode(told[2]))[4:], np.uint8).reshape(
-        told[0], told[1]
-    )
+    pixels = zlib.decompress(base64.b64decode(content))[4:]
+    return np.frombuffer(pixels, np.uint8).reshape(height, width)
 
 
 def version_of(etag: str) -> int:
@@ -219,16 +207,15 @@ def version_of(etag: str) -> int:
 
 
 def kills(root: Path, count: int, _: str) -> bool:
-    """SIGKILL at random moments under four writers; all that was acknowledged must be there, and
-    the chain must hold.
+    """Kill the server at random moments under four writers.
+
+    All that was acknowledged must be stored, and the chain of events must hold.
     """
     folder = predictions(root, ((64, 96),), (1, 2, 3, 4, 5, 6, 7, 8))
-    shapes = [desk_of(folder).mask(task)[0].shape for task in desk_of(folder).tasks]
+    shapes = [open_session(folder).mask(task)[0].shape for task in open_session(folder).tasks]
     random_, acknowledged, lost, torn, stale = random.Random(0), [0] * 8, 0, 0, 0
-    sent: dict[
-        tuple[int, int], int
-        # By place and version, which pixel value pattern was drawn
-    ] = {}
+    # The seed of what was drawn, by place and version
+    sent: dict[tuple[int, int], int] = {}
     writes = 0
     for kill in range(count):
         with running(folder) as served:
@@ -267,7 +254,7 @@ def kills(root: Path, count: int, _: str) -> bool:
                                 )
                                 answer = client.put(
                                     f"/api/tasks/{place}/draft",
-                                    content=zlib.compress(b"\0\0\0\0" + tile.tobytes()),
+                                    content=pack_one_tile(tile),
                                     headers=headers,
                                 )
                         except (httpx.HTTPError, KeyError):
@@ -292,9 +279,9 @@ def kills(root: Path, count: int, _: str) -> bool:
             for thread in threads:
                 thread.join()
         # Verifies the chain
-        desk = desk_of(folder)
-        for place, task in enumerate(desk.tasks):
-            mask, state = desk.mask(task)
+        session = open_session(folder)
+        for place, task in enumerate(session.tasks):
+            mask, state = session.mask(task)
             if state.version not in {acknowledged[place], acknowledged[place] + 1}:
                 lost += 1
             elif (
@@ -307,7 +294,7 @@ def kills(root: Path, count: int, _: str) -> bool:
             if state.version == acknowledged[place] + 1:
                 # Committed, and killed before it was said
                 acknowledged[place] = state.version
-        desk.store.close()
+        session.store.close()
         if (kill + 1) % 10 == 0:
             print(
                 (
@@ -318,14 +305,15 @@ def kills(root: Path, count: int, _: str) -> bool:
             )
     print(
         f"{count} kills, {writes} writes acknowledged, {lost} lost, {torn} not as they were "
-        f"sent; the chain of {len(desk.store.events())} events holds"
+        f"sent; the chain of {len(session.store.events())} events holds"
     )
     return not lost and not torn
 
 
 def tabs(root: Path, count: int, _: str) -> bool:
-    """A tab that is closed in the middle of a stroke: all strokes that were finished are there,
-    acknowledged or not.
+    """Close tabs in the middle of a stroke.
+
+    All strokes that were finished must be there, acknowledged or not.
     """
     folder, random_, lost = predictions(root, ((511, 513),), (1, 6)), random.Random(0), 0
     with running(folder) as served, chromium() as browser:
@@ -362,13 +350,14 @@ def tabs(root: Path, count: int, _: str) -> bool:
 
 
 def race(root: Path, count: int, store: str) -> bool:
-    """Two reviewers write to one image as fast as they can, each over what they last saw: one
-    winner for each version, every loser is told.
+    """Let two reviewers write to one image as fast as they can, each over what they last saw.
+
+    Each version must have one winner, and every loser an answer that says so.
     """
     folder = predictions(root, ((64, 96),), (1,))
-    shape = desk_of(folder).mask(desk_of(folder).tasks[0])[0].shape
-    won: dict[int, list[str]] = {}
-    told = [0]
+    shape = open_session(folder).mask(open_session(folder).tasks[0])[0].shape
+    winners: dict[int, list[str]] = {}
+    refused = [0]
     left, lock = [count], threading.Lock()
     with running(folder, *(["--store", store] if store else [])) as served:
 
@@ -382,29 +371,33 @@ def race(root: Path, count: int, store: str) -> bool:
                             return
                         left[0] -= 1
                     tile = choose.integers(0, 2, shape).astype(np.uint8)
-                    body, headers = zlib.compress(b"\0\0\0\0" + tile.tobytes()), {"If-Match": etag}
-                    answer = client.put("/api/tasks/0/draft", content=body, headers=headers)
+                    answer = client.put(
+                        "/api/tasks/0/draft",
+                        content=pack_one_tile(tile),
+                        headers={"If-Match": etag},
+                    )
                     etag, version = answer.headers["etag"], answer.json()["version"]
                     with lock:
                         if answer.status_code == 200:
-                            won.setdefault(version, []).append(name)
+                            winners.setdefault(version, []).append(name)
                         else:
                             assert answer.status_code == 412, answer.text
-                            told[0] += 1
+                            refused[0] += 1
 
-        began = time.monotonic()
+        start_s = time.monotonic()
         threads = [threading.Thread(target=write, args=(name,)) for name in ("anna", "ben's")]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
         last = version_of(httpx.get(f"{served.address}api/tasks/0/mask").headers["etag"])
-    several = sum(len(names) > 1 for names in won.values())
+    several = sum(len(names) > 1 for names in winners.values())
     print(
-        f"{count} writes of two reviewers in {time.monotonic() - began:.0f} s: {len(won)} versions, of which {several} have two winners; {told[0]} were "
-        f"told that they were late; the last version is {last}"
+        f"{count} writes of two reviewers in {time.monotonic() - start_s:.0f} s: "
+        f"{len(winners)} versions, of which {several} have two winners; {refused[0]} were refused "
+        f"as stale; the last version is {last}"
     )
-    return not several and last == len(won) and len(won) + told[0] == count
+    return not several and last == len(winners) and len(winners) + refused[0] == count
 
 
 if __name__ == "__main__":

@@ -1,13 +1,16 @@
 """Throughput and latency of `limner serve` at 1, 8 and 64 clients, beside the raw engine and the
 services that people write around the same file.
 
-python benchmarks/serve.py MODEL.onnx IMAGE [--clients 1 8 64] [--rounds 12] [--seconds 3] [--peers PYTHON]
+python benchmarks/serve.py MODEL.onnx IMAGE [--clients 1 8 64] [--rounds 12] [--seconds 3]
+    [--peers PYTHON]
 
-wrk sends the image and waits for its mask. The raw engine is ONNX Runtime alone, called by as many
-threads as cores on what the image becomes (with augmentation at test time, all of it). A shared
-machine's speed changes by the second: all run side by side and take turns of a few seconds, the raw
-engine before and after each, and a share is the median over the rounds. PYTHON is that of an
-environment with the packages of serve_peers.py. apt-get install wrk
+wrk sends the image and waits for its mask. The raw engine is ONNX Runtime alone. As many threads as
+cores call it with the image's network inputs, those of test-time augmentation too.
+
+A shared machine's speed changes by the second. So all servers run side by side and are measured in
+turn for a few seconds, the raw engine before and after each. A share is the median over the rounds.
+
+PYTHON is that of an environment with the packages of serve_peers.py. apt-get install wrk
 """
 
 import argparse
@@ -34,13 +37,16 @@ import sys, time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from limner.data.images import read_image
-from limner.inference.engines import open_model
-from limner.inference.predictor import Network, Predictor
-model, arrays = open_model(sys.argv[1], threads=1), []
-def kept(array):
+from limner.inference.engines import load_model
+from limner.inference.model_runner import ModelRunner
+from limner.inference.predictor import Predictor
+model, arrays = load_model(sys.argv[1], threads=1), []
+def record(array):
     arrays.append(array)
     return model.engine(array)
-Predictor([Network.of(model)._replace(engine=kept)], model.description.labels, model.description.choices).predict(read_image(Path(sys.argv[2])))
+runner = ModelRunner.from_model(model)._replace(engine=record)
+predictor = Predictor([runner], model.metadata.labels, model.metadata.inference)
+predictor.predict(read_image(Path(sys.argv[2])))
 cores, seconds = int(sys.argv[3]), float(sys.argv[4])
 def run(until):
     count = 0
@@ -51,9 +57,9 @@ def run(until):
     return count
 with ThreadPoolExecutor(cores) as pool:
     for _ in sys.stdin:
-        began = time.monotonic()
-        done = sum(pool.map(run, [began + seconds] * cores))
-        print(done / (time.monotonic() - began), flush=True)
+        start_s = time.monotonic()
+        count = sum(pool.map(run, [start_s + seconds] * cores))
+        print(count / (time.monotonic() - start_s), flush=True)
 """
 
 SCRIPT = """
@@ -61,8 +67,9 @@ local file = io.open("{path}", "rb")
 wrk.method, wrk.body = "POST", file:read("*a")
 wrk.headers["Content-Type"] = "{kind}"
 done = function(summary, latency)
-  local wrong = summary.errors
-  print(string.format("FOUND %d %d %f %f %f", summary.requests, wrong.status + wrong.timeout + wrong.connect + wrong.read, summary.duration / 1e6,
+  local errors = summary.errors
+  print(string.format("RESULT %d %d %f %f %f", summary.requests,
+    errors.status + errors.timeout + errors.connect + errors.read, summary.duration / 1e6,
     latency:percentile(50) / 1e3, latency:percentile(99) / 1e3))
 end
 """
@@ -126,20 +133,18 @@ def main() -> None:
         )
         print(f"{columns}  answers that are no masks")
         for clients in options.clients:
-            found: dict[str, list[tuple[float, ...]]] = {name: [] for name in servers}
+            rounds: dict[str, list[tuple[float, ...]]] = {name: [] for name in servers}
             before = raw()
             for _ in range(options.rounds):
                 for name, server in servers.items():
                     loaded = load(*bodies[name], server, clients, options.seconds)
-                    time.sleep(
-                        0.5 + clients / loaded[0]
-                        # Wrk goes away in the middle of its last requests
-                    )
+                    # wrk ends in the middle of its last requests, which the server finishes
+                    time.sleep(0.5 + clients / loaded[0])
                     after = raw()
-                    found[name].append((*loaded, (before + after) / 2))
+                    rounds[name].append((*loaded, (before + after) / 2))
                     before = after
-            for name, rows in found.items():
-                rate, middle, slow, wrong, engine = (
+            for name, rows in rounds.items():
+                rate, p50_ms, p99_ms, errors, engine = (
                     median(column) for column in zip(*rows, strict=True)
                 )
                 low, share, high = quantiles([row[0] / row[4] for row in rows], n=4)
@@ -147,7 +152,7 @@ def main() -> None:
                 print(
                     (
                         f"{name:10} {clients:8} {rate:9.1f} {engine:6.1f} {share:7.0%} "
-                        f"{spread:>19} {middle:8.0f} {slow:8.0f}  {wrong:g}"
+                        f"{spread:>19} {p50_ms:8.0f} {p99_ms:8.0f}  {errors:g}"
                     ),
                     flush=True,
                 )
@@ -164,9 +169,7 @@ class Server:
 def load(
     body: bytes, kind: str, server: Server, clients: int, seconds: int
 ) -> tuple[float, float, float, int]:
-    """Masks a second, median and 99th percentile of the latency in ms, and how many answers were
-    none.
-    """
+    """Masks a second, p50 and p99 of the latency in ms, and how many answers were no masks."""
     with tempfile.TemporaryDirectory() as folder:
         sent, script = Path(folder) / "body", Path(folder) / "script.lua"
         sent.write_bytes(body)
@@ -182,13 +185,13 @@ def load(
             script,
             f"http://127.0.0.1:{server.port}{server.path}",
         ]
-        said = subprocess.run(
+        output = subprocess.run(
             [str(part) for part in command], capture_output=True, text=True, check=True
         ).stdout
-    found = re.search(r"FOUND (\S+) (\S+) (\S+) (\S+) (\S+)", said)
-    assert found, said
-    requests, wrong, lasted, middle, slow = map(float, found.groups())
-    return (requests - wrong) / lasted, middle, slow, int(wrong)
+    match = re.search(r"RESULT (\S+) (\S+) (\S+) (\S+) (\S+)", output)
+    assert match, output
+    requests, errors, seconds_taken, p50_ms, p99_ms = map(float, match.groups())
+    return (requests - errors) / seconds_taken, p50_ms, p99_ms, int(errors)
 
 
 @contextmanager
@@ -233,24 +236,24 @@ def _running(server: Server) -> Iterator[None]:
         yield
     finally:
         # The peers leave processes behind
-        left = _below(process.pid)
+        children = _descendants(process.pid)
         process.terminate()
         with suppress(subprocess.TimeoutExpired):
             process.wait(20)
-        for one in left:
+        for child in children:
             with suppress(ProcessLookupError):
-                os.kill(one, signal.SIGKILL)
+                os.kill(child, signal.SIGKILL)
 
 
-def _below(process: int) -> list[int]:
-    """The processes that one began, and those that they began."""
+def _descendants(process: int) -> list[int]:
+    """The processes that a process started, and those that they started."""
     children = map(
         int,
         subprocess.run(
             ["pgrep", "-P", str(process)], capture_output=True, text=True
         ).stdout.split(),
     )
-    return [one for child in children for one in (child, *_below(child))]
+    return [pid for child in children for pid in (child, *_descendants(child))]
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
-"""The service that people write around an ONNX file with LitServe or BentoML; what serve.py
-compares with.
+"""The service that people write around an ONNX file with LitServe or BentoML, for serve.py.
 
-python benchmarks/serve_peers.py litserve|bentoml MODEL.onnx PORT. It decodes, resizes to the model's canvas, standardises, runs ONNX Runtime on one
-thread for each of two workers, thresholds, resizes, and answers a PNG; no predicted Dice, no checks. pip install litserve bentoml onnxruntime pillow
+python benchmarks/serve_peers.py litserve|bentoml MODEL.onnx PORT
+
+It decodes, resizes to the model's canvas, standardises, runs ONNX Runtime on one thread for each of
+two workers, thresholds, resizes, and answers a PNG. There is no predicted Dice, and there are no
+checks. pip install litserve bentoml onnxruntime pillow
 """
 
 import base64
@@ -25,18 +27,19 @@ class Model:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         self.session = onnxruntime.InferenceSession(path, options)
-        said = self.session.get_modelmeta().custom_metadata_map
-        self.how, self.threshold = json.loads(said["preprocessing"]), json.loads(said["threshold"])
+        metadata = self.session.get_modelmeta().custom_metadata_map
+        self.preprocessing = json.loads(metadata["preprocessing"])
+        self.threshold = json.loads(metadata["threshold"])
 
     def __call__(self, body: bytes) -> bytes:
         image = Image.open(io.BytesIO(body)).convert("RGB")
-        height, width = self.how["size_px"]
+        height, width = self.preprocessing["size_px"]
         pixels = (
             np.asarray(image.resize((width, height), Image.Resampling.BILINEAR), np.float32) / 255
         )
         array = (
-            (pixels - np.array(self.how["mean"], np.float32))
-            / np.array(self.how["std"], np.float32)
+            (pixels - np.array(self.preprocessing["mean"], np.float32))
+            / np.array(self.preprocessing["std"], np.float32)
         ).transpose(2, 0, 1)[None]
         logits = self.session.run(None, {"images": np.ascontiguousarray(array)})[0][0, 0]
         probability = Image.fromarray(1 / (1 + np.exp(-logits))).resize(
@@ -103,10 +106,12 @@ if "PEER_MODEL" in os.environ:
     from starlette.responses import Response
     from starlette.routing import Route
 
-    one = Model(os.environ["PEER_MODEL"])
+    model = Model(os.environ["PEER_MODEL"])
 
     async def answer(request: Request) -> Response:
-        return Response(await run_in_threadpool(one, await request.body()), media_type="image/png")
+        return Response(
+            await run_in_threadpool(model, await request.body()), media_type="image/png"
+        )
 
     application = Starlette(routes=[Route("/predict", answer, methods=["POST"])])
 

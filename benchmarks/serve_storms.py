@@ -1,10 +1,10 @@
-"""What `limner serve` must survive: `flood` (64 clients for minutes, then SIGTERM), and `fuzz`
-(thousands of mutated uploads).
+"""What `limner serve` must survive: a `flood` of 64 clients, then SIGTERM, and a `fuzz` of uploads.
 
-python benchmarks/serve_storms.py flood MODEL.onnx IMAGE [--minutes 10] | fuzz MODEL.onnx [--count 10000]
+python benchmarks/serve_storms.py flood MODEL.onnx IMAGE [--minutes 10]
+python benchmarks/serve_storms.py fuzz MODEL.onnx [--count 10000]
 
-Exit status 1 where the service grew, refused slowly, lost what it had accepted, crashed, or
-answered with a 500.
+The exit status is 1 where the service used more and more memory, refused slowly, lost a request
+that it had accepted, crashed, or answered with a 500.
 """
 
 import argparse
@@ -25,7 +25,7 @@ import mutate
 
 PORT, CLIENTS = 8712, 64
 PROMPT_S = 0.05
-"""In which whoever is refused must know it."""
+"""How long a refusal may take."""
 
 
 def main() -> bool:
@@ -80,8 +80,9 @@ def memory_mb(process: "subprocess.Popen[str]") -> float:
 
 
 class Flood:
-    """Clients that send as fast as they are answered, and again after a fifth of a second where
-    they are refused. They take turns in one thread.
+    """Clients in one thread that send as fast as they are answered.
+
+    Those that are refused send again after a fifth of a second.
     """
 
     def __init__(self, image: bytes) -> None:
@@ -89,24 +90,21 @@ class Flood:
             b"POST /v1/segment HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: "
             b"application/octet-stream\r\nContent-Length: %d\r\n\r\n"
         ) % len(image) + image
-        self.found, self.lost, self.health, self.sizes = (
-            list[tuple[int, float, bool]](),
-            list[str](),
-            list[float](),
-            list[float](),
-        )
-        self.stopping, self.signalled = False, float("inf")
+        self.answers = list[tuple[int, float, bool]]()
+        """Status, seconds, and whether there was a Retry-After."""
+        self.lost, self.health_s, self.memory_mb = list[str](), list[float](), list[float]()
+        self.stopping, self.signalled_s = False, float("inf")
 
     async def run(self, process: "subprocess.Popen[str]", minutes: float) -> tuple[int, int, float]:
-        """How many had been answered, the exit status, and how long it took to end."""
+        """How many answers came before SIGTERM, the exit status, and how long stopping took."""
         clients = [asyncio.create_task(self._client()) for _ in range(CLIENTS)]
         until = time.monotonic() + minutes * 60
         watcher = asyncio.create_task(self._watch(until))
         while time.monotonic() < until:
-            self.sizes.append(memory_mb(process))
+            self.memory_mb.append(memory_mb(process))
             await asyncio.sleep(0.1)
         await watcher
-        before, self.stopping, self.signalled = len(self.found), True, time.monotonic()
+        before, self.stopping, self.signalled_s = len(self.answers), True, time.monotonic()
         process.send_signal(signal.SIGTERM)
         ended = time.monotonic()
         status = await asyncio.to_thread(process.wait, 120)
@@ -117,37 +115,35 @@ class Flood:
     async def _client(self) -> None:
         streams = None
         while not self.stopping:
-            sent = time.monotonic()
+            sent_s = time.monotonic()
             try:
                 streams = streams or await asyncio.open_connection("127.0.0.1", PORT)
-                self.found.append(await _asked(streams, self._segment))
+                self.answers.append(await _send(streams, self._segment))
             except (OSError, asyncio.IncompleteReadError) as error:
                 streams = None
-                if (
-                    sent < self.signalled - 4 * PROMPT_S
-                    # Accepted, or it would have been told otherwise by then
-                ):
+                # Accepted, since a refusal would have come by then
+                if sent_s < self.signalled_s - 4 * PROMPT_S:
                     self.lost.append(repr(error))
-            if self.found and self.found[-1][0] == 503:
+            if self.answers and self.answers[-1][0] == 503:
                 await asyncio.sleep(0.2)
 
     async def _watch(self, until: float) -> None:
         streams = await asyncio.open_connection("127.0.0.1", PORT)
         while time.monotonic() < until:
-            self.health.append(
-                (await _asked(streams, b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"))[1]
+            self.health_s.append(
+                (await _send(streams, b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"))[1]
             )
             await asyncio.sleep(0.1)
 
 
-async def _asked(
+async def _send(
     streams: tuple[asyncio.StreamReader, asyncio.StreamWriter], request: bytes
 ) -> tuple[int, float, bool]:
     """Status, seconds, and whether there is a Retry-After."""
-    began = time.monotonic()
+    start_s = time.monotonic()
     streams[1].write(request)
     head = await streams[0].readuntil(b"\r\n\r\n")
-    seconds = time.monotonic() - began
+    seconds = time.monotonic() - start_s
     length = re.search(rb"\r\ncontent-length: (\d+)", head, re.IGNORECASE)
     assert length, head
     await streams[0].readexactly(int(length[1]))
@@ -155,18 +151,19 @@ async def _asked(
 
 
 def flood(process: "subprocess.Popen[str]", image: bytes, minutes: float) -> bool:
-    # Or this process's pauses would count as the service's
+    # Pauses of this process would count as the service's
     gc.disable()
     storm = Flood(image)
     before, status, seconds = asyncio.run(storm.run(process, minutes))
     counts, after = (
-        Counter(one[0] for one in storm.found[:before]),
-        Counter(one[0] for one in storm.found),
+        Counter(status for status, _, _ in storm.answers[:before]),
+        Counter(status for status, _, _ in storm.answers),
     )
-    settled = storm.sizes[len(storm.sizes) // 10 :]
+    settled = storm.memory_mb[len(storm.memory_mb) // 10 :]
     growth = max(settled[-len(settled) // 10 :]) / max(settled[: len(settled) // 10]) - 1
-    taken, refused = (
-        sorted(one[1] for one in storm.found[:before] if one[0] == code) for code in (200, 503)
+    accepted, refused = (
+        sorted(seconds for status, seconds, _ in storm.answers[:before] if status == code)
+        for code in (200, 503)
     )
 
     def at(values: list[float], share: float) -> str:
@@ -180,22 +177,24 @@ def flood(process: "subprocess.Popen[str]", image: bytes, minutes: float) -> boo
         f"{minutes:g} minutes, {CLIENTS} clients: {dict(counts)}, "
         f"{counts[200] / minutes / 60:.1f} masks/s"
     )
-    slow = sum(one > PROMPT_S for one in refused)
-    print(f"accepted: p50 {at(taken, 0.5)}, p99 {at(taken, 0.99)}")
+    slow = sum(seconds > PROMPT_S for seconds in refused)
+    print(f"accepted: p50 {at(accepted, 0.5)}, p99 {at(accepted, 0.99)}")
     print(
         f"refused: p50 {at(refused, 0.5)}, p99 {at(refused, 0.99)}, longest {at(refused, 1)}, "
         f"{slow} later than {PROMPT_S * 1000:.0f} ms"
     )
-    health = sorted(storm.health)
+    health = sorted(storm.health_s)
     print(f"/healthz: p50 {at(health, 0.5)}, p99 {at(health, 0.99)}")
     print(f"memory: {settled[0]:.0f} MB, at the end {settled[-1]:.0f} MB, growth {growth:+.1%}")
     print(
-        f"SIGTERM: {len(storm.found) - before} answered after it, exit status {status} in "
+        f"SIGTERM: {len(storm.answers) - before} answered after it, exit status {status} in "
         f"{seconds:.1f} s; lost: {storm.lost[:3] or 'none'}"
     )
-    bad = [one for one in storm.found if one[0] == 503 and not one[2]]
+    without_retry = [
+        status for status, _, has_retry in storm.answers if status == 503 and not has_retry
+    ]
     return bool(
-        bad
+        without_retry
         or storm.lost
         or status
         or slow

@@ -23,11 +23,11 @@ def codes(root: Path) -> dict[str, str]:
     return {finding.code: finding.severity for finding in check(scan(root)).findings}
 
 
-def test_a_sound_set_has_no_finding(lesions: Path) -> None:
-    health = check(scan(lesions))
-    assert health.findings == ()
-    assert len(health.sample_info) == 24
-    assert require_valid(health).binary
+def test_a_good_dataset_has_no_finding(lesions: Path) -> None:
+    result = check(scan(lesions))
+    assert result.findings == ()
+    assert len(result.sample_info) == 24
+    assert require_valid(result).binary
 
 
 def test_independent_problems_are_reported_together(pairs: Callable[..., Path]) -> None:
@@ -61,7 +61,7 @@ def test_the_worst_findings_come_first(pairs: Callable[..., Path]) -> None:
     assert ranks == sorted(ranks) and len(set(ranks)) == 2
 
 
-def test_an_unsound_set_is_not_trained_on(pairs: Callable[..., Path]) -> None:
+def test_a_dataset_with_errors_is_not_trained_on(pairs: Callable[..., Path]) -> None:
     root = pairs({"a": disc(), "b": disc()})
     (root / "masks" / "a.png").unlink()
     with pytest.raises(LimnerError, match=r"1 error:\n.*has no mask"):
@@ -71,11 +71,11 @@ def test_an_unsound_set_is_not_trained_on(pairs: Callable[..., Path]) -> None:
 def test_an_allowed_error_is_let_through(pairs: Callable[..., Path]) -> None:
     for side in ("train", "test"):
         pairs({name: disc() for name in "ab"}, f"set/{side}")
-    health = check(scan(pairs({"c": disc()}, "set/val").parent))
-    assert {finding.code for finding in health.errors} == {"leak"}
+    result = check(scan(pairs({"c": disc()}, "set/val").parent))
+    assert {finding.code for finding in result.errors} == {"leak"}
     with pytest.raises(LimnerError, match=r"data\.allow_leaks=true"):
-        require_valid(health)
-    assert require_valid(health, frozenset({"leak"})).binary
+        require_valid(result)
+    assert require_valid(result, frozenset({"leak"})).binary
 
 
 def test_foreground_shares_leave_background_and_void_out(pairs: Callable[..., Path]) -> None:
@@ -86,7 +86,7 @@ def test_foreground_shares_leave_background_and_void_out(pairs: Callable[..., Pa
 
 
 class _Page(HTMLParser):
-    """Counts the pictures and notes everything that the page would fetch."""
+    """Counts the pictures, and lists everything that the page would fetch."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -110,19 +110,19 @@ def test_the_page_and_the_record_hold_every_finding(
     (root / "masks" / "n4.png").unlink()
     Image.fromarray(disc(20)).save(root / "masks" / "n5.png")
     dataset = scan(root)
-    health = check(dataset)
-    page = write_check(tmp_path / "out", dataset, health)
+    result = check(dataset)
+    page = write_check(tmp_path / "out", dataset, result)
     text = page.read_text()
     parsed = _Page()
     parsed.feed(text)
     assert parsed.fetched == []
     assert parsed.pictures >= 11
-    for code in health.by_code():
+    for code in result.by_code():
         assert f'id="{code}"' in text
     assert "&lt;b&gt;" in text and "<b>.png" not in text
     record = json.loads((tmp_path / "out" / "findings.json").read_text())
     assert [finding["message"] for finding in record["findings"]] == [
-        finding.message for finding in health.findings
+        finding.message for finding in result.findings
     ]
     assert record["labels"]["names"] == ["background", "foreground"]
 

@@ -14,7 +14,7 @@ COUNT = 24
 
 @pytest.fixture(scope="module")
 def lesions() -> list[np.ndarray]:
-    """Pictures of similar things, as a real set holds them."""
+    """Images of similar things, as a real set holds them."""
     return [draw_lesion(3, index, 128)[0] for index in range(COUNT)]
 
 
@@ -32,7 +32,7 @@ def cropped(image: Image.Image) -> Image.Image:
 CHANGES = {
     "resized": lambda image: image.resize((90, 90), Image.Resampling.BILINEAR),
     "flipped": lambda image: image.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
-    "turned": lambda image: image.transpose(Image.Transpose.ROTATE_90),
+    "rotated": lambda image: image.transpose(Image.Transpose.ROTATE_90),
     "JPEG quality 50": jpeg,
     "cropped 5 %": cropped,
     "brighter": lambda image: ImageEnhance.Brightness(image).enhance(1.1),
@@ -49,36 +49,25 @@ def test_each_changed_copy_is_found_and_nothing_else(
 ) -> None:
     copies = [np.asarray(CHANGES[change](Image.fromarray(image))) for image in lesions]
     pairs = near_duplicates(np.stack([thumbnail(image) for image in lesions + copies]))
-    found = {(pair.first, pair.second) for pair in pairs}
-    assert found == {(i, i + COUNT) for i in range(COUNT)}
+    assert {(pair.first, pair.second) for pair in pairs} == {(i, i + COUNT) for i in range(COUNT)}
 
 
 def test_blank_images_are_no_copies_of_each_other() -> None:
-    assert (
-        near_duplicates(
-            np.stack([thumbnail(np.full((20, 30, 3), value, np.uint8)) for value in (9, 9, 200)])
-        )
-        == []
-    )
+    blank = [thumbnail(np.full((20, 30, 3), value, np.uint8)) for value in (9, 9, 200)]
+    assert near_duplicates(np.stack(blank)) == []
 
 
-def test_a_crowd_of_alike_images_is_linked_without_comparing_all() -> None:
+def test_many_similar_images_are_linked_without_comparing_all_closely() -> None:
     rng = np.random.default_rng(0)
     scene = rng.integers(30, 220, (64, 64)).astype(np.int16)
-    film = np.stack(
-        [
-            np.clip(scene + rng.integers(-3, 4, (64, 64)), 0, 255).astype(np.uint8)
-            for _ in range(300)
-        ]
-    )
-    linked = connected_components(
-        300, ((pair.first, pair.second) for pair in near_duplicates(film))
-    )
-    assert len(set(linked)) == 1
+    frames = [np.clip(scene + rng.integers(-3, 4, (64, 64)), 0, 255) for _ in range(300)]
+    pairs = near_duplicates(np.stack(frames).astype(np.uint8))
+    lowest = connected_components(300, ((pair.first, pair.second) for pair in pairs))
+    assert len(set(lowest)) == 1
 
 
 @given(st.integers(1, 30), st.lists(st.tuples(st.integers(0, 29), st.integers(0, 29)), max_size=40))
-def test_clusters_are_what_can_be_reached(count: int, links: list[tuple[int, int]]) -> None:
+def test_components_are_what_links_reach(count: int, links: list[tuple[int, int]]) -> None:
     links = [(a % count, b % count) for a, b in links]
     reach = np.eye(count, dtype=bool)
     for a, b in links:

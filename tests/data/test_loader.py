@@ -17,7 +17,7 @@ def test_epochs_differ_in_order() -> None:
     assert epoch_order(50, 0, 0).tolist() != epoch_order(50, 0, 1).tolist()
 
 
-def test_an_epoch_can_be_entered_in_the_middle() -> None:
+def test_an_epoch_can_begin_in_the_middle() -> None:
     rng = np.random.default_rng(0)
     data = PreparedDataset(
         rng.integers(0, 255, (10, 16, 16, 3)).astype(np.uint8),
@@ -35,7 +35,7 @@ def test_an_epoch_can_be_entered_in_the_middle() -> None:
 
 
 @given(st.integers(1, 4))
-def test_the_parts_of_several_processes_are_the_batch(ranks: int) -> None:
+def test_the_parts_of_several_processes_are_the_batch(processes: int) -> None:
     rng = np.random.default_rng(0)
     data = PreparedDataset(
         rng.integers(0, 255, (24, 8, 8, 3)).astype(np.uint8),
@@ -45,8 +45,8 @@ def test_the_parts_of_several_processes_are_the_batch(ranks: int) -> None:
     settings, device = AugmentSettings(), torch.device("cpu")
     whole = next(BatchLoader(data, 12, settings, 3, device).epoch(0))
     parts = [
-        next(BatchLoader(data, 12, settings, 3, device, (rank, ranks)).epoch(0))
-        for rank in range(ranks)
+        next(BatchLoader(data, 12, settings, 3, device, (rank, processes)).epoch(0))
+        for rank in range(processes)
     ]
     for position in range(2):
         torch.testing.assert_close(
@@ -54,7 +54,7 @@ def test_the_parts_of_several_processes_are_the_batch(ranks: int) -> None:
         )
 
 
-def test_a_batch_knows_whose_images_it_holds() -> None:
+def test_a_batch_gives_the_ids_of_its_samples() -> None:
     data = PreparedDataset(
         np.zeros((4, 8, 8, 3), np.uint8),
         np.zeros((4, 8, 8), np.uint8),

@@ -85,7 +85,7 @@ def test_copies_and_groups_stay_together(
     try:
         sides = cut(members, seed, copies)
     except LimnerError:
-        # So much belongs together that too little is left
+        # So much stays together that too little is left
         return
     side_of = {sample.id: name for name, side in sides.items() for sample in side}
     assert all(side_of[id] == side_of[other] for id, other in copies.items())
@@ -95,7 +95,7 @@ def test_copies_and_groups_stay_together(
             assert by_group.setdefault(sample.group, side_of[sample.id]) == side_of[sample.id]
 
 
-def test_the_shares_are_what_was_asked() -> None:
+def test_the_fractions_are_kept() -> None:
     sides = cut(samples(1000))
     assert abs(len(sides["test"]) - 200) <= 5
     assert abs(len(sides["val"]) - 100) <= 5

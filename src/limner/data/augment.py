@@ -155,12 +155,12 @@ def _recolour(
         blurred = F.avg_pool2d(F.pad(coloured, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
         coloured = torch.lerp(blurred, coloured, parameters.sharpness[..., None, None])
     if settings.noise > 0:
-        noise = _hash_noise(parameters.noise_seed, images.shape[2], images.shape[3])
+        noise = hash_noise(parameters.noise_seed, images.shape[2], images.shape[3])
         coloured = coloured + parameters.noise[..., None, None] * noise
     return coloured.clamp(0, 1)
 
 
-def _hash_noise(seeds: Float[Tensor, "b 1"], height: int, width: int) -> Float[Tensor, "b 1 h w"]:
+def hash_noise(seeds: Float[Tensor, "b 1"], height: int, width: int) -> Float[Tensor, "b 1 h w"]:
     """Noise of mean 0 and variance 1 from a hash of seed and position, the same on every device.
 
     It is the sum of two uniform draws of 16 bits. The hash is one of those that C. Wellons found by

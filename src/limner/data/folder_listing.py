@@ -29,9 +29,9 @@ class _Tree:
 class FolderListing:
     """The files and folders below `root`, read when they are first asked for and then kept.
 
-    Hidden files and folders (".name") are left out of everything that looks at all depths. Links
-    to folders are followed, but never to a folder that was met before. A link that leads nowhere
-    is listed as a file, so that it is reported as missing.
+    Hidden files and folders (".name") are only in the direct listings. Links to folders are
+    followed, but never to a folder that was met before. A link that leads nowhere is listed as a
+    file, so that it is reported as missing.
     """
 
     def __init__(self, root: Path) -> None:
@@ -39,25 +39,29 @@ class FolderListing:
         self._directories: dict[Path, _Directory] = {}
         self._trees: dict[Path, _Tree] = {}
 
-    def direct_files(self, folder: Path | None = None) -> tuple[Path, ...]:
-        """The files in a folder itself (by default in `root`), hidden ones too."""
-        return self._directory(folder or self.root).files
+    def direct_files(self) -> tuple[Path, ...]:
+        """List the files in `root` itself, hidden ones too."""
+        return self._directory(self.root).files
 
     def direct_folders(self, folder: Path | None = None) -> tuple[Path, ...]:
-        """The folders in a folder itself (by default in `root`), hidden ones too."""
+        """List the folders in a folder itself (by default in `root`), hidden ones too."""
         return self._directory(folder or self.root).folders
 
     def folders(self) -> tuple[Path, ...]:
-        """All folders below `root`."""
+        """List all folders below `root`."""
         return self._tree(self.root).folders
 
     def files(self, suffixes: Collection[str], folder: Path | None = None) -> list[Path]:
-        """All files below a folder (by default `root`) with one of these lower-case suffixes."""
+        """List all files below a folder (by default `root`) that have one of the suffixes.
+
+        Args:
+            suffixes: Such as ".png", in lower case; files may have them in any case.
+        """
         files = self._tree(folder or self.root).files
         return [path for path in files if path.suffix.lower() in suffixes]
 
     def images(self, folder: Path | None = None) -> list[Path]:
-        """All image files below a folder (by default `root`)."""
+        """List all image files below a folder (by default `root`)."""
         return self.files(IMAGE_SUFFIXES, folder)
 
     def _directory(self, folder: Path) -> _Directory:

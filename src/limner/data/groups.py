@@ -16,8 +16,8 @@ def with_groups(root: Path, samples: Sequence[Sample], pattern: str) -> list[Sam
     A group in groups.csv comes first, then the one that `pattern` finds in the id, then the one
     that the layout gave. Raises LimnerError where groups.csv or the pattern does not fit.
     """
-    from_table = read_groups(root, samples)
-    from_pattern = groups_by_pattern(samples, pattern) if pattern else {}
+    from_table = _read_groups(root, samples)
+    from_pattern = _groups_by_pattern(samples, pattern) if pattern else {}
     return [
         replace(
             sample,
@@ -27,8 +27,8 @@ def with_groups(root: Path, samples: Sequence[Sample], pattern: str) -> list[Sam
     ]
 
 
-def read_groups(root: Path, samples: Sequence[Sample]) -> dict[str, str]:
-    """Read the group of each sample id that groups.csv names; nothing where there is none.
+def _read_groups(root: Path, samples: Sequence[Sample]) -> dict[str, str]:
+    """The group of each sample id that groups.csv names; nothing where there is no such file.
 
     A line names an image by its path, by its id, or by a file name that only one image has.
     Raises LimnerError for another name, and for an image in two groups.
@@ -64,8 +64,8 @@ def read_groups(root: Path, samples: Sequence[Sample]) -> dict[str, str]:
     return groups
 
 
-def groups_by_pattern(samples: Sequence[Sample], pattern: str) -> dict[str, str]:
-    """Find the group of each sample id in the id itself.
+def _groups_by_pattern(samples: Sequence[Sample], pattern: str) -> dict[str, str]:
+    """The group of each sample id, from the id itself.
 
     The group is what the first parenthesis of the regular expression matches, or the whole match.
     Images of a stack are searched by the stack's name. Raises LimnerError for a pattern that is no
@@ -91,8 +91,8 @@ def groups_by_pattern(samples: Sequence[Sample], pattern: str) -> dict[str, str]
 def ids_by_name(root: Path, samples: Sequence[Sample]) -> dict[str, set[str]]:
     """Map each name that a table may use for an image to the sample ids that it may mean.
 
-    Names are the path below `root`, the id, the stack's id and the file name, the path and the
-    file name also without their suffix.
+    Names are the id and, with and without suffix, the path below `root` and the file name. An
+    image of a stack also has the stack's id.
     """
     ids: dict[str, set[str]] = {}
     for sample in samples:

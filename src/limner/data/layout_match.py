@@ -46,7 +46,7 @@ class LayoutMatch:
     """Images that belong to the layout but to no pair, such as ISIC's superpixels."""
 
     def files(self) -> set[Path]:
-        """All files that the match accounts for."""
+        """Collect the files that the match accounts for."""
         paired = (path for sample in self.samples for path in (sample.image, sample.mask))
         return {
             *(path for path in paired if isinstance(path, Path)),

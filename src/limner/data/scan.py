@@ -1,7 +1,7 @@
 """A folder in any known layout as a Dataset of Samples.
 
-A layout is a file in `layouts/` with a function that takes the FolderListing and gives a
-LayoutMatch, or None for a folder of another layout. A new one needs a line in `LAYOUTS`.
+Each layout is a file in `layouts/`, with a function that gives a LayoutMatch, or None for a folder
+of another layout. A new layout needs such a file and a line in `LAYOUTS`.
 """
 
 from collections.abc import Callable, Sequence
@@ -85,7 +85,7 @@ def scan(root: Path | str, group_pattern: str = "") -> Dataset:
         The samples, and the files that could not be paired; `check` reports these.
 
     Raises:
-        LimnerError: The folder does not exist or is in no known layout, or a file in it that
+        LimnerError: The folder does not exist or is in no known layout. Or a file in it that
             states pairs, splits, groups or classes cannot be used.
 
     Example:
@@ -101,7 +101,7 @@ def scan(root: Path | str, group_pattern: str = "") -> Dataset:
             "holds images and their masks."
         )
     listing = FolderListing(root)
-    match = match_first_layout(listing)
+    match = _match_first_layout(listing)
     page_counts = count_pages(match.samples)
     samples = sorted(
         _with_official_splits(split_stacks(page_counts)),
@@ -124,8 +124,8 @@ def scan(root: Path | str, group_pattern: str = "") -> Dataset:
     )
 
 
-def match_first_layout(listing: FolderListing) -> LayoutMatch:
-    """Find the first layout that a folder is in. Raises LimnerError where it is in none."""
+def _match_first_layout(listing: FolderListing) -> LayoutMatch:
+    """The match of the first layout that a folder is in. Raises LimnerError where it is in none."""
     for layout in LAYOUTS:
         match = layout(listing)
         if match is not None:

@@ -30,7 +30,7 @@ def match_layout(listing: FolderListing) -> LayoutMatch | None:
     }
     if not tables:
         return None
-    class_names = category_names(tables)
+    class_names = _category_names(tables)
     finder = _ImageFinder.of(listing)
     samples = []
     for path, table in tables.items():
@@ -38,7 +38,7 @@ def match_layout(listing: FolderListing) -> LayoutMatch | None:
         names = [path.stem, *path.relative_to(listing.root).parts[:-1]]
         split = split_from_names(names) if len(tables) > 1 else None
         prefix = f"{split}/" if split else ""
-        for mask in annotation_masks(path, table, class_names):
+        for mask in _annotation_masks(path, table, class_names):
             id = prefix + Path(mask.image_name).with_suffix("").as_posix()
             samples.append(Sample(id, finder.find(mask, split), mask, split))
     return LayoutMatch("COCO", tuple(samples), class_names)
@@ -90,8 +90,8 @@ class _Object:
     segmentation: Any
 
 
-def category_names(tables: Mapping[Path, Json]) -> ClassNames:
-    """Give the background and the categories of all files their class indices.
+def _category_names(tables: Mapping[Path, Json]) -> ClassNames:
+    """The background and the categories of all files, by their class indices.
 
     A category is known by its name, since files number them differently. They are in the order of
     their lowest ids. Raises LimnerError where a category has no name.
@@ -109,8 +109,8 @@ def category_names(tables: Mapping[Path, Json]) -> ClassNames:
     return ((0, "background"), *enumerate(names, start=1))
 
 
-def annotation_masks(path: Path, table: Json, class_names: ClassNames) -> Iterator[AnnotationMask]:
-    """Give the masks of all images of one file, the largest object of each first.
+def _annotation_masks(path: Path, table: Json, class_names: ClassNames) -> Iterator[AnnotationMask]:
+    """The masks of all images of one file, the largest object of each first.
 
     Raises LimnerError for an object of an unknown image or category, and for one without a
     segmentation: it would silently be background.

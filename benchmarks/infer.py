@@ -1,15 +1,15 @@
-"""Latency of one canvas through every engine, and the mask pixels that it changes.
+"""Latency of one canvas in each engine, and the mask pixels that it changes.
 
 python benchmarks/infer.py MODEL.safetensors [--sizes 256 512 1024] [--rounds 20]
 
-The engines take turns, so that what disturbs one disturbs all. Changed pixels are those of the sign
-of a logit, or of the class, against torch in float32, over drawn lesions at each size.
+The engines take turns, so that what disturbs one disturbs all. A pixel is changed where its class
+differs from that of torch in float32, over synthetic lesions at each size.
 """
 
 import argparse
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,64 +22,71 @@ from limner.inference.export_formats import to_onnx, to_openvino
 from limner.model.bundle import Bundle
 
 Engine = Callable[[np.ndarray], np.ndarray]
+REFERENCE = "torch eager"
+IMAGES, WARM_UP = 4, 2
+"""Images of each size, and rounds that are not counted."""
 
 
 def main() -> None:
+    """Print a row for each size and engine."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("model", type=Path)
     parser.add_argument("--sizes", type=int, nargs="+", default=[256, 512, 1024])
     parser.add_argument("--rounds", type=int, default=20)
-    options = parser.parse_args()
-    bundle = Bundle.load(options.model)
-    engines = build(bundle, options.model)
-    print(
-        f"{options.model}: {bundle.recipe.model.encoder or bundle.recipe.model.preset}, "
-        f"{torch.get_num_threads()} threads"
-    )
+    arguments = parser.parse_args()
+    bundle = Bundle.load(arguments.model)
+    engines = open_engines(bundle, arguments.model)
+    settings = bundle.recipe.model
+    name = settings.encoder or settings.preset
+    print(f"{arguments.model}: {name}, {torch.get_num_threads()} threads")
     print(f"{'size':>5} {'engine':22} {'median ms':>10} {'times eager':>12} {'changed pixels':>15}")
-    for size in options.sizes:
-        arrays = [
-            bundle.preprocessing.normalise(draw_lesion(0, index, size)[0])[None]
-            for index in range(4)
+    for size_px in arguments.sizes:
+        canvases = [
+            bundle.preprocessing.normalise(draw_lesion(0, index, size_px)[0])[None]
+            for index in range(IMAGES)
         ]
-        times: dict[str, list[float]] = {name: [] for name in engines}
-        for turn in range(options.rounds + 2):
-            for name, engine in engines.items():
-                began = time.perf_counter()
-                engine(arrays[turn % len(arrays)])
-                if turn >= 2:
-                    times[name].append(time.perf_counter() - began)
-        known = [taken(engines["torch eager"](array)) for array in arrays]
-        eager = float(np.median(times["torch eager"]))
-        for name, engine in engines.items():
-            changed = np.mean(
-                [
-                    (taken(engine(array)) != one).mean()
-                    for array, one in zip(arrays, known, strict=True)
-                ]
-            )
-            median = float(np.median(times[name]))
+        medians = median_seconds(engines, canvases, arguments.rounds)
+        expected = [classes(engines[REFERENCE](canvas)) for canvas in canvases]
+        for engine_name, engine in engines.items():
+            pairs = zip(canvases, expected, strict=True)
+            changed = np.mean([(classes(engine(canvas)) != mask).mean() for canvas, mask in pairs])
+            median = medians[engine_name]
             print(
-                f"{size:5} {name:22} {median * 1000:10.1f} {eager / median:12.2f} {changed:15.2e}",
+                f"{size_px:5} {engine_name:22} {median * 1000:10.1f} "
+                f"{medians[REFERENCE] / median:12.2f} {changed:15.2e}",
                 flush=True,
             )
 
 
-def taken(logits: np.ndarray) -> np.ndarray:
+def median_seconds(
+    engines: Mapping[str, Engine], canvases: Sequence[np.ndarray], rounds: int
+) -> dict[str, float]:
+    """Measure the median time of a canvas in each engine."""
+    seconds: dict[str, list[float]] = {name: [] for name in engines}
+    for turn in range(rounds + WARM_UP):
+        for name, engine in engines.items():
+            start = time.perf_counter()
+            engine(canvases[turn % len(canvases)])
+            if turn >= WARM_UP:
+                seconds[name].append(time.perf_counter() - start)
+    return {name: float(np.median(measured)) for name, measured in seconds.items()}
+
+
+def classes(logits: np.ndarray) -> np.ndarray:
+    """Turn the logits of one canvas into class indices."""
     return logits[0, 0] >= 0 if logits.shape[1] == 1 else logits[0].argmax(0)
 
 
-def build(bundle: Bundle, path: Path) -> dict[str, Engine]:
-    """Every way to run the network."""
+def open_engines(bundle: Bundle, path: Path) -> dict[str, Engine]:
+    """Open a model in every engine."""
     compiled = torch.compile(bundle.network().to(memory_format=torch.channels_last))
 
-    def through_compiled(images: np.ndarray) -> np.ndarray:
+    def run_compiled(images: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
-            logits: np.ndarray = compiled(
-                torch.from_numpy(images).to(memory_format=torch.channels_last)
-            ).numpy()
+            batch = torch.from_numpy(images).to(memory_format=torch.channels_last)
+            logits: np.ndarray = compiled(batch).numpy()
         return logits
 
     with tempfile.TemporaryDirectory() as folder:
@@ -87,8 +94,8 @@ def build(bundle: Bundle, path: Path) -> dict[str, Engine]:
         onnx = load_model(Path(folder) / "m.onnx").engine
     structure, weights = to_openvino(to_onnx(bundle.network(), bundle.recipe.data.channels), {})
     return {
-        "torch eager": load_model(path).engine,
-        "torch compiled": through_compiled,
+        REFERENCE: load_model(path).engine,
+        "torch compiled": run_compiled,
         "ONNX Runtime": onnx,
         "OpenVINO float32": OpenVinoEngine(structure, weights, "float32"),
         "OpenVINO bfloat16": OpenVinoEngine(structure, weights, "bfloat16"),

@@ -16,7 +16,7 @@ import torch
 
 from limner.data.large_images import ArrayImage
 from limner.data.preprocess import Preprocessing
-from limner.inference import tiling
+from limner.inference import tile_grid, tiling
 from limner.inference.engines import ReceptiveField
 from limner.inference.tta import TtaTransform
 from limner.model.presets import PRESETS
@@ -61,7 +61,7 @@ def main(count: int) -> bool:
             )
             drawn = []
             for core in (10_000, chance.randint(16, 400)):
-                tiling.CORE_PX = core
+                tile_grid.CORE_PX = core
                 found = list(
                     tiling.predict_tiles(
                         image,

@@ -17,8 +17,9 @@ from limner.errors import LimnerError
 from limner.files import sha256_of_file
 from limner.inference.batch import SETTINGS_FILE, BatchResult, predict_folder
 from limner.inference.engines import ReceptiveField
+from limner.inference.model_runner import ModelRunner
 from limner.inference.prediction_job import UNFINISHED, PredictionJob, mask_names
-from limner.inference.predictor import ModelRunner, Predictor
+from limner.inference.predictor import Predictor
 from limner.labels import Labels
 from limner.model.metadata import InferenceSettings, PostprocessSettings
 

@@ -1,3 +1,4 @@
+from collections.abc import Iterable
 from itertools import pairwise
 from unittest import mock
 
@@ -10,8 +11,9 @@ from hypothesis import strategies as st
 from limner.data.large_images import ArrayImage
 from limner.data.preprocess import Preprocessing
 from limner.data.views import Box
-from limner.inference import tiling
+from limner.inference import tile_grid
 from limner.inference.engines import ReceptiveField
+from limner.inference.tile_grid import plan_tiles
 from limner.inference.tiling import merge_tiles, predict_tiles, split_rows
 from limner.inference.tta import TTA_TRANSFORMS, TtaTransform
 from limner.model.presets import PRESETS
@@ -19,11 +21,11 @@ from limner.model.receptive_field import measure_halo
 from limner.model.unet import UNet
 from limner.recipe import parse_recipe
 
-PLAIN = [TtaTransform()]
+NO_AUGMENTATION = [TtaTransform()]
 SIZES = st.tuples(st.integers(1, 60), st.integers(1, 60))
 
 
-def tiles_of(size_px: tuple[int, int]) -> Preprocessing:
+def tile_preprocessing(size_px: tuple[int, int]) -> Preprocessing:
     return Preprocessing(size_px, (0.5,) * 3, (0.5,) * 3, "tile")
 
 
@@ -35,11 +37,11 @@ def brightness(images: np.ndarray) -> np.ndarray:
     return images.mean(1, keepdims=True)
 
 
-def whole(found: object) -> np.ndarray:
-    return np.concatenate(list(found), axis=1)  # type: ignore[call-overload]
+def joined(bands: Iterable[np.ndarray]) -> np.ndarray:
+    return np.concatenate(list(bands), axis=1)
 
 
-def tiny(preset: str, seed: int = 0) -> UNet:
+def tiny_network(preset: str, seed: int = 0) -> UNet:
     torch.manual_seed(seed)
     return UNet.from_settings(
         parse_recipe({"model": {"preset": preset, "widths": [4, 6, 8]}}).model, 3, 1
@@ -50,82 +52,80 @@ def tiny(preset: str, seed: int = 0) -> UNet:
 @settings(max_examples=12)
 @given(
     image_px=st.tuples(st.integers(1, 200), st.integers(1, 200)),
-    core=st.integers(4, 60),
+    core_px=st.integers(4, 60),
     tta=st.sampled_from(["none", "flips", "turns"]),
 )
-def test_tiles_equal_the_whole(preset: str, image_px: tuple[int, int], core: int, tta: str) -> None:
-    network = tiny(preset)
-    preprocessing, image = tiles_of((16, 24)), noise(*image_px)
+def test_tiles_equal_the_whole(
+    preset: str, image_px: tuple[int, int], core_px: int, tta: str
+) -> None:
+    network = tiny_network(preset)
+    picture, transforms = ArrayImage(noise(*image_px)), TTA_TRANSFORMS[tta]
+    halo_px = measure_halo(network, 3)
+    assert halo_px is not None
+    receptive_field = ReceptiveField(network.stride, halo_px)
 
     def engine(images: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
             return network(torch.from_numpy(images)).numpy()
 
-    def drawn(core_px: int, margin: int) -> np.ndarray:
-        with mock.patch.object(tiling, "CORE_PX", core_px):
-            return whole(
-                merge_tiles(
-                    predict_tiles(
-                        ArrayImage(image),
-                        engine,
-                        preprocessing,
-                        ReceptiveField(network.stride, margin),
-                        TTA_TRANSFORMS[tta],
-                    ),
-                    image_px,
-                )
-            )
+    def probabilities(core_px: int) -> np.ndarray:
+        with mock.patch.object(tile_grid, "CORE_PX", core_px):
+            preprocessing = tile_preprocessing((16, 24))
+            tiles = predict_tiles(picture, engine, preprocessing, receptive_field, transforms)
+            return joined(merge_tiles(tiles, image_px))
 
-    margin = measure_halo(network, 3)
-    assert margin is not None
-    once = drawn(100_000, margin)
-    np.testing.assert_allclose(drawn(core, margin), once, atol=1e-4)
+    np.testing.assert_allclose(probabilities(core_px), probabilities(100_000), atol=1e-4)
 
 
 @given(SIZES, st.tuples(st.integers(4, 40), st.integers(4, 40)))
-def test_tiles_that_fade_show_each_pixel_where_it_is(
+def test_blended_tiles_show_each_pixel_where_it_is(
     image_px: tuple[int, int], tile_px: tuple[int, int]
 ) -> None:
-    """Of a network that sees the whole image."""
-    found = merge_tiles(
-        predict_tiles(
-            ArrayImage(noise(*image_px)),
-            brightness,
-            tiles_of(tile_px),
-            ReceptiveField(4, None),
-            PLAIN,
-        ),
-        image_px,
+    tiles = predict_tiles(
+        ArrayImage(noise(*image_px)),
+        brightness,
+        tile_preprocessing(tile_px),
+        ReceptiveField(4, halo_px=None),
+        NO_AUGMENTATION,
     )
     expected = 1 / (1 + np.exp(-(noise(*image_px).mean(2) / 255 - 0.5) / 0.5))
-    np.testing.assert_allclose(whole(found)[0], expected, atol=1e-5)
+    np.testing.assert_allclose(joined(merge_tiles(tiles, image_px))[0], expected, atol=1e-5)
 
 
-def test_a_large_image_is_drawn_in_bands_without_reading_all_of_it() -> None:
+def test_a_large_image_is_predicted_in_bands_without_reading_all_of_it() -> None:
     image, boxes = noise(900, 70), []
 
-    class Watched(ArrayImage):
+    class RecordingImage(ArrayImage):
         def read(self, box: Box) -> np.ndarray:
             boxes.append(box)
             return super().read(box)
 
-    with mock.patch.object(tiling, "CORE_PX", 64):
-        bands = list(
-            merge_tiles(
-                predict_tiles(
-                    Watched(image), brightness, tiles_of((32, 32)), ReceptiveField(8, 10), PLAIN
-                ),
-                (900, 70),
-            )
+    with mock.patch.object(tile_grid, "CORE_PX", 64):
+        tiles = predict_tiles(
+            RecordingImage(image),
+            brightness,
+            tile_preprocessing((32, 32)),
+            ReceptiveField(8, 10),
+            NO_AUGMENTATION,
         )
+        bands = list(merge_tiles(tiles, (900, 70)))
     assert max(box.height for box in boxes) <= 64 + 2 * 16
-    assert len(bands) > 10 and whole(bands).shape == (1, 900, 70)
+    assert len(bands) > 10 and joined(bands).shape == (1, 900, 70)
+
+
+@given(SIZES, st.integers(4, 30))
+def test_every_tile_shows_a_part_of_the_image(image_px: tuple[int, int], core_px: int) -> None:
+    with mock.patch.object(tile_grid, "CORE_PX", core_px):
+        cells = list(plan_tiles(image_px, (64, 64), ReceptiveField(4, 3)).cells())
+    assert all(cell.box.height > 0 and cell.box.width > 0 for cell in cells)
+    assert sum(cell.box.height * cell.box.width for cell in cells) == image_px[0] * image_px[1]
 
 
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=9), st.integers(1, 12))
 def test_bands_are_cut_to_so_many_rows(heights: list[int], rows: int) -> None:
     planes = np.random.default_rng(0).random((2, sum(heights), 3)).astype(np.float32)
-    ends = np.cumsum([0, *heights])
-    cut = list(split_rows((planes[:, first:last] for first, last in pairwise(ends)), rows))
+    edges = np.cumsum([0, *heights])
+    bands = (planes[:, top:bottom] for top, bottom in pairwise(edges))
+    cut = list(split_rows(bands, rows))
     assert all(part.shape[1] == rows for part in cut[:-1])
     assert not planes.size or np.array_equal(np.concatenate(cut, axis=1), planes)

@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from unittest import mock
 
@@ -14,7 +14,8 @@ from limner.data.scan import scan
 from limner.inference import tune as tune_module
 from limner.inference.confidence import ConfidenceModel
 from limner.inference.engines import LoadedModel, ReceptiveField
-from limner.inference.tune import THRESHOLDS, TuningResult, counts_by_threshold, tune
+from limner.inference.tune import tune
+from limner.inference.tune_settings import THRESHOLDS, TuningResult, counts_by_threshold
 from limner.labels import VOID, Labels
 from limner.metrics.overlap import confusion_counts
 from limner.model.bundle import Bundle
@@ -54,35 +55,34 @@ def bundle() -> Bundle:
     )
 
 
-def chosen(
+def tune_engine(
     monkeypatch: pytest.MonkeyPatch,
     pairs: Pairs,
     engine: Callable[[np.ndarray], np.ndarray],
     masks: dict[str, np.ndarray],
 ) -> tuple[Bundle, dict[str, TuningResult]]:
-    """What is chosen for an engine of a few lines in place of the network."""
+    """Tune an engine of a few lines in place of the network."""
     monkeypatch.setattr(
         tune_module,
         "load_torch",
         lambda bundle, device: LoadedModel(bundle, engine, ReceptiveField()),
     )
-    samples = scan(pairs(masks)).samples
-    return finished(samples)
+    return tune_samples(scan(pairs(masks)).samples)
 
 
-def finished(
-    samples: list[Sample], seconds_left: Callable[[], float] = lambda: 1e9
+def tune_samples(
+    samples: Sequence[Sample], seconds_left: Callable[[], float] = lambda: 1e9
 ) -> tuple[Bundle, dict[str, TuningResult]]:
     training = np.random.default_rng(0).integers(0, 255, (30, 16, 16, 3)).astype(np.uint8)
     steps = tune(bundle(), samples, training, seconds_left=seconds_left)
-    done = []
+    progress = []
     try:
         while True:
-            done.append(next(steps))
+            progress.append(next(steps))
     except StopIteration as end:
-        assert done == sorted(done)
-        made, gains = end.value
-        return made, {gain.name: gain for gain in gains}
+        assert progress == sorted(progress)
+        tuned, results = end.value
+        return tuned, {result.name: result for result in results}
 
 
 def discs(count: int = 24) -> dict[str, np.ndarray]:
@@ -93,32 +93,31 @@ def brightness(shift: float) -> Callable[[np.ndarray], np.ndarray]:
     return lambda images: images.mean(1, keepdims=True) * 4 + shift
 
 
-def test_a_network_that_draws_too_much_is_given_a_higher_threshold(
+def test_a_network_that_predicts_too_much_gets_a_higher_threshold(
     monkeypatch: pytest.MonkeyPatch, pairs: Pairs
 ) -> None:
-    made, gains = chosen(monkeypatch, pairs, brightness(6.0), discs())
-    assert gains["threshold"].taken and gains["threshold"].gain > 0.05
-    assert made.inference.threshold > 0.6
+    tuned, results = tune_engine(monkeypatch, pairs, brightness(6.0), discs())
+    assert results["threshold"].taken and results["threshold"].gain > 0.05
+    assert tuned.inference.threshold > 0.6
 
 
-def test_what_does_not_help_is_off(monkeypatch: pytest.MonkeyPatch, pairs: Pairs) -> None:
-    made, gains = chosen(monkeypatch, pairs, brightness(0.0), discs())
-    assert made.inference.tta == "none"
-    assert made.inference.postprocessing == PostprocessSettings()
-    assert not any(gain.taken for name, gain in gains.items() if name != "threshold")
+def test_settings_that_do_not_help_are_off(monkeypatch: pytest.MonkeyPatch, pairs: Pairs) -> None:
+    tuned, results = tune_engine(monkeypatch, pairs, brightness(0.0), discs())
+    assert tuned.inference.tta == "none"
+    assert tuned.inference.postprocessing == PostprocessSettings()
+    assert not any(result.taken for name, result in results.items() if name != "threshold")
 
 
 def test_an_engine_that_errs_at_one_side_is_mended_by_flips(
     monkeypatch: pytest.MonkeyPatch, pairs: Pairs
 ) -> None:
     def slanted(images: np.ndarray) -> np.ndarray:
-        return images.mean(1, keepdims=True) * 4 + np.linspace(
-            -14, 14, images.shape[3], dtype=np.float32
-        )
+        slope = np.linspace(-14, 14, images.shape[3], dtype=np.float32)
+        return images.mean(1, keepdims=True) * 4 + slope
 
-    made, gains = chosen(monkeypatch, pairs, slanted, discs())
-    assert gains["augmentation flips"].taken
-    assert made.inference.tta != "none"
+    tuned, results = tune_engine(monkeypatch, pairs, slanted, discs())
+    assert results["augmentation flips"].taken
+    assert tuned.inference.tta != "none"
 
 
 def test_specks_in_every_mask_are_removed(monkeypatch: pytest.MonkeyPatch, pairs: Pairs) -> None:
@@ -130,77 +129,65 @@ def test_specks_in_every_mask_are_removed(monkeypatch: pytest.MonkeyPatch, pairs
             logits[..., rows, -side:] += 30
         return logits
 
-    made, gains = chosen(monkeypatch, pairs, cornered, discs())
-    assert gains["keep_largest"].taken and gains["keep_largest"].low > 0
-    assert made.inference.postprocessing.keep_largest
+    tuned, results = tune_engine(monkeypatch, pairs, cornered, discs())
+    assert results["keep_largest"].taken and results["keep_largest"].low > 0
+    assert tuned.inference.postprocessing.keep_largest
 
 
-def test_the_confidence_is_fitted_and_comes_with_the_bundle(pairs: Pairs, tmp_path: Path) -> None:
-    made, _ = finished(list(scan(pairs(discs())).samples))
-    made.save(tmp_path / "model.safetensors")
+def test_the_confidence_is_fitted_and_saved_with_the_bundle(pairs: Pairs, tmp_path: Path) -> None:
+    tuned, _ = tune_samples(scan(pairs(discs())).samples)
+    tuned.save(tmp_path / "model.safetensors")
     loaded = Bundle.load(tmp_path / "model.safetensors")
-    assert loaded.inference == made.inference
-    known = ConfidenceModel.from_dict(loaded.confidence)
-    assert known and known.quality and known.to_dict() == made.confidence
+    assert loaded.inference == tuned.inference
+    confidence = ConfidenceModel.from_dict(loaded.confidence)
+    assert confidence and confidence.quality and confidence.to_dict() == tuned.confidence
 
 
-def test_the_same_images_choose_the_same(pairs: Pairs) -> None:
-    samples = list(scan(pairs(discs())).samples)
-    assert finished(samples)[0].confidence == finished(samples)[0].confidence
+def test_the_same_images_give_the_same_confidence(pairs: Pairs) -> None:
+    samples = scan(pairs(discs())).samples
+    assert tune_samples(samples)[0].confidence == tune_samples(samples)[0].confidence
 
 
-def test_where_time_is_short_fewer_images_are_looked_at(
+def test_where_time_is_short_fewer_images_are_used(
     pairs: Pairs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looked: list[str] = []
-    real = tune_module._score_sample
-    monkeypatch.setattr(
-        tune_module,
-        "_score_sample",
-        lambda network, sample, *others: (looked.append(sample.id), real(network, sample, *others))[
-            1
-        ],
-    )
+    scored = mock.Mock(side_effect=tune_module._score_sample)
+    monkeypatch.setattr(tune_module, "_score_sample", scored)
     clock = iter([100.0, *[0.0] * 100])
-    finished(list(scan(pairs(discs())).samples), seconds_left=lambda: next(clock))
-    assert len(set(looked)) == tune_module.FEWEST
+    tune_samples(scan(pairs(discs())).samples, seconds_left=lambda: next(clock))
+    assert len({call.args[1].id for call in scored.call_args_list}) == tune_module.FEWEST
 
 
-def test_where_time_is_shorter_fewer_are_looked_at_with_every_augmentation(
+def test_where_time_is_shorter_fewer_images_are_augmented(
     pairs: Pairs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[int] = []
-    real = tune_module._score_sample
-    monkeypatch.setattr(
-        tune_module,
-        "_score_sample",
-        lambda network, sample, labels, names: (
-            asked.append(len(names)),
-            real(network, sample, labels, names),
-        )[1],
-    )
+    scored = mock.Mock(side_effect=tune_module._score_sample)
+    monkeypatch.setattr(tune_module, "_score_sample", scored)
     clock = iter([100.0, *[60.0] * 100])
-    made, gains = finished(list(scan(pairs(discs())).samples), seconds_left=lambda: next(clock))
-    assert asked == [len(tune_module.TTA_TRANSFORMS)] * tune_module.FEWEST + [1] * (
+    tuned, results = tune_samples(scan(pairs(discs())).samples, seconds_left=lambda: next(clock))
+    augmentations = [len(call.args[3]) for call in scored.call_args_list]
+    assert augmentations == [len(tune_module.TTA_TRANSFORMS)] * tune_module.FEWEST + [1] * (
         24 - tune_module.FEWEST
     )
-    assert made.confidence and "augmentation turns" in gains
+    assert tuned.confidence and "augmentation turns" in results
 
 
-def test_of_large_images_fewer_are_looked_at(pairs: Pairs, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_large_images_fewer_are_used(pairs: Pairs, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tune_module, "FEWEST_LARGE", 5)
     monkeypatch.setattr(tune_module, "MOST_PIXELS", 16 * 16 * 9)
-    samples = list(scan(pairs(discs())).samples)
+    samples = scan(pairs(discs())).samples
     assert len(tune_module._select_samples(samples)) == 9
     monkeypatch.setattr(tune_module, "MOST_PIXELS", 16 * 16)
-    few = [sample.id for sample in tune_module._select_samples(samples)]
-    assert len(few) == 5 and {"00", "23"} <= set(few)
+    selected = [sample.id for sample in tune_module._select_samples(samples)]
+    assert len(selected) == 5 and {"00", "23"} <= set(selected)
 
 
-def test_the_second_look_ends_with_the_time_too(
+def test_the_second_pass_ends_with_the_time_too(
     pairs: Pairs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    left = iter([100.0] * 31 + [0.0] * 100)
+    clock = iter([100.0] * 31 + [0.0] * 100)
+    scored = mock.Mock(side_effect=tune_module._score_masks)
+    monkeypatch.setattr(tune_module, "_score_masks", scored)
     monkeypatch.setattr(
         tune_module,
         "load_torch",
@@ -208,14 +195,11 @@ def test_the_second_look_ends_with_the_time_too(
             bundle, lambda images: images.mean(1, keepdims=True), ReceptiveField()
         ),
     )
-    marked = mock.Mock(side_effect=tune_module._score_masks)
-    monkeypatch.setattr(tune_module, "_score_masks", marked)
-    found, _ = finished(
-        scan(pairs({f"{i:02}": disc() for i in range(30)})).samples, lambda: next(left)
-    )
-    assert marked.call_count == tune_module.FEWEST and found.confidence
+    samples = scan(pairs({f"{i:02}": disc() for i in range(30)})).samples
+    tuned, _ = tune_samples(samples, lambda: next(clock))
+    assert scored.call_count == tune_module.FEWEST and tuned.confidence
 
 
-def test_no_validation_image_leaves_the_bundle_as_it_was() -> None:
-    made, gains = finished([])
-    assert made.confidence == {} and gains == {}
+def test_without_validation_images_the_bundle_stays_as_it_was() -> None:
+    tuned, results = tune_samples([])
+    assert tuned.confidence == {} and results == {}

@@ -13,20 +13,18 @@ from numpy import ndarray
 from limner.data.image_pixels import to_image
 from limner.data.images import read_image
 from limner.data.large_images import ArrayImage, ImageReader
-from limner.data.preprocess import Preprocessing
 from limner.errors import LimnerError
 from limner.inference.calibration import Calibration, entropy, to_class_index
 from limner.inference.confidence import (
-    CanvasPrediction,
     CanvasStatistics,
-    ConfidenceModel,
     canvas_statistics,
 )
-from limner.inference.engines import Engine, LoadedModel, ReceptiveField, load_model, load_torch
+from limner.inference.engines import LoadedModel, load_model, load_torch
+from limner.inference.model_runner import ModelRunner
 from limner.inference.out_of_distribution import is_unusual
 from limner.inference.postprocess import postprocess
-from limner.inference.tiling import Tile, merge_tiles, predict_tiles, split_rows
-from limner.inference.tta import TTA_TRANSFORMS, TtaTransform
+from limner.inference.tiling import Tile, merge_tiles, split_rows
+from limner.inference.tta import TTA_TRANSFORMS
 from limner.labels import Labels
 from limner.model.metadata import InferenceSettings, PostprocessSettings
 
@@ -74,33 +72,6 @@ class MaskBand(NamedTuple):
 
     mask: UInt8[ndarray, "h w"]
     uncertainty: Float32[ndarray, "h w"]
-
-
-class ModelRunner(NamedTuple):
-    """One network with what it needs: engine, preprocessing and confidence model."""
-
-    engine: Engine
-    preprocessing: Preprocessing
-    confidence: ConfidenceModel | None = None
-    receptive_field: ReceptiveField = ReceptiveField()
-
-    @classmethod
-    def from_model(cls, model: LoadedModel) -> "ModelRunner":
-        """Prepare a loaded model."""
-        return cls(
-            model.engine,
-            model.metadata.preprocessing,
-            ConfidenceModel.from_dict(model.metadata.confidence),
-            model.receptive_field,
-        )
-
-    def predict_tiles(
-        self, picture: ImageReader, transforms: Sequence[TtaTransform]
-    ) -> Iterator[Tile]:
-        """Predict an image tile by tile, with each test-time augmentation."""
-        return predict_tiles(
-            picture, self.engine, self.preprocessing, self.receptive_field, transforms
-        )
 
 
 class Predictor:
@@ -334,30 +305,6 @@ class Predictor:
             float(np.mean([model.predicted_dice(canvases) for model, canvases in fitted])),
             max(model.unusualness(canvases) for model, canvases in fitted),
         )
-
-
-@dataclass(frozen=True, slots=True)
-class NetworkOutput:
-    """The tiles of one network for an image, with each test-time augmentation apart."""
-
-    image_px: tuple[int, int]
-    tiles: Sequence[Tile]
-
-    def canvases(self) -> list[CanvasPrediction]:
-        """Return the tiles' canvases with their mean probabilities."""
-        return [tile.canvas() for tile in self.tiles]
-
-    def probabilities(self, transforms: Sequence[int] | None = None) -> Float32[ndarray, "k h w"]:
-        """Return probabilities at the image's size, the mean over augmentations or some of them."""
-        return np.concatenate(list(merge_tiles(self.tiles, self.image_px, transforms)), axis=1)
-
-
-def run_network(
-    network: ModelRunner, image: UInt8[ndarray, "h w c"], transforms: Sequence[TtaTransform]
-) -> NetworkOutput:
-    """Run a network on an image, and keep the probabilities of each test-time augmentation."""
-    tiles = list(network.predict_tiles(ArrayImage(image), transforms))
-    return NetworkOutput((image.shape[0], image.shape[1]), tiles)
 
 
 def read_source(image: ImageSource) -> UInt8[ndarray, "h w c"]:

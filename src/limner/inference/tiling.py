@@ -8,7 +8,6 @@ no halo. Its tiles have the size that it was trained on, and are blended.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -21,13 +20,9 @@ from limner.data.views import Box, View, blend_weights
 from limner.inference.calibration import to_probabilities
 from limner.inference.confidence import CanvasPrediction
 from limner.inference.engines import Engine, ReceptiveField
+from limner.inference.tile_grid import plan_tiles
 from limner.inference.tta import TtaTransform
 
-CORE_PX = 768
-"""Side of a tile's core, unless the halo is wider.
-
-A smaller core would be mostly overlap, a larger one needs more memory.
-"""
 BATCH_PIXELS = 1024 * 1024
 """Augmented copies of a canvas go through the network together, up to so many pixels."""
 
@@ -72,13 +67,13 @@ def predict_tiles(
     """
     preprocessing.check_channels(picture.channels)
     if preprocessing.resize_mode == "tile" and receptive_field.halo_px is not None:
-        grid = _tile_grid(picture.size_px, preprocessing.size_px, receptive_field)
+        grid = plan_tiles(picture.size_px, preprocessing.size_px, receptive_field)
         for cell in grid.cells():
             canvas = _read_padded(picture, cell.outer, grid.before)
             probabilities = _predict_canvas(engine, preprocessing.normalise(canvas), transforms)
             content = Box(0, 0, cell.box.height, cell.box.width)
             yield Tile(
-                cell.kept.crop(canvas), cell.kept.crop_planes(probabilities), content, cell.box
+                cell.core.crop(canvas), cell.core.crop_planes(probabilities), content, cell.box
             )
         return
     for view in preprocessing.views(picture.size_px):
@@ -103,97 +98,6 @@ def _blend_weight(view: View) -> Float32[ndarray, "h w"] | None:
     if view.source is None:
         return None
     return blend_weights(view.source.height)[:, None] * blend_weights(view.source.width)
-
-
-class _Cell(NamedTuple):
-    """One tile of the grid."""
-
-    box: Box
-    """Its core in the image."""
-    outer: Box
-    """Core and halo, on the padded image."""
-    kept: Box
-    """The core within `outer`."""
-
-
-@dataclass(frozen=True, slots=True)
-class _TileGrid:
-    """How an image is cut into exact tiles.
-
-    The image is padded to sides that are multiples of the stride, which mirrored and rotated tiles
-    need too. The padding repeats the edge.
-    """
-
-    image_px: tuple[int, int]
-    before: tuple[int, int]
-    """Padding above and to the left of the image."""
-    padded_px: tuple[int, int]
-    halo_px: int
-    cores: tuple[list[tuple[int, int]], list[tuple[int, int]]]
-    """Where cores begin and end on the padded image, along rows and along columns."""
-
-    def cells(self) -> Iterator[_Cell]:
-        """Yield the tiles, row by row."""
-        for rows in self.cores[0]:
-            for columns in self.cores[1]:
-                yield self._cell(rows, columns)
-
-    def _cell(self, rows: tuple[int, int], columns: tuple[int, int]) -> _Cell:
-        (top, bottom), (left, right) = rows, columns
-        outer = Box.from_edges(
-            max(0, top - self.halo_px),
-            max(0, left - self.halo_px),
-            min(self.padded_px[0], bottom + self.halo_px),
-            min(self.padded_px[1], right + self.halo_px),
-        )
-        before_top, before_left = self.before
-        box = Box.from_edges(
-            max(0, top - before_top),
-            max(0, left - before_left),
-            min(self.image_px[0], bottom - before_top),
-            min(self.image_px[1], right - before_left),
-        )
-        kept = Box(
-            box.top + before_top - outer.top,
-            box.left + before_left - outer.left,
-            box.height,
-            box.width,
-        )
-        return _Cell(box, outer, kept)
-
-
-def _tile_grid(
-    image_px: tuple[int, int], size_px: tuple[int, int], receptive_field: ReceptiveField
-) -> _TileGrid:
-    """Plan the tiles of an image; `size_px` is the working size, which padded sides reach."""
-    assert receptive_field.halo_px is not None
-    stride = receptive_field.stride
-    halo_px = _round_up(receptive_field.halo_px, stride)
-    heights, widths = zip(image_px, size_px, strict=True)
-    padded_px = (_padded_side(*heights, stride), _padded_side(*widths, stride))
-    core_px = max(CORE_PX, halo_px) // stride * stride
-    return _TileGrid(
-        image_px,
-        (max(0, size_px[0] - image_px[0]) // 2, max(0, size_px[1] - image_px[1]) // 2),
-        padded_px,
-        halo_px,
-        (_cores(padded_px[0], core_px, stride), _cores(padded_px[1], core_px, stride)),
-    )
-
-
-def _padded_side(image_px: int, size_px: int, stride: int) -> int:
-    return _round_up(max(image_px, size_px, 2 * stride), stride)
-
-
-def _round_up(length: int, multiple: int) -> int:
-    return -(-length // multiple) * multiple
-
-
-def _cores(side_px: int, core_px: int, stride: int) -> list[tuple[int, int]]:
-    """Cut an axis into as few cores as possible, all of one size but the last."""
-    count = -(-side_px // core_px)
-    step = -(-side_px // (count * stride)) * stride
-    return [(start, min(start + step, side_px)) for start in range(0, side_px, step)]
 
 
 def _read_padded(

@@ -1,7 +1,6 @@
 """Tuning on validation after training: threshold, augmentation, post-processing and confidence.
 
-A setting changes only where that helps by more than chance explains: the 95 % interval of the
-paired gain in mean Dice lies above 0. Test images are never used.
+Test images are never used.
 """
 
 import math
@@ -10,30 +9,29 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64, UInt8
+from jaxtyping import Float32, Float64, UInt8
 from numpy import ndarray
 
 from limner.data.sample import Sample
 from limner.inference.calibration import Calibration, fit_calibration, to_class_index
 from limner.inference.confidence import ConfidenceModel, canvas_statistics, mean_appearance
 from limner.inference.engines import load_torch
+from limner.inference.model_runner import ModelRunner, run_network
 from limner.inference.out_of_distribution import fit_out_of_distribution
 from limner.inference.postprocess import postprocess
-from limner.inference.predictor import ModelRunner, run_network
 from limner.inference.quality import fit_quality, quality_features
 from limner.inference.tta import TTA_TRANSFORMS
+from limner.inference.tune_settings import (
+    TuningResult,
+    choose_postprocessing,
+    choose_settings,
+    dice_by_threshold,
+)
 from limner.labels import VOID, Labels
-from limner.metrics.bootstrap import paired_difference
-from limner.metrics.overlap import dice, image_dice
+from limner.metrics.overlap import image_dice
 from limner.model.bundle import Bundle
-from limner.model.metadata import THRESHOLD, InferenceSettings, PostprocessSettings
+from limner.model.metadata import InferenceSettings, PostprocessSettings
 
-THRESHOLDS = np.arange(2, 39, dtype=np.float32) / 40
-"""Candidates for the foreground threshold of a binary set: 0.05 to 0.95, 0.5 among them."""
-TIE = 1e-4
-"""Thresholds whose mean Dice differs by less are equally good: the nearest to 0.5 is chosen."""
-MIN_AUGMENTATION_GAIN = 0.002
-"""A smaller gain in Dice is not worth the additional passes through the network."""
 FEWEST = 12
 """Validation images that are used whatever the time."""
 FEWEST_LARGE, MOST = 24, 1000
@@ -52,27 +50,9 @@ AUGMENTED_SHARE, FIRST_PASS_SHARE = 0.3, 0.55
 ALL_POSTPROCESSING = tuple(
     PostprocessSettings(*steps) for steps in product((False, True), repeat=3)
 )
-POSTPROCESSING_ORDER = ("remove_small", "fill_holes", "keep_largest")
-"""The order in which the steps are tried."""
 
 Progress = tuple[int, int]
 """How many predictions are done, and how many there will be at most."""
-
-
-@dataclass(frozen=True, slots=True)
-class TuningResult:
-    """What one setting gains in mean Dice on validation."""
-
-    name: str
-    before: float
-    """Mean Dice without the setting."""
-    gain: float
-    """Mean Dice with it, less that without."""
-    low: float
-    """Lower end of the gain's 95 % interval."""
-    high: float
-    taken: bool
-    """Whether the model uses the setting."""
 
 
 def tune(
@@ -102,7 +82,7 @@ def tune(
     augmented = yield from _score_augmentations(network, selected, labels, seconds_left)
     if not augmented:
         return bundle, []
-    settings, results = _choose_settings(augmented, labels)
+    settings, results = choose_settings([scores.dice for scores in augmented], labels)
     calibration = _fit_calibration(augmented, settings.tta)
     masks: list[_MaskScores] = []
     for sample in selected[: len(augmented)]:
@@ -111,7 +91,7 @@ def tune(
             break
         masks.append(_score_masks(network, sample, labels, settings, calibration))
         yield len(augmented) + len(masks), 2 * len(augmented)
-    postprocessing, more_results = _choose_postprocessing([scores.dice for scores in masks])
+    postprocessing, more_results = choose_postprocessing([scores.dice for scores in masks])
     confidence = _fit_confidence(calibration, masks, postprocessing, training)
     tuned = replace(
         bundle,
@@ -181,7 +161,7 @@ def _score_sample(
         probabilities = output.probabilities(
             [transforms.index(transform) for transform in TTA_TRANSFORMS[name]]
         )
-        scores[name] = _dice_by_threshold(probabilities, truth, labels)
+        scores[name] = dice_by_threshold(probabilities, truth, labels)
         pixels[name] = probabilities.reshape(len(probabilities), -1)[:, valid]
     return _AugmentationScores(scores, pixels, truth.ravel()[valid])
 
@@ -211,70 +191,6 @@ def _score_masks(
     )
 
 
-def _choose_settings(
-    scores: Sequence[_AugmentationScores], labels: Labels
-) -> tuple[InferenceSettings, list[TuningResult]]:
-    """Choose threshold and augmentation.
-
-    First the threshold without augmentation is chosen. Then each augmentation is tried, with a
-    threshold of its own.
-    """
-    default = int(np.searchsorted(THRESHOLDS, THRESHOLD)) if labels.binary else 0
-    plain = np.stack([image.dice["none"] for image in scores])  # (n, t)
-    best = _best_threshold(plain, default)
-    results = [_compare("threshold", plain[:, default], plain[:, best])] if labels.binary else []
-    augmented = [image.dice for image in scores if len(image.dice) == len(TTA_TRANSFORMS)]
-    tta, before = "none", np.stack([image["none"][best] for image in augmented])
-    for name in list(TTA_TRANSFORMS)[1:]:
-        table = np.stack([image[name] for image in augmented])
-        candidate = _best_threshold(table, default)
-        result = _compare(f"augmentation {name}", before, table[:, candidate])
-        result = replace(result, taken=result.taken and result.gain >= MIN_AUGMENTATION_GAIN)
-        results.append(result)
-        if result.taken:
-            tta, before, best = name, table[:, candidate], candidate
-    return InferenceSettings(float(THRESHOLDS[best]) if labels.binary else THRESHOLD, tta), results
-
-
-def _best_threshold(table: Float64[ndarray, "n t"], default: int) -> int:
-    """Return the column of the highest mean Dice, or the default where the gain may be chance."""
-    means = np.zeros(1) if np.isnan(table).all() else np.nanmean(table, axis=0)
-    ties = np.flatnonzero(means >= means.max() - TIE)
-    best = int(ties[np.abs(ties - default).argmin()])
-    return best if paired_difference(table[:, default], table[:, best]).low > 0 else default
-
-
-def _choose_postprocessing(
-    scores: Sequence[dict[PostprocessSettings, float]],
-) -> tuple[PostprocessSettings, list[TuningResult]]:
-    """Try one step after the other, each on top of those that were chosen before."""
-    chosen, results = PostprocessSettings(), []
-    for name in POSTPROCESSING_ORDER:
-        candidate = replace(chosen, **{name: True})
-        before, after = (
-            np.array([image[steps] for image in scores]) for steps in (chosen, candidate)
-        )
-        results.append(_compare(name, before, after))
-        chosen = candidate if results[-1].taken else chosen
-    return chosen, results
-
-
-def _compare(
-    name: str, before: Float64[ndarray, " n"], after: Float64[ndarray, " n"]
-) -> TuningResult:
-    """Compare scores without and with a setting; a gain beyond chance is taken."""
-    difference = paired_difference(before, after)
-    if not difference.pairs:
-        return TuningResult(name, 0.0, 0.0, 0.0, 0.0, taken=False)
-    return TuningResult(
-        name,
-        difference.first,
-        difference.difference,
-        *difference.interval,
-        taken=difference.low > 0,
-    )
-
-
 def _fit_calibration(scores: Sequence[_AugmentationScores], tta: str) -> Calibration:
     """Fit the calibration on the images that were predicted with the chosen augmentation."""
     predicted = [image for image in scores if tta in image.pixels]
@@ -298,41 +214,6 @@ def _fit_confidence(
         training[:: max(1, len(training) // MOST_TRAINING)], [image.appearance for image in scores]
     )
     return ConfidenceModel(calibration, quality, detector)
-
-
-def _dice_by_threshold(
-    probabilities: Float32[ndarray, "k h w"], truth: UInt8[ndarray, "h w"], labels: Labels
-) -> Float64[ndarray, " t"]:
-    """Return the Dice at each threshold; one number where there are several classes."""
-    if not labels.binary:
-        return np.array([image_dice(to_class_index(probabilities), truth, labels)])
-    return dice(counts_by_threshold(probabilities[0], truth))
-
-
-def counts_by_threshold(
-    probability: Float32[ndarray, "h w"], truth: UInt8[ndarray, "h w"]
-) -> Int64[ndarray, "t 4"]:
-    """Count true and false positives and negatives of the foreground at each of `THRESHOLDS`.
-
-    Void pixels are left out.
-    """
-    valid = truth != VOID
-    # How many thresholds each pixel reaches
-    levels = np.searchsorted(THRESHOLDS, probability[valid], side="right")
-    count = len(THRESHOLDS) + 1
-    histogram = np.bincount(truth[valid] * count + levels, minlength=2 * count).reshape(2, count)
-    # Background and foreground pixels that reach at least so many thresholds
-    background, foreground = histogram[:, ::-1].cumsum(1)[:, ::-1]
-    false_positives, true_positives = background[1:], foreground[1:]
-    return np.stack(
-        [
-            true_positives,
-            false_positives,
-            foreground[0] - true_positives,
-            background[0] - false_positives,
-        ],
-        axis=1,
-    )
 
 
 def _select_samples(samples: Sequence[Sample]) -> list[Sample]:

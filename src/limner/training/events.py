@@ -7,7 +7,7 @@ from jaxtyping import Float, UInt8
 from numpy import ndarray
 from torch import Tensor
 
-from limner.inference.tune import TuningResult
+from limner.inference.tune_settings import TuningResult
 
 
 @dataclass(frozen=True, slots=True)

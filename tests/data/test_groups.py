@@ -62,6 +62,16 @@ def test_a_table_in_another_encoding_is_named(pairs: Callable[..., Path]) -> Non
         scan(root)
 
 
+def test_groups_csv_without_any_pair_is_no_error(tmp_path: Path) -> None:
+    save_images(tmp_path, "images/a.png", "masks/b.png")
+    (tmp_path / "groups.csv").write_text("image,group\na.png,Anna\n")
+    assert [finding.code for finding in check(scan(tmp_path)).findings] == [
+        "missing-image",
+        "missing-mask",
+        "no-pairs",
+    ]
+
+
 def test_images_in_no_group_are_noted_where_others_have_one(pairs: Callable[..., Path]) -> None:
     root = pairs({name: disc(radius=3 + i) for i, name in enumerate(("anna-1", "anna-2", "Ben_1"))})
     findings = check(scan(root, "^([a-z]+)-")).findings

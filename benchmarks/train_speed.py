@@ -209,7 +209,8 @@ def limner_step(recipe: "Recipe") -> float:
     from limner.losses import LOSSES
     from limner.model.unet import UNet
     from limner.training.distributed import SINGLE_PROCESS
-    from limner.training.step import TrainStep, initial_state
+    from limner.training.state import initial_state
+    from limner.training.step import TrainStep
 
     settings, (height, width) = recipe.train, recipe.data.size_px
     state = initial_state(UNet.from_settings(recipe.model, 3, 1), settings)

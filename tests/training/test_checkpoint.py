@@ -5,7 +5,7 @@ import torch
 from limner.model.unet import UNet
 from limner.recipe import parse_recipe
 from limner.training.checkpoint import Checkpoints, restore_state
-from limner.training.step import SCALAR_FIELDS, TrainState, initial_state
+from limner.training.state import SCALAR_FIELDS, TrainState, initial_state
 
 EARLIER = Path(__file__).parent / "earlier"
 """A checkpoint written before tensors were renamed, after one step of a fixed seed."""

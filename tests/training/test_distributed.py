@@ -54,7 +54,8 @@ from limner.training.distributed import (
     convert_sync_batchnorm,
     process_group,
 )
-from limner.training.step import TrainStep, initial_state
+from limner.training.state import initial_state
+from limner.training.step import TrainStep
 
 context, settings = context_from_environment(), TrainSettings(max_grad_norm=1e9)
 torch.manual_seed(0)

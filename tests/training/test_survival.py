@@ -20,6 +20,7 @@ from limner.training.events import Note, Skipped, Stopped, TrainingStep, Validat
 from limner.training.hardware import NO_COMPILER
 from limner.training.pipeline import TrainingSession, resume_run, start_run, train
 from limner.training.run import Run
+from limner.training.state import SCALAR_FIELDS, TrainState, initial_state
 
 
 def stopped_after(steps: int, data: Path, folder: Path, recipe: object = TINY) -> Run:
@@ -138,7 +139,7 @@ def test_what_the_first_step_takes_is_no_measure_of_a_validation(
     """It compiles, or wakes a device."""
     now = [0.0]
     monkeypatch.setattr(schedule.time, "perf_counter", lambda: now[0])
-    state = step.initial_state(step_network(TINY), TINY.train)
+    state = initial_state(step_network(TINY), TINY.train)
     context = schedule.TrainingContext(lambda: 360 - now[0])
     followed = schedule.Schedule(state, TINY.train, context, 500)
     for seconds, progress in ((22, 22 / 360), (0.1, 22.1 / 360 + 0.5 * 0.1 / 4 * 500 / 360)):
@@ -156,7 +157,7 @@ def test_a_batch_that_does_not_fit_leaves_nothing_behind(monkeypatch: pytest.Mon
         raise torch.OutOfMemoryError("behind the network")
 
     monkeypatch.setattr(UNet, "forward_supervised", fail_at_last)
-    state = step.initial_state(step_network(TINY), TINY.train)
+    state = initial_state(step_network(TINY), TINY.train)
     before = {name: value.clone() for name, value in state.network.state_dict().items()}
     stepper = step.TrainStep(state, step.LOSSES["dice"], TINY.train, step.DistributedContext())
     with pytest.raises(torch.OutOfMemoryError):
@@ -173,7 +174,7 @@ def test_parts_of_a_batch_give_the_gradient_of_the_whole() -> None:
     moved = []
     for parts in (1, 2, 4):
         torch.manual_seed(1)
-        state = step.initial_state(step_network(settings), settings.train)
+        state = initial_state(step_network(settings), settings.train)
         state.micro_batches = parts
         stepper = step.TrainStep(
             state, step.LOSSES["dice+cross-entropy"], settings.train, step.DistributedContext()
@@ -375,5 +376,5 @@ def test_a_disk_that_fails_leaves_what_was_there() -> None:
 
 def test_the_numbers_of_a_state_are_all_in_a_checkpoint() -> None:
     tensors = {"network", "ema", "optimiser", "loss_sum", "best_weights"}
-    assert set(step.TrainState.__slots__) == {*step.SCALAR_FIELDS, *tensors}
+    assert set(TrainState.__slots__) == {*SCALAR_FIELDS, *tensors}
     assert checkpoint.KEPT == 2 and loop.MAX_SKIPPED == 5

@@ -3,9 +3,9 @@
 Counts are for 3 channels and 1 class; multiply-adds are those of the convolutions for an image of
 256x256.
 
-- `tutorial`: four encoder blocks of two 3x3 convolutions and a max pool, a fifth as the bottleneck,
-  four decoder blocks of a stride-2 transposed convolution and three 3x3 convolutions, and a fifth
-  that refines at full resolution. 5.95 M parameters and 15.6 G multiply-adds.
+- `tutorial`: four encoder blocks of two 3x3 convolutions and a max pool, a fifth as the bottleneck.
+  Four decoder blocks have a stride-2 transposed convolution and three 3x3 convolutions. A fifth
+  refines at full resolution. 5.95 M parameters and 15.6 G multiply-adds.
 - `tutorial-expanded`: the same, each block followed by a dilated convolution that widens its
   channels. 10.31 M parameters and 26.3 G multiply-adds.
 - `unet`: the original (arXiv:1505.04597), padded, so that the mask has the image's size. 31.03 M

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from limner.errors import LimnerError
 from limner.model.bundle import read_tensors, write_tensors
-from limner.training.step import SCALAR_FIELDS, TrainState
+from limner.training.state import SCALAR_FIELDS, TrainState
 
 KEPT = 2
 """Checkpoints that are kept."""

@@ -22,9 +22,9 @@ from limner.training.events import (
 from limner.training.optim import learning_rate
 from limner.training.run import RunInputs
 from limner.training.schedule import Schedule, TrainingContext
+from limner.training.state import TrainState
 from limner.training.step import (
     FiniteFlags,
-    TrainState,
     TrainStep,
     build_loss,
     build_normalise,

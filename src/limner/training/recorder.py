@@ -21,7 +21,7 @@ from limner.training.events import (
     ValidationProgress,
 )
 from limner.training.run import Run, RunInputs, json_sha256
-from limner.training.step import TrainState
+from limner.training.state import TrainState
 from limner.training.trackers import Tracker, open_trackers
 
 MODEL_RECEIPT_KEYS = (

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from limner.recipe import TrainSettings
 from limner.training.distributed import SINGLE_PROCESS, DistributedContext
-from limner.training.step import TrainState
+from limner.training.state import TrainState
 
 VALIDATION_COST = 0.5
 """Of a training image's time, what a validation image takes at most before one was measured."""

@@ -25,7 +25,7 @@ from limner.training.loop import STOP_REQUESTED, fit
 from limner.training.recorder import Recorder
 from limner.training.run import Run, RunInputs, json_sha256
 from limner.training.schedule import Deadline, TrainingContext
-from limner.training.step import TrainState, initial_state
+from limner.training.state import TrainState, initial_state
 
 AFTER_LAST_STEP = 10**9
 """As the step of an epoch: past its last one, so that the epoch's validation is next."""

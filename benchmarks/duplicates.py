@@ -1,7 +1,8 @@
-"""Planted copies found among the images of a dataset, pairs that are none, and the pairs that it
-really holds.
+"""How well planted copies are found among the images of a dataset, and how many pairs are false.
 
 python benchmarks/duplicates.py FOLDER [PLANTED]
+
+It also lists the near duplicates that the dataset really holds.
 """
 
 import io
@@ -25,46 +26,49 @@ def main(folder: Path, planted: int) -> None:
     samples = scan(folder).samples
     images = list(map_in_order(lambda sample: sample.read_image(), samples))
     thumbnails = np.stack(list(map_in_order(thumbnail, images)))
-    count = len(samples)
-    began = time.perf_counter()
-    own = near_duplicates(thumbnails)
+    ids, count = [sample.id for sample in samples], len(samples)
+    started = time.perf_counter()
+    own_pairs = near_duplicates(thumbnails)
     print(
-        f"{count} images compared in {time.perf_counter() - began:.1f} s; they hold "
-        f"{len(own)} near-duplicate pairs:"
+        f"{count} images compared in {time.perf_counter() - started:.1f} s; they hold "
+        f"{len(own_pairs)} near-duplicate pairs:"
     )
-    for pair in own:
-        print(f"  {samples[pair.first].id} {samples[pair.second].id} {pair.similarity:.3f}")
-    linked = {(pair.first, pair.second) for pair in own}
-    found = false = 0
-    chosen = np.random.default_rng(0).choice(count, min(planted, count), replace=False)
+    for pair in own_pairs:
+        print(f"  {ids[pair.first]} {ids[pair.second]} {pair.similarity:.3f}")
+    known = {(pair.first, pair.second) for pair in own_pairs}
+    originals = np.random.default_rng(0).choice(count, min(planted, count), replace=False)
+    all_pairs = all_false = 0
     for name, change in CHANGES.items():
-        copies = np.stack(
-            list(
-                map_in_order(
-                    lambda index, change=change: thumbnail(
-                        np.asarray(change(Image.fromarray(images[index])))
-                    ),
-                    chosen,
-                )
-            )
-        )
-        pairs = {
-            (pair.first, pair.second)
-            for pair in near_duplicates(np.concatenate([thumbnails, copies]))
-        }
-        wanted = {(int(original), count + position) for position, original in enumerate(chosen)}
-        source = np.concatenate([np.arange(count), chosen])
-        extra = [
-            pair
-            for pair in pairs - wanted
-            if source[pair[0]] != source[pair[1]]
-            and tuple(sorted((source[pair[0]], source[pair[1]]))) not in linked
+        copies = [
+            thumbnail(np.asarray(change(Image.fromarray(images[index])))) for index in originals
         ]
-        print(f"{name}: recall {len(pairs & wanted) / len(wanted):.3f}, {len(extra)} false pairs")
-        for first, second in extra:
-            print(f"  {samples[source[first]].id} {samples[source[second]].id}")
-        found, false = found + len(pairs), false + len(extra)
-    print(f"in all {false} of {found} pairs are false, {false / found:.2%}")
+        pairs = near_duplicates(np.concatenate([thumbnails, np.stack(copies)]))
+        found = {(pair.first, pair.second) for pair in pairs}
+        planted_pairs = {(int(index), count + i) for i, index in enumerate(originals)}
+        false = false_pairs(
+            found - planted_pairs, np.concatenate([np.arange(count), originals]), known
+        )
+        recall = len(found & planted_pairs) / len(planted_pairs)
+        print(f"{name}: recall {recall:.3f}, {len(false)} false pairs")
+        for first, second in false:
+            print(f"  {ids[first]} {ids[second]}")
+        all_pairs, all_false = all_pairs + len(found), all_false + len(false)
+    print(f"in all {all_false} of {all_pairs} pairs are false, {all_false / all_pairs:.2%}")
+
+
+def false_pairs(
+    pairs: set[tuple[int, int]], source: np.ndarray, known: set[tuple[int, int]]
+) -> list[tuple[int, int]]:
+    """The images of those pairs that are neither one image nor known near duplicates.
+
+    `source` gives for each compared image, a planted copy included, the image of the dataset.
+    """
+    images = [(int(source[first]), int(source[second])) for first, second in pairs]
+    return [
+        (first, second)
+        for first, second in images
+        if first != second and (min(first, second), max(first, second)) not in known
+    ]
 
 
 def jpeg(image: Image.Image) -> Image.Image:
@@ -94,7 +98,7 @@ CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
         (image.width * 2 // 5, image.height * 2 // 5), Image.Resampling.BILINEAR
     ),
     "flipped": lambda image: image.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
-    "turned by 90°": lambda image: image.transpose(Image.Transpose.ROTATE_90),
+    "rotated by 90°": lambda image: image.transpose(Image.Transpose.ROTATE_90),
     "JPEG quality 50": jpeg,
     "cropped by 5 % at a corner": crop(0.05, 0, 0, 0.05),
     "cropped by 5 % in all": crop(0.025, 0.025, 0.025, 0.025),

@@ -1,7 +1,8 @@
-"""How fast a dataset is checked and prepared, and how much memory that takes; Pillow beside it in
-the same run.
+"""How fast a dataset is checked and prepared, with how much memory, and Pillow in the same run.
 
-python benchmarks/prepare.py WORK_FOLDER     (it is filled with 10,000 drawn images the first time, a few minutes)
+python benchmarks/prepare.py WORK_FOLDER
+
+The first time it is filled with 10,000 synthetic images, which takes a few minutes.
 """
 
 import os
@@ -35,14 +36,14 @@ def main(work: Path) -> None:
     """Make the data if it is not there, then measure each thing in a process of its own."""
     many, large = work / "many", work / "large"
     if not many.exists():
-        write_synthetic(many, COUNT, 256, 0, lambda items, total: items)
+        write_synthetic(many, COUNT, 256, 0)
     if not large.exists():
         write_large(large)
     for share in (4, 1):
-        print(measured("check", many, share))
+        print(measure("check", many, share))
     for share in (4, 1):
-        print(measured("prepare", many, share))
-    print(measured("large", large, 1))
+        print(measure("prepare", many, share))
+    print(measure("large", large, 1))
 
 
 def write_large(folder: Path) -> None:
@@ -52,20 +53,20 @@ def write_large(folder: Path) -> None:
     rng = np.random.default_rng(0)
     for index in range(LARGE):
         image, mask = draw_lesion(1, index, 512)
-        whole = np.asarray(
+        enlarged = np.asarray(
             Image.fromarray(image).resize((3000, 2000), Image.Resampling.BICUBIC), np.int16
         )
-        grainy = np.clip(whole + rng.normal(0, 4, whole.shape).astype(np.int16), 0, 255).astype(
-            np.uint8
-        )
+        grainy = np.clip(
+            enlarged + rng.normal(0, 4, enlarged.shape).astype(np.int16), 0, 255
+        ).astype(np.uint8)
         Image.fromarray(grainy).save(folder / "images" / f"{index:04}.jpg", quality=92)
         Image.fromarray(mask).resize((3000, 2000), Image.Resampling.NEAREST).save(
             folder / "masks" / f"{index:04}.png"
         )
 
 
-def measured(what: str, folder: Path, share: int) -> str:
-    """What a child process that does one thing prints."""
+def measure(what: str, folder: Path, share: int) -> str:
+    """What a child process prints that measures one thing."""
     return subprocess.run(
         [sys.executable, __file__, what, str(folder), str(share)],
         check=True,
@@ -85,25 +86,25 @@ def child(what: str, folder: Path, share: int) -> None:
         )
         return
     os.environ["LIMNER_CACHE"] = tempfile.mkdtemp()
-    began = time.perf_counter()
+    started = time.perf_counter()
     if what == "check":
-        health = check(Dataset(dataset.root, dataset.layout, samples))
-        done = f"checked, hashed and compared ({len(health.findings)} findings)"
+        result = check(Dataset(dataset.root, dataset.layout, samples))
+        work_done = f"checked, hashed and compared ({len(result.findings)} findings)"
     else:
         prepare(samples, LABELS, WORKING_PX)
-        done = f"prepared at {WORKING_PX[0]} px"
-    seconds = time.perf_counter() - began
+        work_done = f"prepared at {WORKING_PX[0]} px"
+    seconds = time.perf_counter() - started
     shutil.rmtree(os.environ["LIMNER_CACHE"])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(
-        f"{len(samples):6} images {done}: {seconds:.1f} s, {len(samples) / seconds:.0f} "
+        f"{len(samples):6} images {work_done}: {seconds:.1f} s, {len(samples) / seconds:.0f} "
         f"images/s, peak {peak:.0f} MB"
     )
 
 
 def compare(images: list[Path], masks: list[Path]) -> None:
     """Interleaved rounds of limner and of Pillow in one thread; the best of each."""
-    ways: dict[str, Callable[[], object]] = {
+    methods: dict[str, Callable[[], object]] = {
         "limner": lambda: list(
             map_in_order(
                 lambda path: resize_image(read_image(path, at_least_px=(512, 512)), WORKING_PX),
@@ -116,7 +117,7 @@ def compare(images: list[Path], masks: list[Path]) -> None:
             )
             for path in images
         ],
-        "limner, masks too, into the cache": lambda: fresh_cache(images[0].parent.parent),
+        "limner, masks too, into the cache": lambda: prepare_without_cache(images[0].parent.parent),
         "Pillow, masks too": lambda: [
             (
                 np.asarray(
@@ -127,12 +128,12 @@ def compare(images: list[Path], masks: list[Path]) -> None:
             for image, mask in zip(images, masks, strict=True)
         ],
     }
-    best = dict.fromkeys(ways, float("inf"))
+    best = dict.fromkeys(methods, float("inf"))
     for _ in range(ROUNDS):
-        for name, way in ways.items():
-            began = time.perf_counter()
-            way()
-            best[name] = min(best[name], time.perf_counter() - began)
+        for name, run in methods.items():
+            started = time.perf_counter()
+            run()
+            best[name] = min(best[name], time.perf_counter() - started)
     rates = {name: len(images) / seconds for name, seconds in best.items()}
     for name, rate in rates.items():
         print(
@@ -143,8 +144,8 @@ def compare(images: list[Path], masks: list[Path]) -> None:
     print(f"ratio: {alone / pillow:.1f} for images, {both / pillow_both:.1f} with masks")
 
 
-def fresh_cache(folder: Path) -> None:
-    """Prepare into a cache that holds nothing."""
+def prepare_without_cache(folder: Path) -> None:
+    """Prepare into an empty cache."""
     os.environ["LIMNER_CACHE"] = tempfile.mkdtemp()
     prepare(scan(folder).samples, LABELS, WORKING_PX)
     shutil.rmtree(os.environ["LIMNER_CACHE"])

@@ -14,10 +14,10 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 PENDING_PER_THREAD = 4
+"""Items that are started for each thread before the first result is taken."""
 Progress = Callable[[Iterable[Any], int], Iterable[Any]]
 """Wraps an iterable, given how many items it has, and gives the same items; it may draw a bar."""
-StagePENDING_PER_THREAD = 4
-Progress = Callable[[str], Progress]
+StageProgress = Callable[[str], Progress]
 """Gives the `Progress` of one named stage, such as "checking"."""
 
 

@@ -29,9 +29,7 @@ if any("default_worker.py" in part for part in sys.orig_argv):
 
     ray_data.Worker.__call__ = dying
 """
-"""Run by every Python process that finds it: the first worker that is given a certain image dies of
-it.
-"""
+"""Run by every Python process at its start: the first worker that gets a certain image dies."""
 
 
 def test_two_workers_draw_the_same_masks_and_the_death_of_one_is_survived(tmp_path: Path) -> None:
@@ -59,19 +57,17 @@ def test_two_workers_draw_the_same_masks_and_the_death_of_one_is_survived(tmp_pa
             command, cwd=tmp_path, capture_output=True, text=True, env=environment, timeout=600
         )
 
-    here = limner("predict", *models, "in", "-o", "here")
-    there = limner("predict", *models, "in", "-o", "there", "--engine", "ray")
+    local = limner("predict", *models, "in", "-o", "local")
+    on_ray = limner("predict", *models, "in", "-o", "on-ray", "--engine", "ray")
     # Of the broken file
-    assert here.returncode == there.returncode == 1, there.stderr[-3000:]
-    assert "not predicted" in there.stderr and "bad.png" in there.stderr
+    assert local.returncode == on_ray.returncode == 1, on_ray.stderr[-3000:]
+    assert "not predicted" in on_ray.stderr and "bad.png" in on_ray.stderr
     assert (tmp_path / "mark").exists()
-    known, found = (
+    expected, predictions = (
         json.loads((tmp_path / folder / "predictions.json").read_text())
-        for folder in ("here", "there")
+        for folder in ("local", "on-ray")
     )
-    assert known == found and len(found["predictions"]) == 8
-    for path in (tmp_path / "here").rglob("*.png"):
-        assert (
-            path.read_bytes()
-            == (tmp_path / "there" / path.relative_to(tmp_path / "here")).read_bytes()
-        )
+    assert predictions == expected and len(predictions["predictions"]) == 8
+    for path in (tmp_path / "local").rglob("*.png"):
+        same = tmp_path / "on-ray" / path.relative_to(tmp_path / "local")
+        assert path.read_bytes() == same.read_bytes()

@@ -39,28 +39,31 @@ def run(lesions: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def limner(*arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "limner", *arguments], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
+    process = run_limner(*arguments)
+    assert process.returncode == 0, process.stdout + process.stderr
+    return process.stdout + process.stderr
+
+
+def run_limner(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "limner", *arguments]
+    return subprocess.run(command, capture_output=True, text=True)
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with chromium() as started:
-        yield started
+    with chromium() as browser:
+        yield browser
 
 
-def opened(
+def open_page(
     browser: Browser, path: Path, scheme: str = "light", size: dict[str, int] | None = None
 ) -> tuple[Page, list[str], list[str]]:
-    """The page, what it complained of, and what it asked the network for."""
+    """The page, its messages on the console, and its requests to the network."""
     page = browser.new_page(color_scheme=scheme, viewport=size or DESKTOP)  # type: ignore[arg-type]
-    complaints: list[str] = []
+    messages: list[str] = []
     requests: list[str] = []
-    page.on("console", lambda message: complaints.append(message.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda message: messages.append(message.text))
+    page.on("pageerror", lambda error: messages.append(str(error)))
     page.on(
         "request",
         lambda request: (
@@ -68,14 +71,14 @@ def opened(
         ),
     )
     page.goto(path.as_uri())
-    return page, complaints, requests
+    return page, messages, requests
 
 
 def test_the_report_opens_offline_and_shows_what_was_scored(browser: Browser, run: Path) -> None:
-    page, complaints, requests = opened(browser, run / "report" / "index.html")
-    found = json.loads((run / "report" / "report.json").read_text())
-    assert not complaints and not requests
-    assert f"{found['scores']['dice']['mean']:.3f}" in page.locator(".headline").inner_text()
+    page, messages, requests = open_page(browser, run / "report" / "index.html")
+    report = json.loads((run / "report" / "report.json").read_text())
+    assert not messages and not requests
+    assert f"{report['scores']['dice']['mean']:.3f}" in page.locator(".headline").inner_text()
     for heading in (
         "Scores",
         "Worst, median, best",
@@ -93,7 +96,7 @@ def test_the_report_opens_offline_and_shows_what_was_scored(browser: Browser, ru
 
 
 def test_every_picture_is_there_with_a_name(browser: Browser, run: Path) -> None:
-    page, *_ = opened(browser, run / "report" / "index.html")
+    page, *_ = open_page(browser, run / "report" / "index.html")
     for picture in page.locator("img").all():
         picture.scroll_into_view_if_needed()
         assert (
@@ -111,43 +114,55 @@ def test_every_picture_is_there_with_a_name(browser: Browser, run: Path) -> None
 def test_the_report_fits_the_window_and_can_be_read(
     browser: Browser, run: Path, scheme: str, size: dict[str, int]
 ) -> None:
-    page, *_ = opened(browser, run / "report" / "index.html", scheme, size)
+    page, *_ = open_page(browser, run / "report" / "index.html", scheme, size)
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     for selector in ("h1", "main p", ".faint", "td", "a", "svg.chart text", "figcaption"):
         assert page.evaluate(CONTRAST, selector) >= 4.5, f"{selector} is too pale"
 
 
 CONTRAST = """selector => {
-  const canvas = Object.assign(document.createElement('canvas'), {width: 1, height: 1}).getContext('2d', {willReadFrequently: true});
-  const light = (colour, under) => {
-    canvas.fillStyle = under; canvas.fillRect(0, 0, 1, 1); canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1);
-    const [r, g, b] = [...canvas.getImageData(0, 0, 1, 1).data].map(v => (v / 255) <= .03928 ? v / 255 / 12.92 : ((v / 255 + .055) / 1.055) ** 2.4);
+  const canvas = Object.assign(document.createElement('canvas'), {width: 1, height: 1});
+  const context = canvas.getContext('2d', {willReadFrequently: true});
+  const linear = value => {
+    const share = value / 255;
+    return share <= .03928 ? share / 12.92 : ((share + .055) / 1.055) ** 2.4;
+  };
+  const luminance = (colour, background) => {
+    for (const style of [background, colour]) {
+      context.fillStyle = style;
+      context.fillRect(0, 0, 1, 1);
+    }
+    const [r, g, b] = [...context.getImageData(0, 0, 1, 1).data].map(linear);
     return .2126 * r + .7152 * g + .0722 * b;
   };
-  const element = document.querySelector(selector), style = getComputedStyle(element), paper = getComputedStyle(document.body).backgroundColor;
-  const [a, b] = [light(element instanceof SVGElement ? style.fill : style.color, paper), light(paper, paper)].sort((x, y) => y - x);
-  return (a + .05) / (b + .05);
+  const element = document.querySelector(selector);
+  const style = getComputedStyle(element);
+  const colour = element instanceof SVGElement ? style.fill : style.color;
+  const background = getComputedStyle(document.body).backgroundColor;
+  const text = luminance(colour, background), page = luminance(background, background);
+  return (Math.max(text, page) + .05) / (Math.min(text, page) + .05);
 }"""
+"""The contrast of an element's text to the page, as WCAG 2 defines it."""
 
 
 def test_the_table_has_a_row_for_each_image_and_every_score(run: Path, lesions: Path) -> None:
     rows = list(csv.DictReader((run / "report" / "scores.csv").read_text().splitlines()))
     assert len(rows) == len(list((lesions / "ISIC2018_Task1-2_Test_Input").glob("*.jpg")))
-    found = json.loads((run / "report" / "report.json").read_text())
+    report = json.loads((run / "report" / "report.json").read_text())
     for name in (*OVERLAP_METRICS, "thresholded_jaccard", *SURFACE_METRICS):
-        assert found["scores"][name]["mean"] == pytest.approx(
+        assert report["scores"][name]["mean"] == pytest.approx(
             sum(float(row[name]) for row in rows) / len(rows)
         ), name
-        assert len(found["scores"][name]["interval"]) == 2
+        assert len(report["scores"][name]["interval"]) == 2
 
 
 def test_how_often_a_split_was_scored_is_counted_and_said(
     run: Path, lesions: Path, browser: Browser
 ) -> None:
-    said = limner("test", str(run / "model.safetensors"), str(lesions))
+    output = limner("test", str(run / "model.safetensors"), str(lesions))
     assert json.loads((run / "receipt.json").read_text())["scored"] == {"test": 2}
-    assert "was scored 2 times" in said.replace("\n", " ")
-    page, *_ = opened(browser, run / "report" / "index.html")
+    assert "was scored 2 times" in output.replace("\n", " ")
+    page, *_ = open_page(browser, run / "report" / "index.html")
     assert "2 times" in page.inner_text("main")
     limner("test", str(run / "model.safetensors"), str(lesions), "--split", "val")
     assert json.loads((run / "receipt.json").read_text())["scored"] == {"test": 2, "val": 1}
@@ -166,58 +181,39 @@ def test_a_name_cannot_become_markup(
             for i, path in enumerate(names)
         )
     )
-    limner(
-        "test",
-        str(run / "model.safetensors"),
-        str(lesions),
-        "--metadata",
-        str(table),
-        "--out",
-        str(tmp_path / "report"),
-    )
-    page, complaints, _ = opened(browser, tmp_path / "report" / "index.html")
-    assert not complaints
+    model, out = str(run / "model.safetensors"), str(tmp_path / "report")
+    limner("test", model, str(lesions), "--metadata", str(table), "--out", out)
+    page, messages, _ = open_page(browser, tmp_path / "report" / "index.html")
+    assert not messages
     assert page.locator("#x, script, main i:not([style])").count() == 0
 
 
 def test_a_folder_in_use_is_left_alone(run: Path, lesions: Path, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "limner",
-            "test",
-            str(run / "model.safetensors"),
-            str(lesions),
-            "--out",
-            str(tmp_path),
-        ],
-        capture_output=True,
-        text=True,
+    process = run_limner(
+        "test", str(run / "model.safetensors"), str(lesions), "--out", str(tmp_path)
     )
-    assert done.returncode == 1
-    assert "holds no report.json of an earlier call" in done.stderr.replace("\n", " ")
+    assert process.returncode == 1
+    assert "holds no report.json of an earlier call" in process.stderr.replace("\n", " ")
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["notes.txt"]
 
 
 def test_two_models_are_compared(run: Path, lesions: Path, tmp_path: Path) -> None:
     model = str(run / "model.safetensors")
-    said = limner("test", model, model, str(lesions), "--out", str(tmp_path / "comparison"))
-    assert "difference" in said and "won" in said
-    about = json.loads((tmp_path / "comparison" / "comparison.json").read_text())
-    assert about["scores"][0]["difference"] == 0 and about["scores"][0]["same"] == about["images"]
-    assert (
-        len((tmp_path / "comparison" / "comparison.csv").read_text().splitlines())
-        == about["images"] + 1
-    )
+    output = limner("test", model, model, str(lesions), "--out", str(tmp_path / "comparison"))
+    assert "difference" in output and "won" in output
+    comparison = json.loads((tmp_path / "comparison" / "comparison.json").read_text())
+    dice = comparison["scores"][0]
+    assert dice["difference"] == 0 and dice["same"] == comparison["images"]
+    rows = (tmp_path / "comparison" / "comparison.csv").read_text().splitlines()
+    assert len(rows) == comparison["images"] + 1
 
 
 def test_an_ensemble_is_scored_as_one(run: Path, lesions: Path, tmp_path: Path) -> None:
     model = str(run / "model.safetensors")
     limner("test", model, model, str(lesions), "--ensemble", "--out", str(tmp_path / "both"))
-    alone, both = (
+    single, ensemble = (
         json.loads((folder / "report.json").read_text())["scores"]["dice"]["mean"]
         for folder in (run / "report", tmp_path / "both")
     )
-    assert both == pytest.approx(alone)
+    assert ensemble == pytest.approx(single)

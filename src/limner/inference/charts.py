@@ -52,25 +52,30 @@ def histogram(values: Float64[ndarray, " n"], name: str) -> str:
         name: the score's name, for the title and the axis.
     """
     edges = np.linspace(0, 1, HISTOGRAM_BINS + 1)
-    counts = np.histogram(values, edges)[0].tolist()
+    counts: list[int] = np.histogram(values, edges)[0].tolist()
     step = _round_up(max(*counts, 1) / 4)
-    ticks = [step * i for i in range(5) if i == 0 or step * (i - 1) < max(counts)]
+    ticks = [float(step * i) for i in range(5) if i == 0 or step * (i - 1) < max(counts)]
     axes = _Axes(y_max=ticks[-1])
-    width = (axes.x(1) - axes.x(0)) / HISTOGRAM_BINS
-    bars = [
-        f'<rect class="column" x="{axes.x(i / HISTOGRAM_BINS) + 1:.1f}" y="{axes.y(count):.1f}" '
-        f'width="{width - 2:.1f}" height="{axes.y(0) - axes.y(count):.1f}"><title>{count} images '
-        f"from {i / HISTOGRAM_BINS:.2f} to {(i + 1) / HISTOGRAM_BINS:.2f}</title></rect>"
-        for i, count in enumerate(counts)
-        if count
-    ]
+    bars = [_bar(axes, i, count) for i, count in enumerate(counts) if count]
     mean = float(values.mean())
     mark = (
         f'<line class="mark" x1="{axes.x(mean):.1f}" x2="{axes.x(mean):.1f}" '
-        f'y1="{axes.y(axes.y_max)}" y2="{axes.y(0)}"/>'
+        f'y1="{axes.y(axes.y_max)}" y2="{axes.y(0.0)}"/>'
     )
     title = f"Distribution of {name}, mean {mean:.3f}"
     return _report_chart(axes, title, (f"{name} of an image", "images"), [*bars, mark], ticks)
+
+
+def _bar(axes: _Axes, index: int, count: int) -> str:
+    """A bar of the histogram, with a pixel left free on both sides."""
+    start, end = index / HISTOGRAM_BINS, (index + 1) / HISTOGRAM_BINS
+    width = (axes.x(1.0) - axes.x(0.0)) / HISTOGRAM_BINS
+    top, bottom = axes.y(float(count)), axes.y(0.0)
+    return (
+        f'<rect class="column" x="{axes.x(start) + 1:.1f}" y="{top:.1f}" width="{width - 2:.1f}" '
+        f'height="{bottom - top:.1f}"><title>{count} images from {start:.2f} to {end:.2f}</title>'
+        "</rect>"
+    )
 
 
 def reliability_curve(before: Float64[ndarray, "b 3"], after: Float64[ndarray, "b 3"]) -> str:
@@ -89,7 +94,7 @@ def reliability_curve(before: Float64[ndarray, "b 3"], after: Float64[ndarray, "
         marks.append(f'<polyline class="{style}" points="{axes.points(predicted, true)}"/>')
         marks += _circles(axes, predicted, true, style)
     labels = "probability that the model gives", "how often it is true"
-    return _report_chart(axes, "Calibration: said and true probability", labels, marks)
+    return _report_chart(axes, "Calibration: predicted and true probability", labels, marks)
 
 
 def scatter(
@@ -112,40 +117,26 @@ def learning_curve(
         losses: of each epoch; None where there is none. The scale ends at the highest.
     """
     loss_max = max((loss for loss in losses if loss is not None), default=1.0) or 1.0
-    axes = _Axes(
-        x_max=float(max(epochs[-1] - epochs[0], 1)),
-        width=720,
-        height=360,
-        left=48,
-        right=48,
-        top=48,
-        bottom=48,
-    )
+    elapsed = [float(epoch - epochs[0]) for epoch in epochs]
+    axes = _Axes(max(elapsed[-1], 1.0), 1.0, 720, 360, left=48, right=48, top=48, bottom=48)
     best = max(range(len(epochs)), key=lambda i: dice[i])
     best_text = f"best {dice[best]:.4f} in epoch {epochs[best]}"
-    elapsed = [float(epoch - epochs[0]) for epoch in epochs]
-    shares = [
-        (x, loss / loss_max) for x, loss in zip(elapsed, losses, strict=True) if loss is not None
-    ]
-    right = axes.width - axes.right
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {axes.width} {axes.height}" '
         'font-family="sans-serif" font-size="12" role="img">',
         f"<title>Validation Dice by epoch, {best_text}</title>",
         *(_curve_tick(axes, tick, loss_max) for tick in CURVE_TICKS),
     ]
-    if shares:
-        parts.append(_curve_line(axes.points(*zip(*shares, strict=True)), LOSS_COLOUR))
+    with_loss = [i for i, loss in enumerate(losses) if loss is not None]
+    if with_loss:
+        shares = [(losses[i] or 0.0) / loss_max for i in with_loss]
+        line = axes.points([elapsed[i] for i in with_loss], shares)
+        parts.append(_curve_line(line, LOSS_COLOUR))
     parts += [
         _curve_line(axes.points(elapsed, dice), DICE_COLOUR),
         f'<circle cx="{axes.x(elapsed[best]):.1f}" cy="{axes.y(dice[best]):.1f}" r="4" '
         f'fill="{DICE_COLOUR}"/>',
-        f'<text x="{axes.left}" y="24" fill="{DICE_COLOUR}">validation Dice, {best_text}</text>',
-        f'<text x="{right}" y="24" text-anchor="end" fill="{LOSS_COLOUR}">training loss</text>',
-        f'<text x="{axes.left}" y="{axes.height - 16}" fill="{GRID_COLOUR}">'
-        f"epoch {epochs[0]}</text>",
-        f'<text x="{right}" y="{axes.height - 16}" text-anchor="end" fill="{GRID_COLOUR}">'
-        f"{epochs[-1]}</text>",
+        *_curve_texts(axes, best_text, (epochs[0], epochs[-1])),
         "</svg>",
     ]
     return "\n".join(parts) + "\n"
@@ -187,8 +178,8 @@ def _report_chart(
 
 def _diagonal(axes: _Axes) -> str:
     return (
-        f'<line class="diagonal" x1="{axes.x(0)}" y1="{axes.y(0)}" x2="{axes.x(1)}" '
-        f'y2="{axes.y(1)}"/>'
+        f'<line class="diagonal" x1="{axes.x(0.0)}" y1="{axes.y(0.0)}" x2="{axes.x(1.0)}" '
+        f'y2="{axes.y(1.0)}"/>'
     )
 
 
@@ -210,6 +201,17 @@ def _curve_tick(axes: _Axes, tick: float, loss_max: float) -> str:
         f'fill="{DICE_COLOUR}">{tick:g}</text><text x="{right + 8}" y="{y + 4:.1f}" '
         f'fill="{LOSS_COLOUR}">{tick * loss_max:.2g}</text>'
     )
+
+
+def _curve_texts(axes: _Axes, best_text: str, ends: tuple[int, int]) -> list[str]:
+    """The titles of both lines above the learning curve, and the first and last epoch below."""
+    left, right, below = axes.left, axes.width - axes.right, axes.height - 16
+    return [
+        f'<text x="{left}" y="24" fill="{DICE_COLOUR}">validation Dice, {best_text}</text>',
+        f'<text x="{right}" y="24" text-anchor="end" fill="{LOSS_COLOUR}">training loss</text>',
+        f'<text x="{left}" y="{below}" fill="{GRID_COLOUR}">epoch {ends[0]}</text>',
+        f'<text x="{right}" y="{below}" text-anchor="end" fill="{GRID_COLOUR}">{ends[1]}</text>',
+    ]
 
 
 def _curve_line(points: str, colour: str) -> str:

@@ -183,3 +183,22 @@ def test_an_id_that_is_given_twice_is_an_error(tmp_path: Path, key: str) -> None
     change(path, **{key: [*records, double]})
     with pytest.raises(LimnerError, match=rf"has 2 {key} of the id {records[0]['id']}"):
         scan(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("keys", "complaint"),
+    [
+        (annotation(image_id=[7], segmentation=[TRIANGLE]), r"annotations of the image_id \[7\]"),
+        (annotation(category_id={}, segmentation=[TRIANGLE]), r"annotations of the category_id {}"),
+        (
+            {"images": [{"id": [7], "file_name": "a.png", "height": 20, "width": 30}]},
+            r"images of the id \[7\]",
+        ),
+    ],
+)
+def test_an_id_that_is_a_list_or_an_object_is_refused(
+    tmp_path: Path, keys: dict[str, object], complaint: str
+) -> None:
+    change(write_coco(tmp_path, [[SQUARE]], categories=[3]), **keys)
+    with pytest.raises(LimnerError, match=rf"{complaint}, which is no number and no text"):
+        scan(tmp_path)

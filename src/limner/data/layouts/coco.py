@@ -18,6 +18,14 @@ from limner.errors import LimnerError
 
 Json = Mapping[str, Any]
 
+ID_FIELDS = (
+    ("categories", "id"),
+    ("images", "id"),
+    ("annotations", "image_id"),
+    ("annotations", "category_id"),
+)
+"""Records are matched by these fields."""
+
 
 def match_layout(listing: FolderListing) -> LayoutMatch | None:
     """COCO: a JSON of images, annotations and categories (at the top, in annotations/, or beside
@@ -140,7 +148,14 @@ def _annotation_masks(path: Path, table: Json, class_names: ClassNames) -> Itera
 
 
 def _check_ids(path: Path, table: Json) -> None:
-    """Raise LimnerError where two images or two categories have one id, or one has none."""
+    """Raise LimnerError where an id is no number and no text, or two records have the same."""
+    for key, name in ID_FIELDS:
+        for record in _records(path, table, key):
+            if isinstance(record.get(name), list | dict):
+                raise LimnerError(
+                    f"{path} has {key} of the {name} {record[name]!r}, which is no number and no "
+                    "text. Export it again."
+                )
     for key in ("categories", "images"):
         counts = Counter(record.get("id") for record in _records(path, table, key))
         bad_ids = [id for id, count in counts.items() if count > 1 or id is None]

@@ -1,10 +1,18 @@
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from limner.data.preprocess import Preprocessing
+from limner.data.sample import Sample
 from limner.errors import LimnerError
 from limner.inference.calibration import BINS
+from limner.inference.evaluate import evaluate
+from limner.inference.model_runner import ModelRunner
+from limner.inference.predictor import Predictor
 from limner.inference.scores import ImageScore, Scores, compare_models, scores_to_json
 from limner.labels import Labels
 
@@ -126,3 +134,46 @@ def test_the_headline_is_there_for_a_program() -> None:
     headline = scores_to_json(scores())
     assert headline["dice"]["mean"] == scores().summary()["dice"].mean
     assert "pooled" not in headline["thresholded_jaccard"]
+
+
+def bright_predictor() -> Predictor:
+    """Takes what is brighter than the middle grey."""
+    preprocessing = Preprocessing((16, 16), (0.5,) * 3, (0.5,) * 3)
+    runner = ModelRunner(lambda images: images.mean(1, keepdims=True) * 10, preprocessing)
+    return Predictor([runner], BINARY)
+
+
+def bright_squares(folder: Path, count: int) -> list[Sample]:
+    samples = []
+    for index in range(count):
+        mask = np.zeros((16, 16), np.uint8)
+        mask[4:12, 4 : 10 + index] = 255
+        image, path = folder / f"{index}.png", folder / f"{index}_mask.png"
+        Image.fromarray(mask).convert("RGB").save(image)
+        Image.fromarray(mask).save(path)
+        samples.append(Sample(str(index), image, path))
+    return samples
+
+
+def test_a_predictor_is_scored_on_samples_and_progress_sees_each(tmp_path: Path) -> None:
+    scored: list[object] = []
+
+    def progress(items: Iterable[object], count: int) -> Iterator[object]:
+        assert count == 3
+        for item in items:
+            scored.append(item)
+            yield item
+
+    samples = bright_squares(tmp_path, 3)
+    scores = evaluate(bright_predictor(), samples, jaccard_threshold=0.5, progress=progress)
+    assert scores.ids == ("0", "1", "2") and len(scored) == 3
+    assert scores.summary()["dice"].mean == 1 and scores.jaccard_threshold == 0.5
+    assert scores.images[0].mask_share == pytest.approx(8 * 6 / 256)
+
+
+def test_a_mask_of_another_size_than_its_image_is_an_error(tmp_path: Path) -> None:
+    sample = bright_squares(tmp_path, 1)[0]
+    assert isinstance(sample.mask, Path)
+    Image.new("L", (20, 16)).save(sample.mask)
+    with pytest.raises(LimnerError, match="another size than its image"):
+        evaluate(bright_predictor(), [sample])

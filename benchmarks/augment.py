@@ -5,7 +5,6 @@ pip install kornia && python benchmarks/augment.py
 """
 
 import time
-from collections.abc import Callable
 
 import kornia.augmentation as K
 import torch
@@ -13,17 +12,32 @@ import torch
 from limner.data.augment import augment, batch_generator, sample_parameters
 from limner.recipe import AugmentSettings
 
-BATCH, SIZE, ROUNDS = 16, 96, 15
+BATCH, SIZE_PX, ROUNDS = 16, 96, 15
 
 
 def main() -> None:
     """Print both rates and their ratio: the best of several interleaved rounds."""
     settings = AugmentSettings()
-    images, masks = (
-        torch.rand(BATCH, 3, SIZE, SIZE),
-        torch.randint(0, 2, (BATCH, SIZE, SIZE), dtype=torch.uint8),
-    )
-    peer = K.AugmentationSequential(
+    images = torch.rand(BATCH, 3, SIZE_PX, SIZE_PX)
+    masks = torch.randint(0, 2, (BATCH, SIZE_PX, SIZE_PX), dtype=torch.uint8)
+    pipeline = kornia_pipeline(settings)
+    limner_s = kornia_s = float("inf")
+    for step in range(ROUNDS):
+        generator = batch_generator(0, 0, step)
+        start = time.perf_counter()
+        parameters = sample_parameters(tuple(images.shape), settings, generator)
+        augment(images, masks, settings, parameters)
+        limner_s = min(limner_s, time.perf_counter() - start)
+        start = time.perf_counter()
+        pipeline(images, masks.unsqueeze(1).float())
+        kornia_s = min(kornia_s, time.perf_counter() - start)
+    print(f"limner: {BATCH / limner_s:.0f} images/s")
+    print(f"kornia: {BATCH / kornia_s:.0f} images/s")
+    print(f"ratio: {kornia_s / limner_s:.1f}")
+
+
+def kornia_pipeline(settings: AugmentSettings) -> K.AugmentationSequential:
+    return K.AugmentationSequential(
         K.RandomHorizontalFlip(p=settings.horizontal_flip),
         K.RandomVerticalFlip(p=settings.vertical_flip),
         K.RandomAffine(
@@ -44,32 +58,6 @@ def main() -> None:
         K.RandomGaussianNoise(std=settings.noise, p=0.5),
         data_keys=["input", "mask"],
     )
-    seconds = {"limner": float("inf"), "kornia": float("inf")}
-    for step in range(ROUNDS):
-        seconds["limner"] = min(
-            seconds["limner"],
-            timed(
-                lambda step=step: augment(
-                    images,
-                    masks,
-                    settings,
-                    sample_parameters(tuple(images.shape), settings, batch_generator(0, 0, step)),
-                )
-            ),
-        )
-        seconds["kornia"] = min(
-            seconds["kornia"], timed(lambda: peer(images, masks.unsqueeze(1).float()))
-        )
-    for name, best in seconds.items():
-        print(f"{name}: {BATCH / best:.0f} images/s")
-    print(f"ratio: {seconds['kornia'] / seconds['limner']:.1f}")
-
-
-def timed(call: Callable[[], object]) -> float:
-    """Seconds of one call."""
-    began = time.perf_counter()
-    call()
-    return time.perf_counter() - began
 
 
 if __name__ == "__main__":

@@ -3,16 +3,18 @@ may be accepted.
 
 python benchmarks/mutate.py [COUNT]
 
-A change inside the pixels of a format without checksums (JPEG, BMP, WebP, plain TIFF) is another
-picture, which no decoder can tell from the first; it must still be of full size.
+A change inside the pixels of a format without checksums (JPEG, BMP, WebP, plain TIFF) makes another
+image, which no decoder can tell from the first. It must still be of full size.
 """
 
+import ast
 import io
 import random
 import subprocess
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,51 +22,61 @@ import tifffile
 from PIL import Image
 
 from limner.data.images import read_image, read_mask
+from limner.data.mask_pixels import MaskPixels
 from limner.errors import LimnerError
 
 COUNT, BATCH = 10_000, 500
 HEIGHT, WIDTH = 60, 44
 
 
-def originals() -> dict[str, bytes]:
-    """Small files of every format and of the codings that differ inside."""
+def original_files() -> dict[str, bytes]:
+    """Encode small files of every format, and of the codings that differ inside."""
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:HEIGHT, :WIDTH]
-    picture = np.stack([y * 4, x * 5, 128 + 0 * x], axis=2).astype(np.uint8) ^ rng.integers(
-        0, 16, (HEIGHT, WIDTH, 3)
-    ).astype(np.uint8)
-    indexed = Image.fromarray(picture).quantize(32)
+    noise = rng.integers(0, 16, (HEIGHT, WIDTH, 3)).astype(np.uint8)
+    pixels = np.stack([y * 4, x * 5, 128 + 0 * x], axis=2).astype(np.uint8) ^ noise
+    return encode_with_pillow(pixels) | encode_with_tifffile(pixels)
+
+
+def encode_with_pillow(pixels: np.ndarray) -> dict[str, bytes]:
+    rgb, grey = Image.fromarray(pixels), Image.fromarray(pixels[..., 0])
+    deep = Image.fromarray(pixels[..., 0].astype(np.uint16) * 257)
+    indexed = rgb.quantize(32)
     files: dict[str, bytes] = {}
     for name, image, options in (
-        ("rgb.png", Image.fromarray(picture), {}),
+        ("rgb.png", rgb, {}),
         ("palette.png", indexed, {}),
-        ("deep.png", Image.fromarray(picture[..., 0].astype(np.uint16) * 257), {}),
-        ("plain.jpg", Image.fromarray(picture), {"quality": 90}),
-        ("progressive.jpg", Image.fromarray(picture), {"quality": 80, "progressive": True}),
-        ("grey.jpg", Image.fromarray(picture[..., 0]), {}),
-        ("rgb.bmp", Image.fromarray(picture), {}),
+        ("deep.png", deep, {}),
+        ("plain.jpg", rgb, {"quality": 90}),
+        ("progressive.jpg", rgb, {"quality": 80, "progressive": True}),
+        ("grey.jpg", grey, {}),
+        ("rgb.bmp", rgb, {}),
         ("palette.bmp", indexed, {}),
-        ("lossless.webp", Image.fromarray(picture), {"lossless": True}),
-        ("lossy.webp", Image.fromarray(picture), {}),
+        ("lossless.webp", rgb, {"lossless": True}),
+        ("lossy.webp", rgb, {}),
     ):
         buffer = io.BytesIO()
-        image.save(
-            buffer, format={"jpg": "JPEG"}.get(name[-3:], name.partition(".")[2].upper()), **options
-        )
+        suffix = name.partition(".")[2].upper()
+        image.save(buffer, format="JPEG" if suffix == "JPG" else suffix, **options)
         files[name] = buffer.getvalue()
+    return files
+
+
+def encode_with_tifffile(pixels: np.ndarray) -> dict[str, bytes]:
+    files: dict[str, bytes] = {}
     for name, options in (
         ("strips.tif", {"rowsperstrip": 16}),
         ("tiles.tif", {"tile": (16, 16), "compression": "zlib"}),
         ("big.tif", {"bigtiff": True}),
     ):
         buffer = io.BytesIO()
-        tifffile.imwrite(buffer, picture, photometric="rgb", **options)
+        tifffile.imwrite(buffer, pixels, photometric="rgb", **options)
         files[name] = buffer.getvalue()
     return files
 
 
 def mutate(content: bytes, chance: random.Random) -> tuple[bytes, bool]:
-    """A mutated copy, and whether its end is gone."""
+    """Return a mutated copy, and whether its end is gone."""
     data = bytearray(content)
     kind = chance.randrange(7)
     at = chance.randrange(len(data))
@@ -93,59 +105,68 @@ def mutate(content: bytes, chance: random.Random) -> tuple[bytes, bool]:
     return bytes(data), False
 
 
-def run(first: int, count: int) -> Counter[str]:
-    """Read mutated files from number `first` on; raises AssertionError where one that ends early is
-    accepted as another picture.
+def read_mutated(first: int, count: int) -> Counter[str]:
+    """Read mutated files from number `first` on, and count what became of them.
+
+    Raises:
+        AssertionError: A file that ends early is accepted as another image.
     """
-    files, seen = originals(), Counter[str]()
+    files, outcomes = original_files(), Counter[str]()
     names = sorted(files)
     with tempfile.TemporaryDirectory() as folder:
         for number in range(first, first + count):
-            chance = random.Random(number)
             name = names[number % len(names)]
             path = Path(folder) / name
             path.write_bytes(files[name])
-            whole = read_image(path)
-            content, cut = mutate(files[name], chance)
+            original = read_image(path)
+            content, is_cut = mutate(files[name], random.Random(number))
             path.write_bytes(content)
             for read in (read_image, read_mask):
-                try:
-                    found = read(path)
-                except LimnerError as error:
-                    assert name in str(error), error
-                    seen[f"{name}: refused"] += 1
-                    continue
-                pixels = found if isinstance(found, np.ndarray) else found.values
-                if cut and read is read_image:
-                    assert pixels.shape == whole.shape and (pixels == whole).all(), (
+                pixels = read_or_none(read, path)
+                if is_cut and pixels is not None and read is read_image:
+                    assert pixels.shape == original.shape and (pixels == original).all(), (
                         f"file {number}, {name}, cut at {len(content)}, was accepted"
                     )
-                full = pixels.shape[:2] == whole.shape[:2]
-                seen[
-                    f"{name}: accepted{'' if full else ' at another size, as its header says'}"
-                ] += 1
-    return seen
+                outcomes[f"{name}: {describe(pixels, original)}"] += 1
+    return outcomes
+
+
+def read_or_none(read: Callable[[Path], np.ndarray | MaskPixels], path: Path) -> np.ndarray | None:
+    """Read a file; None stands for one that is refused by its name."""
+    try:
+        image = read(path)
+    except LimnerError as error:
+        assert path.name in str(error), error
+        return None
+    return image if isinstance(image, np.ndarray) else image.values
+
+
+def describe(pixels: np.ndarray | None, original: np.ndarray) -> str:
+    if pixels is None:
+        return "refused"
+    if pixels.shape[:2] == original.shape[:2]:
+        return "accepted"
+    return "accepted at another size, as its header says"
 
 
 def main(count: int) -> bool:
-    """Read in child processes, so that a crash is seen and named; whether there was one."""
+    """Read in child processes, so that a crash is seen and named. True where there was one."""
     total, crashes = Counter[str](), []
     for first in range(0, count, BATCH):
         code = (
             f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import mutate; "
-            f"print(dict(mutate.run({first}, {min(BATCH, count - first)})))"
+            f"print(dict(mutate.read_mutated({first}, {min(BATCH, count - first)})))"
         )
-        done = subprocess.run(
+        child = subprocess.run(
             [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True
         )
-        if done.returncode:
+        if child.returncode:
             crashes.append(
                 f"files {first} to {first + BATCH}: exit status "
-                f"{done.returncode}\n{done.stderr[-2000:]}"
+                f"{child.returncode}\n{child.stderr[-2000:]}"
             )
             continue
-        # What this file printed itself
-        total.update(eval(done.stdout))
+        total.update(ast.literal_eval(child.stdout))
     for name, number in sorted(total.items()):
         print(f"{number:6} {name}")
     print(f"{count} files, {len(crashes)} crashes")

@@ -2,14 +2,15 @@
 
 python benchmarks/tiles.py [COUNT]
 
-Random weights, narrow levels of the true depth, so that the reach is the true one. Prints the
-largest difference of a logit and how many mask pixels differ; exit status 1 where a logit differs
-by more than 1e-4 or more than one pixel in a million does.
+The networks have random weights, and narrow levels of the true depth. So the receptive field is the
+true one. Prints the largest difference of a logit, and how many mask pixels differ. The exit status
+is 1 where a logit differs by more than 1e-4, or more than one pixel in a million does.
 """
 
 import random
 import sys
 import time
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -20,71 +21,98 @@ from limner.inference import tile_grid, tiling
 from limner.inference.engines import ReceptiveField
 from limner.inference.tta import TtaTransform
 from limner.model.presets import PRESETS
-from limner.model.unet import UNet
 from limner.model.receptive_field import measure_halo
+from limner.model.unet import UNet
 from limner.recipe import parse_recipe
 
 COUNT = 200
+MOST_SIDE_PX = 700
+WHOLE_PX = 10_000
+"""A tile's core that is larger than every image."""
+ALLOWED_DIFFERENCE, ALLOWED_SHARE = 1e-4, 1e-6
+
+
+@dataclass(slots=True)
+class Comparison:
+    """What differs between tiles and the whole image, over several images."""
+
+    largest: float = 0.0
+    differing: int = 0
+    pixels: int = 0
+    tiles: int = 0
+
+    @property
+    def failed(self) -> bool:
+        share = self.differing / self.pixels
+        return self.largest > ALLOWED_DIFFERENCE or share > ALLOWED_SHARE
 
 
 def main(count: int) -> bool:
-    # What is joined are the logits themselves
+    """Compare all presets. True where tiles differ too much from the whole."""
+    # The merged values are the logits themselves
     tiling.to_probabilities = lambda logits: logits  # type: ignore[assignment]
     print(
-        f"{'preset':18} {'reach px':>8} {'images':>7} {'tiles':>7} {'largest difference':>19} "
+        f"{'preset':18} {'halo px':>8} {'images':>7} {'tiles':>7} {'largest difference':>19} "
         f"{'pixels that differ':>22} {'s':>5}"
     )
-    wrong = False
+    failed = False
     for preset in PRESETS:
-        widths = [4, 8, 8, 16] if preset == "resunet" else [4, 8, 8, 16, 16]
-        torch.manual_seed(0)
-        network = UNet.from_settings(
-            parse_recipe({"model": {"preset": preset, "widths": widths}}).model, 3, 1
-        ).eval()
-        with torch.no_grad():
-            # Logits of some size
-            network.head.weight *= 20
-        began, margin, chance = time.monotonic(), measure_halo(network, 3), random.Random(0)
-        assert margin is not None
-        largest, differ, pixels, cut = 0.0, 0, 0, 0
-        preprocessing = Preprocessing((64, 64), (0.5,) * 3, (0.25,) * 3, "tile")
-
-        def engine(images: np.ndarray) -> np.ndarray:
-            with torch.inference_mode():
-                logits: np.ndarray = network(torch.from_numpy(images)).numpy()  # noqa: B023
-            return logits
-
-        for number in range(count):
-            size = chance.randint(1, 700), chance.randint(1, 700)
-            image = ArrayImage(
-                np.random.default_rng(number).integers(0, 255, (*size, 3)).astype(np.uint8)
-            )
-            drawn = []
-            for core in (10_000, chance.randint(16, 400)):
-                tile_grid.CORE_PX = core
-                found = list(
-                    tiling.predict_tiles(
-                        image,
-                        engine,
-                        preprocessing,
-                        ReceptiveField(network.stride, margin),
-                        [TtaTransform()],
-                    )
-                )
-                drawn.append(np.concatenate(list(tiling.merge_tiles(found, size)), axis=1))
-            cut += len(found)
-            largest = max(largest, float(np.abs(drawn[0] - drawn[1]).max()))
-            differ += int(((drawn[0] >= 0) != (drawn[1] >= 0)).sum())
-            pixels += drawn[0].size
-        wrong |= largest > 1e-4 or differ > pixels / 1e6
+        start = time.monotonic()
+        network = build_narrow(preset)
+        halo_px = measure_halo(network, 3)
+        assert halo_px is not None
+        result = compare(network, ReceptiveField(network.stride, halo_px), count)
+        failed |= result.failed
         print(
-            (
-                f"{preset:18} {margin:8} {count:7} {cut:7} {largest:19.2e} {differ:8} of "
-                f"{pixels:,} {time.monotonic() - began:5.0f}"
-            ),
+            f"{preset:18} {halo_px:8} {count:7} {result.tiles:7} {result.largest:19.2e} "
+            f"{result.differing:8} of {result.pixels:,} {time.monotonic() - start:5.0f}",
             flush=True,
         )
-    return wrong
+    return failed
+
+
+def build_narrow(preset: str) -> UNet:
+    widths = [4, 8, 8, 16] if preset == "resunet" else [4, 8, 8, 16, 16]
+    torch.manual_seed(0)
+    recipe = parse_recipe({"model": {"preset": preset, "widths": widths}})
+    network = UNet.from_settings(recipe.model, 3, 1).eval()
+    with torch.no_grad():
+        # Logits of some size
+        network.head.weight *= 20
+    return network
+
+
+def compare(network: UNet, receptive_field: ReceptiveField, count: int) -> Comparison:
+    result, chance = Comparison(), random.Random(0)
+    for number in range(count):
+        size_px = chance.randint(1, MOST_SIDE_PX), chance.randint(1, MOST_SIDE_PX)
+        rng = np.random.default_rng(number)
+        image = ArrayImage(rng.integers(0, 255, (*size_px, 3)).astype(np.uint8))
+        whole, _ = predict(network, receptive_field, image, WHOLE_PX)
+        tiled, tiles = predict(network, receptive_field, image, chance.randint(16, 400))
+        result.tiles += tiles
+        result.largest = max(result.largest, float(np.abs(whole - tiled).max()))
+        result.differing += int(((whole >= 0) != (tiled >= 0)).sum())
+        result.pixels += whole.size
+    return result
+
+
+def predict(
+    network: UNet, receptive_field: ReceptiveField, image: ArrayImage, core_px: int
+) -> tuple[np.ndarray, int]:
+    """Return the logits of an image, and how many tiles it was cut into."""
+    tile_grid.CORE_PX = core_px
+    preprocessing = Preprocessing((64, 64), (0.5,) * 3, (0.25,) * 3, "tile")
+
+    def engine(images: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            logits: np.ndarray = network(torch.from_numpy(images)).numpy()
+        return logits
+
+    tiles = list(
+        tiling.predict_tiles(image, engine, preprocessing, receptive_field, [TtaTransform()])
+    )
+    return np.concatenate(list(tiling.merge_tiles(tiles, image.size_px)), axis=1), len(tiles)
 
 
 if __name__ == "__main__":

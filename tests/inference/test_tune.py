@@ -155,7 +155,7 @@ def test_where_time_is_short_fewer_images_are_used(
     monkeypatch.setattr(tune_module, "_score_sample", scored)
     clock = iter([100.0, *[0.0] * 100])
     tune_samples(scan(pairs(discs())).samples, seconds_left=lambda: next(clock))
-    assert len({call.args[1].id for call in scored.call_args_list}) == tune_module.FEWEST
+    assert len({call.args[1].id for call in scored.call_args_list}) == tune_module.MIN_IMAGES
 
 
 def test_where_time_is_shorter_fewer_images_are_augmented(
@@ -166,18 +166,18 @@ def test_where_time_is_shorter_fewer_images_are_augmented(
     clock = iter([100.0, *[60.0] * 100])
     tuned, results = tune_samples(scan(pairs(discs())).samples, seconds_left=lambda: next(clock))
     augmentations = [len(call.args[3]) for call in scored.call_args_list]
-    assert augmentations == [len(tune_module.TTA_TRANSFORMS)] * tune_module.FEWEST + [1] * (
-        24 - tune_module.FEWEST
+    assert augmentations == [len(tune_module.TTA_TRANSFORMS)] * tune_module.MIN_IMAGES + [1] * (
+        24 - tune_module.MIN_IMAGES
     )
     assert tuned.confidence and "augmentation turns" in results
 
 
 def test_of_large_images_fewer_are_used(pairs: Pairs, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tune_module, "FEWEST_LARGE", 5)
-    monkeypatch.setattr(tune_module, "MOST_PIXELS", 16 * 16 * 9)
+    monkeypatch.setattr(tune_module, "MIN_LARGE_IMAGES", 5)
+    monkeypatch.setattr(tune_module, "MAX_PIXELS", 16 * 16 * 9)
     samples = scan(pairs(discs())).samples
     assert len(tune_module._select_samples(samples)) == 9
-    monkeypatch.setattr(tune_module, "MOST_PIXELS", 16 * 16)
+    monkeypatch.setattr(tune_module, "MAX_PIXELS", 16 * 16)
     selected = [sample.id for sample in tune_module._select_samples(samples)]
     assert len(selected) == 5 and {"00", "23"} <= set(selected)
 
@@ -197,7 +197,7 @@ def test_the_second_pass_ends_with_the_time_too(
     )
     samples = scan(pairs({f"{i:02}": disc() for i in range(30)})).samples
     tuned, _ = tune_samples(samples, lambda: next(clock))
-    assert scored.call_count == tune_module.FEWEST and tuned.confidence
+    assert scored.call_count == tune_module.MIN_IMAGES and tuned.confidence
 
 
 def test_without_validation_images_the_bundle_stays_as_it_was() -> None:

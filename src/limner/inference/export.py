@@ -81,9 +81,10 @@ def export(
             is not a model, `images` holds no image, or a package is not installed.
 
     Example:
-        parity = export("runs/lesions/model.safetensors", "lesions.onnx", images="photos")
+        model = "runs/lesions/model.safetensors"
+        parity = limner.export(model, "lesions.onnx", images="photos")
         print(parity.changed, "of", parity.pixels, "pixels differ")
-        Predictor.load("lesions.onnx").predict("photo.jpg")
+        limner.Predictor.load("lesions.onnx").predict("photo.jpg")
     """
     source, out = Path(source), Path(out)
     _require_writable(out)

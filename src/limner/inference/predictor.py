@@ -79,7 +79,7 @@ class Predictor:
 
     Load one with `Predictor.load`, and call `predict` for an image or `predict_many` for many:
 
-        predictor = Predictor.load("model.safetensors")
+        predictor = limner.Predictor.load("runs/lesions/model.safetensors")
         prediction = predictor.predict("photo.jpg")
         prediction.mask            # (h, w), class indices
         prediction.predicted_dice  # 0.93, say
@@ -121,7 +121,7 @@ class Predictor:
                 the device is not available; `tta` is not known; or the models' classes differ.
 
         Example:
-            predictor = Predictor.load("a.safetensors", "b.safetensors", device="cuda")
+            predictor = limner.Predictor.load("a.safetensors", "b.safetensors", device="cuda")
         """
         return cls.from_models(*(load_model(path, device) for path in paths), tta=tta)
 

@@ -32,16 +32,16 @@ from limner.metrics.overlap import image_dice
 from limner.model.bundle import Bundle
 from limner.model.metadata import InferenceSettings, PostprocessSettings
 
-FEWEST = 12
+MIN_IMAGES = 12
 """Validation images that are used whatever the time."""
-FEWEST_LARGE, MOST = 24, 1000
+MIN_LARGE_IMAGES, MAX_IMAGES = 24, 1000
 """Validation images that are used where time allows: the fewest of large ones, and the most."""
-MOST_PIXELS = 150e6
+MAX_PIXELS = 150e6
 """Pixels of all validation images that are used.
 
 25 images of 6 megapixels took 40 s on two cores.
 """
-MOST_TRAINING = 500
+MAX_TRAINING_IMAGES = 500
 """Training images from which the out-of-distribution detector is fitted."""
 CALIBRATION_PIXELS = 2000
 """Pixels of each image from which the calibration is fitted."""
@@ -87,7 +87,7 @@ def tune(
     masks: list[_MaskScores] = []
     for sample in selected[: len(augmented)]:
         # A chosen augmentation makes the second pass longer than the first
-        if len(masks) >= FEWEST and seconds_left() <= 0:
+        if len(masks) >= MIN_IMAGES and seconds_left() <= 0:
             break
         masks.append(_score_masks(network, sample, labels, settings, calibration))
         yield len(augmented) + len(masks), 2 * len(augmented)
@@ -135,7 +135,7 @@ def _score_augmentations(
     scores: list[_AugmentationScores] = []
     for sample in samples:
         left = seconds_left()
-        enough = len(scores) >= FEWEST
+        enough = len(scores) >= MIN_IMAGES
         if enough and left < seconds * (1 - FIRST_PASS_SHARE):
             break
         plain = enough and left < seconds * (1 - AUGMENTED_SHARE)
@@ -211,18 +211,19 @@ def _fit_confidence(
         np.array([image.dice[postprocessing] for image in scores]),
     )
     detector = fit_out_of_distribution(
-        training[:: max(1, len(training) // MOST_TRAINING)], [image.appearance for image in scores]
+        training[:: max(1, len(training) // MAX_TRAINING_IMAGES)],
+        [image.appearance for image in scores],
     )
     return ConfidenceModel(calibration, quality, detector)
 
 
 def _select_samples(samples: Sequence[Sample]) -> list[Sample]:
-    """Select samples up to `MOST` and `MOST_PIXELS`, in the order of `spread_order`."""
+    """Select samples up to `MAX_IMAGES` and `MAX_PIXELS`, in the order of `spread_order`."""
     if not samples:
         return []
-    probed = samples[:: max(1, len(samples) // FEWEST_LARGE)]
+    probed = samples[:: max(1, len(samples) // MIN_LARGE_IMAGES)]
     pixels = float(np.median([math.prod(sample.size_px()) for sample in probed]))
-    count = min(len(samples), MOST, max(FEWEST_LARGE, int(MOST_PIXELS / pixels)))
+    count = min(len(samples), MAX_IMAGES, max(MIN_LARGE_IMAGES, int(MAX_PIXELS / pixels)))
     rows = np.linspace(0, len(samples) - 1, count).round()
     return spread_order([samples[int(row)] for row in rows])
 

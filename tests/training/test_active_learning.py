@@ -2,6 +2,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from limner.training.active_learning import (
     ORDERS,
     LoopPoint,
     LoopRow,
+    ReviewSchedule,
     corrections_needed,
     simulate_review,
     summarise,
@@ -22,10 +24,9 @@ from limner.training.active_learning import (
 
 
 def test_a_reviewer_who_knows_the_truth_is_simulated(lesions: Path, tmp_path: Path) -> None:
-    how = {"budget": 4, "rounds": 2, "seeds": [0, 1], "orders": ORDERS, "progress": no_progress}
-    points = list(
-        simulate_review(lesions, tmp_path / "loop", TINY.replace({"train.epochs": 1}), **how)
-    )
+    schedule = ReviewSchedule(budget=4, rounds=2, seeds=[0, 1])
+    recipe = TINY.replace({"train.epochs": 1})
+    points = list(simulate_review(lesions, tmp_path / "loop", recipe, schedule, no_progress))
     assert [(point.order, point.seed, point.corrections) for point in points] == [
         (order, seed, corrections)
         for seed in (0, 1)
@@ -39,10 +40,10 @@ def test_a_reviewer_who_knows_the_truth_is_simulated(lesions: Path, tmp_path: Pa
     assert sum(line.endswith(",train") for line in labelled) == 6 and not any(
         line.endswith(",test") for line in labelled
     )
-    found = summarise(points)
-    assert [row.corrections for row in found] == [0, 2, 4] and found[0].gain == 0
-    told = json.loads(write_results(tmp_path, points).read_text())
-    assert len(told["points"]) == 12 and len(told["rows"]) == 3
+    rows = summarise(points)
+    assert [row.corrections for row in rows] == [0, 2, 4] and rows[0].gain == 0
+    results = json.loads(write_results(tmp_path, points).read_text())
+    assert len(results["points"]) == 12 and len(results["rows"]) == 3
 
 
 def test_the_gain_and_the_corrections_that_are_needed_are_read_off_the_curves() -> None:
@@ -52,29 +53,29 @@ def test_the_gain_and_the_corrections_that_are_needed_are_read_off_the_curves() 
         for seed in (0, 1)
         for at in (0, 5, 10)
     ]
-    found = summarise(points)
-    assert found[-1].means == pytest.approx({"predicted": 0.8, "random": 0.7}) and found[
+    rows = summarise(points)
+    assert rows[-1].means == pytest.approx({"predicted": 0.8, "random": 0.7}) and rows[
         -1
     ].gain == pytest.approx(0.1)
-    assert found[-1].interval == pytest.approx((0.1, 0.1)) and found[-1].by_seed == pytest.approx(
+    assert rows[-1].interval == pytest.approx((0.1, 0.1)) and rows[-1].by_seed == pytest.approx(
         (0.1, 0.1)
     )
-    assert found[-1].intervals["random"] == pytest.approx((0.6, 0.8)), (
+    assert rows[-1].intervals["random"] == pytest.approx((0.6, 0.8)), (
         "two images: one or the other twice"
     )
-    assert corrections_needed(found, "random", 0.7) == pytest.approx(10) and corrections_needed(
-        found, "predicted", 0.7
+    assert corrections_needed(rows, "random", 0.7) == pytest.approx(10) and corrections_needed(
+        rows, "predicted", 0.7
     ) == pytest.approx(5)
     assert (
-        corrections_needed(found, "random", 0.75) is None
-        and corrections_needed(found, "predicted", 0.1) == 0
+        corrections_needed(rows, "random", 0.75) is None
+        and corrections_needed(rows, "predicted", 0.1) == 0
     )
-    one = summarise([LoopPoint("random", 0, 0, (np.nan, 0.5))])
-    assert one == [LoopRow(0, {"random": 0.5}, {"random": (0.5, 0.5)})]
+    single = summarise([LoopPoint("random", 0, 0, (np.nan, 0.5))])
+    assert single == [LoopRow(0, {"random": 0.5}, {"random": (0.5, 0.5)})]
 
 
 @pytest.mark.parametrize(
-    ("how", "said"),
+    ("changes", "message"),
     [
         ({"orders": ["best"]}, "Choose predicted or random"),
         ({"budget": 1000}, "Lower --budget or --rounds"),
@@ -82,27 +83,19 @@ def test_the_gain_and_the_corrections_that_are_needed_are_read_off_the_curves() 
     ],
 )
 def test_what_cannot_be_simulated_is_said(
-    lesions: Path, tmp_path: Path, how: dict, said: str
+    lesions: Path, tmp_path: Path, changes: dict, message: str
 ) -> None:
-    whole = {
-        "budget": 4,
-        "rounds": 2,
-        "seeds": [0],
-        "orders": ORDERS,
-        "progress": no_progress,
-        **how,
-    }
-    with pytest.raises(LimnerError, match=said):
-        next(iter(simulate_review(lesions, tmp_path / "loop", TINY, **whole)))
+    schedule = ReviewSchedule(budget=4, rounds=2, seeds=[0])
+    wrong = replace(schedule, **changes)
+    with pytest.raises(LimnerError, match=message):
+        next(simulate_review(lesions, tmp_path / "loop", TINY, wrong, no_progress))
     (tmp_path / "there").mkdir()
     with pytest.raises(LimnerError, match="is there already"):
-        next(
-            iter(simulate_review(lesions, tmp_path / "there", TINY, **{**whole, "orders": ORDERS}))
-        )
+        next(simulate_review(lesions, tmp_path / "there", TINY, schedule, no_progress))
 
 
 def test_the_verb_prints_what_each_order_needs(lesions: Path, tmp_path: Path) -> None:
-    sets = [
+    settings = [
         "data.size_px=[16,16]",
         "model.widths=[2,4]",
         "train.epochs=1",
@@ -121,19 +114,19 @@ def test_the_verb_prints_what_each_order_needs(lesions: Path, tmp_path: Path) ->
         "1",
         "--out",
         tmp_path / "loop",
-        *(part for one in sets for part in ("--set", one)),
+        *(part for setting in settings for part in ("--set", setting)),
     ]
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", "limner", *map(str, command)],
         capture_output=True,
         text=True,
         timeout=200,
     )
-    said = " ".join(done.stdout.split())
-    assert done.returncode == 0, done.stderr
+    output = " ".join(process.stdout.split())
+    assert process.returncode == 0, process.stderr
     assert (
-        "of each seed" in said
-        and "seed 0, predicted: 2 corrections, test Dice" in said
-        and re.search(r"random: (\d+|more than there were) corrections for a Dice of 0\.", said)
+        "of each seed" in output
+        and "seed 0, predicted: 2 corrections, test Dice" in output
+        and re.search(r"random: (\d+|more than there were) corrections for a Dice of 0\.", output)
     )
     assert (tmp_path / "loop" / "loop.json").is_file()

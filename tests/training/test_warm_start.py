@@ -13,8 +13,8 @@ from limner.data.scan import scan
 from limner.data.synthetic import draw_lesion
 from limner.errors import LimnerError
 from limner.model.bundle import Bundle
-from limner.training.loop import Note, TrainingStep, TuningProgress
-from limner.training.pipeline import no_progress, resume_run, start_run, train
+from limner.training.events import Note, TrainingStep, TuningProgress
+from limner.training.pipeline import resume_run, start_run, train
 from limner.training.run import WORSE, Run
 
 
@@ -84,8 +84,6 @@ def test_a_new_model_that_is_worse_does_not_take_the_place_of_the_old_one(
         more,
         TINY.replace({"train.epochs": 1, "train.learning_rate": 100.0}),
         tmp_path / "bad",
-        lambda plan: None,
-        no_progress,
         origin=good.folder,
     )
     notes = [event.text for event in events if isinstance(event, Note)]
@@ -101,10 +99,10 @@ def test_a_new_model_that_is_worse_does_not_take_the_place_of_the_old_one(
 def test_a_copy_of_an_image_that_is_tested_on_is_not_trained_on(
     before: Run, more: Path, tmp_path: Path
 ) -> None:
-    held = next(sample for sample in scan(more).samples if sample.split == "test")
+    test_sample = next(sample for sample in scan(more).samples if sample.split == "test")
     for path, name in (
-        (held.image, "ISIC_8000000.jpg"),
-        (held.mask, "ISIC_8000000_segmentation.png"),
+        (test_sample.image, "ISIC_8000000.jpg"),
+        (test_sample.mask, "ISIC_8000000_segmentation.png"),
     ):
         assert isinstance(path, Path)
         shutil.copy(path, path.with_name(name))
@@ -115,10 +113,10 @@ def test_a_copy_of_an_image_that_is_tested_on_is_not_trained_on(
 def test_a_copy_of_an_image_that_was_trained_on_is_not_tested_on(
     before: Run, more: Path, tmp_path: Path
 ) -> None:
-    seen = next(sample for sample in scan(more).samples if sample.split == "train")
+    train_sample = next(sample for sample in scan(more).samples if sample.split == "train")
     for path, name in (
-        (seen.image, "ISIC_8000000.jpg"),
-        (seen.mask, "ISIC_8000000_segmentation.png"),
+        (train_sample.image, "ISIC_8000000.jpg"),
+        (train_sample.mask, "ISIC_8000000_segmentation.png"),
     ):
         assert isinstance(path, Path)
         shutil.copy(path, Path(str(path.parent).replace("Training", "Test")) / name)
@@ -135,16 +133,14 @@ def test_judging_that_was_stopped_is_done_when_the_run_goes_on(
         more, TINY.replace({"train.epochs": 30, "train.learning_rate": 0.01}), tmp_path / "good"
     )
     worse = TINY.replace({"train.epochs": 1, "train.learning_rate": 100.0})
-    run, events = start_run(
-        more, worse, tmp_path / "bad", lambda plan: None, no_progress, origin=good.folder
-    )
+    run, events = start_run(more, worse, tmp_path / "bad", origin=good.folder)
     if at == "judging":
-        seen = (
+        last_scored = (
             event
             for event in events
             if isinstance(event, TuningProgress) and event.count == len(run.split["val"])
         )
-        next(seen)
+        next(last_scored)
         events.close()
     else:
         amend = Run.amend
@@ -159,7 +155,7 @@ def test_judging_that_was_stopped_is_done_when_the_run_goes_on(
             list(events)
         monkeypatch.undo()
     assert "judged" not in run.receipt
-    list(resume_run(Run.open(run.folder), no_progress))
+    list(resume_run(Run.open(run.folder)))
     assert run.receipt["judged"]["kept"] == "before" and run.receipt["judged"]["images"] == len(
         run.split["val"]
     )
@@ -169,15 +165,13 @@ def test_a_run_that_goes_on_is_the_same_when_it_was_stopped(
     before: Run, more: Path, tmp_path: Path
 ) -> None:
     whole = train(more, TINY, tmp_path / "whole", before.folder)
-    run, events = start_run(
-        more, TINY, tmp_path / "stopped", lambda plan: None, no_progress, origin=before.folder
-    )
+    run, events = start_run(more, TINY, tmp_path / "stopped", origin=before.folder)
     for _ in range(2):
         while not isinstance(next(events), TrainingStep):
             pass
     events.close()
     shutil.rmtree(before.folder)
-    for _ in resume_run(Run.open(run.folder), no_progress):
+    for _ in resume_run(Run.open(run.folder)):
         pass
     assert hashes(run) == hashes(whole)
 
@@ -206,7 +200,7 @@ def test_another_network_or_other_classes_are_refused(
 
 def test_what_was_judged_is_said_once(before: Run, more: Path, tmp_path: Path) -> None:
     run = train(more, TINY.replace({"train.epochs": 1}), tmp_path / "after", before.folder)
-    for _ in resume_run(Run.open(run.folder), no_progress):
+    for _ in resume_run(Run.open(run.folder)):
         pass
     logged = [json.loads(line) for line in (run.folder / "events.jsonl").read_text().splitlines()]
     assert sum("validation Dice" in line.get("text", "") for line in logged) == 1

@@ -49,16 +49,10 @@ def loop(
 
     orders = list(dict.fromkeys(order or active_learning.ORDERS))
     overrides = [*(settings or []), *([f"train.minutes={minutes}"] if minutes else [])]
+    schedule = active_learning.ReviewSchedule(budget, rounds, range(seeds), orders)
     points = []
     for point in active_learning.simulate_review(
-        data,
-        out,
-        load_recipe(None, overrides),
-        budget=budget,
-        rounds=rounds,
-        seeds=range(seeds),
-        orders=orders,
-        progress=progress_bar,
+        data, out, load_recipe(None, overrides), schedule, progress_bar
     ):
         points.append(point)
         active_learning.write_results(out, points)

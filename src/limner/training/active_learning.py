@@ -1,5 +1,7 @@
-"""A simulated reviewer, the hidden truth, who corrects masks in one order or another: how many
-corrections does each need for the same Dice?
+"""Active learning, simulated: what the order of review is worth.
+
+A simulated reviewer corrects predicted masks by the true ones, in one order or another, and a
+model is trained after each round. How many corrections does each order need for the same Dice?
 """
 
 import csv
@@ -21,7 +23,8 @@ from limner.data.sample import AnnotationMask, Sample
 from limner.data.scan import scan
 from limner.data.splits import SplitSamples
 from limner.errors import LimnerError
-from limner.files import write_atomic
+from limner.files import require_new, write_atomic
+from limner.inference.prediction_record import review_priority
 from limner.inference.predictor import Predictor
 from limner.labels import Labels, dump_labels
 from limner.metrics.bootstrap import bootstrap_mean_interval
@@ -30,6 +33,23 @@ from limner.recipe import Recipe
 from limner.training.pipeline import split_dataset, train
 
 ORDERS = ("predicted", "random")
+"""By review priority, or shuffled."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewSchedule:
+    """How many masks are corrected, in how many rounds, and which orders and seeds are tried."""
+
+    budget: int
+    """Corrections in all."""
+    rounds: int
+    seeds: Sequence[int]
+    orders: Sequence[str] = ORDERS
+
+    @property
+    def step(self) -> int:
+        """Corrections of each round; as many labels are there at the start."""
+        return self.budget // self.rounds
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +69,10 @@ class LoopPoint:
 
 @dataclass(frozen=True, slots=True)
 class LoopRow:
-    """All seeds of one number of corrections: the mean Dice of each order, and the gain of the
-    first on the second; 95 % intervals are over the images.
+    """All seeds of one number of corrections.
+
+    It holds the mean Dice of each order, and the gain of the predicted order over the random one.
+    Intervals are 95 %, over the images.
     """
 
     corrections: int
@@ -59,142 +81,126 @@ class LoopRow:
     gain: float | None = None
     interval: tuple[float, float] | None = None
     by_seed: tuple[float, ...] = ()
-    """The gain of each seed: how far the interval, which knows nothing of seeds, can be trusted."""
+    """The gain of each seed. The interval knows nothing of seeds; this shows how far to trust
+    it.
+    """
 
 
 def simulate_review(
-    data: Path,
-    folder: Path,
-    recipe: Recipe,
-    *,
-    budget: int,
-    rounds: int,
-    seeds: Sequence[int],
-    orders: Sequence[str],
-    progress: StageProgress,
+    data: Path, folder: Path, recipe: Recipe, schedule: ReviewSchedule, progress: StageProgress
 ) -> Iterator[LoopPoint]:
-    """Train on a few labels, let the reviewer correct the masks that come first in an order, and
-    train again, until the budget is spent.
+    """Train on a few labels, correct the masks that come first in an order, and train again.
 
-    The first labels, as many as each round adds, are drawn at random and the same for all orders.
-    Every model is trained from the start. What was trained lies in `folder`, which must be new.
-    Raises LimnerError where there are fewer training images than the budget and the first labels
-    need.
+    The first labels are drawn at random, and are the same for all orders. Every model is trained
+    from scratch.
+
+    Args:
+        data: the dataset, whose masks are the truth.
+        folder: where the models are trained; it must be new.
+        recipe: the settings of every training.
+        schedule: corrections, rounds, seeds and orders.
+        progress: wraps each stage's iteration.
+
+    Raises LimnerError for an order that is not known, a folder that exists, and where there are
+    fewer training images than the budget and the first labels need.
     """
-    if unknown := [order for order in orders if order not in ORDERS]:
+    if unknown := [order for order in schedule.orders if order not in ORDERS]:
         raise LimnerError(f"--order {unknown[0]} is not known. Choose {' or '.join(ORDERS)}.")
-    if folder.exists():
-        raise LimnerError(
-            f"{folder} is there already. Nothing is overwritten: name a new folder with --out."
-        )
+    require_new(folder)
     dataset = scan(data, recipe.data.group_pattern)
-    health = check(dataset, progress("checking"))
-    labels = require_valid(health)
-    sides = split_dataset(dataset.samples, health, recipe)
-    step = budget // rounds
-    if step < 1 or step * (rounds + 1) > len(sides["train"]) or not sides["test"]:
+    result = check(dataset, progress("checking"))
+    labels = require_valid(result)
+    sides = split_dataset(dataset.samples, result, recipe)
+    step, needed = schedule.step, schedule.step * (schedule.rounds + 1)
+    if step < 1 or needed > len(sides["train"]) or not sides["test"]:
         raise LimnerError(
-            f"{rounds} rounds of {step} corrections and as many labels to begin with need {step * (rounds + 1)} training images and some to test on; there are "
+            f"{schedule.rounds} rounds of {step} corrections and as many labels to begin with "
+            f"need {needed} training images and some to test on; there are "
             f"{len(sides['train'])} and {len(sides['test'])}. Lower --budget or --rounds."
         )
-    for seed in seeds:
-        shuffled = random.Random(seed).sample(sides["train"], len(sides["train"]))
-        begun: tuple[Predictor, tuple[float, ...]] | None = None
-        for order in orders:
-            labelled, pool = shuffled[:step], shuffled[step:]
-            for turn in range(rounds + 1):
-                if turn == 0 and begun is not None:
-                    predictor, dice = begun
-                else:
-                    place = folder / (
-                        f"seed-{seed}" if turn == 0 else f"seed-{seed}-{order}-{turn}"
-                    )
-                    predictor = _trained({**sides, "train": labelled}, labels, recipe, seed, place)
-                    dice = tuple(_scored(predictor, sides["test"], labels, progress))
-                    begun = begun or (predictor, dice)
-                yield LoopPoint(order, seed, turn * step, dice)
-                if turn < rounds:
-                    chosen = _first(order, pool, predictor, step, progress)
-                    labelled, pool = (
-                        labelled + chosen,
-                        [sample for sample in pool if sample not in chosen],
-                    )
+    simulation = _Simulation(folder, recipe, schedule, sides, labels, progress)
+    for seed in schedule.seeds:
+        yield from simulation.run_seed(seed)
 
 
-def summarise(points: Sequence[LoopPoint]) -> list[LoopRow]:
-    """The curve of each order over the seeds."""
-    found = []
-    for corrections in sorted({point.corrections for point in points}):
-        here = [point for point in points if point.corrections == corrections]
-        by_order = {
-            order: np.array([point.dice for point in here if point.order == order])
-            for order in dict.fromkeys(point.order for point in here)
-        }
-        means = {order: float(np.nanmean(table)) for order, table in by_order.items()}
-        intervals = {order: _interval(table) for order, table in by_order.items()}
-        if set(by_order) != set(ORDERS) or len(by_order["predicted"]) != len(by_order["random"]):
-            found.append(LoopRow(corrections, means, intervals))
-            continue
-        gains = by_order["predicted"] - by_order["random"]
-        by_seed = tuple(float(value) for value in np.nanmean(gains, axis=1))
-        found.append(
-            LoopRow(
-                corrections,
-                means,
-                intervals,
-                float(np.nanmean(gains.mean(0))),
-                _interval(gains),
-                by_seed,
-            )
-        )
-    return found
+@dataclass(frozen=True, slots=True)
+class _Model:
+    predictor: Predictor
+    dice: tuple[float, ...]
+    """Of each test image."""
 
 
-def _interval(values: Float64[ndarray, "s n"]) -> tuple[float, float]:
-    """Of the mean over the images, each of which is the mean over the seeds."""
-    low, high = bootstrap_mean_interval(values.mean(0)[:, None])[0]
-    return float(low), float(high)
+@dataclass(frozen=True, slots=True)
+class _Simulation:
+    """A reviewer who knows the true masks."""
+
+    folder: Path
+    recipe: Recipe
+    schedule: ReviewSchedule
+    sides: SplitSamples
+    labels: Labels
+    progress: StageProgress
+
+    def run_seed(self, seed: int) -> Iterator[LoopPoint]:
+        """All orders, which begin with the same labels and the same model."""
+        samples, step = self.sides["train"], self.schedule.step
+        shuffled = random.Random(seed).sample(samples, len(samples))
+        labelled, pool = shuffled[:step], shuffled[step:]
+        first_model = self._train(labelled, seed, f"seed-{seed}")
+        for order in self.schedule.orders:
+            yield from self._run_order(order, seed, first_model, labelled, pool)
+
+    def _run_order(
+        self,
+        order: str,
+        seed: int,
+        model: _Model,
+        labelled: list[Sample],
+        pool: list[Sample],
+    ) -> Iterator[LoopPoint]:
+        step = self.schedule.step
+        yield LoopPoint(order, seed, 0, model.dice)
+        for round_index in range(1, self.schedule.rounds + 1):
+            corrected = self._first_in_order(order, pool, model.predictor)
+            labelled = labelled + corrected
+            pool = [sample for sample in pool if sample not in corrected]
+            model = self._train(labelled, seed, f"seed-{seed}-{order}-{round_index}")
+            yield LoopPoint(order, seed, round_index * step, model.dice)
+
+    def _first_in_order(
+        self, order: str, pool: Sequence[Sample], predictor: Predictor
+    ) -> list[Sample]:
+        """What the reviewer is shown next; the pool is shuffled already."""
+        if order == "random":
+            return list(pool[: self.schedule.step])
+        priorities = []
+        for sample in self.progress("predicting")(pool, len(pool)):
+            assert isinstance(sample, Sample)
+            prediction = predictor.predict(sample.read_image())
+            mean_entropy = float(prediction.uncertainty.mean())
+            priorities.append(review_priority(prediction.predicted_dice, mean_entropy))
+        return [pool[row] for row in np.argsort(priorities, kind="stable")[: self.schedule.step]]
+
+    def _train(self, labelled: list[Sample], seed: int, name: str) -> _Model:
+        """Train on some of the samples, and score the model on the test images."""
+        folder = self.folder / name
+        table = _write_dataset(folder / "data", {**self.sides, "train": labelled}, self.labels)
+        run = train(table, self.recipe.replace({"train.seed": seed}), folder / "run")
+        # Its checkpoints are large, and nobody resumes it
+        shutil.rmtree(run.folder / "last", ignore_errors=True)
+        predictor = Predictor.load(run.model, device=run.recipe.train.device)
+        dice = []
+        for sample in self.progress("scoring")(self.sides["test"], len(self.sides["test"])):
+            assert isinstance(sample, Sample)
+            mask = predictor.predict(sample.read_image()).mask
+            dice.append(image_dice(mask, sample.class_index(self.labels), self.labels))
+        return _Model(predictor, tuple(dice))
 
 
-def corrections_needed(found: Sequence[LoopRow], order: str, dice: float) -> float | None:
-    """How many corrections an order needs for a Dice, between rounds by a straight line; None where
-    it does not get there.
-    """
-    for before, after in pairwise(found):
-        low, high = before.means[order], after.means[order]
-        if low >= dice:
-            return float(before.corrections)
-        if high >= dice:
-            return before.corrections + (dice - low) / (high - low) * (
-                after.corrections - before.corrections
-            )
-    return None
-
-
-def write_results(folder: Path, points: Sequence[LoopPoint]) -> Path:
-    """All that was measured, as JSON."""
-    path = folder / "loop.json"
-    write_atomic(
-        path,
-        json.dumps(
-            {
-                "rows": [asdict(row) for row in summarise(points)],
-                "points": [asdict(point) for point in points],
-            },
-            indent=1,
-        )
-        + "\n",
-    )
-    return path
-
-
-def _trained(
-    sides: SplitSamples, labels: Labels, recipe: Recipe, seed: int, folder: Path
-) -> Predictor:
-    """A model of some of the samples, which a table beside it names."""
-    table = folder / "data"
-    table.mkdir(parents=True)
-    with (table / "dataset.csv").open("w", newline="", encoding="utf-8") as file:
+def _write_dataset(folder: Path, sides: SplitSamples, labels: Labels) -> Path:
+    """A table that names the images and masks to train and validate on."""
+    folder.mkdir(parents=True)
+    with (folder / "dataset.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["id", "image", "mask", "split"])
         for side, samples in sides.items():
@@ -205,43 +211,68 @@ def _trained(
                         "a file for each image and each mask."
                     )
                 writer.writerow([sample.id, sample.image.resolve(), sample.mask.resolve(), side])
-    (table / "labels.toml").write_text(dump_labels(labels), encoding="utf-8")
-    run = train(table, recipe.replace({"train.seed": seed}), folder / "run")
-    # Nobody goes on with it
-    shutil.rmtree(run.folder / "last", ignore_errors=True)
-    return Predictor.load(run.model, device=run.recipe.train.device)
+    (folder / "labels.toml").write_text(dump_labels(labels), encoding="utf-8")
+    return folder
 
 
-def _scored(
-    predictor: Predictor, samples: Sequence[Sample], labels: Labels, progress: StageProgress
-) -> Iterator[float]:
-    for sample in progress("scoring")(samples, len(samples)):
-        assert isinstance(sample, Sample)
-        yield image_dice(
-            predictor.predict(sample.read_image()).mask, sample.class_index(labels), labels
+def summarise(points: Sequence[LoopPoint]) -> list[LoopRow]:
+    """Average the curve of each order over the seeds, by number of corrections."""
+    return [
+        _summarise_corrections(
+            corrections, [point for point in points if point.corrections == corrections]
         )
-
-
-def _first(
-    order: str, pool: Sequence[Sample], predictor: Predictor, count: int, progress: StageProgress
-) -> list[Sample]:
-    """What the reviewer is shown next: the lowest predicted Dice, or what the shuffled pool begins
-    with.
-    """
-    if order == "random":
-        return list(pool[:count])
-    doubts = [
-        _doubt(predictor, sample)
-        for sample in progress("predicting")(pool, len(pool))
-        if isinstance(sample, Sample)
+        for corrections in sorted({point.corrections for point in points})
     ]
-    return [pool[row] for row in np.argsort(doubts, kind="stable")[:count]]
 
 
-def _doubt(predictor: Predictor, sample: Sample) -> float:
-    prediction = predictor.predict(sample.read_image())
-    return (
-        prediction.predicted_dice
-        if prediction.predicted_dice is not None
-        else -float(prediction.uncertainty.mean())
+def _summarise_corrections(corrections: int, points: Sequence[LoopPoint]) -> LoopRow:
+    # An array of (seeds, images) for each order
+    dice = {
+        order: np.array([point.dice for point in points if point.order == order])
+        for order in dict.fromkeys(point.order for point in points)
+    }
+    means = {order: float(np.nanmean(table)) for order, table in dice.items()}
+    intervals = {order: _mean_interval(table) for order, table in dice.items()}
+    if set(dice) != set(ORDERS) or len(dice["predicted"]) != len(dice["random"]):
+        return LoopRow(corrections, means, intervals)
+    gains = dice["predicted"] - dice["random"]
+    return LoopRow(
+        corrections,
+        means,
+        intervals,
+        gain=float(np.nanmean(gains.mean(0))),
+        interval=_mean_interval(gains),
+        by_seed=tuple(float(gain) for gain in np.nanmean(gains, axis=1)),
     )
+
+
+def _mean_interval(values: Float64[ndarray, "s n"]) -> tuple[float, float]:
+    """Of the mean over the images, each of which is the mean over the seeds."""
+    low, high = bootstrap_mean_interval(values.mean(0)[:, None])[0]
+    return float(low), float(high)
+
+
+def corrections_needed(rows: Sequence[LoopRow], order: str, dice: float) -> float | None:
+    """Interpolate how many corrections an order needs to reach a Dice.
+
+    Between rounds the curve is a straight line. None where the order does not get there.
+    """
+    for before, after in pairwise(rows):
+        low, high = before.means[order], after.means[order]
+        if low >= dice:
+            return float(before.corrections)
+        if high >= dice:
+            added = after.corrections - before.corrections
+            return before.corrections + (dice - low) / (high - low) * added
+    return None
+
+
+def write_results(folder: Path, points: Sequence[LoopPoint]) -> Path:
+    """Write all measurements to loop.json, and give its path."""
+    path = folder / "loop.json"
+    results = {
+        "rows": [asdict(row) for row in summarise(points)],
+        "points": [asdict(point) for point in points],
+    }
+    write_atomic(path, json.dumps(results, indent=1) + "\n")
+    return path

@@ -1,4 +1,4 @@
-"""What this machine is and can do, as far as a run depends on it."""
+"""Device, processor and compiler of this machine, as far as training depends on them."""
 
 import os
 import platform
@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 
 FAST_BFLOAT16 = ("avx512_bf16", "amx_bf16")
-TOLD_APART = (
+"""Processor instructions that make bfloat16 faster than float32."""
+ARITHMETIC_FLAGS = (
     *FAST_BFLOAT16,
     "avx2",
     "avx512f",
@@ -21,11 +22,12 @@ TOLD_APART = (
     "neon",
     "sve",
 )
-"""Instructions that libraries choose their arithmetic by."""
+"""Processor instructions by which libraries choose their arithmetic."""
+NO_COMPILER = "a compiler of C++ is not installed"
 
 
 def best_device() -> tuple[str, str]:
-    """Where to run a network, and why."""
+    """Choose the device to train on, and give the reason."""
     if torch.cuda.is_available():
         return "cuda", torch.cuda.get_device_name()
     if torch.backends.mps.is_available():
@@ -33,30 +35,23 @@ def best_device() -> tuple[str, str]:
     return "cpu", f"no GPU; {torch.get_num_threads()} threads"
 
 
-NO_COMPILER = "a compiler of C++ is not installed"
-
-
 def can_compile(device: str) -> bool:
-    """Whether torch.compile has what it needs for a device."""
-    return device != "cpu" or any(
-        map(shutil.which, ("c++", "g++", "clang++", os.environ.get("CXX", "c++")))
-    )
+    """Whether torch.compile has the compiler that it needs for a device."""
+    compilers = ("c++", "g++", "clang++", os.environ.get("CXX", "c++"))
+    return device != "cpu" or any(map(shutil.which, compilers))
 
 
 def best_precision(device: str) -> tuple[str, str]:
-    """The fastest arithmetic that trains well on a device, and why."""
+    """Choose the fastest arithmetic that trains well on a device, and give the reason."""
     if device == "cuda":
-        supported = torch.cuda.is_bf16_supported(including_emulation=False)
-        return (
-            ("bfloat16", "the GPU computes it natively")
-            if supported
-            else ("float32", "this GPU has no bfloat16")
-        )
+        if torch.cuda.is_bf16_supported(including_emulation=False):
+            return "bfloat16", "the GPU computes it natively"
+        return "float32", "this GPU has no bfloat16"
     if device == "mps":
         return "float32", "bfloat16 is not used on Apple GPUs"
-    fast = [name for name in FAST_BFLOAT16 if name in processor_flags()]
-    if fast:
-        return "bfloat16", f"the processor has {fast[0]}"
+    flags = [flag for flag in FAST_BFLOAT16 if flag in processor_flags()]
+    if flags:
+        return "bfloat16", f"the processor has {flags[0]}"
     return (
         "float32",
         "the processor has neither avx512_bf16 nor amx_bf16; emulated bfloat16 is slower",
@@ -64,15 +59,16 @@ def best_precision(device: str) -> tuple[str, str]:
 
 
 def machine_identity(device: str) -> dict[str, str | int]:
-    """All of a machine that the bits of a result depend on: on another one, the same run gives
-    other last digits.
+    """Describe all of a machine that the bits of a result depend on.
+
+    On another machine the same run gives other last digits.
     """
     return {
         "torch": torch.__version__,
         "python": platform.python_version(),
         "limner": _version("limner"),
         "machine": platform.machine(),
-        "instructions": " ".join(sorted(processor_flags() & set(TOLD_APART)))
+        "instructions": " ".join(sorted(processor_flags() & set(ARITHMETIC_FLAGS)))
         or torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name() if device == "cuda" else device,
@@ -80,12 +76,12 @@ def machine_identity(device: str) -> dict[str, str | int]:
 
 
 def processor_flags() -> set[str]:
-    """What the processor can do, as Linux names it; empty where it does not say."""
+    """The processor's instruction sets, as Linux names them; empty on other systems."""
     return set(_cpuinfo("flags").split() or _cpuinfo("Features").split())
 
 
 def processor_name() -> str:
-    """The processor as it calls itself."""
+    """The processor's name for itself."""
     return _cpuinfo("model name") or platform.processor() or platform.machine()
 
 

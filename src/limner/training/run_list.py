@@ -1,4 +1,4 @@
-"""The runs of a folder, as a list."""
+"""The runs of a folder, as a table."""
 
 import json
 import time
@@ -20,62 +20,63 @@ COLUMNS = (
     "minutes",
     "begun",
 )
+MAX_STATE_LENGTH = 80
 
 
 def list_runs(folder: Path) -> list[dict[str, Any]]:
-    """What each run of a folder is like, the latest begun first. Raises LimnerError where there is
-    no such folder.
+    """Describe each run of a folder by `COLUMNS`, the latest first.
+
+    A run that cannot be read is listed too. Raises LimnerError where there is no such folder.
     """
     if not folder.is_dir():
         raise LimnerError(
             f"{folder} is no folder. Runs lie in the runs/ folder of the place where they "
             "were begun."
         )
-    found = [Run(path.parent) for path in folder.glob("*/receipt.json")]
     rows = []
-    for run in found:
+    for path in folder.glob("*/receipt.json"):
+        run = Run(path.parent)
         try:
-            rows.append((float(run.receipt["began"]), _row(run)))
+            rows.append((float(run.receipt["began"]), _describe(run)))
         except (LimnerError, OSError, ValueError, KeyError) as error:
-            rows.append(
-                (
-                    0.0,
-                    {
-                        **dict.fromkeys(COLUMNS),
-                        "run": run.folder.name,
-                        "state": f"unreadable: {error}"[:80],
-                    },
-                )
-            )
+            state = f"unreadable: {error}"[:MAX_STATE_LENGTH]
+            rows.append((0.0, dict.fromkeys(COLUMNS) | {"run": run.folder.name, "state": state}))
     return [row for _, row in sorted(rows, key=lambda row: -row[0])]
 
 
-def _row(run: Run) -> dict[str, Any]:
-    receipt, model, rows = run.receipt, run.recipe.model, validations(run.folder)
+def _describe(run: Run) -> dict[str, Any]:
+    receipt, recipe, validated = run.receipt, run.recipe, validations(run.folder)
     sittings = receipt["sittings"]
-    tested = run.folder / "report" / "report.json"
+    seconds = sum(sitting["seconds"] for sitting in sittings)
+    start = time.localtime(float(receipt["began"]))
     return {
         "run": run.folder.name,
         "state": _state(run),
-        "epoch": f"{rows[-1]['epoch'] if rows else 0} of {run.recipe.train.epochs}",
-        "validation_dice": max((row["mean_dice"] for row in rows), default=None),
-        "test_dice": json.loads(tested.read_text(encoding="utf-8"))["scores"]["dice"]["mean"]
-        if tested.is_file()
-        else None,
-        "network": model.encoder or model.preset,
+        "epoch": f"{validated[-1]['epoch'] if validated else 0} of {recipe.train.epochs}",
+        "validation_dice": max((event["mean_dice"] for event in validated), default=None),
+        "test_dice": _test_dice(run),
+        "network": recipe.model.encoder or recipe.model.preset,
         "images_per_second": sittings[-1]["images_per_second"] if sittings else None,
-        "minutes": round(sum(sitting["seconds"] for sitting in sittings) / 60, 1),
-        "begun": time.strftime("%Y-%m-%d %H:%M", time.localtime(float(receipt["began"]))),
+        "minutes": round(seconds / 60, 1),
+        "begun": time.strftime("%Y-%m-%d %H:%M", start),
     }
 
 
+def _test_dice(run: Run) -> float | None:
+    """From the report of `limner test`; None before it."""
+    report = run.folder / "report" / "report.json"
+    if not report.is_file():
+        return None
+    return json.loads(report.read_text(encoding="utf-8"))["scores"]["dice"]["mean"]
+
+
 def _state(run: Run) -> str:
-    """Finished, training, or stopped; a run is being trained while a process holds its lock."""
+    """Finished, training, or stopped. A process that trains a run holds its lock."""
     if (run.folder / "state.json").is_file():
-        ended = [
+        reasons = [
             event["reason"]
             for event in read_events(run.folder)
             if event["event"] == "stopped" and event.get("finished", True)
         ]
-        return f"finished: {ended[-1]}" if ended else "finished"
+        return f"finished: {reasons[-1]}" if reasons else "finished"
     return "training" if run.in_use() else "stopped"

@@ -1,5 +1,6 @@
-"""Going on from an earlier run with more data: what stays as it was, and whether the new model may
-take the place of the old one.
+"""Warm start: train on from an earlier model with more data.
+
+What the new run inherits, how its samples are split, and whether its model replaces the old one.
 """
 
 import math
@@ -15,14 +16,15 @@ from limner.data.sample import Sample
 from limner.data.splits import SplitSamples, apply_split, split_units
 from limner.errors import LimnerError
 from limner.inference.predictor import Predictor
-from limner.inference.tune import FEWEST, spread_order
+from limner.inference.tune import MIN_IMAGES, spread_order
 from limner.labels import Labels
-from limner.metrics.bootstrap import bootstrap_mean_interval, paired_scores
+from limner.metrics.bootstrap import paired_difference
 from limner.metrics.overlap import image_dice
 from limner.model.bundle import Bundle
 from limner.recipe import Recipe
 
-KEPT = (
+INHERITED_SECTIONS = ("model", "data", "augment")
+INHERITED_TRAIN_KEYS = (
     "loss",
     "class_weights",
     "label_smoothing",
@@ -32,91 +34,91 @@ KEPT = (
     "ema_decay",
     "max_grad_norm",
 )
-"""Of the training's settings; its length and machine are planned anew."""
-GENTLER = 1 / 3
-"""Of the learning rate, so that what was learned is not unlearned at the start."""
+"""The length of the training and the machine are planned anew."""
+LEARNING_RATE_FACTOR = 1 / 3
+"""A lower learning rate, so that what was learned is not unlearned at the start."""
 
 
 def load_origin(path: Path) -> Bundle:
-    """The model of a run, by its folder or its file. Raises LimnerError where there is none."""
+    """Load the model to start from, by its run's folder or its file.
+
+    Raises LimnerError where there is none.
+    """
     return Bundle.load(path / "model.safetensors" if path.is_dir() else path)
 
 
-def inherited_values(recipe: Recipe, before: Bundle) -> dict[str, Any]:
-    """The values that a new recipe takes from the old one, those that the user chose left out.
-    Raises LimnerError where the network would be another.
+def inherited_values(recipe: Recipe, origin: Bundle) -> dict[str, Any]:
+    """The values by key that a new recipe takes from the old one.
+
+    Keys that the user set are left out. Raises LimnerError where they describe another network.
     """
-    chosen = recipe.explicit_keys()
-    other = sorted(
-        key
-        for key in chosen
-        if key.startswith("model.")
-        and getattr(recipe.model, key[6:]) != getattr(before.recipe.model, key[6:])
-    )
-    if other:
+    _require_same_network(recipe, origin.recipe)
+    values: dict[str, Any] = {}
+    for section in INHERITED_SECTIONS:
+        settings = getattr(origin.recipe, section).model_dump(exclude_none=True)
+        values |= {f"{section}.{name}": value for name, value in settings.items()}
+    train = origin.recipe.train
+    # Where the origin was itself a warm start, its rate is the lower one already
+    factor = 1 if origin.receipt.get("continues") else LEARNING_RATE_FACTOR
+    values |= {f"train.{name}": getattr(train, name) for name in INHERITED_TRAIN_KEYS}
+    values["train.learning_rate"] = train.learning_rate * factor
+    explicit = recipe.explicit_keys()
+    return {key: value for key, value in values.items() if key not in explicit}
+
+
+def _require_same_network(recipe: Recipe, old: Recipe) -> None:
+    explicit = {key for key in recipe.explicit_keys() if key.startswith("model.")}
+    names = [key.removeprefix("model.") for key in sorted(explicit)]
+    changed = [
+        f"model.{name}" for name in names if getattr(recipe.model, name) != getattr(old.model, name)
+    ]
+    if changed:
         raise LimnerError(
-            f"--from goes on with the network of the run, and {', '.join(other)} would be "
+            f"--from goes on with the network of the run, and {', '.join(changed)} would be "
             "another. Leave it out, or train anew without --from."
         )
-    values: dict[str, Any] = {
-        f"model.{key}": value
-        for key, value in before.recipe.model.model_dump(exclude_none=True).items()
-    }
-    values |= {
-        f"data.{key}": value
-        for key, value in before.recipe.data.model_dump(exclude_none=True).items()
-    }
-    values |= {f"augment.{key}": value for key, value in before.recipe.augment.model_dump().items()}
-    # Its rate was a third already
-    gentler = 1 if before.receipt.get("continues") else GENTLER
-    values |= {f"train.{key}": getattr(before.recipe.train, key) for key in KEPT} | {
-        "train.learning_rate": before.recipe.train.learning_rate * gentler
-    }
-    return {key: value for key, value in values.items() if key not in chosen}
 
 
 def inherit_split(
-    samples: Sequence[Sample], health: CheckResult, labels: Labels, before: Bundle
+    samples: Sequence[Sample], result: CheckResult, labels: Labels, origin: Bundle
 ) -> SplitSamples:
-    """The sides of the old run, so that what it was not trained on stays unseen. New samples go
-    where their copies and their group are; others where the layout has them, or are trained on.
-    Raises LimnerError where the classes differ or nothing is left to validate on.
+    """Split as the old run did, so that what it was not trained on stays unseen.
+
+    New samples go where their copies and their group are. The others go where the layout puts
+    them, or are trained on. Raises LimnerError where the classes differ, or where nothing is left
+    to validate on.
     """
-    if labels.names != before.labels.names:
+    if labels.names != origin.labels.names:
         raise LimnerError(
-            f"the run knows the classes {', '.join(before.labels.names)}, and the data has "
+            f"the run knows the classes {', '.join(origin.labels.names)}, and the data has "
             f"{', '.join(labels.names)}. They must be the same."
         )
-    found = apply_split(samples, before.split)
-    new = found.pop("new")
-    side_of, fresh = (
-        {sample.id: side for side, there in found.items() for sample in there},
-        {sample.id for sample in new},
-    )
-    for unit in split_units(samples, health.clusters):
-        wanted: set[str | None] = {
-            side_of[sample.id] for sample in unit if sample.id in side_of
+    sides = apply_split(samples, origin.split)
+    new_ids = {sample.id for sample in sides.pop("new")}
+    side_by_id = {sample.id: side for side, members in sides.items() for sample in members}
+    for unit in split_units(samples, result.clusters):
+        candidates: set[str | None] = {
+            side_by_id[sample.id] for sample in unit if sample.id in side_by_id
         } or {sample.split for sample in unit}
-        found[next((side for side in ("test", "val") if side in wanted), "train")] += [
-            sample for sample in unit if sample.id in fresh
-        ]
-    if not found["val"] or not found["train"]:
+        # What is held out on one side must not be trained on
+        side = next((side for side in ("test", "val") if side in candidates), "train")
+        sides[side] += [sample for sample in unit if sample.id in new_ids]
+    if not sides["val"] or not sides["train"]:
         raise LimnerError(
             "the data has none of the samples that the run was validated on. Give the next "
             "revision of its data, or train anew without --from."
         )
-    return {side: sorted(group, key=lambda sample: sample.id) for side, group in found.items()}
+    return {side: sorted(group, key=lambda sample: sample.id) for side, group in sides.items()}
 
 
 @dataclass(frozen=True, slots=True)
 class ModelComparison:
-    """The mean Dice of two models on the same images, how many those are, and the 95 % interval of
-    the difference (second less first).
-    """
+    """The mean Dice of two models on the same images."""
 
     before: float
     after: float
     interval: tuple[float, float]
+    """95 % of the paired difference, after less before."""
     images: int
 
 
@@ -127,25 +129,25 @@ def compare_on_validation(
     labels: Labels,
     seconds_left: Callable[[], float] = lambda: math.inf,
 ) -> Generator[int, None, ModelComparison]:
-    """Score two models on the same images, whose masks are coded as `labels` say, giving how many
-    are done.
+    """Score two models on the same images, and yield how many are done.
 
-    Where the time is short, fewer of them are looked at, spread over the set.
+    Where the time is short, fewer images are scored, spread over the set.
+
+    Args:
+        before: the old model.
+        after: the new model.
+        samples: images with masks.
+        labels: how their masks are coded.
+        seconds_left: what remains of the time budget.
     """
-    rows: list[list[float]] = []
+    scores: list[list[float]] = []
     for sample in spread_order(samples):
-        if len(rows) >= FEWEST and seconds_left() <= 0:
+        if len(scores) >= MIN_IMAGES and seconds_left() <= 0:
             break
         truth, image = sample.class_index(labels), sample.read_image()
-        rows.append(
-            [
-                image_dice(predictor.predict(image).mask, truth, before.labels)
-                for predictor in (before, after)
-            ]
-        )
-        yield len(rows)
-    table = paired_scores(np.array(rows))
-    low, high = bootstrap_mean_interval(table[:, 1:] - table[:, :1])[0]
-    return ModelComparison(
-        float(table[:, 0].mean()), float(table[:, 1].mean()), (float(low), float(high)), len(rows)
-    )
+        masks = [predictor.predict(image).mask for predictor in (before, after)]
+        scores.append([image_dice(mask, truth, before.labels) for mask in masks])
+        yield len(scores)
+    old, new = np.array(scores).T
+    difference = paired_difference(old, new)
+    return ModelComparison(difference.first, difference.second, difference.interval, len(scores))

@@ -233,9 +233,7 @@ def _join_run(session: TrainingSession) -> tuple[Run, Iterator[Event]]:
 
 def _train(run: Run, inputs: RunInputs, session: TrainingSession) -> Iterator[Event]:
     assert session.started is not None
-    return train_run(
-        run, inputs, session.started, session.stop_requested, session.distributed
-    )
+    return train_run(run, inputs, session.started, session.stop_requested, session.distributed)
 
 
 def _prepare_inputs(run: Run, checked: CheckedDataset, progress: StageProgress) -> RunInputs:

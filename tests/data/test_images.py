@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from dicom_files import write_dicom
+from limner.data.image_file import MAX_PIXELS
 from limner.data.images import (
-    MAX_PIXELS,
     exif_orientation,
     image_size,
     page_count,

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from limner.data.findings import Finding, file_finding
-from limner.data.images import FORMATS
+from limner.data.image_file import FORMATS
 from limner.data.scan import Dataset
 
 

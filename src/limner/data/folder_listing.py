@@ -5,7 +5,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from limner.data.images import IMAGE_SUFFIXES
+from limner.data.image_file import IMAGE_SUFFIXES
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,93 +1,35 @@
-"""Read images and masks from files: pick the reader, check the size, decode, turn upright.
+"""Read images and masks from files, upright, as 8-bit images or as the values of a mask.
 
 Decoding is strict. A file is decoded whole, or refused with its name, the cause and the cure. Its
 size is read from the header and checked before a pixel is decoded.
 """
 
-import errno
 import hashlib
-import io
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
 from numpy import ndarray
 
+from limner.data.image_file import (
+    TooLargeError,
+    open_image,
+    open_uploaded_image,
+    open_whole_image,
+    read_only_header,
+)
 from limner.data.image_pixels import to_8_bit_image
 from limner.data.mask_pixels import MaskPixels, to_mask_pixels
-from limner.data.readers import bmp, dicom, jpeg, png, tiff, webp
 from limner.data.readers.decoded import (
-    BinaryFile,
     DecodedImage,
     DecodeOptions,
     ImageHeader,
-    UnsupportedImageError,
 )
-from limner.data.readers.exif import turn_upright
-from limner.errors import LimnerError
 from limner.labels import Labels
 
-
-@runtime_checkable
-class FormatReader(Protocol):
-    """What a module of `readers` offers. The file stands at its start in each call.
-
-    A reader raises UnsupportedImageError for a sound file that it does not read, and any other
-    exception for a damaged one.
-    """
-
-    NAME: str
-    SUFFIXES: frozenset[str]
-    HOLDS_PAGES: bool
-
-    def recognises(self, start: bytes, /) -> bool:
-        """Tell by a file's first `START_BYTES` whether it is of this format."""
-        ...
-
-    def read_header(self, file: BinaryFile, /) -> ImageHeader:
-        """Read the header, and as few bytes as that takes."""
-        ...
-
-    def decode(
-        self, file: BinaryFile, header: ImageHeader, options: DecodeOptions, /
-    ) -> DecodedImage:
-        """Decode all pixels of one image."""
-        ...
-
-
-READERS: tuple[FormatReader, ...] = (jpeg, png, tiff, bmp, webp, dicom)
-"""A new format is a new module, and a place here."""
-FORMATS = tuple(reader.NAME for reader in READERS)
-IMAGE_SUFFIXES = frozenset(suffix for reader in READERS for suffix in reader.SUFFIXES)
-STACK_SUFFIXES = frozenset(
-    suffix for reader in READERS if reader.HOLDS_PAGES for suffix in reader.SUFFIXES
-)
-"""Of files that may hold several images of the same size."""
-START_BYTES = 132
-MAX_PIXELS = 500_000_000
 MAX_UPLOAD_PIXEL_BYTES = 8
 """A pixel of an uploaded image may have as many, such as four channels of 16 bits."""
-OTHER_CONTENT = {
-    b"GIF8": "it is a GIF",
-    b"%PDF": "it is a PDF",
-    b"PK\x03\x04": "it is a zip archive",
-    b"<": "it is a text such as HTML or SVG",
-    b"version https://git-lfs": (
-        "it is a Git LFS pointer, whose content was never fetched (git lfs pull)"
-    ),
-    b"\x93NUMPY": "it is a NumPy array",
-    b"\x00\x00\x00\x0cjP": "it is a JPEG 2000",
-    b"\x1f\x8b": "it is a gzip archive, such as NIfTI",
-}
-"""What a file that is no image is, by its first bytes."""
-
-
-class TooLargeError(LimnerError):
-    """An image that is not decoded because of its size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +65,7 @@ def read_image(
     Raises:
         LimnerError: The file cannot be decoded whole.
     """
-    with _open(path) as image:
+    with open_image(path) as image:
         return to_8_bit_image(image.decode_upright(DecodeOptions(page, at_least_px)))
 
 
@@ -135,7 +77,7 @@ def read_with_info(
     Raises:
         LimnerError: As `read_image` does.
     """
-    with _open_whole(path) as (image, content):
+    with open_whole_image(path) as (image, content):
         decoded = image.decode_upright(DecodeOptions(page, at_least_px))
         return to_8_bit_image(decoded), _info(image.header, decoded, content)
 
@@ -152,13 +94,7 @@ def decode_image(data: bytes, name: str, most_pixels: int) -> UInt8[ndarray, "h 
         TooLargeError: It has more pixels, or more than 8 bytes for each. No pixel is then decoded.
         LimnerError: It cannot be decoded whole, or is DICOM.
     """
-    file = io.BytesIO(data)
-    with _naming_errors(name):
-        if _pick_reader(file) is dicom:
-            raise UnsupportedImageError(
-                "is DICOM, which is read from files alone. Send JPEG, PNG, WebP, BMP or TIFF."
-            )
-        image = _read_header(file, name)
+    with open_uploaded_image(data, name) as image:
         header = image.header
         if (
             header.height * header.width > most_pixels
@@ -182,7 +118,7 @@ def read_mask(path: Path, *, page: int = 0) -> MaskPixels:
     Raises:
         LimnerError: The file cannot be decoded whole, or is no mask.
     """
-    with _open(path) as image:
+    with open_image(path) as image:
         return to_mask_pixels(image.decode_upright(DecodeOptions(page, as_stored=True)))
 
 
@@ -192,7 +128,7 @@ def read_mask_with_info(path: Path, *, page: int = 0) -> tuple[MaskPixels, Image
     Raises:
         LimnerError: As `read_mask` does.
     """
-    with _open_whole(path) as (image, content):
+    with open_whole_image(path) as (image, content):
         decoded = image.decode_upright(DecodeOptions(page, as_stored=True))
         return to_mask_pixels(decoded), _info(image.header, decoded, content)
 
@@ -215,73 +151,21 @@ def image_size(path: Path) -> tuple[int, int]:
     Raises:
         LimnerError: The file cannot be opened, is no image, or its header is damaged.
     """
-    return _read_header_of(path).size_px
+    return read_only_header(path).size_px
 
 
 def exif_orientation(path: Path) -> int:
     """Read how the file says that it must be turned, 1 to 8 as EXIF counts. Raises LimnerError as
     `image_size` does.
     """
-    return _read_header_of(path).orientation
+    return read_only_header(path).orientation
 
 
 def page_count(path: Path) -> int:
     """Count the images of the same size in a file, such as the slices of a TIFF stack. Raises
     LimnerError as `image_size` does.
     """
-    return _read_header_of(path).pages
-
-
-@dataclass(frozen=True, slots=True)
-class _OpenImage:
-    """A file whose header was read and checked."""
-
-    file: BinaryFile
-    reader: FormatReader
-    header: ImageHeader
-
-    def decode_upright(self, options: DecodeOptions) -> DecodedImage:
-        pages = self.header.pages
-        if not 0 <= options.page < pages:
-            raise UnsupportedImageError(
-                f"has {pages} image{'s' * (pages != 1)}; number {options.page + 1} was asked for."
-            )
-        self.file.seek(0)
-        decoded = self.reader.decode(self.file, self.header, options)
-        return replace(decoded, pixels=turn_upright(decoded.pixels, decoded.orientation))
-
-
-def _read_header_of(path: Path) -> ImageHeader:
-    # A buffer would read more of the file than its header
-    with _open_file(path, buffering=0) as file, _naming_errors(str(path)):
-        return _read_header(file, str(path)).header
-
-
-@contextmanager
-def _open(path: Path) -> Iterator[_OpenImage]:
-    """Open a file and read its header, and name the file in every error while it is open."""
-    with _open_file(path) as file, _naming_errors(str(path)):
-        yield _read_header(file, str(path))
-
-
-@contextmanager
-def _open_whole(path: Path) -> Iterator[tuple[_OpenImage, bytes]]:
-    """Open a file as `_open` does, with all of its content, which was read at once."""
-    with _open_file(path, buffering=0) as file, _naming_errors(str(path)):
-        content = file.read()
-        yield _read_header(io.BytesIO(content), str(path)), content
-
-
-@contextmanager
-def _open_file(path: Path, *, buffering: int = -1) -> Iterator[BinaryFile]:
-    try:
-        file: BinaryFile = path.open("rb", buffering=buffering)
-    except FileNotFoundError as error:
-        raise LimnerError(f"{path} does not exist.") from error
-    except OSError as error:
-        raise _cannot_be_opened(str(path), error) from error
-    with file:
-        yield file
+    return read_only_header(path).pages
 
 
 def _info(header: ImageHeader, decoded: DecodedImage, content: bytes) -> ImageInfo:
@@ -293,71 +177,3 @@ def _info(header: ImageHeader, decoded: DecodedImage, content: bytes) -> ImageIn
         float(pixels.max()),
         hashlib.sha256(content).digest(),
     )
-
-
-@contextmanager
-def _naming_errors(name: str) -> Iterator[None]:
-    """Turn every failure to read or decode a file into a LimnerError that names it."""
-    try:
-        yield
-    except LimnerError:
-        raise
-    except UnsupportedImageError as error:
-        raise LimnerError(f"{name} {error}") from error
-    except MemoryError as error:
-        raise LimnerError(f"{name} needs more memory than there is. Cut it into parts.") from error
-    # The edge of the process: on hostile bytes a decoder may raise anything
-    except Exception as error:
-        # Hostile bytes may lead to a place before the file's start, which is an invalid argument
-        if isinstance(error, OSError) and error.errno not in {None, errno.EINVAL}:
-            raise _cannot_be_opened(name, error) from error
-        raise LimnerError(
-            f"{name} is damaged: {str(error).rstrip('.') or type(error).__name__}. It must decode "
-            "whole: copy or export it again."
-        ) from error
-
-
-def _cannot_be_opened(name: str, error: OSError) -> LimnerError:
-    return LimnerError(
-        f"{name} cannot be opened: {error.strerror}. Is it a file that you may read?"
-    )
-
-
-def _read_header(file: BinaryFile, name: str) -> _OpenImage:
-    """Read the header, and check the size that it gives.
-
-    Raises:
-        TooLargeError: It is more than `MAX_PIXELS`.
-    """
-    reader = _pick_reader(file)
-    header = reader.read_header(file)
-    if header.height < 1 or header.width < 1:
-        raise ValueError(f"its header gives {header.width}x{header.height} pixels")
-    if header.height * header.width > MAX_PIXELS:
-        raise TooLargeError(
-            f"{name} claims {header.width}x{header.height} pixels. At most {MAX_PIXELS:,} are "
-            "decoded: cut it into parts."
-        )
-    return _OpenImage(file, reader, header)
-
-
-def _pick_reader(file: BinaryFile) -> FormatReader:
-    start = file.read(START_BYTES)
-    file.seek(0)
-    for reader in READERS:
-        if reader.recognises(start):
-            return reader
-    raise UnsupportedImageError(
-        f"is no image that can be read: {_what_it_is(start)}. Formats are {', '.join(FORMATS)}: "
-        "export it as one of them."
-    )
-
-
-def _what_it_is(start: bytes) -> str:
-    """Say what a file that is no image seems to be."""
-    if not start:
-        return "it is empty"
-    if start[4:8] == b"ftyp":
-        return "it is a HEIC or AVIF photograph"
-    matching = (text for magic, text in OTHER_CONTENT.items() if start.startswith(magic))
-    return next(matching, "its content is unknown")

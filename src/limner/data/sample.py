@@ -11,8 +11,8 @@ from jaxtyping import UInt8
 from numpy import ndarray
 
 from limner.data.annotation_shapes import draw_segmentation
+from limner.data.image_file import MAX_PIXELS
 from limner.data.images import (
-    MAX_PIXELS,
     ImageInfo,
     image_size,
     read_image,

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from limner.data.images import STACK_SUFFIXES, page_count
+from limner.data.image_file import STACK_SUFFIXES
+from limner.data.images import page_count
 from limner.data.sample import Sample
 from limner.errors import LimnerError
 

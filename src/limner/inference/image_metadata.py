@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from limner.data.groups import ids_by_name
-from limner.data.images import IMAGE_SUFFIXES
+from limner.data.image_file import IMAGE_SUFFIXES
 from limner.data.sample import Sample
 from limner.data.scan import Dataset
 from limner.data.tables import read_table

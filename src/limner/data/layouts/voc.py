@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from limner.data.folder_listing import FolderListing
-from limner.data.images import IMAGE_SUFFIXES
+from limner.data.image_file import IMAGE_SUFFIXES
 from limner.data.layout_match import FolderPair, LayoutMatch, match_folder_pairs
 from limner.data.layouts.folders import IMAGE_FOLDERS
 from limner.data.sample import Sample, Split

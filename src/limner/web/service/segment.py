@@ -11,7 +11,8 @@ from jaxtyping import UInt8
 from numpy import ndarray
 from pydantic import BaseModel, ConfigDict, Field
 
-from limner.data.images import TooLargeError, decode_image
+from limner.data.image_file import TooLargeError
+from limner.data.images import decode_image
 from limner.errors import LimnerError
 from limner.inference.predictor import Prediction
 from limner.web.errors import ERROR_RESPONSES, ProblemError

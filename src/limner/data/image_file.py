@@ -1,0 +1,221 @@
+"""Open an image file: recognise its format, read its header, and check the size that it gives."""
+
+import errno
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from limner.data.readers import bmp, dicom, jpeg, png, tiff, webp
+from limner.data.readers.decoded import (
+    BinaryFile,
+    DecodedImage,
+    DecodeOptions,
+    ImageHeader,
+    UnsupportedImageError,
+)
+from limner.data.readers.exif import turn_upright
+from limner.errors import LimnerError
+
+
+@runtime_checkable
+class FormatReader(Protocol):
+    """What a module of `readers` offers. The file stands at its start in each call.
+
+    A reader raises UnsupportedImageError for a sound file that it does not read, and any other
+    exception for a damaged one.
+    """
+
+    NAME: str
+    SUFFIXES: frozenset[str]
+    HOLDS_PAGES: bool
+
+    def recognises(self, start: bytes, /) -> bool:
+        """Tell by a file's first `START_BYTES` whether it is of this format."""
+        ...
+
+    def read_header(self, file: BinaryFile, /) -> ImageHeader:
+        """Read the header, and as few bytes as that takes."""
+        ...
+
+    def decode(
+        self, file: BinaryFile, header: ImageHeader, options: DecodeOptions, /
+    ) -> DecodedImage:
+        """Decode all pixels of one image."""
+        ...
+
+
+READERS: tuple[FormatReader, ...] = (jpeg, png, tiff, bmp, webp, dicom)
+"""A new format is a new module, and a place here."""
+FORMATS = tuple(reader.NAME for reader in READERS)
+IMAGE_SUFFIXES = frozenset(suffix for reader in READERS for suffix in reader.SUFFIXES)
+STACK_SUFFIXES = frozenset(
+    suffix for reader in READERS if reader.HOLDS_PAGES for suffix in reader.SUFFIXES
+)
+"""Of files that may hold several images of the same size."""
+START_BYTES = 132
+MAX_PIXELS = 500_000_000
+"""Of one image; a larger one is not decoded."""
+OTHER_CONTENT = {
+    b"GIF8": "it is a GIF",
+    b"%PDF": "it is a PDF",
+    b"PK\x03\x04": "it is a zip archive",
+    b"<": "it is a text such as HTML or SVG",
+    b"version https://git-lfs": (
+        "it is a Git LFS pointer, whose content was never fetched (git lfs pull)"
+    ),
+    b"\x93NUMPY": "it is a NumPy array",
+    b"\x00\x00\x00\x0cjP": "it is a JPEG 2000",
+    b"\x1f\x8b": "it is a gzip archive, such as NIfTI",
+}
+"""What a file that is no image is, by its first bytes."""
+
+
+class TooLargeError(LimnerError):
+    """An image that is not decoded because of its size."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenImage:
+    """A file whose header was read and checked."""
+
+    file: BinaryFile
+    reader: FormatReader
+    header: ImageHeader
+
+    def decode_upright(self, options: DecodeOptions) -> DecodedImage:
+        """Decode all pixels of one image, and turn them upright."""
+        pages = self.header.pages
+        if not 0 <= options.page < pages:
+            raise UnsupportedImageError(
+                f"has {pages} image{'s' * (pages != 1)}; number {options.page + 1} was asked for."
+            )
+        self.file.seek(0)
+        decoded = self.reader.decode(self.file, self.header, options)
+        return replace(decoded, pixels=turn_upright(decoded.pixels, decoded.orientation))
+
+
+def read_only_header(path: Path) -> ImageHeader:
+    """Read the header of a file, and no more of it than that takes.
+
+    Raises:
+        LimnerError: The file cannot be opened, is no image, or its header is damaged.
+    """
+    # A buffer would read more
+    with _open_file(path, buffering=0) as file, _naming_errors(str(path)):
+        return _read_header(file, str(path)).header
+
+
+@contextmanager
+def open_image(path: Path) -> Iterator[OpenImage]:
+    """Open a file and read its header. Every error while it is open names the file.
+
+    Raises:
+        TooLargeError: The header gives more than `MAX_PIXELS`.
+        LimnerError: The file cannot be opened, is no image, or is damaged.
+    """
+    with _open_file(path) as file, _naming_errors(str(path)):
+        yield _read_header(file, str(path))
+
+
+@contextmanager
+def open_whole_image(path: Path) -> Iterator[tuple[OpenImage, bytes]]:
+    """Open a file as `open_image` does, with all of its content, which was read at once."""
+    with _open_file(path, buffering=0) as file, _naming_errors(str(path)):
+        content = file.read()
+        yield _read_header(io.BytesIO(content), str(path)), content
+
+
+@contextmanager
+def open_uploaded_image(data: bytes, name: str) -> Iterator[OpenImage]:
+    """Open the content of a file that somebody sent; `name` is what errors call it.
+
+    Raises:
+        LimnerError: As `open_image` does, and for DICOM.
+    """
+    file = io.BytesIO(data)
+    with _naming_errors(name):
+        if _pick_reader(file) is dicom:
+            raise UnsupportedImageError(
+                "is DICOM, which is read from files alone. Send JPEG, PNG, WebP, BMP or TIFF."
+            )
+        yield _read_header(file, name)
+
+
+@contextmanager
+def _open_file(path: Path, *, buffering: int = -1) -> Iterator[BinaryFile]:
+    try:
+        file: BinaryFile = path.open("rb", buffering=buffering)
+    except FileNotFoundError as error:
+        raise LimnerError(f"{path} does not exist.") from error
+    except OSError as error:
+        raise _cannot_be_opened(str(path), error) from error
+    with file:
+        yield file
+
+
+@contextmanager
+def _naming_errors(name: str) -> Iterator[None]:
+    """Turn every failure to read or decode a file into a LimnerError that names it."""
+    try:
+        yield
+    except LimnerError:
+        raise
+    except UnsupportedImageError as error:
+        raise LimnerError(f"{name} {error}") from error
+    except MemoryError as error:
+        raise LimnerError(f"{name} needs more memory than there is. Cut it into parts.") from error
+    # The edge of the process: on hostile bytes a decoder may raise anything
+    except Exception as error:
+        # Hostile bytes may lead to a place before the file's start, which is an invalid argument
+        if isinstance(error, OSError) and error.errno not in {None, errno.EINVAL}:
+            raise _cannot_be_opened(name, error) from error
+        raise LimnerError(
+            f"{name} is damaged: {str(error).rstrip('.') or type(error).__name__}. It must decode "
+            "whole: copy or export it again."
+        ) from error
+
+
+def _cannot_be_opened(name: str, error: OSError) -> LimnerError:
+    return LimnerError(
+        f"{name} cannot be opened: {error.strerror}. Is it a file that you may read?"
+    )
+
+
+def _read_header(file: BinaryFile, name: str) -> OpenImage:
+    """Read the header, and check the size that it gives."""
+    reader = _pick_reader(file)
+    header = reader.read_header(file)
+    if header.height < 1 or header.width < 1:
+        raise ValueError(f"its header gives {header.width}x{header.height} pixels")
+    if header.height * header.width > MAX_PIXELS:
+        raise TooLargeError(
+            f"{name} claims {header.width}x{header.height} pixels. At most {MAX_PIXELS:,} are "
+            "decoded: cut it into parts."
+        )
+    return OpenImage(file, reader, header)
+
+
+def _pick_reader(file: BinaryFile) -> FormatReader:
+    """Pick the reader that recognises a file. Raises UnsupportedImageError where none does."""
+    start = file.read(START_BYTES)
+    file.seek(0)
+    for reader in READERS:
+        if reader.recognises(start):
+            return reader
+    raise UnsupportedImageError(
+        f"is no image that can be read: {_what_it_is(start)}. Formats are {', '.join(FORMATS)}: "
+        "export it as one of them."
+    )
+
+
+def _what_it_is(start: bytes) -> str:
+    """Say what a file that is no image seems to be."""
+    if not start:
+        return "it is empty"
+    if start[4:8] == b"ftyp":
+        return "it is a HEIC or AVIF photograph"
+    matching = (text for magic, text in OTHER_CONTENT.items() if start.startswith(magic))
+    return next(matching, "its content is unknown")

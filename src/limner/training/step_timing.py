@@ -9,7 +9,8 @@ from limner.losses import LOSSES
 from limner.model.unet import UNet
 from limner.recipe import Recipe
 from limner.training.distributed import SINGLE_PROCESS
-from limner.training.step import TrainStep, initial_state
+from limner.training.state import initial_state
+from limner.training.step import TrainStep
 
 LATER_STEPS = 3
 

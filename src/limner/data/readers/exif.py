@@ -12,7 +12,7 @@ ORIENTATION_TAG = 0x0112
 
 def valid_orientation(value: object) -> int:
     """Return an orientation as EXIF counts, 1 to 8; any other value is 1, upright."""
-    return next((known for known in range(1, 9) if value == known), 1)
+    return next((orientation for orientation in range(1, 9) if value == orientation), 1)
 
 
 def exif_orientation(image: Image.Image) -> int:

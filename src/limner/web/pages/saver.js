@@ -1,5 +1,5 @@
-// Sends one task's strokes, one request at a time, until the server has all, and never over somebody
-// else's.
+// Sends one task's strokes, one request at a time, until the server has all, and never over
+// somebody else's.
 
 import { ask, isFinal, RetryPause, Stale } from './api.js';
 import { decodeRuns, deflateTiles } from './mask.js';

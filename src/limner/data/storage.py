@@ -1,5 +1,5 @@
-"""Folders of files, on this machine or wherever fsspec reaches (s3://, gs://, memory://), behind
-one way to read and write.
+"""Folders of files on this machine or wherever fsspec reaches (s3://, gs://, memory://), read and
+written alike.
 """
 
 import shutil
@@ -10,133 +10,86 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from limner.data.images import IMAGE_SUFFIXES
-from limner.data.scan import find_images
+from limner.data.folder_listing import find_images
+from limner.data.image_file import IMAGE_SUFFIXES
 from limner.errors import LimnerError
-from limner.files import atomic_file, exclusive_lock, write_atomic
+from limner.files import FOLDER_LOCK, atomic_file, exclusive_lock, write_atomic
+
+VERSION_KEYS = ("size", "ETag", "etag", "mtime", "LastModified", "updated")
+"""What file systems say of a file that changes when the file does; each says some of it."""
 
 
 @dataclass(frozen=True, slots=True)
-class LocalFolder:
-    """A folder of this machine. Names are relative to it, with slashes; what is written is whole or
-    not there.
+class Storage:
+    """A folder by its path or URL. File names are relative to it, with forward slashes.
+
+    On this machine writes are atomic and a lock keeps other processes out. fsspec offers neither,
+    so elsewhere a write is as atomic as the file system makes it, and nobody is kept out.
     """
 
-    root: Path
+    root: str | Path
+
+    @property
+    def local(self) -> Path | None:
+        """The folder on this machine; None where it is elsewhere."""
+        if isinstance(self.root, str) and "://" in self.root:
+            return Path(self.root[7:]) if self.root.startswith("file://") else None
+        return Path(self.root)
 
     def list_images(self) -> list[str]:
-        """The image files below it, hidden ones left out, in order."""
-        return (
-            [path.relative_to(self.root).as_posix() for path in find_images(self.root)]
-            if self.root.is_dir()
-            else []
-        )
+        """The image files below the folder, in order, without hidden ones."""
+        if (local := self.local) is not None:
+            paths = find_images(local) if local.is_dir() else []
+            return [path.relative_to(local).as_posix() for path in paths]
+        names = (name for name in self.list_files() if not _is_hidden(name))
+        return [name for name in names if PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES]
 
     def is_empty(self) -> bool:
-        """Whether nothing is there, or it is not there itself."""
-        return not self.root.exists() or (self.root.is_dir() and not any(self.root.iterdir()))
+        """Whether nothing is in the folder, or it does not exist. A lock is nothing."""
+        system, root = self._open()
+        if not system.exists(root):
+            return True
+        if not system.isdir(root):
+            return False
+        system.invalidate_cache()
+        names = {PurePosixPath(path).name for path in system.ls(root, detail=False)}
+        return not names - {FOLDER_LOCK, ""}
 
-    def path_of(self, name: str) -> str:
-        """How a file of it is called by people and other programs."""
-        return str((self.root / name).resolve())
-
-    def fingerprint(self, name: str) -> str:
-        """Another one where the file was changed; empty where there is none."""
-        try:
-            about = (self.root / name).stat()
-        except OSError:
-            return ""
-        return f"{about.st_size} {about.st_mtime_ns}"
-
-    @contextmanager
-    def exclusive(self) -> Iterator[bool]:
-        """Whether no other process is in such a block for this folder, which is made."""
-        self.root.mkdir(parents=True, exist_ok=True)
-        with exclusive_lock(self.root) as alone:
-            yield alone
-
-    @contextmanager
-    def local_file(self, name: str) -> Iterator[Path]:
-        """A path that holds the file."""
-        yield self.root / name
-
-    def read_bytes(self, name: str) -> bytes | None:
-        """A file's content; None where there is none."""
-        path = self.root / name
-        return path.read_bytes() if path.is_file() else None
-
-    def write_bytes(self, name: str, content: bytes) -> None:
-        (self.root / name).parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(self.root / name, content)
-
-    def upload(self, name: str, path: Path) -> None:
-        """Move a file of this machine there."""
-        target = self.root / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_file(target) as part:
-            # May be from another disk
-            shutil.copyfile(path, part)
-        path.unlink()
-
-    def list_files(self, name: str) -> list[str]:
-        """The files in a folder of it, by their names."""
-        folder = self.root / name
-        return (
-            [
-                path.relative_to(self.root).as_posix()
-                for path in sorted(folder.rglob("*"))
-                if path.is_file()
-            ]
-            if folder.is_dir()
-            else []
-        )
-
-    def remove_folder(self, name: str) -> None:
-        """A folder with all that it holds."""
-        shutil.rmtree(self.root / name, ignore_errors=True)
-
-
-@dataclass(frozen=True, slots=True)
-class RemoteFolder:
-    """A folder elsewhere, by its URL; as `Local` otherwise. A file that is read is copied to this
-    machine.
-    """
-
-    url: str
-
-    def list_images(self) -> list[str]:
-        return [
-            name
-            for name in self._names("")
-            if PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES
-            and not any(p.startswith(".") for p in name.split("/"))
-        ]
-
-    def is_empty(self) -> bool:
-        return not self._names("")
-
-    def path_of(self, name: str) -> str:
-        return f"{self.url.rstrip('/')}/{name}"
+    def path_of(self, name: str = "") -> str:
+        """What people and other programs call a file of the folder: an absolute path or a URL."""
+        if (local := self.local) is not None:
+            return str((local / name).resolve())
+        return f"{str(self.root).rstrip('/')}/{name}"
 
     def fingerprint(self, name: str) -> str:
+        """A text that changes when the file does; empty where there is none."""
         system, root = self._open()
         try:
-            about = system.info(f"{root}/{name}")
-        except FileNotFoundError:
+            info = system.info(f"{root}/{name}")
+        except (FileNotFoundError, NotADirectoryError):
             return ""
-        return " ".join(
-            str(about[key])
-            for key in ("size", "ETag", "etag", "mtime", "created")
-            if about.get(key) is not None
-        )
+        return " ".join(str(info[key]) for key in VERSION_KEYS if info.get(key) is not None)
 
     @contextmanager
     def exclusive(self) -> Iterator[bool]:
-        """Nobody can be kept out there."""
-        yield True
+        """Whether no other process holds this folder, which is made; always true elsewhere."""
+        if (local := self.local) is None:
+            yield True
+            return
+        local.mkdir(parents=True, exist_ok=True)
+        with exclusive_lock(local) as held:
+            yield held
 
     @contextmanager
     def local_file(self, name: str) -> Iterator[Path]:
+        """A path on this machine that holds the file; elsewhere it is a copy, removed afterwards.
+
+        Raises LimnerError where a file elsewhere does not exist. Errors that name the copy name the
+        file instead.
+        """
+        if (local := self.local) is not None:
+            yield local / name
+            return
         system, root = self._open()
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / PurePosixPath(name).name
@@ -150,70 +103,81 @@ class RemoteFolder:
                 raise LimnerError(str(error).replace(str(path), self.path_of(name))) from error
 
     def read_bytes(self, name: str) -> bytes | None:
+        """A file's content; None where there is none."""
         system, root = self._open()
         try:
             content: bytes = system.cat_file(f"{root}/{name}")
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return None
         return content
 
     def write_bytes(self, name: str, content: bytes) -> None:
+        """Write a file, and the folders above it."""
+        if (local := self.local) is not None:
+            (local / name).parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(local / name, content)
+            return
         system, root = self._open()
         system.makedirs(f"{root}/{name}".rpartition("/")[0], exist_ok=True)
         system.pipe_file(f"{root}/{name}", content)
 
     def upload(self, name: str, path: Path) -> None:
-        system, root = self._open()
-        system.makedirs(f"{root}/{name}".rpartition("/")[0], exist_ok=True)
-        system.put_file(str(path), f"{root}/{name}")
+        """Move a file of this machine there."""
+        if (local := self.local) is not None:
+            (local / name).parent.mkdir(parents=True, exist_ok=True)
+            # A copy, since the file may lie on another disk
+            with atomic_file(local / name) as part:
+                shutil.copyfile(path, part)
+        else:
+            system, root = self._open()
+            system.makedirs(f"{root}/{name}".rpartition("/")[0], exist_ok=True)
+            system.put_file(str(path), f"{root}/{name}")
         path.unlink()
 
-    def list_files(self, name: str) -> list[str]:
-        return [f"{name}/{inner}" for inner in self._names(name)]
+    def list_files(self, folder: str = "") -> list[str]:
+        """The files at any depth in a folder of it, by their names, in order."""
+        system, root = self._open()
+        system.invalidate_cache()
+        base = f"{root}/{folder}".rstrip("/")
+        try:
+            paths = [path for path in system.find(base) if path.startswith(f"{base}/")]
+        except FileNotFoundError:
+            return []
+        return sorted(path[len(root) + 1 :] for path in paths)
 
     def remove_folder(self, name: str) -> None:
+        """Remove a folder with all that it holds, if it exists."""
         system, root = self._open()
         if system.exists(f"{root}/{name}"):
             system.rm(f"{root}/{name}", recursive=True)
 
-    def _names(self, inner: str) -> list[str]:
-        system, root = self._open()
-        base = f"{root}/{inner}".rstrip("/")
-        system.invalidate_cache()
-        try:
-            return sorted(
-                path[len(base) + 1 :] for path in system.find(base) if path.startswith(f"{base}/")
-            )
-        except FileNotFoundError:
-            return []
-
     def _open(self) -> tuple[Any, str]:
-        """The file system and the folder in it."""
+        """The file system and the folder's path in it. Raises LimnerError where it cannot be
+        reached.
+        """
+        if (local := self.local) is not None:
+            from fsspec.implementations.local import LocalFileSystem
+
+            return LocalFileSystem(), local.absolute().as_posix().rstrip("/")
         try:
             from fsspec.core import url_to_fs
 
-            system, root = url_to_fs(self.url)
+            system, root = url_to_fs(str(self.root))
         except (ImportError, ValueError) as error:
             raise LimnerError(
-                f"{self.url} cannot be reached: {error}. pip install fsspec, and s3fs for "
-                "s3:// or gcsfs for gs://."
+                
+                    f"{self.root} cannot be reached: {error}. Install what it needs: s3fs for "
+                    "s3://, gcsfs for gs://."
+                
             ) from error
         return system, root.rstrip("/")
 
 
-Storage = LocalFolder | RemoteFolder
-
-
 def relative_prefix(inner: Storage, outer: Storage) -> str | None:
-    """What names in `outer` begin with that lie in `inner`; None where it is elsewhere."""
-    start, end = (f"{one.path_of('').rstrip('/')}/" for one in (outer, inner))
+    """How names in `outer` begin that lie in `inner`; None where it is no folder below `outer`."""
+    start, end = (f"{storage.path_of().rstrip('/')}/" for storage in (outer, inner))
     return end.removeprefix(start) if end.startswith(start) else None
 
 
-def open_storage(where: str | Path) -> Storage:
-    """A folder by its path or URL."""
-    return (
-        RemoteFolder(where)
-        if isinstance(where, str) and "://" in where
-        else LocalFolder(Path(where))
-    )
+def _is_hidden(name: str) -> bool:
+    return any(part.startswith(".") for part in name.split("/"))

@@ -13,6 +13,7 @@ import torch
 from limner.data.images import read_image
 from limner.data.preprocess import Preprocessing
 from limner.data.scan import scan
+from limner.data.writers.png import write_png
 from limner.errors import LimnerError
 from limner.files import CHECKSUM_PLACEHOLDER, embed_checksum, sha256_of_file
 from limner.inference.engines import load_model, load_torch, read_exported
@@ -121,27 +122,32 @@ def test_an_engine_that_gives_no_numbers_is_refused(model: Path) -> None:
     assert not compare_engines(original, broken, [np.zeros((60, 60, 3), np.uint8)]).holds
 
 
-def test_images_are_a_folder_a_file_files_or_arrays(model: Path, lesions: Path) -> None:
-    images = sorted((lesions / "images").iterdir())
-    arrays = [read_image(path) for path in images[:2]]
-    for number, (source, count) in enumerate(
-        [
-            (str(lesions / "images"), 24),
-            (lesions / "images", 24),
-            (images[0], 1),
-            ([str(images[0]), images[1]], 2),
-            (arrays, 2),
-        ]
-    ):
-        parity = export(str(model), str(model.with_name(f"{number}.onnx")), images=source)
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    (tmp_path / "photos").mkdir()
+    for index, image in enumerate(synthetic_images(3)[:4]):
+        write_png(tmp_path / "photos" / f"{index}.png", image)
+    return tmp_path / "photos"
+
+
+def test_images_are_a_folder_a_file_files_or_arrays(model: Path, photos: Path) -> None:
+    images = sorted(photos.iterdir())
+    sources = {
+        "a": (str(photos), 4),
+        "b": (images[0], 1),
+        "c": ([str(images[0]), images[1]], 2),
+        "d": ([read_image(path) for path in images[:2]], 2),
+    }
+    for name, (source, count) in sources.items():
+        parity = export(str(model), str(model.with_name(f"{name}.onnx")), images=source)
         assert parity.holds and parity.images == count
 
 
 def test_of_a_folder_so_many_images_are_compared(
-    model: Path, lesions: Path, monkeypatch: pytest.MonkeyPatch
+    model: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("limner.inference.export.MAX_COMPARED", 3)
-    assert export(model, model.with_suffix(".onnx"), lesions / "images").images == 3
+    assert export(model, model.with_suffix(".onnx"), photos).images == 3
 
 
 def test_a_folder_without_images_is_refused(model: Path, tmp_path: Path) -> None:

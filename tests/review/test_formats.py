@@ -183,9 +183,9 @@ def test_no_mask_an_unknown_format_and_an_existing_folder_are_errors(
         write_masks(review.results, tmp_path / "out", "png")
 
 
-@pytest.mark.parametrize("form", EXPORTERS)
+@pytest.mark.parametrize("format_name", EXPORTERS)
 def test_two_people_who_differ_are_an_error_unless_one_is_preferred(
-    form: str, folder: Path, tmp_path: Path
+    format_name: str, folder: Path, tmp_path: Path
 ) -> None:
     review = LocalReview(folder, second_readings=1.0)
     review.decide("new-0.png")
@@ -197,8 +197,8 @@ def test_two_people_who_differ_are_an_error_unless_one_is_preferred(
             r"\(rejected\) differ\)"
         ),
     ):
-        write_masks(review.results, tmp_path / "out", form)
-    assert write_masks(review.results, tmp_path / "out", form, "anna") == 1
+        write_masks(review.results, tmp_path / "out", format_name)
+    assert write_masks(review.results, tmp_path / "out", format_name, "anna") == 1
 
 
 def review_of_another_tool(folder: Path, mask: np.ndarray, labels: str = "") -> LocalReview:

@@ -202,6 +202,6 @@ def test_one_person_cannot_do_both_readings(folder: Path) -> None:
     decide(session, session.tasks[0])
     with pytest.raises(LimnerError, match="looked at by two people, and anna was one of them"):
         decide(session, session.tasks[1])
-    with pytest.raises(LimnerError, match="Leave this reading to somebody else"):
+    with pytest.raises(LimnerError, match="Leave this turn to somebody else"):
         draw(session, session.tasks[1], session.mask(session.tasks[1])[0])
     assert decide(session, session.tasks[1], "ben").verdict == "accepted"

@@ -53,7 +53,7 @@ def somebody_draws(folder: Path, place: int, reviewer: str = "ben", rows: int = 
 def test_an_image_that_is_changed_while_it_is_shown_is_looked_at_again(
     page: Page, folder: Path
 ) -> None:
-    (folder / page.evaluate("limner.now.told.key")).touch()
+    (folder / page.evaluate("limner.now.task.key")).touch()
     page.keyboard.press("a")
     expect(page.locator("body")).to_contain_text("was changed since it was shown")
     assert open_session(folder).status_codes() == "......"
@@ -220,7 +220,7 @@ def test_a_page_of_another_order_says_so_and_writes_nothing(
             port,
             verb="review",
         )
-        key = page.evaluate("limner.now.told.key")
+        key = page.evaluate("limner.now.task.key")
         paint(page)
         mine = mask_in(page)
         expect(page.locator("#notice")).to_contain_text("Another review")
@@ -233,7 +233,7 @@ def test_a_page_of_another_order_says_so_and_writes_nothing(
             "!== 'Load it'"
         )
         for _ in range(6):
-            if page.evaluate("limner.now.told.key") == key:
+            if page.evaluate("limner.now.task.key") == key:
                 break
             place = page.evaluate("limner.now.place")
             page.keyboard.press("j")

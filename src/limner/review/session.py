@@ -216,7 +216,7 @@ class ReviewSession:
         if self.did_other_reading(task, reviewer):
             raise LimnerError(
                 f"{task.entry.name} is looked at by two people, and {reviewer} was one of "
-                "them. Leave this reading to somebody else."
+                "them. Leave this turn to somebody else."
             )
 
     def _require_unchanged(self, task: Task, seen: MaskVersion) -> None:

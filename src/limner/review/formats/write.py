@@ -24,24 +24,30 @@ EXPORTERS: dict[str, Exporter] = {
 """By the name that `limner masks --format` takes."""
 
 
-def write_masks(results: ReviewResults, out: Path, form: str, prefer: str | None = None) -> int:
+def write_masks(
+    results: ReviewResults, out: Path, format_name: str, prefer: str | None = None
+) -> int:
     """Write the accepted and mended masks into a new folder, and return how many there are.
 
     Args:
         results: the review.
         out: the new folder.
-        form: one of `EXPORTERS`.
+        format_name: one of `EXPORTERS`.
         prefer: the reviewer whose verdict counts where two differ.
 
     Raises LimnerError for an unknown format, a folder that exists, two people who differ with
     nobody preferred, and whatever a format cannot hold.
     """
-    if form not in EXPORTERS:
-        raise LimnerError(f"--format {form} is not known. Choose one of {', '.join(EXPORTERS)}.")
+    if format_name not in EXPORTERS:
+        raise LimnerError(
+            f"--format {format_name} is not known. Choose one of {', '.join(EXPORTERS)}."
+        )
     require_new(out)
     kept = _kept_entries(results, prefer)
     with atomic_folder(out) as folder:
-        EXPORTERS[form](Storage(folder), results.kept_masks(kept, prefer), results.predictions)
+        EXPORTERS[format_name](
+            Storage(folder), results.kept_masks(kept, prefer), results.predictions
+        )
     return len(kept)
 
 

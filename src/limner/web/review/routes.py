@@ -2,7 +2,9 @@
 
 import asyncio
 import gzip
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -157,13 +159,8 @@ async def draft(
     async with context.bodies.body(request) as body:
         pixels, _ = await asyncio.to_thread(context.images.image, position)
         size_px = pixels.shape[0], pixels.shape[1]
-        try:
-            with public_errors(task):
-                state = await asyncio.to_thread(
-                    session.save_draft, task, reviewer, seen, body, size_px
-                )
-        except StaleError as error:
-            raise _conflict(session, seen, error.state) from None
+        write = partial(session.save_draft, task, reviewer, seen, body, size_px)
+        state = await _write(context, task, seen, write)
     return _written(session, seen, state, reviewer)
 
 
@@ -183,12 +180,8 @@ async def verdict(
         seconds=body.seconds,
         client=request.headers.get("user-agent", ""),
     )
-    try:
-        with public_errors(task):
-            state = await asyncio.to_thread(session.decide, task, reviewer, seen, decision)
-    except StaleError as error:
-        raise _conflict(session, seen, error.state) from None
-    return _written(session, seen, state, reviewer)
+    write = partial(session.decide, task, reviewer, seen, decision)
+    return _written(session, seen, await _write(context, task, seen, write), reviewer)
 
 
 @router.post("/tasks/{place}/lease")
@@ -274,6 +267,17 @@ def _seen(context: ReviewContext, if_match: str | None) -> MaskVersion:
             "another review, or another order of it, is served here now. Load the page again.",
         )
     return MaskVersion(fingerprint, int(version))
+
+
+async def _write(
+    context: ReviewContext, task: Task, seen: MaskVersion, write: Callable[[], EntryState]
+) -> EntryState:
+    """Write in a thread. Raises ProblemError where somebody wrote since."""
+    try:
+        with public_errors(task):
+            return await asyncio.to_thread(write)
+    except StaleError as error:
+        raise _conflict(context.session, seen, error.state) from None
 
 
 def _conflict(session: ReviewSession, seen: MaskVersion, state: EntryState) -> ProblemError:

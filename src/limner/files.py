@@ -104,7 +104,8 @@ def try_lock(path: Path) -> Iterator[bool]:
     """Whether the lock at `path` could be taken at once. Its file is removed when the block
     ends.
     """
-    lock = FileLock(path)
+    # A generator that holds it may be closed in another thread
+    lock = FileLock(path, thread_local=False)
     try:
         lock.acquire(blocking=False)
     except Timeout:
@@ -144,39 +145,44 @@ def _release(lock: FileLock, path: Path) -> None:
     lock.release()
 
 
-def require_new(path: Path, option: str = "--out") -> None:
+def require_new(path: Path, option: str = "--out", alternative: str = "") -> None:
     """Raise LimnerError where something exists at a path that is to be written."""
     if path.exists():
-        raise already_exists(path, option)
+        raise already_exists(path, option, alternative)
 
 
-def already_exists(path: Path | str, option: str = "--out") -> LimnerError:
-    """The error for a path that is to be written and exists; `option` is how the user names another
-    one.
+def already_exists(path: Path | str, option: str = "--out", alternative: str = "") -> LimnerError:
+    """The error for a path that is to be written and exists.
+
+    `option` is how the user names another one, `alternative` what else they may want to do.
     """
-    return LimnerError(
-        f"{path} is there already. Nothing is overwritten: name another one with {option}."
-    )
+    cure = f"name another one with {option}" + (f", or {alternative}" if alternative else "")
+    return LimnerError(f"{path} exists already. Nothing is overwritten: {cure}.")
 
 
 def require_own_folder(folder: Path, marker: str, option: str = "--out") -> None:
-    """Raise LimnerError where a folder of results holds anything but earlier results of the same
-    kind.
+    """Raise LimnerError where a folder of results holds anything but earlier results of its kind.
 
     Those are known by the file `marker` in it.
     """
     used = folder.is_file() or (folder.is_dir() and any(folder.iterdir()))
     if used and not (folder / marker).is_file():
         raise LimnerError(
-            f"{folder} is in use and holds no {marker} of an earlier call. Nothing is overwritten: "
-            f"name another folder with {option}."
+            f"{folder} is in use and holds no {marker} of an earlier call. Nothing is "
+            f"overwritten: name another folder with {option}."
         )
 
 
 def require_empty_folder(folder: Path) -> None:
     """Raise LimnerError where a folder that is to be filled holds anything, or is a file."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise LimnerError(f"{folder} is not empty. Nothing is overwritten: name a new folder.")
+        raise not_empty(folder)
+
+
+def not_empty(folder: Path | str, option: str = "") -> LimnerError:
+    """The error for a folder or URL that is to be filled and holds something."""
+    how = f" with {option}" if option else ""
+    return LimnerError(f"{folder} is not empty. Nothing is overwritten: name a new folder{how}.")
 
 
 def sha256_of_file(path: Path) -> str:

@@ -197,7 +197,7 @@ def test_other_mistakes_are_said(lesions: Path, tmp_path: Path) -> None:
     with pytest.raises(LimnerError, match="holds no image"):
         write_submission(predictor(), tmp_path, tmp_path / "s.zip", "isic2018")
     (tmp_path / "s.zip").write_text("mine")
-    with pytest.raises(LimnerError, match="is there already"):
+    with pytest.raises(LimnerError, match="exists already"):
         write_submission(predictor(), images, tmp_path / "s.zip", "isic2018")
     assert (tmp_path / "s.zip").read_text() == "mine"
     three = Predictor([], Labels.from_values(("a", "b", "c"), (0, 1, 2)))

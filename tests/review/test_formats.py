@@ -179,7 +179,7 @@ def test_no_mask_an_unknown_format_and_an_existing_folder_are_errors(
     with pytest.raises(LimnerError, match="Choose one of png, coco"):
         write_masks(review.results, tmp_path / "out", "word")
     (tmp_path / "out").mkdir()
-    with pytest.raises(LimnerError, match="is there already"):
+    with pytest.raises(LimnerError, match="exists already"):
         write_masks(review.results, tmp_path / "out", "png")
 
 

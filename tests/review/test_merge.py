@@ -149,7 +149,7 @@ def test_unreviewed_predictions_existing_folders_and_other_classes_are_errors(
     with pytest.raises(LimnerError, match="nobody has decided"):
         merge(review.folder, lesions, tmp_path / "next")
     (tmp_path / "next").mkdir()
-    with pytest.raises(LimnerError, match="is there already"):
+    with pytest.raises(LimnerError, match="exists already"):
         merge(review.folder, lesions, tmp_path / "next")
     scenes = pairs(
         {

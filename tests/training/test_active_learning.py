@@ -90,7 +90,7 @@ def test_what_cannot_be_simulated_is_said(
     with pytest.raises(LimnerError, match=message):
         next(simulate_review(lesions, tmp_path / "loop", TINY, wrong, no_progress))
     (tmp_path / "there").mkdir()
-    with pytest.raises(LimnerError, match="is there already"):
+    with pytest.raises(LimnerError, match="exists already"):
         next(simulate_review(lesions, tmp_path / "there", TINY, schedule, no_progress))
 
 

@@ -19,7 +19,7 @@ from limner.data.sample import Sample
 from limner.data.sample_info import SampleInfo
 from limner.data.scan import Dataset
 from limner.errors import LimnerError
-from limner.files import write_atomic
+from limner.files import require_own_folder, write_atomic
 from limner.labels import VOID, Labels
 
 SHOWN = 6
@@ -58,13 +58,7 @@ def write_check(folder: Path, dataset: Dataset, result: CheckResult) -> Path:
 
     Returns the path of the page. Raises LimnerError where the folder holds anything else.
     """
-    if folder.is_file() or (
-        folder.is_dir() and any(folder.iterdir()) and not (folder / "findings.json").is_file()
-    ):
-        raise LimnerError(
-            f"{folder} is in use and holds no earlier check. Nothing is overwritten: name "
-            "another folder with --out."
-        )
+    require_own_folder(folder, "findings.json")
     folder.mkdir(parents=True, exist_ok=True)
     findings = json.dumps(check_to_json(dataset, result), indent=2) + "\n"
     write_atomic(folder / "findings.json", findings)

@@ -165,10 +165,8 @@ class Storage:
             system, root = url_to_fs(str(self.root))
         except (ImportError, ValueError) as error:
             raise LimnerError(
-                
-                    f"{self.root} cannot be reached: {error}. Install what it needs: s3fs for "
-                    "s3://, gcsfs for gs://."
-                
+                f"{self.root} cannot be reached: {error}. Install what it needs: s3fs for "
+                "s3://, gcsfs for gs://."
             ) from error
         return system, root.rstrip("/")
 

@@ -16,6 +16,7 @@ from limner.data.parallel import Progress, map_in_order, with_progress
 from limner.data.writers.jpeg import write_jpeg
 from limner.data.writers.png import write_png
 from limner.errors import LimnerError
+from limner.files import require_empty_folder
 
 SHARES = {"Training": 0.7, "Validation": 0.15, "Test": 0.15}
 MIN_COUNT = 4
@@ -60,8 +61,7 @@ def write_synthetic(
 
     Raises LimnerError where the folder holds anything, and for another count or size.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise LimnerError(f"{folder} is not empty. Nothing is overwritten: name a new folder.")
+    require_empty_folder(folder)
     if count < MIN_COUNT or not SIZES_PX[0] <= size_px <= SIZES_PX[1]:
         raise LimnerError(
             f"{count} images of {size_px} px cannot be made. At least 4 images of 32 to 4096 "

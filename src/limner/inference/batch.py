@@ -23,6 +23,7 @@ from limner.data.tiled_tiff import TiledTiff
 from limner.data.views import Box
 from limner.data.writers.jpeg import encode_jpeg
 from limner.errors import LimnerError
+from limner.files import not_empty
 from limner.inference.predict_file import PredictFile, large_masks_hold_classes
 from limner.inference.prediction_job import UNFINISHED, FileResult, PredictionJob
 from limner.inference.prediction_record import PREDICTIONS_FILE, PredictionFile, PredictionRecord
@@ -109,10 +110,7 @@ def _finished_results(predictor: Predictor, job: PredictionJob) -> dict[str, Fil
     content = out.read_bytes(SETTINGS_FILE)
     if content is None:
         if not out.is_empty():
-            raise LimnerError(
-                f"{out.path_of('')} is not empty. Nothing is overwritten: name a new folder "
-                "with --out."
-            )
+            raise not_empty(out.path_of(), "--out")
         out.write_bytes(SETTINGS_FILE, json.dumps(settings).encode())
         return {}
     if _parse_settings(content) != settings:

@@ -15,7 +15,6 @@ from limner.data.sample_info import SampleInfo
 from limner.data.scan import scan
 from limner.data.splits import SplitFacts, SplitSamples, split_ids, split_samples
 from limner.data.views import views
-from limner.errors import LimnerError
 from limner.labels import Labels
 from limner.model.bundle import Bundle
 from limner.model.pretrained import encoder_normalisation
@@ -25,7 +24,7 @@ from limner.training import warm_start
 from limner.training.distributed import SINGLE_PROCESS, DistributedContext
 from limner.training.events import Event
 from limner.training.plan import Plan, choose_compile, make_plan
-from limner.training.run import Run, RunInputs, next_run_folder
+from limner.training.run import Run, RunInputs, next_run_folder, run_exists
 from limner.training.trackers import require_trackers
 from limner.training.trainer import train_run
 
@@ -180,10 +179,7 @@ def _check_and_split(
     leaks_allowed = origin is not None or recipe.data.allow_leaks
     labels = require_valid(result, LEAKS if leaks_allowed else frozenset())
     if folder is not None and folder.exists():
-        raise LimnerError(
-            f"{folder} is there already. Nothing is overwritten: name another folder with "
-            f"--out, or go on with --resume {folder}."
-        )
+        raise run_exists(folder)
     sides = (
         warm_start.inherit_split(dataset.samples, result, labels, origin)
         if origin

@@ -15,7 +15,7 @@ from limner.data.sample import Sample
 from limner.data.scan import scan
 from limner.data.splits import apply_split
 from limner.errors import LimnerError
-from limner.files import atomic_file, atomic_folder, try_lock, write_atomic
+from limner.files import already_exists, atomic_file, atomic_folder, try_lock, write_atomic
 from limner.labels import Labels
 from limner.model.bundle import Bundle
 from limner.recipe import Recipe
@@ -97,10 +97,7 @@ class Run:
                 for name, content in records.items():
                     write_atomic(part / name, json.dumps(content, indent=2) + "\n", durable=True)
         except FileExistsError as error:
-            raise LimnerError(
-                f"{folder} is there already. Nothing is overwritten: name another folder with "
-                f"--out, or go on with --resume {folder}."
-            ) from error
+            raise run_exists(folder) from error
         except OSError as error:
             raise LimnerError(
                 f"{folder} cannot be made: {error.strerror}. Name another folder with --out."
@@ -295,3 +292,8 @@ def _first_receipt(
     if origin is not None:
         receipt["continues"] = origin.receipt.get("split_sha256", "yes")
     return {**receipt, "sittings": []}
+
+
+def run_exists(folder: Path) -> LimnerError:
+    """The error for a run folder that is to be made and exists."""
+    return already_exists(folder, alternative=f"go on with --resume {folder}")

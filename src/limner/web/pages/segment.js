@@ -1,16 +1,6 @@
 // The page of the service: an image is sent as it is, and its mask comes back as polygons.
 const find = (id) => document.getElementById(id);
-// Colours that people tell apart whatever their sight (doi:10.1038/nmeth.1618)
-const COLOURS = [
-  '#009e73',
-  '#e69f00',
-  '#56b4e9',
-  '#cc79a7',
-  '#f0e442',
-  '#0072b2',
-  '#d55e00',
-  '#999999',
-];
+const COLOURS = find('page').dataset.palette.split(' ');
 const SVG = 'http://www.w3.org/2000/svg';
 let file = null; // the image on the stage
 let requests = 0; // of several answers that of the last request counts

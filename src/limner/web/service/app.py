@@ -5,6 +5,7 @@ from typing import Any
 from fastapi import APIRouter, FastAPI, Request, Response
 
 import limner
+from limner.labels import PALETTE
 from limner.web import static
 from limner.web.auth import Access
 from limner.web.limits import Limits
@@ -74,7 +75,8 @@ def create_app(
 
 @pages.get("/")
 async def index(context: Context) -> Response:
-    return static.render_page("segment.html", names=context.models.names)
+    palette = " ".join(map("#{0[0]:02x}{0[1]:02x}{0[2]:02x}".format, PALETTE))
+    return static.render_page("segment.html", names=context.models.names, palette=palette)
 
 
 @pages.get("/docs")

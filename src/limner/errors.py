@@ -9,11 +9,11 @@ class LimnerError(Exception):
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether that is what an error is about: each library says it in its own way."""
-    told = str(error)
+    """Whether an error means a lack of memory, which each library says in its own way."""
+    message = str(error)
     return (
         isinstance(error, MemoryError)
         or type(error).__name__ == "OutOfMemoryError"
-        or "not enough memory" in told
-        or "allocate memory" in told
+        or "not enough memory" in message
+        or "allocate memory" in message
     )

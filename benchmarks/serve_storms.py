@@ -206,7 +206,11 @@ def flood(process: "subprocess.Popen[str]", image: bytes, minutes: float) -> boo
 
 def fuzz(process: "subprocess.Popen[str]", count: int) -> bool:
     """Mutated files of every format; every tenth pretends to be something else."""
-    files, chance, statuses = list(mutate.original_files().values()), random.Random(0), Counter[int]()
+    files, chance, statuses = (
+        list(mutate.original_files().values()),
+        random.Random(0),
+        Counter[int](),
+    )
     connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=120)
     before = memory_mb(process)
     for number in range(count):

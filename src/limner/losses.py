@@ -137,8 +137,8 @@ def lovasz_loss(
 ) -> Float[Tensor, ""]:
     """Compute the Lovász extension of the Jaccard loss (arXiv:1705.08790).
 
-    For a binary set it is the hinge of each image, else the softmax of the whole batch, averaged
-    over the classes in it.
+    Binary: the Lovász hinge of each image, averaged. Several classes: the Lovász-Softmax of the
+    whole batch, averaged over the classes in it.
     """
     del weights, smoothing
     logits, valid = logits.float(), target != VOID

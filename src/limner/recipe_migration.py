@@ -57,7 +57,7 @@ def in_current_keys(table: Mapping[str, Any]) -> dict[str, Any]:
 def in_old_keys(table: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """Give a complete recipe's table the old keys and values.
 
-    The `recipe_sha256` in the receipt of an old run is the hash of that.
+    Old runs hashed their recipe in these keys, so this lets the hash in their receipt be compared.
     """
     sections = {name: dict(values) for name, values in table.items()}
     for old_key, key in OLD_KEYS.items():

@@ -20,7 +20,7 @@ from limner.recipe import parse_recipe
 from limner.training.event_log import validations
 from limner.training.events import Stopped, TrainingStep, TuningProgress, Validation
 from limner.training.pipeline import resume_run, start_run, train
-from limner.training.run import Run, count_test, next_run_folder
+from limner.training.run import Run, next_run_folder, record_test
 from shapes import disc
 
 TINY = parse_recipe(
@@ -130,7 +130,9 @@ def test_scorings_are_counted_though_several_run_at_once(lesions: Path, tmp_path
     run = train(lesions, TINY.replace({"train.epochs": 1}), tmp_path / "run")
     with ThreadPoolExecutor(8) as pool:
         counts = [
-            count for count in pool.map(lambda _: count_test(run.model, "test"), range(24)) if count
+            count
+            for count in pool.map(lambda _: record_test(run.model, "test"), range(24))
+            if count
         ]
     assert sorted(counts) == list(range(1, 25)) and run.receipt["scored"] == {"test": 24}
 

@@ -141,9 +141,9 @@ class _Report:
         """Count this test in the run's receipt, print the scores, and write the report."""
         from limner.inference.report import write_report
         from limner.inference.report_data import ReportData
-        from limner.training.run import count_test, learning_curve_svg
+        from limner.training.run import learning_curve_svg, record_test
 
-        counts = [count_test(model, self._split) for model in self._models]
+        counts = [record_test(model, self._split) for model in self._models]
         times_scored = max((count for count in counts if count), default=None)
         _print_scores(scores, self._split)
         data = ReportData(
@@ -175,10 +175,10 @@ def _compare(models: Sequence[Path], split: str, target: Path, scores: "Sequence
     """Count this test in both receipts, print and write the comparison of two models."""
     from limner.inference.report import write_comparison
     from limner.inference.scores import compare_models
-    from limner.training.run import count_test
+    from limner.training.run import record_test
 
     for model in models:
-        count_test(model, split)
+        record_test(model, split)
     comparisons = compare_models(*scores)
     _print_comparison(comparisons, models, len(scores[0].ids), split)
     folder = write_comparison(target, models, scores, comparisons)

@@ -8,7 +8,7 @@ from limner.data.check_leaks import copy_findings, group_leak_findings
 from limner.data.check_masks import mask_findings
 from limner.data.check_pairing import pairing_findings
 from limner.data.check_sample import inspect_sample
-from limner.data.check_set import set_findings
+from limner.data.check_set import dataset_findings
 from limner.data.findings import SEVERITIES, Finding, Severity
 from limner.data.label_coding import detect_label_coding
 from limner.data.parallel import Progress, map_in_order, with_progress
@@ -79,7 +79,7 @@ def check(dataset: Dataset, progress: Progress | None = None) -> CheckResult:
         findings.append(Finding("no-pairs", "error", "", message))
     elif infos:
         samples = {sample.id: sample for sample in dataset.samples}
-        findings += set_findings(infos, samples)
+        findings += dataset_findings(infos, samples)
         findings += group_leak_findings(samples)
         duplicates, clusters = copy_findings(infos, samples)
         findings += duplicates

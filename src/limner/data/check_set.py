@@ -12,7 +12,9 @@ MIXED_AREA = 64
 """Images whose areas differ by more than this factor are seldom of one kind."""
 
 
-def set_findings(infos: Sequence[SampleInfo], samples: Mapping[str, Sample]) -> Iterator[Finding]:
+def dataset_findings(
+    infos: Sequence[SampleInfo], samples: Mapping[str, Sample]
+) -> Iterator[Finding]:
     """Report what is odd about the readable samples together. `samples` are all, by id."""
     yield from _few_images(infos)
     yield from _mixed_sizes(infos, samples)

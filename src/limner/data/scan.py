@@ -19,7 +19,7 @@ from limner.errors import LimnerError
 from limner.labels import Labels, load_labels
 
 Layout = Callable[[FolderListing], LayoutMatch | None]
-"""Its docstring is what the error for an unknown layout lists."""
+"""The error for an unknown layout prints its docstring, so that is written for users."""
 
 LAYOUTS: tuple[Layout, ...] = (
     manifest.match_layout,

@@ -45,7 +45,7 @@ class Storage:
         return [name for name in names if PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES]
 
     def is_empty(self) -> bool:
-        """Whether nothing is in the folder, or it does not exist. A lock is nothing."""
+        """Whether nothing is in the folder, or it does not exist. A lock file does not count."""
         system, root = self._open()
         if not system.exists(root):
             return True

@@ -163,7 +163,7 @@ class _ExportedModel:
     """A second file, which OpenVINO has."""
 
     def write(self, out: Path) -> None:
-        """Write the files, the weights first. Raises LimnerError where one has appeared."""
+        """Write the files, the weights first. Raises LimnerError where one exists already."""
         files = [(out.with_suffix(".bin"), self.weights)] if self.weights else []
         for path, content in (*files, (out, self.content)):
             try:

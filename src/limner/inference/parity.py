@@ -65,9 +65,9 @@ class PrecisionChange:
 def compare_engines(
     original: LoadedModel, exported: LoadedModel, images: Iterable[UInt8[ndarray, "_ _ c"]]
 ) -> Parity:
-    """Compare two models on images, through the whole inference path and engine by engine.
+    """Compare two models by the masks of images, and by the raw outputs of their engines.
 
-    The engines are compared on crops of the images at their own size, alone and in batches of two.
+    The engines see crops of the images at their own size, alone and in batches of two.
     """
     predictors = [Predictor.from_models(model) for model in (original, exported)]
     count, pixels, changed, difference = 0, 0, 0, 0.0

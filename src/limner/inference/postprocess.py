@@ -20,8 +20,8 @@ def postprocess(
 ) -> UInt8[ndarray, "h w"]:
     """Apply the enabled steps to each scored class, and return a new mask.
 
-    Holes are filled where they are of class 0, the background where there is one. Removed
-    components become class 0 too.
+    Only holes of class 0 are filled: the background, if the set has one. Removed components become
+    class 0 too.
 
     Args:
         mask: class indices.

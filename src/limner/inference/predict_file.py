@@ -202,7 +202,7 @@ class _UncertaintyTiles:
         self.total += float(band.sum(dtype=np.float64))
 
     def read(self) -> Iterator[bytes]:
-        """Every tile from the first."""
+        """The stored compressed tiles, in their order."""
         self._buffer.seek(0)
         return map(self._buffer.read, self._lengths)
 

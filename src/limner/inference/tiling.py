@@ -4,6 +4,8 @@ Tiles are cut at multiples of the network's stride. They overlap by the halo, wh
 network sees beyond a cut. Of each tile the core alone is kept: there every pixel depends on the
 tile's pixels only, so tiles equal the whole image. A network that always sees the whole image has
 no halo. Its tiles have the size that it was trained on, and are blended.
+
+The grid of tiles is in `tile_grid`, the halo's width in `model.receptive_field`.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

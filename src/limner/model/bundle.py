@@ -86,7 +86,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read what `write_tensors` wrote: tensors by today's names, and the metadata.
 
-    Raises LimnerError where the file is missing, foreign, or differs by a single bit.
+    Raises LimnerError where the file is missing, was not written by limner, or fails its checksum.
     """
     if not path.is_file():
         raise LimnerError(f"{path} is no file. Give the model.safetensors of a run.")

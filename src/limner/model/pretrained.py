@@ -81,7 +81,7 @@ def load_pretrained(encoder: TimmEncoder, name: str, weights: str, channels: int
 def adapt_channels(kernel: Float[Tensor, "o 3 h w"], channels: int) -> Float[Tensor, "o c h w"]:
     """Adapt a first convolution of three channels to another number of them.
 
-    Grey images give the activations that they gave as RGB.
+    An image of one channel gives the activations that its copy of three channels gave.
     """
     if channels == kernel.shape[1]:
         return kernel

@@ -15,7 +15,8 @@ def measure_halo(network: UNet, channels: int) -> int | None:
 
     The cut lies at a multiple of the network's stride. None means that the network always sees the
     whole image. The pixels on one side of the cut are made NaN. Every operation passes NaN on,
-    zero weights and pools too. How far it comes on the other side is the halo. A layer that sees
+    zero weights and pools too. The distance that it spreads past the cut is the
+    halo. A layer that sees
     the whole image, such as instance normalisation or squeeze-and-excitation, spreads it over all.
     """
     length = 32 * network.stride

@@ -152,10 +152,11 @@ class ReviewSession:
     def decide(
         self, task: Task, reviewer: str, seen: MaskVersion, decision: Decision
     ) -> EntryState:
-        """Accept or reject the mask as it stands. One that differs from the prediction is mended.
+        """Accept or reject the mask as it stands. A corrected mask gets the verdict "mended".
 
         Raises StaleError where somebody wrote since, ChangedError where the image or the predicted
-        mask was changed since, and LimnerError for a person who did the other reading.
+        mask was changed since, and LimnerError for a reviewer who did the other of its two
+        readings.
         """
         self._require_not_the_other_reader(task, reviewer)
         self._require_unchanged(task, seen)
@@ -180,7 +181,7 @@ class ReviewSession:
         return self._remember(task, state)
 
     def next_task(self, reviewer: str, after: int) -> int | None:
-        """The position of the next open task for a person, searched from `after` on and around."""
+        """The next open task for a person after a position; the search wraps around at the end."""
         positions = [*range(after + 1, len(self.tasks)), *range(min(after + 1, len(self.tasks)))]
         for position in positions:
             task = self.tasks[position]

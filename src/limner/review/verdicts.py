@@ -163,7 +163,7 @@ def open_results(
 
 
 def open_store(folder: Path, url: str | None = None) -> ReviewStore:
-    """The store at a URL, or by default the one beside the predictions, which may be new."""
+    """The store at a URL, or beside the predictions, where it is created if missing."""
     return ReviewStore(url) if url else ReviewStore.in_folder(folder / STORE_FOLDER)
 
 

@@ -47,7 +47,7 @@ class DistributedContext:
         return counts
 
     def agree(self, progress: float, stop: bool) -> tuple[float, bool]:
-        """Give the first process's progress, and whether any process was asked to stop.
+        """All-reduce the progress of rank 0, and whether any rank was asked to stop.
 
         All processes get the same answer.
         """

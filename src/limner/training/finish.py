@@ -26,7 +26,7 @@ def training_share(*, has_origin: bool) -> float:
 def finish_run(run: Run, inputs: RunInputs, stop_requested: Callable[[], bool]) -> Iterator[Event]:
     """Tune the best model of a run, and keep it where it is no worse than the run's origin.
 
-    Where a stop is requested, what is under way is left as it was.
+    On a stop request the current stage is given up, and the model file stays as it was.
     """
     yield from _tune_model(run, inputs, stop_requested)
     yield from _compare_with_origin(run, inputs, stop_requested)

@@ -14,8 +14,8 @@ WARMUP_FLOOR, LR_FLOOR = 0.01, 1e-3
 def build_optimiser(network: UNet, settings: TrainSettings) -> torch.optim.Optimizer:
     """Make Adam (arXiv:1412.6980) or AdamW (arXiv:1711.05101), fused.
 
-    Norms and biases do not decay. Each parameter group has an `lr_scale`, its share of the learning
-    rate: that of a pretrained encoder is below 1.
+    Normalisation parameters and biases have no weight decay. Each parameter group has an
+    `lr_scale`, its share of the learning rate: that of a pretrained encoder is below 1.
     """
     weight_decay = settings.weight_decay if settings.optimiser == "adamw" else 0.0
     encoder = set(network.encoder.parameters()) if network.encoder.pretrained else set()

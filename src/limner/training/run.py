@@ -178,7 +178,7 @@ class Run:
     def test_samples(self) -> list[Sample]:
         """Find the samples that the model of this run may be scored on.
 
-        Raises LimnerError as `samples` does.
+        Raises LimnerError where the run has no test split, or its samples are gone.
         """
         return self.samples("test")
 
@@ -240,7 +240,7 @@ class Run:
         return receipt
 
 
-def count_test(model: Path, split: str) -> int | None:
+def record_test(model: Path, split: str) -> int | None:
     """Count in the receipt of a model's run that a split was scored once more.
 
     Returns how often it was so far, or None where the model lies in no run.

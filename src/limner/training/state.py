@@ -15,7 +15,9 @@ from limner.training.optim import build_optimiser
 
 @dataclass(slots=True)
 class TrainState:
-    """All that changes in training; a checkpoint holds it."""
+    """What changes in training. A checkpoint holds all of it but `best_weights`, a copy of the
+    model file.
+    """
 
     network: UNet
     ema: UNet

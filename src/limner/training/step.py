@@ -222,7 +222,10 @@ def build_normalise(preprocessing: Preprocessing, device: str) -> Normalise:
 
 
 def seed_dropout(seed: int, epoch: int, step: int) -> None:
-    """Seed what a step draws on the device by its number, so that a resumed run draws the same."""
+    """Seed the device's random generator, which dropout draws from, by a step's number.
+
+    So a resumed run draws the same.
+    """
     sequence = np.random.SeedSequence([seed, epoch, step, 1])
     torch.manual_seed(int(sequence.generate_state(1, np.uint32)[0]))
 

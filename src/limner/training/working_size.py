@@ -109,8 +109,8 @@ def _smallest_lossless(
 def candidate_sizes(samples: Sequence[SampleInfo]) -> list[tuple[int, int]]:
     """Give the sizes that are tried, the smallest first.
 
-    They have the images' median shape in multiples of 16, and no larger an area than the largest
-    image.
+    Their sides are multiples of 16 at the images' median aspect ratio. Their area is that of the
+    largest image at most.
     """
     height, width = (
         float(np.median([sample.size_px[axis] for sample in samples])) for axis in (0, 1)

@@ -1,4 +1,5 @@
-// Which key does what: one table, from which the help is written too.
+// Which key does what: one table, from which the help is written too. What an action does is in
+// actions.js.
 
 /** Keys as `event.key` in lower case, with Shift+ before them where it must be held. */
 export const KEYS = [

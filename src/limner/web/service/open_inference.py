@@ -79,7 +79,7 @@ async def version_infer(
     version: str,
     timeout_ms: TimeoutMs = None,
 ) -> Response:
-    """As without a version, which must be the one that is served."""
+    """The same as without a version; `version` must be the one that is served."""
     return await _infer(request, context, _model(context, name, version), timeout_ms)
 
 

@@ -118,9 +118,10 @@ def bootstrap_interval(
     """Estimate the 95 % intervals of statistics of `count` images.
 
     Args:
-            count: the number of images, at least 1.
-            statistic: computes m statistics of each of r resamples. Its argument, of shape
-                (r, n), counts how often image n is in resample r. Resamples in which a statistic is NaN are left out.
+        count: the number of images, at least 1.
+        statistic: computes m statistics of each of r resamples. Its argument, of shape (r, n),
+            counts how often image n is in resample r. Resamples in which a statistic is NaN are
+            left out.
     """
     statistics = np.concatenate([statistic(weights) for weights in _resampling_weights(count)])
     present = [column[~np.isnan(column)] for column in statistics.T]

@@ -143,14 +143,14 @@ def test_judging_that_was_stopped_is_done_when_the_run_goes_on(
         next(last_scored)
         events.close()
     else:
-        amend = Run.amend
+        update = Run.update_receipt
 
         def cut_off(self: Run, changes: Callable[[dict], Mapping]) -> dict:
             if "judged" in changes({}):
                 raise KeyboardInterrupt
-            return amend(self, changes)
+            return update(self, changes)
 
-        monkeypatch.setattr(Run, "amend", cut_off)
+        monkeypatch.setattr(Run, "update_receipt", cut_off)
         with pytest.raises(KeyboardInterrupt):
             list(events)
         monkeypatch.undo()

@@ -57,14 +57,17 @@ def list_some(names: Sequence[str]) -> str:
     return ", ".join(names[:LISTED]) + more
 
 
-def split_models(paths: Sequence[str | Path], what: str) -> tuple[list[Path], str]:
-    """Models, and the last path, of a command that takes both. Raises LimnerError without a
-    model.
+def split_models(
+    paths: Sequence[str | Path], rest: str, models: str = "a model, or several"
+) -> tuple[list[Path], str]:
+    """Split the arguments into model files and the last path.
+
+    Raises LimnerError where there is no model; it says what is expected, `models` and `rest`.
     """
-    *models, last = map(str, paths)
-    if not models:
-        raise LimnerError(f"there must be a model, or several, and after them {what}.")
-    return [Path(model) for model in models], last
+    *files, last = map(str, paths)
+    if not files:
+        raise LimnerError(f"there must be {models}, and after them {rest}.")
+    return [Path(file) for file in files], last
 
 
 def progress_bar(stage: str) -> Callable[[Iterable[Any], int], Iterable[Any]]:

@@ -52,6 +52,8 @@ OutFolder = Annotated[
         help="the folder of the report; report or report-SPLIT beside the model by default"
     ),
 ]
+MODELS = "one model, two to compare, or several with --ensemble"
+FOLDER = "the folder of images and masks"
 TITLES = {
     "dice": "Dice",
     "jaccard": "Jaccard",
@@ -83,12 +85,9 @@ def test(
     from limner.inference.predictor import Predictor
     from limner.inference.report import COMPARISON, REPORT
 
-    models, data = split_models(paths, "the folder of images and masks")
+    models, data = split_models(paths, FOLDER, MODELS)
     if len(models) > 2 and not ensemble:
-        raise LimnerError(
-            "there must be one model, two to compare, or several with --ensemble, and after them "
-            "the folder of images and masks."
-        )
+        raise LimnerError(f"there must be {MODELS}, and after them {FOLDER}.")
     loaded, dataset = [load_model(model, device) for model in models], scan(data)
     samples = _samples_of(split, loaded, dataset)
     one_report = ensemble or len(loaded) == 1

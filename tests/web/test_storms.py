@@ -24,7 +24,7 @@ IMAGE = {"Content-Type": "application/octet-stream"}
 def test_mutated_uploads_are_answered_and_nothing_breaks(server: Served) -> None:
     fuzzer = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "mutate.py"))
     chance = random.Random(0)
-    files = list(fuzzer["originals"]().values())
+    files = list(fuzzer["original_files"]().values())
     uploads = [fuzzer["mutate"](files[trial % len(files)], chance)[0] for trial in range(400)]
     statuses = [
         server.client.post("/v1/segment", content=content, headers=IMAGE).status_code

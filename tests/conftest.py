@@ -18,18 +18,12 @@ from limner.inference.predictor import Predictor
 from postgres import running
 from service import Served, Start, begin, write_model
 
-os.environ.setdefault(
-    "OMP_NUM_THREADS",
-    "1",
-    # Tiny networks wait for threads longer than they compute, on a busy machine by far
-)
-settings.register_profile(
-    "limner",
-    deadline=None,
-    derandomize=True,
-    database=None,
-    # Shared machines stall; the same examples every time
-)
+# Tiny networks wait for threads longer than they compute, on a busy machine by far
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Messages are compared in lines that are not wrapped
+os.environ["COLUMNS"] = "200"
+# Shared machines stall, so nothing has a deadline; the same examples every time
+settings.register_profile("limner", deadline=None, derandomize=True, database=None)
 settings.load_profile("limner")
 
 

@@ -18,7 +18,7 @@ class Output:
     stderr: str
 
 
-def limner(*arguments: object, cwd: Path) -> Output:
+def limner(*arguments: object, cwd: Path = Path()) -> Output:
     """Run a command as `python -m limner` does. An error that it does not catch is the test's."""
     stdout, stderr = io.StringIO(), io.StringIO()
     status: int | str | None = 0

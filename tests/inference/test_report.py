@@ -1,7 +1,5 @@
 import csv
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +7,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from browser import chromium
+from command_line import limner as run_limner
 from limner.metrics.overlap import OVERLAP_METRICS
 from limner.metrics.surface import SURFACE_METRICS
 
@@ -42,11 +41,6 @@ def limner(*arguments: str) -> str:
     process = run_limner(*arguments)
     assert process.returncode == 0, process.stdout + process.stderr
     return process.stdout + process.stderr
-
-
-def run_limner(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "limner", *arguments]
-    return subprocess.run(command, capture_output=True, text=True)
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,5 @@
 import json
 import re
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +7,7 @@ import numpy as np
 import pytest
 from test_run import TINY
 
+from command_line import limner
 from limner.data.parallel import no_progress
 from limner.errors import LimnerError
 from limner.training.active_learning import (
@@ -116,12 +115,7 @@ def test_the_verb_prints_what_each_order_needs(lesions: Path, tmp_path: Path) ->
         tmp_path / "loop",
         *(part for setting in settings for part in ("--set", setting)),
     ]
-    process = subprocess.run(
-        [sys.executable, "-m", "limner", *map(str, command)],
-        capture_output=True,
-        text=True,
-        timeout=200,
-    )
+    process = limner(*command)
     output = " ".join(process.stdout.split())
     assert process.returncode == 0, process.stderr
     assert (

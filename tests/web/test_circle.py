@@ -3,12 +3,11 @@ revision, the next model, and the two compared.
 """
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 from PIL import Image
 
+import command_line
 from browser import chromium
 from limner.data.check import check
 from limner.data.scan import scan
@@ -27,12 +26,7 @@ TINY = [
 
 
 def limner(*arguments: object) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "limner", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    done = command_line.limner(*arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     return " ".join(done.stdout.split())
 

@@ -1,13 +1,12 @@
 import gzip
 import json
-import subprocess
-import sys
 import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from command_line import limner
 from limner.data.images import read_mask
 from review_server import ANNA, BEN
 from service import Served, Start, problem
@@ -304,17 +303,8 @@ def test_an_open_or_unusable_configuration_does_not_start(
 ) -> None:
     (tmp_path / "reviewers.toml").write_text(content)
     command = [part.format(file=tmp_path / "reviewers.toml") for part in arguments]
-    done = subprocess.run(
-        [sys.executable, "-m", "limner", "review", folder, *command],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert (
-        done.returncode == 1
-        and message in " ".join(done.stderr.split())
-        and "Traceback" not in done.stderr
-    )
+    done = limner("review", folder, *command)
+    assert done.returncode == 1 and message in " ".join(done.stderr.split())
 
 
 def test_merging_and_exporting_what_was_not_reviewed_is_an_error(
@@ -324,9 +314,7 @@ def test_merging_and_exporting_what_was_not_reviewed_is_an_error(
         ["merge", folder, tmp_path, "-o", tmp_path / "x"],
         ["masks", folder, "-o", tmp_path / "x"],
     ):
-        done = subprocess.run(
-            [sys.executable, "-m", "limner", *command], capture_output=True, text=True, timeout=60
-        )
+        done = limner(*command)
         assert done.returncode == 1 and "was not reviewed. Begin with: limner review" in " ".join(
             done.stderr.split()
         )
@@ -334,12 +322,7 @@ def test_merging_and_exporting_what_was_not_reviewed_is_an_error(
 
 def test_a_port_in_use_is_an_error(review: Served, folder: Path) -> None:
     port = review.address.rsplit(":", 1)[1].strip("/")
-    done = subprocess.run(
-        [sys.executable, "-m", "limner", "review", folder, "--no-open", "--port", port],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    done = limner("review", folder, "--no-open", "--port", port)
     assert (
         done.returncode == 1
         and "cannot be listened on: Address already in use. Take another --port"

@@ -188,7 +188,17 @@ class TrainSettings(_Section):
 
 
 class Recipe(_Section):
-    """The settings of one run. The plan chooses what the user leaves out."""
+    """The settings of one run. The plan chooses what the user leaves out.
+
+    Every key is in docs/recipe.md. A recipe is frozen; `replace` gives a changed one.
+
+    Example:
+        >>> recipe = Recipe().replace({"train.epochs": 40, "data.size_px": (256, 256)})
+        >>> recipe.train.epochs
+        40
+        >>> sorted(recipe.explicit_keys())
+        ['data.size_px', 'train.epochs']
+    """
 
     data: DataSettings = DataSettings()
     model: ModelSettings = ModelSettings()
@@ -204,7 +214,10 @@ class Recipe(_Section):
         }
 
     def replace(self, values: Mapping[str, Any]) -> "Recipe":
-        """This recipe with some keys replaced, such as {"train.epochs": 40}; validated again."""
+        """This recipe with some keys replaced, such as {"train.epochs": 40}; validated again.
+
+        Raises LimnerError for an unknown key and for a value out of range.
+        """
         table = self.model_dump(exclude_unset=True)
         for key, value in values.items():
             section, _, name = key.partition(".")

@@ -65,7 +65,20 @@ class CheckResult:
 def check(dataset: Dataset, progress: Progress | None = None) -> CheckResult:
     """Read every file of a dataset once and report all that is wrong with it.
 
-    `progress` wraps the iteration over the samples.
+    Args:
+        dataset: What `scan` found in a folder.
+        progress: Wraps the iteration over the samples, given their number, so that a bar can be
+            drawn; none by default.
+
+    Returns:
+        The findings, errors first, and what was learnt: the classes, the size and mask values of
+        each sample, and which samples are copies. A file that cannot be read is a finding.
+
+    Example:
+        >>> from limner import check, scan
+        >>> result = check(scan("lesions"))
+        >>> [finding.message for finding in result.errors]
+        []
     """
     findings = list(pairing_findings(dataset))
     infos: list[SampleInfo] = []

@@ -37,9 +37,19 @@ OLD_TENSOR_NAMES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bundle(ModelMetadata):
-    """A trained model: its weights and its metadata."""
+    """A trained model: its weights and its metadata, as in model.safetensors.
+
+    To segment images use `Predictor`; this is for the weights and what is known of them.
+
+    Example:
+        >>> bundle = Bundle.load("runs/lesions/model.safetensors")
+        >>> bundle.labels.names, bundle.scores["validation_mean_dice"]
+        (('background', 'lesion'), 0.93)
+        >>> network = bundle.network()  # a torch module: (b, c, h, w) to logits (b, k, h, w)
+    """
 
     weights: Mapping[str, Tensor]
+    """Tensors by the names that the network's `state_dict` has."""
 
     def network(self) -> UNet:
         """Build the network with these weights, in evaluation mode."""

@@ -78,7 +78,8 @@ def train(
     Returns:
         The run; its `model` is the path of the best model.
 
-    Raises LimnerError as `start_run` does.
+    Raises LimnerError for a dataset with errors, a folder that exists, and settings that do not
+    fit the data or the machine.
 
     Example:
         >>> from limner import train

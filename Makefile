@@ -33,7 +33,8 @@ test: environment
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -n auto --dist loadfile -m "not alone"
+	$(BIN)/pytest -n auto --dist loadfile -m "not alone and not heavy"
+	$(BIN)/pytest -n 2 --dist loadfile -m heavy
 	$(BIN)/pytest -m alone
 
 format: environment

@@ -10,7 +10,7 @@ from PIL import Image
 
 from service import write_model
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.heavy
 
 DYING = """
 import os, sys

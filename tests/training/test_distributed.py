@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from limner.data.synthetic import write_synthetic
 from limner.model.bundle import Bundle
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.heavy
 
 SETS = (
     "data.size_px=[16,16]",

@@ -350,7 +350,7 @@ def test_sigterm_saves_and_ends_with_0_and_ctrl_c_with_130(lesions: Path, tmp_pa
         assert Run.open(folder).checkpoints.load() is not None
 
 
-@pytest.mark.alone
+@pytest.mark.heavy
 def test_kills_at_any_moment_change_nothing() -> None:
     """The storm of benchmarks/kills.py, a few kills of it."""
     storm = Path(__file__).parent.parent.parent / "benchmarks" / "kills.py"

@@ -7,7 +7,7 @@ import pytest
 from service import Served, png
 from waiting import free_port
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.heavy
 
 SCRIPT = """
 import sys, time

@@ -15,8 +15,12 @@ from limner.data.image_file import IMAGE_SUFFIXES
 from limner.errors import LimnerError
 from limner.files import FOLDER_LOCK, atomic_file, exclusive_lock, write_atomic
 
-VERSION_KEYS = ("size", "ETag", "etag", "mtime", "LastModified", "updated")
+VERSION_KEYS = ("size", "ETag", "etag", "mtime", "LastModified", "last_modified", "updated")
 """What file systems say of a file that changes when the file does; each says some of it."""
+REMOTE_VERSION_KEYS = (*VERSION_KEYS, "created")
+"""Where a file is written as a whole, it is created anew; on this machine `created` changes with
+permissions too.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,8 @@ class Storage:
             info = system.info(f"{root}/{name}")
         except (FileNotFoundError, NotADirectoryError):
             return ""
-        return " ".join(str(info[key]) for key in VERSION_KEYS if info.get(key) is not None)
+        keys = REMOTE_VERSION_KEYS if self.local is None else VERSION_KEYS
+        return " ".join(str(info[key]) for key in keys if info.get(key) is not None)
 
     @contextmanager
     def exclusive(self) -> Iterator[bool]:

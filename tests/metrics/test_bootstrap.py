@@ -4,7 +4,6 @@ import pytest
 from limner.metrics.bootstrap import (
     bootstrap_interval,
     bootstrap_mean_interval,
-    is_significant_gain,
     paired_difference,
     paired_scores,
 )
@@ -45,9 +44,9 @@ def test_the_interval_of_a_pooled_score_follows_the_images_that_were_drawn() -> 
 def test_a_gain_helps_where_chance_does_not_explain_it() -> None:
     rng = np.random.default_rng(0)
     base = rng.random(200)
-    assert is_significant_gain(base + 0.01 + rng.normal(0, 0.02, 200), base)
-    assert not is_significant_gain(base + rng.normal(0, 0.05, 200), base)
-    assert not is_significant_gain(base, base)
+    assert paired_difference(base, base + 0.01 + rng.normal(0, 0.02, 200)).is_gain
+    assert not paired_difference(base, base + rng.normal(0, 0.05, 200)).is_gain
+    assert not paired_difference(base, base).is_gain
 
 
 def test_a_paired_difference_counts_wins_losses_and_ties() -> None:
@@ -76,4 +75,4 @@ def test_without_a_pair_every_number_is_nan() -> None:
     result = paired_difference(nothing, nothing)
     assert result.pairs == result.wins == result.losses == result.ties == 0
     assert np.isnan([result.first, result.second, result.difference, *result.interval]).all()
-    assert not is_significant_gain(nothing, nothing)
+    assert not result.is_gain

@@ -79,7 +79,7 @@ def _best_threshold(table: Float64[ndarray, "n t"], default: int) -> int:
     means = np.zeros(1) if np.isnan(table).all() else np.nanmean(table, axis=0)
     ties = np.flatnonzero(means >= means.max() - TIE)
     best = int(ties[np.abs(ties - default).argmin()])
-    return best if paired_difference(table[:, default], table[:, best]).low > 0 else default
+    return best if paired_difference(table[:, default], table[:, best]).is_gain else default
 
 
 def choose_postprocessing(
@@ -113,7 +113,7 @@ def _compare(
         difference.first,
         difference.difference,
         *difference.interval,
-        taken=difference.low > 0,
+        taken=difference.is_gain,
     )
 
 

@@ -44,6 +44,11 @@ class PairedDifference:
         return self.low, self.high
 
     @property
+    def is_gain(self) -> bool:
+        """Whether the second is better by more than chance explains: the interval lies above 0."""
+        return self.low > 0
+
+    @property
     def ties(self) -> int:
         """Images on which both score the same."""
         return self.pairs - self.wins - self.losses
@@ -74,14 +79,6 @@ def paired_difference(
         wins=int((differences > 0).sum()),
         losses=int((differences < 0).sum()),
     )
-
-
-def is_significant_gain(better: Float64[ndarray, " n"], base: Float64[ndarray, " n"]) -> bool:
-    """Tell whether scores are higher on average by more than chance explains.
-
-    True where the 95 % interval of the paired difference lies above 0.
-    """
-    return paired_difference(base, better).low > 0
 
 
 def paired_scores(scores: Float64[ndarray, "n 2"]) -> Float64[ndarray, "m 2"]:

@@ -35,6 +35,7 @@ from limner.data.images import read_mask
 from limner.data.storage import Storage
 from limner.data.synthetic import draw_lesion
 from limner.inference.batch import predict_folder
+from limner.inference.image_selection import ImageSelection
 from limner.inference.prediction_job import PredictionJob
 from limner.inference.predictor import Predictor
 from limner.review.merge import merge
@@ -81,7 +82,9 @@ def predictions(
             )
     model = write_model(folder / "model.onnx", classes=("background", "foreground"))
     job = PredictionJob.plan(
-        Storage(folder / "photos"), Storage(folder / "predictions"), {"model.onnx": ""}
+        ImageSelection.from_storage(Storage(folder / "photos")),
+        Storage(folder / "predictions"),
+        {"model.onnx": ""},
     )
     predict_folder(Predictor.load(model), job)
     return folder / "predictions"

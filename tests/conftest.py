@@ -13,6 +13,7 @@ from PIL import Image
 from limner.data.storage import Storage
 from limner.data.synthetic import draw_lesion, write_synthetic
 from limner.inference.batch import predict_folder
+from limner.inference.image_selection import ImageSelection
 from limner.inference.prediction_job import PredictionJob
 from limner.inference.predictor import Predictor
 from postgres import running
@@ -100,7 +101,9 @@ def predicted(models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory)
         exif[0x0112] = 6 if index == 5 else 1
         image.save(folder / "photos" / f"photo-{index}.jpg", exif=exif, quality=95)
     job = PredictionJob.plan(
-        Storage(folder / "photos"), Storage(folder / "predictions"), {"model.onnx": ""}
+        ImageSelection.from_storage(Storage(folder / "photos")),
+        Storage(folder / "predictions"),
+        {"model.onnx": ""},
     )
     predict_folder(Predictor.load(models["lesions"]), job)
     return folder / "predictions"

@@ -1,4 +1,4 @@
-"""Atomic writes, locks, checksums and stable reads of files.
+"""Atomic writes, locks, checksums, JSON and stable reads of files.
 
 A file that is written here is complete or absent, never half. Locks are filelock's: they lie beside
 what they guard, since some network disks refuse every write to a locked file, and are removed after
@@ -7,13 +7,15 @@ use.
 
 import errno
 import hashlib
+import json
+import math
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
 
@@ -250,3 +252,19 @@ def _sync_folder(folder: Path) -> None:
             raise
     finally:
         os.close(handle)
+
+
+def dump_json(content: Any, indent: int | None = 2) -> str:
+    """Write JSON as text with a newline; numbers that are not finite become null.
+
+    JSON knows no NaN, and other programs refuse a file that holds one.
+    """
+    return json.dumps(_without_nan(content), indent=indent) + "\n"
+
+
+def _without_nan(content: Any) -> Any:
+    if isinstance(content, Mapping):
+        return {key: _without_nan(value) for key, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [_without_nan(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content

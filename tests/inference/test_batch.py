@@ -17,6 +17,7 @@ from limner.errors import LimnerError
 from limner.files import sha256_of_file
 from limner.inference.batch import SETTINGS_FILE, BatchResult, predict_folder
 from limner.inference.engines import ReceptiveField
+from limner.inference.image_selection import ImageSelection
 from limner.inference.model_runner import ModelRunner
 from limner.inference.prediction_job import UNFINISHED, PredictionJob, mask_names
 from limner.inference.predictor import Predictor
@@ -45,7 +46,9 @@ def run(
     predictor: Predictor, images: Path | str, out: Path | str, progress: Progress | None = None
 ) -> BatchResult:
     return predict_folder(
-        predictor, PredictionJob.plan(Storage(images), Storage(out), MODELS), progress
+        predictor,
+        PredictionJob.plan(ImageSelection.from_storage(Storage(images)), Storage(out), MODELS),
+        progress,
     )
 
 
@@ -123,7 +126,9 @@ def test_an_image_that_is_replaced_while_it_is_predicted_is_looked_at_again(
             Image.new("RGB", (30, 20), (change, 0, 0)).save(photos / "3.png")
         return brightness(images)
 
-    job = PredictionJob.plan(Storage(photos), Storage(tmp_path / "out"), MODELS, ["3.png"])
+    job = PredictionJob.plan(
+        ImageSelection(Storage(photos), ("3.png",)), Storage(tmp_path / "out"), MODELS
+    )
     result = predict_folder(Predictor([ModelRunner(engine, preprocessing())], BINARY), job)
     if times == 1:
         assert result.records[0].image_sha256 == sha256_of_file(photos / "3.png")
@@ -153,7 +158,7 @@ def test_an_image_that_was_copied_in_while_it_was_read_is_looked_at_again(
     (tmp_path / "filling" / "3.png").write_bytes((photos / "3.png").read_bytes()[:40])
     shutil.copy(photos / "3.png", tmp_path / "whole.png")
     job = PredictionJob.plan(
-        Filling(tmp_path / "filling"), Storage(tmp_path / "out"), MODELS, ["3.png"]
+        ImageSelection(Filling(tmp_path / "filling"), ("3.png",)), Storage(tmp_path / "out"), MODELS
     )
     result = predict_folder(predictor(), job)
     assert not result.failures
@@ -243,10 +248,84 @@ def test_other_settings_do_not_go_on(photos: Path, tmp_path: Path) -> None:
         run(predictor(), photos, tmp_path / "out")
 
 
-def test_a_finished_folder_is_left_alone(photos: Path, tmp_path: Path) -> None:
+def test_a_call_that_is_repeated_changes_nothing(photos: Path, tmp_path: Path) -> None:
+    first = run(predictor(), photos, tmp_path / "out")
+    before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*.*")}
+    again = run(predictor(), photos, tmp_path / "out")
+    assert again.resumed == 8 and again.records == first.records
+    assert {path: path.read_bytes() for path in (tmp_path / "out").rglob("*.*")} == before
+
+
+def test_a_finished_folder_of_another_model_is_left_alone(photos: Path, tmp_path: Path) -> None:
     run(predictor(), photos, tmp_path / "out")
+    others = PredictionJob.plan(
+        ImageSelection.from_storage(Storage(photos)), Storage(tmp_path / "out"), {"m.onnx": "9"}
+    )
     with pytest.raises(LimnerError, match="not empty"):
-        run(predictor(), photos, tmp_path / "out")
+        predict_folder(predictor(), others)
+
+
+def test_a_file_that_was_mended_is_predicted_when_the_call_is_repeated(
+    photos: Path, tmp_path: Path
+) -> None:
+    whole = (photos / "2.png").read_bytes()
+    (photos / "2.png").write_bytes(whole[:60])
+    first = run(predictor(), photos, tmp_path / "out")
+    assert len(first.records) == 7 and "2.png" in first.failures[0]
+    times = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*.png")}
+    (photos / "2.png").write_bytes(whole)
+    again = run(predictor(), photos, tmp_path / "out")
+    assert again.resumed == 7 and len(again.records) == 8 and not again.failures
+    assert all(path.stat().st_mtime_ns == time for path, time in times.items())
+
+
+def test_an_image_that_was_replaced_is_predicted_anew_and_the_others_stay(
+    photos: Path, tmp_path: Path
+) -> None:
+    stack = np.full((3, 20, 20), 255, np.uint8)
+    tifffile.imwrite(photos / "s.tif", stack, photometric="minisblack")
+    run(predictor(), photos, tmp_path / "out")
+    tifffile.imwrite(photos / "s.tif", stack[:2], photometric="minisblack")
+    (photos / "1.png").unlink()
+    shutil.copy(photos / "0.png", photos / "added.png")
+    again = run(predictor(), photos, tmp_path / "out")
+    # The image that is gone keeps its mask, and the stack has none of its third page
+    assert {record.mask for record in again.records} >= {"1.png", "added.png", "s#2.png"}
+    assert again.resumed == 7 and not list((tmp_path / "out").rglob("s#3.png"))
+
+
+def test_a_stack_that_fails_leaves_nothing_behind(photos: Path, tmp_path: Path) -> None:
+    pages = [np.full((20, 20), 255, np.uint8) for _ in range(3)]
+    with tifffile.TiffWriter(photos / "s.tif") as writer:
+        for page in pages:
+            writer.write(page, photometric="minisblack", metadata=None, contiguous=False)
+    with tifffile.TiffFile(photos / "s.tif") as file:
+        start = file.pages[2].dataoffsets[0]
+    # The pixels of its last page are cut off
+    data = (photos / "s.tif").read_bytes()
+    moved = data.replace(start.to_bytes(4, "little"), (len(data) + 99).to_bytes(4, "little"))
+    (photos / "s.tif").write_bytes(moved)
+    result = run(predictor(), photos, tmp_path / "out")
+    assert len(result.records) == 8 and "s.tif" in result.failures[0]
+    assert not list((tmp_path / "out").rglob("s#*"))
+
+
+def test_pictures_of_formats_that_are_not_read_are_named_and_counted(
+    photos: Path, tmp_path: Path
+) -> None:
+    names = ["IMG_1.HEIC", "b.gif", "c.jp2", "d.npy", "deep/e.nii.gz"]
+    (photos / "deep").mkdir()
+    for name in names:
+        (photos / name).write_bytes(b"whatever")
+    (photos / "notes.txt").write_text("no picture")
+    result = run(predictor(), photos, tmp_path / "out")
+    written = json.loads((tmp_path / "out" / "predictions.json").read_text())["failed"]
+    assert len(result.records) == 8 and result.failures == written and len(written) == 5
+    for name, failure in zip(names, sorted(written), strict=True):
+        assert name in failure and "are not read. Convert them to PNG, JPEG or TIFF." in failure
+    only_foreign = ImageSelection.from_storage(Storage(photos / "deep"))
+    with pytest.raises(LimnerError, match=r"no image that is read, and 1 of other formats, such"):
+        PredictionJob.plan(only_foreign, Storage(tmp_path / "new"), MODELS)
 
 
 @pytest.mark.parametrize("resize_mode", ["tile", "resize", "letterbox"])
@@ -291,8 +370,10 @@ def test_folders_elsewhere_are_read_and_written_as_those_here(photos: Path, tmp_
     written = json.loads(system.cat_file("/out/predictions.json"))["predictions"]
     assert written[0]["image"].startswith("memory://in/deep/")
     assert system.exists("/out/overview.jpg") and not system.exists(f"/out/{UNFINISHED}")
-    with pytest.raises(LimnerError, match="memory://out/ is not empty"):
-        run(predictor(), "memory://in", "memory://out")
+    assert run(predictor(), "memory://in", "memory://out").resumed == 8
+    system.pipe_file("/other/notes.txt", b"somebody's")
+    with pytest.raises(LimnerError, match="memory://other/ is not empty"):
+        run(predictor(), "memory://in", "memory://other")
     with pytest.raises(LimnerError, match="holds no image"):
         run(predictor(), "memory://nothing", "memory://new")
     with pytest.raises(LimnerError, match="cannot be reached"):

@@ -1,8 +1,10 @@
 import csv
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page
 
@@ -10,6 +12,7 @@ from browser import chromium
 from command_line import limner as run_limner
 from limner.metrics.overlap import OVERLAP_METRICS
 from limner.metrics.surface import SURFACE_METRICS
+from shapes import disc
 
 PHONE, DESKTOP = {"width": 375, "height": 800}, {"width": 1280, "height": 900}
 SETS = (
@@ -155,7 +158,7 @@ def test_how_often_a_split_was_scored_is_counted_and_said(
 ) -> None:
     output = limner("test", str(run / "model.safetensors"), str(lesions))
     assert json.loads((run / "receipt.json").read_text())["scored"] == {"test": 2}
-    assert "was scored 2 times" in output.replace("\n", " ")
+    assert "were scored 2 times" in output.replace("\n", " ")
     page, *_ = open_page(browser, run / "report" / "index.html")
     assert "2 times" in page.inner_text("main")
     limner("test", str(run / "model.safetensors"), str(lesions), "--split", "val")
@@ -211,3 +214,73 @@ def test_an_ensemble_is_scored_as_one(run: Path, lesions: Path, tmp_path: Path) 
         for folder in (run / "report", tmp_path / "both")
     )
     assert ensemble == pytest.approx(single)
+
+
+def test_other_data_tta_and_an_ensemble_have_reports_and_lines_of_their_own(
+    run: Path, lesions: Path, pairs
+) -> None:
+    model = str(run / "model.safetensors")
+    own = (run / "report" / "report.json").read_bytes()
+    test_images = sorted((lesions / "ISIC2018_Task1-2_Test_Input").glob("*.jpg"))
+    # Images of the names that the training had, and masks of 0 and 1
+    other = pairs({path.stem: disc(32, 1, 6 + i) for i, path in enumerate(test_images)}, "ward-b")
+    output = " ".join(limner("test", str(run), str(other)).split())
+    assert "none of the 4 images" in output and "are matched by class" in output
+    limner("test", model, str(lesions), "--tta", "flips")
+    limner("test", model, model, str(lesions), "--ensemble")
+    assert (run / "report" / "report.json").read_bytes() == own
+    scored = json.loads((run / "report-ward-b" / "report.json").read_text())
+    assert scored["data"] == "ward-b" and scored["split"] == "all" and scored["images"] == 4
+    listed = limner("runs", str(run.parent))
+    for name in ("ward-b", "tta-flips", "ensemble-lesions"):
+        assert f"on {name}" in listed
+    counts = json.loads((run / "receipt.json").read_text())["scored"]
+    assert any(key.startswith("ward-b ") for key in counts)
+
+
+def test_a_damaged_image_is_named_and_the_others_are_scored(
+    run: Path, lesions: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(lesions, tmp_path / "set")
+    images = sorted((tmp_path / "set" / "ISIC2018_Task1-2_Test_Input").glob("*.jpg"))
+    images[-1].write_bytes(images[-1].read_bytes()[:400])
+    process = run_limner(
+        "test", run, tmp_path / "set", "--split", "all", "--out", tmp_path / "report"
+    )
+    assert process.returncode == 1 and images[-1].name in process.stderr
+    report = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert report["images"] == 23 and images[-1].name in report["failed"][0]
+    assert images[-1].name in (tmp_path / "report" / "index.html").read_text()
+
+
+def test_a_void_image_has_no_score_and_one_image_no_interval(
+    run: Path, pairs, tmp_path: Path
+) -> None:
+    masks = {"a": disc(32, 1, 9), "b": np.full((32, 32), 2, np.uint8)}
+    root = pairs(masks, "few")
+    (root / "labels.toml").write_text("void = 2\n[classes]\nbackground = 0\nlesion = 1\n")
+    printed = limner("test", str(run), str(root), "--out", str(tmp_path / "report"))
+    output = " ".join(printed.split())
+    assert "1 images have no score, since they are void everywhere" in output
+    assert "There is no interval: it takes two images with a score" in output
+    report = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert report["images_without_score"] == ["b"]
+    assert report["scores"]["dice"]["interval"] == [None, None]
+    page = (tmp_path / "report" / "index.html").read_text()
+    assert "no interval: fewer than two images" in page and "have no score" in page
+    with (tmp_path / "report" / "scores.csv").open() as file:
+        assert [row["dice"] for row in csv.DictReader(file)][1] == "nan"
+
+
+def test_a_run_that_cannot_be_written_is_scored_and_not_counted(
+    run: Path, lesions: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(run, tmp_path / "archive")
+    # Nobody can lock the receipt, as on a read-only disk
+    (tmp_path / "archive" / "receipt.json.lock").mkdir()
+    printed = limner(
+        "test", str(tmp_path / "archive"), str(lesions), "--out", str(tmp_path / "report")
+    )
+    output = " ".join(printed.split())
+    assert "this scoring is not counted in" in output
+    assert (tmp_path / "report" / "index.html").is_file()

@@ -4,6 +4,7 @@ import pytest
 from limner.metrics.bootstrap import (
     bootstrap_interval,
     bootstrap_mean_interval,
+    format_interval,
     paired_difference,
     paired_scores,
 )
@@ -76,3 +77,24 @@ def test_without_a_pair_every_number_is_nan() -> None:
     assert result.pairs == result.wins == result.losses == result.ties == 0
     assert np.isnan([result.first, result.second, result.difference, *result.interval]).all()
     assert not result.is_gain
+
+
+def test_one_image_gives_no_interval() -> None:
+    assert np.isnan(bootstrap_mean_interval(np.array([[0.5]]))).all()
+    assert np.isnan(bootstrap_mean_interval(np.array([[0.5, 0.5], [0.6, np.nan]]))[1]).all()
+    assert np.isfinite(bootstrap_mean_interval(np.array([[0.5, 0.5], [0.6, np.nan]]))[0]).all()
+    assert np.isnan(bootstrap_interval(1, lambda weights: weights)).all()
+    assert paired_difference(np.array([0.5]), np.array([0.6])).difference == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(("images", "decides"), [(1, False), (2, False), (9, False), (10, True)])
+def test_few_images_tell_no_two_methods_apart(images: int, decides: bool) -> None:
+    scores = np.linspace(0.5, 0.6, images)
+    assert paired_difference(scores, scores + 0.0001).is_gain == decides
+    assert paired_difference(scores, scores - 0.0001).is_loss == decides
+
+
+def test_an_interval_is_spelled_out() -> None:
+    assert format_interval((0.8123, 0.9), 3) == "0.812 to 0.900"
+    assert format_interval((-0.01, 0.02), 2, signed=True) == "-0.01 to +0.02"
+    assert format_interval((np.nan, np.nan), 3) == "none"

@@ -112,3 +112,10 @@ def test_a_table_of_several_images_is_counted_at_once() -> None:
 
 def test_the_threshold_itself_counts() -> None:
     assert thresholded_jaccard(np.array([0.65, 0.6499, 1.0])).tolist() == [0.65, 0.0, 1.0]
+
+
+@given(masks)
+def test_an_image_that_is_void_everywhere_has_no_score(a: np.ndarray) -> None:
+    counts = confusion_counts(a, np.full_like(a, VOID), 2)
+    for name, metric in OVERLAP_METRICS.items():
+        assert np.isnan(metric(counts, 1.0)).all(), name

@@ -97,3 +97,8 @@ def test_a_shifted_square_lies_as_far_as_it_was_shifted() -> None:
     assert surface_dice == 1
     assert surface_metrics(prediction, truth, np.zeros_like(truth), 2.0)[2] < 1
     assert math.isfinite(distance)
+
+
+def test_an_image_that_is_void_everywhere_has_no_distance() -> None:
+    prediction, truth = np.ones((6, 6), np.uint8), np.full((6, 6), VOID, np.uint8)
+    assert np.isnan(surface_metrics_per_class(prediction, truth, (1,))).all()

@@ -7,6 +7,7 @@ from PIL import Image
 from limner.data.storage import Storage
 from limner.data.synthetic import draw_lesion
 from limner.inference.batch import predict_folder
+from limner.inference.image_selection import ImageSelection
 from limner.inference.prediction_job import PredictionJob
 from limner.inference.predictor import Predictor
 from review_server import LocalReview
@@ -22,7 +23,9 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
         Image.fromarray(draw_lesion(9, index, 40)[0]).save(folder / "photos" / f"new-{index}.png")
     model = write_model(folder / "model.onnx", classes=("background", "foreground"))
     job = PredictionJob.plan(
-        Storage(folder / "photos"), Storage(folder / "predictions"), {"model.onnx": ""}
+        ImageSelection.from_storage(Storage(folder / "photos")),
+        Storage(folder / "predictions"),
+        {"model.onnx": ""},
     )
     predict_folder(Predictor.load(model), job)
     return folder

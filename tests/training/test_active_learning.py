@@ -13,13 +13,14 @@ from limner.errors import LimnerError
 from limner.training.active_learning import (
     ORDERS,
     LoopPoint,
-    LoopRow,
     ReviewSchedule,
     corrections_needed,
     simulate_review,
     summarise,
     write_results,
 )
+from limner.training.event_log import validations
+from limner.training.run import Run
 
 
 def test_a_reviewer_who_knows_the_truth_is_simulated(lesions: Path, tmp_path: Path) -> None:
@@ -33,6 +34,7 @@ def test_a_reviewer_who_knows_the_truth_is_simulated(lesions: Path, tmp_path: Pa
         for corrections in (0, 2, 4)
     ]
     assert points[0].dice == points[3].dice, "both orders begin from one model"
+    assert 0 == points[0].changed_pixels < points[1].changed_pixels < points[2].changed_pixels
     labelled = (
         (tmp_path / "loop" / "seed-1-random-2" / "data" / "dataset.csv").read_text().splitlines()
     )
@@ -70,7 +72,26 @@ def test_the_gain_and_the_corrections_that_are_needed_are_read_off_the_curves() 
         and corrections_needed(rows, "predicted", 0.1) == 0
     )
     single = summarise([LoopPoint("random", 0, 0, (np.nan, 0.5))])
-    assert single == [LoopRow(0, {"random": 0.5}, {"random": (0.5, 0.5)})]
+    assert single[0].means == {"random": 0.5} and np.isnan(single[0].intervals["random"]).all(), (
+        "one seed gives no interval"
+    )
+
+
+def test_every_training_is_as_long_as_the_first_whatever_the_clock_says(
+    lesions: Path, tmp_path: Path
+) -> None:
+    schedule = ReviewSchedule(budget=2, rounds=1, seeds=[0])
+    recipe = TINY.replace({"train.minutes": 0.05})
+    list(simulate_review(lesions, tmp_path / "loop", recipe, schedule, no_progress))
+    first, *others = (
+        Run.open(tmp_path / "loop" / name / "run")
+        for name in ("seed-0", "seed-0-predicted-1", "seed-0-random-1")
+    )
+    images = validations(first.folder)[-1]["epoch"] * len(first.split["train"])
+    for run in others:
+        epochs = run.recipe.train.epochs
+        assert run.recipe.train.minutes is None and validations(run.folder)[-1]["epoch"] == epochs
+        assert abs(epochs * len(run.split["train"]) - images) <= len(run.split["train"]) / 2
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from PIL import Image
 from test_run import TINY, hashes
 
 from limner.data.scan import scan
-from limner.data.synthetic import draw_lesion
+from limner.data.synthetic import draw_lesion, write_synthetic
 from limner.errors import LimnerError
 from limner.model.bundle import Bundle
 from limner.training.events import Note, TrainingStep, TuningProgress
@@ -75,13 +75,17 @@ def test_the_learning_rate_is_gentler_unless_it_was_chosen(
 
 
 def test_a_new_model_that_is_worse_does_not_take_the_place_of_the_old_one(
-    lesions: Path, more: Path, tmp_path: Path
+    tmp_path: Path,
 ) -> None:
+    # Ten of them are validated on: fewer would not decide
+    write_synthetic(tmp_path / "set", count=60, size_px=32, seed=1)
     good = train(
-        lesions, TINY.replace({"train.epochs": 30, "train.learning_rate": 0.01}), tmp_path / "good"
+        tmp_path / "set",
+        TINY.replace({"train.epochs": 12, "train.learning_rate": 0.01}),
+        tmp_path / "good",
     )
     run, events = start_run(
-        more,
+        tmp_path / "set",
         TINY.replace({"train.epochs": 1, "train.learning_rate": 100.0}),
         tmp_path / "bad",
         origin=good.folder,
@@ -94,6 +98,32 @@ def test_a_new_model_that_is_worse_does_not_take_the_place_of_the_old_one(
         all(torch.equal(value, old.weights[name]) for name, value in kept.weights.items())
         and (run.folder / WORSE).is_file()
     )
+
+
+def test_few_validation_images_judge_no_model(before: Run, more: Path, tmp_path: Path) -> None:
+    """Four of them: the new model takes the place of the old one, which is kept beside it."""
+    run, events = start_run(
+        more,
+        TINY.replace({"train.epochs": 1, "train.learning_rate": 100.0}),
+        tmp_path / "bad",
+        origin=before.folder,
+    )
+    notes = [event.text for event in events if isinstance(event, Note)]
+    assert any("Fewer than 10 images cannot tell the two apart" in note for note in notes), notes
+    assert any("4 validation images with a score are too few to choose" in note for note in notes)
+    assert run.receipt["judged"]["kept"] == "after" and not (run.folder / WORSE).exists()
+    origin = run.origin
+    assert origin is not None and origin.weights.keys() == Bundle.load(before.model).weights.keys()
+
+
+def test_an_image_that_was_renamed_stays_where_it_was(
+    before: Run, more: Path, tmp_path: Path
+) -> None:
+    renamed = before.split["test"][0]
+    for path in more.rglob(f"{renamed}*"):
+        path.rename(path.with_name(path.name.replace(renamed, "ISIC_7777777")))
+    after = train(more, TINY.replace({"train.epochs": 1}), tmp_path / "after", before.model)
+    assert "ISIC_7777777" in after.split["test"] and renamed not in after.split["test"]
 
 
 def test_a_copy_of_an_image_that_is_tested_on_is_not_trained_on(

@@ -493,13 +493,16 @@ def test_several_classes_are_drawn_each_in_its_colour(
     from limner.data.synthetic import draw_lesion
     from limner.data.writers.png import write_png
     from limner.inference.batch import predict_folder
+    from limner.inference.image_selection import ImageSelection
     from limner.inference.prediction_job import PredictionJob
     from limner.inference.predictor import Predictor
 
     (tmp_path / "photos").mkdir()
     write_png(tmp_path / "photos" / "a.png", draw_lesion(0, 1, 64)[0])
     job = PredictionJob.plan(
-        Storage(tmp_path / "photos"), Storage(tmp_path / "predictions"), {"m": ""}
+        ImageSelection.from_storage(Storage(tmp_path / "photos")),
+        Storage(tmp_path / "predictions"),
+        {"m": ""},
     )
     predict_folder(Predictor.load(models["scenes"]), job)
     served = start(tmp_path / "predictions", "--no-open", verb="review")

@@ -47,6 +47,9 @@ Store = Annotated[
     ),
 ]
 Prefer = Annotated[str | None, typer.Option(help="whose verdict counts where two reviewers differ")]
+MODEL_SUFFIXES = frozenset({".safetensors", ".onnx", ".xml", ".pt2"})
+MODEL_FILE, RECEIPT_FILE = "model.safetensors", "receipt.json"
+"""In a run folder."""
 LISTED = 5
 """Names that a line on the terminal lists before it counts the rest."""
 
@@ -59,15 +62,38 @@ def list_some(names: Sequence[str]) -> str:
 
 def split_models(
     paths: Sequence[str | Path], rest: str, models: str = "a model, or several"
-) -> tuple[list[Path], str]:
-    """Split the arguments into model files and the last path.
+) -> tuple[list[Path], list[str]]:
+    """Tell model files from the other paths, in whatever order they are given.
 
-    Raises LimnerError where there is no model; it says what is expected, `models` and `rest`.
+    A run folder stands for its model. Raises LimnerError where there is no model or nothing else;
+    it says what is expected, `models` and `rest`.
     """
-    *files, last = map(str, paths)
-    if not files:
+    arguments = list(map(str, paths))
+    files = [model_file(Path(path)) for path in arguments if _is_model(path)]
+    others = [path for path in arguments if not _is_model(path)]
+    if not files or not others:
         raise LimnerError(f"there must be {models}, and after them {rest}.")
-    return [Path(file) for file in files], last
+    return files, others
+
+
+def model_file(path: Path) -> Path:
+    """The model file that a path stands for: itself, or the model of a run folder.
+
+    Raises LimnerError where a run has no model yet.
+    """
+    if not path.is_dir():
+        return path
+    if not (path / MODEL_FILE).is_file():
+        raise LimnerError(
+            f"{path} holds no {MODEL_FILE}. A run has one after its first epoch: wait for it, or "
+            "give the model of another run."
+        )
+    return path / MODEL_FILE
+
+
+def _is_model(path: str) -> bool:
+    """Whether a path is a model by its suffix, or the folder of a run."""
+    return Path(path).suffix.lower() in MODEL_SUFFIXES or (Path(path) / RECEIPT_FILE).is_file()
 
 
 def progress_bar(stage: str) -> Callable[[Iterable[Any], int], Iterable[Any]]:

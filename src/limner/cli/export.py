@@ -77,17 +77,19 @@ def _export_exact(model: Path, target: Path, folder: Path | None) -> None:
 
 def _export_reduced(model: Path, target: Path, precision: str, data: Path) -> None:
     from limner.data.scan import scan
-    from limner.data.splits import apply_split
+    from limner.data.split_record import read_contents
     from limner.inference.export import export_reduced_precision
+    from limner.metrics.bootstrap import format_interval
     from limner.model.bundle import Bundle
 
-    splits = apply_split(scan(data).samples, Bundle.load(model).split)
+    samples = scan(data).samples
+    splits = Bundle.load(model).split_record.assign(samples, read_contents(samples))
     scored = (splits["test"] or splits["val"])[:MEASURED]
     change = export_reduced_precision(model, target, precision, splits["train"], scored)
-    low, high = change.interval
+    interval = format_interval(change.interval, 4, signed=True)
     console.print(
         f"[bold]{escape(str(target))}[/]: mean Dice {change.before:.4f} in float32, changed by "
-        f"[bold]{change.difference:+.4f}[/] (95 % {low:+.4f} to {high:+.4f}) on {change.images} "
+        f"[bold]{change.difference:+.4f}[/] (95 % interval {interval}) on {change.images} "
         f"images; {change.changed:.2%} of the mask pixels differ; {change.speed:.2f} times the "
         "speed of float32 on this machine."
     )

@@ -22,7 +22,10 @@ Seeds = Annotated[
 ]
 Minutes = Annotated[
     float | None,
-    typer.Option(help="of each training; by default the plan's length, or --set train.epochs=30"),
+    typer.Option(
+        help="of the first training, whose number of steps all others have, too; by default the "
+        "plan's length, or --set train.epochs=30"
+    ),
 ]
 OutFolder = Annotated[
     Path, typer.Option("--out", "-o", help="a new folder for all that is trained")
@@ -61,6 +64,8 @@ def loop(
             f"{point.mean:.4f}"
         )
     rows = active_learning.summarise(points)
+    if seeds < active_learning.MIN_SEEDS:
+        console.print("One seed gives no interval: --seeds 3 tells more.")
     console.print(_table(rows, orders))
     lowest = min(rows[-1].means[name] for name in orders)
     for name in orders:
@@ -72,17 +77,22 @@ def loop(
 
 def _table(rows: "Sequence[LoopRow]", orders: Sequence[str]) -> Table:
     """The mean Dice of each order after so many corrections, and the gain where both were tried."""
-    columns = [Column(name, justify="right") for name in orders]
+    from limner.metrics.bootstrap import format_interval
+
+    columns = [
+        Column(heading, justify="right")
+        for name in orders
+        for heading in (name, "pixels corrected")
+    ]
     gains = ["gain", "of each seed"] if rows[0].by_seed else []
     table = Table("corrections", *columns, *gains, box=None, pad_edge=False)
     for row in rows:
-        cells = [
-            f"{row.means[name]:.4f} ({row.intervals[name][0]:.3f} to {row.intervals[name][1]:.3f})"
-            for name in orders
-        ]
+        cells = []
+        for name in orders:
+            interval = format_interval(row.intervals[name], 3)
+            cells += [f"{row.means[name]:.4f} ({interval})", f"{row.changed_pixels[name]:,.0f}"]
         if row.interval is not None:
-            low, high = row.interval
-            cells.append(f"{row.gain:+.4f} ({low:+.4f} to {high:+.4f})")
+            cells.append(f"{row.gain:+.4f} ({format_interval(row.interval, 4, signed=True)})")
             cells.append(" ".join(f"{gain:+.4f}" for gain in row.by_seed))
         table.add_row(str(row.corrections), *cells)
     return table

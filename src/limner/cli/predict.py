@@ -20,7 +20,6 @@ from limner.errors import LimnerError
 from limner.files import read_stable
 
 if TYPE_CHECKING:
-    from limner.data.storage import Storage
     from limner.inference.batch import BatchResult, MapFiles
     from limner.inference.predictor import Predictor
 
@@ -30,14 +29,18 @@ def predict(
         list[str],
         typer.Argument(
             metavar="MODEL... IMAGES",
-            help="a model or several, then an image, a folder or its URL",
+            help="a model or the folder of its run, or several; then images, a folder, a pattern "
+            "such as 'photos/*.png', or a URL",
             show_default=False,
         ),
     ],
     out: Annotated[
         str,
         typer.Option(
-            "--out", "-o", help="a new folder for the masks, or its URL, such as s3://bucket/masks"
+            "--out",
+            "-o",
+            help="a folder for the masks, new or of the same command, or its URL, such as "
+            "s3://bucket/masks",
         ),
     ] = "predictions",
     tta: Tta = None,
@@ -49,14 +52,16 @@ def predict(
 ) -> None:
     """Segment new images: a mask, a map of uncertainty and a predicted Dice for each.
 
-    Masks have each image's size; overview.jpg shows them. Several models predict as one. Stopped,
-    the same command goes on from where it was.
+    Masks have each image's size; overview.jpg shows them. Several models predict as one. The same
+    command goes on from where it was stopped, and predicts what was mended or added since.
     """
     from limner.data.storage import Storage
     from limner.inference.batch import predict_folder
+    from limner.inference.image_selection import ImageSelection
     from limner.inference.prediction_job import PredictionJob
 
     models, images = split_models(paths, "an image or a folder of images")
+    selection = ImageSelection.from_paths(images)
     if engine not in {"local", "ray"}:
         raise LimnerError(f"--engine {engine} is not known. Choose local or ray.")
     (map_files, predictor), checksums = read_stable(
@@ -67,9 +72,8 @@ def predict(
             "note: the network looks at a whole image at once (a norm or an attention over it), "
             "so its tiles are not exact: they are blended."
         )
-    source, names = _source(images)
     versions = {str(path.resolve()): sha for path, sha in zip(models, checksums, strict=True)}
-    job = PredictionJob.plan(source, Storage(out), versions, names)
+    job = PredictionJob.plan(selection, Storage(out), versions)
     result = predict_folder(predictor, job, progress_bar("predicting"), map_files)
     _print_result(result, out)
     if result.failures:
@@ -89,18 +93,6 @@ def _open(
 
     on_ray = map_on_ray(models, tta, ray_workers, device)
     return on_ray, Predictor.load(*models, device=device, tta=tta)
-
-
-def _source(images: str) -> "tuple[Storage, list[str]]":
-    """The folder of the images, and their names in it. Raises LimnerError where it is missing."""
-    from limner.data.storage import Storage
-
-    source = Storage(images)
-    if (local := source.local) is None or local.is_dir():
-        return source, source.list_images()
-    if not local.exists():
-        raise LimnerError(f"{images} does not exist. Give an image or a folder of images.")
-    return Storage(local.parent), [local.name]
 
 
 def _print_result(result: "BatchResult", out: str) -> None:
@@ -124,5 +116,7 @@ def _print_result(result: "BatchResult", out: str) -> None:
         stderr.print(
             f"note: too large for post-processing, which was left out: {escape(list_some(partial))}"
         )
+    if result.failures:
+        stderr.print(f"{len(result.failures)} files have no mask:")
     for failure in result.failures:
         stderr.print(f"[red]not predicted:[/] {escape(failure)}")

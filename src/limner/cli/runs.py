@@ -32,6 +32,8 @@ def runs(
     table = Table(*HEADINGS, box=None, pad_edge=False)
     for row in rows:
         table.add_row(*map(escape, _cells(row)))
+        for report in row["other_reports"] or ():
+            table.add_row(*map(escape, _report_cells(report)))
     console.print(table)
 
 
@@ -40,7 +42,14 @@ def _cells(row: dict[str, Any]) -> list[str]:
     texts = {
         key: "" if value is None else f"{value:.4f}" if "dice" in key else str(value)
         for key, value in row.items()
-        if key != "begun"
+        if key not in {"begun", "other_reports"}
     }
     texts["state"] = texts["state"].partition(":")[0]
     return list(texts.values())
+
+
+def _report_cells(report: dict[str, Any]) -> list[str]:
+    """A line below its run: what else it was scored on, and the Dice there."""
+    images = "unreadable" if report["images"] is None else f"{report['images']} images"
+    dice = "" if report["dice"] is None else f"{report['dice']:.4f}"
+    return [f"  on {report['report']}", images, "", "", dice]

@@ -15,6 +15,7 @@ from limner.cli.console import (
     split_models,
     stderr,
 )
+from limner.errors import LimnerError
 
 
 def submit(
@@ -37,7 +38,10 @@ def submit(
     from limner.inference.predictor import Predictor
     from limner.inference.submission import write_submission
 
-    models, images = split_models(paths, "the folder of the challenge's images")
+    expected = "the folder of the challenge's images"
+    models, (images, *more) = split_models(paths, expected)
+    if more:
+        raise LimnerError(f"there must be a model, or several, and after them {expected}.")
     predictor = Predictor.load(*models, device=device, tta=tta)
     progress = progress_bar("predicting")
     count, empty = write_submission(predictor, Path(images), out, challenge, progress)

@@ -3,14 +3,15 @@
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from limner.cli.console import Device, Tta, console, progress_bar, split_models, stderr
+from limner.cli.score_tables import print_comparison, print_scores
 from limner.errors import LimnerError
 
 if TYPE_CHECKING:
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
     from limner.data.scan import Dataset
     from limner.inference.engines import LoadedModel
     from limner.inference.predictor import Predictor
+    from limner.inference.scored_data import ScoredData
     from limner.inference.scores import Scores
-    from limner.metrics.bootstrap import PairedDifference
+    from limner.labels import Labels
 
 Paths = Annotated[
     list[Path],
@@ -30,7 +32,11 @@ Paths = Annotated[
     ),
 ]
 SplitName = Annotated[
-    str, typer.Option(help="train, val, test, new (not there when the model was trained), or all")
+    str | None,
+    typer.Option(
+        help="train, val, test, new (not there when the model was trained), or all; by default "
+        "test, and all of a folder that the model knows nothing of"
+    ),
 ]
 Ensemble = Annotated[
     bool,
@@ -49,22 +55,68 @@ JaccardThreshold = Annotated[
 OutFolder = Annotated[
     Path | None,
     typer.Option(
-        help="the folder of the report; report or report-SPLIT beside the model by default"
+        help="the folder of the report; by default report beside the model, and report-... for "
+        "another split, other data, --tta and --ensemble"
     ),
 ]
 MODELS = "one model, two to compare, or several with --ensemble"
 FOLDER = "the folder of images and masks"
-TITLES = {
-    "dice": "Dice",
-    "jaccard": "Jaccard",
-    "hausdorff_95_px": "95 % Hausdorff, px",
-    "surface_distance_px": "surface distance, px",
-}
+
+
+@dataclass(frozen=True, slots=True)
+class _Scoring:
+    """What is scored, how, and which images could not be."""
+
+    models: Sequence[Path]
+    loaded: "Sequence[LoadedModel]"
+    scored: "ScoredData"
+    truth_labels: "Labels"
+    tolerance_px: float
+    jaccard_threshold: float
+    failures: dict[str, str] = field(default_factory=dict)
+    """A message for each image that could not be scored, by its id."""
+
+    def score(self, predictor: "Predictor") -> "Scores":
+        """Score one predictor. An image that cannot be scored is named, and left out."""
+        from limner.inference.evaluate import evaluate
+
+        return evaluate(
+            predictor,
+            self.scored.samples,
+            tolerance_px=self.tolerance_px,
+            jaccard_threshold=self.jaccard_threshold,
+            truth_labels=self.truth_labels,
+            on_failure=self._report_failure,
+            progress=progress_bar("scoring"),
+        )
+
+    def _report_failure(self, sample: "Sample", error: LimnerError) -> None:
+        if sample.id not in self.failures:
+            stderr.print(f"[red]not scored:[/] {escape(str(error))}")
+        self.failures[sample.id] = str(error)
+
+    def count(self) -> int | None:
+        """Count this scoring in the runs of the models; return the highest count.
+
+        None where no model lies in a run, or where its run cannot be written.
+        """
+        from limner.training.run import record_test
+
+        counts = []
+        for model in self.models:
+            try:
+                counts.append(record_test(model, self.scored.key))
+            except OSError as error:
+                stderr.print(
+                    f"note: this scoring is not counted in {escape(str(model.parent))}, which "
+                    f"cannot be written ({error.strerror})."
+                )
+        return max((count for count in counts if count), default=None)
 
 
 def test(
     paths: Paths,
-    split: SplitName = "test",
+    split: SplitName = None,
     tta: Tta = None,
     ensemble: Ensemble = False,
     metadata: Metadata = None,
@@ -75,197 +127,116 @@ def test(
 ) -> None:
     """Score a model on a split at the masks' own size, with 95 % intervals, and write a report.
 
-    Two models are compared image by image.
+    A folder of other images than those of the training is scored as a whole. Two models are
+    compared image by image.
     """
     from limner.data.scan import scan
     from limner.files import require_own_folder
     from limner.inference.engines import load_model
-    from limner.inference.evaluate import evaluate
     from limner.inference.image_metadata import read_metadata
     from limner.inference.predictor import Predictor
     from limner.inference.report import COMPARISON, REPORT
+    from limner.inference.report_folder import comparison_folder, report_folder
 
-    models, data = split_models(paths, FOLDER, MODELS)
-    if len(models) > 2 and not ensemble:
+    models, (data, *more) = split_models(paths, FOLDER, MODELS)
+    if more or (len(models) > 2 and not ensemble):
         raise LimnerError(f"there must be {MODELS}, and after them {FOLDER}.")
     loaded, dataset = [load_model(model, device) for model in models], scan(data)
-    samples = _samples_of(split, loaded, dataset)
+    scored, truth_labels = _choose(loaded, dataset, split)
+    scoring = _Scoring(models, loaded, scored, truth_labels, tolerance, jaccard_threshold)
     one_report = ensemble or len(loaded) == 1
     groups = [loaded] if one_report else [[model] for model in loaded]
     predictors = [Predictor.from_models(*group, tta=tta) for group in groups]
-    columns = read_metadata(metadata, dataset, samples) if metadata else {}
-    target = out or _report_folder(models, split, one_report=one_report)
-    require_own_folder(target, REPORT if one_report else COMPARISON)
-    scores = [
-        evaluate(
-            predictor,
-            samples,
-            tolerance_px=tolerance,
-            jaccard_threshold=jaccard_threshold,
-            progress=progress_bar("scoring"),
-        )
-        for predictor in predictors
-    ]
+    columns = read_metadata(metadata, dataset, scored.samples) if metadata else {}
+    own_tta = None if tta == loaded[0].metadata.inference.tta else tta
     if one_report:
-        report = _Report(models, split, samples, loaded, predictors[0], tolerance, columns)
-        report.write(target, scores[0])
+        target = out or report_folder(models, scored, tta=own_tta, ensemble=ensemble)
     else:
-        _compare(models, split, target, scores)
+        target = out or comparison_folder(models, scored)
+    require_own_folder(target, REPORT if one_report else COMPARISON)
+    scores = [scoring.score(predictor) for predictor in predictors]
+    if one_report:
+        _report(scoring, scores[0], predictors[0], target, columns)
+    else:
+        _compare(scoring, scores, target)
+    if scoring.failures:
+        raise typer.Exit(1)
 
 
-def _report_folder(models: Sequence[Path], split: str, *, one_report: bool) -> Path:
-    """Where a report goes by default: beside the model, of two beside the second."""
-    if not one_report:
-        return models[1].parent / f"comparison-{split}"
-    return models[0].parent / ("report" if split == "test" else f"report-{split}")
+def _choose(
+    loaded: "Sequence[LoadedModel]", dataset: "Dataset", split: str | None
+) -> "tuple[ScoredData, Labels]":
+    """Which samples are scored, and how their masks hold the classes of the models."""
+    from limner.data.split_record import read_contents
+    from limner.inference.label_alignment import align_labels
+    from limner.inference.scored_data import choose_scored_data
 
-
-class _Report:
-    """What was scored, to be printed and written as a report."""
-
-    def __init__(
-        self,
-        models: Sequence[Path],
-        split: str,
-        samples: "Sequence[Sample]",
-        loaded: "Sequence[LoadedModel]",
-        predictor: "Predictor",
-        tolerance_px: float,
-        columns: dict[str, list[str]],
-    ) -> None:
-        self._models, self._split, self._samples, self._loaded = models, split, samples, loaded
-        self._predictor, self._tolerance_px, self._columns = predictor, tolerance_px, columns
-
-    def write(self, target: Path, scores: "Scores") -> None:
-        """Count this test in the run's receipt, print the scores, and write the report."""
-        from limner.inference.report import write_report
-        from limner.inference.report_data import ReportData
-        from limner.training.run import learning_curve_svg, record_test
-
-        counts = [record_test(model, self._split) for model in self._models]
-        times_scored = max((count for count in counts if count), default=None)
-        _print_scores(scores, self._split)
-        data = ReportData(
-            name=" and ".join(model.resolve().parent.name for model in self._models),
-            split=self._split,
-            scores=scores,
-            samples=self._samples,
-            predictor=self._predictor,
-            models=[model.metadata for model in self._loaded],
-            command=shlex.join(["limner", *sys.argv[1:]]),
-            tolerance_px=self._tolerance_px,
-            times_scored=times_scored,
-            columns=self._columns,
-            curve_svg=learning_curve_svg(self._models[0]),
-        )
-        page = write_report(target, data, progress_bar("drawing"))
-        if times_scored and times_scored > 1 and self._split == "test":
-            stderr.print(
-                f"note: this split was scored {times_scored} times with this model. What was "
-                "decided by looking at earlier scores makes them too high."
+    contents = read_contents(dataset.samples, progress_bar("identifying"))
+    records = [model.metadata.split_record for model in loaded]
+    scored = choose_scored_data(records, dataset, contents, split)
+    labels = loaded[0].metadata.labels
+    for model in loaded[1:]:
+        if model.metadata.labels.names != labels.names:
+            raise LimnerError(
+                f"the models have different classes: {', '.join(labels.names)}, and "
+                f"{', '.join(model.metadata.labels.names)}. Score each by itself."
             )
-        console.print(
-            f"Look at [bold]{escape(str(page))}[/]; scores.csv and report.json beside it hold the "
-            "same for a program."
+    aligned = align_labels(labels, dataset, scored.samples, progress_bar("reading masks of"))
+    for note in (*scored.notes, *([aligned.note] if aligned.note else [])):
+        stderr.print(f"note: {escape(note.rstrip('.'))}.")
+    return scored, aligned.labels
+
+
+def _report(
+    scoring: _Scoring,
+    scores: "Scores",
+    predictor: "Predictor",
+    target: Path,
+    columns: dict[str, list[str]],
+) -> None:
+    """Count this test in the run's receipt, print the scores, and write the report."""
+    from limner.inference.report import write_report
+    from limner.inference.report_data import ReportData
+    from limner.training.run import learning_curve_svg
+
+    times_scored = scoring.count()
+    print_scores(scores, scoring.scored.title)
+    data = ReportData(
+        name=" and ".join(model.resolve().parent.name for model in scoring.models),
+        scored=scoring.scored,
+        truth_labels=scoring.truth_labels,
+        scores=scores,
+        predictor=predictor,
+        models=[model.metadata for model in scoring.loaded],
+        command=shlex.join(["limner", *sys.argv[1:]]),
+        tolerance_px=scoring.tolerance_px,
+        times_scored=times_scored,
+        failures=list(scoring.failures.values()),
+        columns=columns,
+        curve_svg=learning_curve_svg(scoring.models[0]),
+    )
+    page = write_report(target, data, progress_bar("drawing"))
+    if times_scored and times_scored > 1 and scoring.scored.split in {"test", "all"}:
+        stderr.print(
+            f"note: these images were scored {times_scored} times with this model. What was "
+            "decided by looking at earlier scores makes them too high."
         )
+    console.print(
+        f"Look at [bold]{escape(str(page))}[/]; scores.csv and report.json beside it hold the "
+        "same for a program."
+    )
 
 
-def _compare(models: Sequence[Path], split: str, target: Path, scores: "Sequence[Scores]") -> None:
+def _compare(scoring: _Scoring, scores: "Sequence[Scores]", target: Path) -> None:
     """Count this test in both receipts, print and write the comparison of two models."""
     from limner.inference.report import write_comparison
     from limner.inference.scores import compare_models
-    from limner.training.run import record_test
 
-    for model in models:
-        record_test(model, split)
-    comparisons = compare_models(*scores)
-    _print_comparison(comparisons, models, len(scores[0].ids), split)
-    folder = write_comparison(target, models, scores, comparisons)
+    scoring.count()
+    # An image that one of the two could not be scored on tells nothing of the difference
+    scored_by_both = set(scores[0].ids) & set(scores[1].ids)
+    first, second = (each.only(scored_by_both) for each in scores)
+    comparisons = compare_models(first, second)
+    print_comparison(comparisons, scoring.models, len(first.ids), scoring.scored.title)
+    folder = write_comparison(target, scoring.models, scoring.scored, (first, second), comparisons)
     console.print(f"Written: {escape(str(folder))}")
-
-
-def _samples_of(split: str, models: "Sequence[LoadedModel]", dataset: "Dataset") -> "list[Sample]":
-    """The samples of a split as the models recorded it.
-
-    Raises LimnerError where there are none, or where one model was trained on another's.
-    """
-    from limner.data.splits import apply_split
-
-    splits, *others = (apply_split(dataset.samples, model.metadata.split) for model in models)
-    if split not in {"all", *splits}:
-        raise LimnerError(f"--split {split} is no split. Choose {', '.join(splits)} or all.")
-    if split != "new" and splits["new"]:
-        stderr.print(
-            f"note: {len(splits['new'])} images were not there when the model was trained, and "
-            "are in no split. --split new scores them."
-        )
-    samples = [
-        sample for name, group in splits.items() for sample in group if split in {"all", name}
-    ]
-    if not samples:
-        there = ", ".join(f"{name} ({len(group)})" for name, group in splits.items() if group)
-        raise LimnerError(
-            f"{dataset.root} has no {split} split. There are {there}; note that val chose the "
-            "best epoch. Say --split val, for example."
-        )
-    if split in {"test", "new"}:
-        for other in others:
-            _require_unseen(samples, split, other)
-    return samples
-
-
-def _require_unseen(
-    samples: "Sequence[Sample]", split: str, splits: "dict[str, list[Sample]]"
-) -> None:
-    """Raise LimnerError where another model was trained or validated on one of the samples."""
-    trained = {sample.id for name in ("train", "val") for sample in splits.get(name, [])}
-    if seen := [sample.id for sample in samples if sample.id in trained]:
-        raise LimnerError(
-            f"{len(seen)} images of {split}, such as {seen[0]}, were among the training or "
-            "validation images of another of the models. Compare models of one split: train both "
-            "on the same folder with the same data.split_seed."
-        )
-
-
-def _print_comparison(
-    comparisons: "dict[str, PairedDifference]", models: Sequence[Path], images: int, split: str
-) -> None:
-    first, second = (escape(model.resolve().parent.name) for model in models)
-    headings = ("mean", first, second, "difference", "95 % interval", "won", "lost", "same")
-    table = Table(*headings, box=None, pad_edge=False)
-    for name, row in comparisons.items():
-        low, high = row.interval
-        cells = [f"{row.first:.4f}", f"{row.second:.4f}", f"{row.difference:+.4f}"]
-        cells.append(f"{low:+.4f} to {high:+.4f}")
-        if low > 0 or high < 0:
-            cells = [f"[bold]{cell}[/]" for cell in cells]
-        counts = map(str, (row.wins, row.losses, row.ties))
-        table.add_row(name.replace("_", " "), *cells, *counts)
-    console.print(
-        f"{images} images of {split}; the difference is the second less the first, bold where its "
-        "interval leaves out 0."
-    )
-    console.print(table)
-
-
-def _print_scores(scores: "Scores", split: str) -> None:
-    title = f"{len(scores.ids)} images of {split}"
-    headings = ("", "mean over images", "95 % interval", "pooled pixels")
-    table = Table(*headings, box=None, pad_edge=False, title=title, title_justify="left")
-    titles = {**TITLES, "thresholded_jaccard": f"Jaccard, 0 below {scores.jaccard_threshold:g}"}
-    for name, row in scores.summary().items():
-        digits = 2 if name.endswith("_px") else 4
-        mean = f"{row.mean:.{digits}f}"
-        low, high = (f"{end:.{digits - 1}f}" for end in row.interval)
-        pooled = "" if row.pooled is None else f"{row.pooled:.{digits}f}"
-        label = titles.get(name, name.replace("_", " "))
-        table.add_row(
-            label, f"[bold]{mean}[/]" if name == "dice" else mean, f"{low} to {high}", pooled
-        )
-    console.print(table)
-    per_class = {name: row["dice"] for name, row in scores.per_class().items()}
-    if len(per_class) > 1:
-        texts = (f"{escape(name)} {dice:.3f}" for name, dice in per_class.items())
-        console.print("Pooled Dice by class: " + ", ".join(texts))
-    worst = (f"{escape(id)} ({dice:.3f})" for id, dice in scores.worst(5))
-    console.print("Worst images: " + ", ".join(worst))

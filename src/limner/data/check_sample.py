@@ -75,7 +75,7 @@ def _sample_info(
     return SampleInfo(
         id=sample.id,
         size_px=size_px,
-        mask=_value_histogram(sample, mask_pixels),
+        mask=value_histogram(sample, mask_pixels),
         thumbnail=thumbnail(pixels),
         pixel_sha256=hashlib.sha256(str(size_px).encode() + pixels.tobytes()).digest(),
         mask_sha256=hashlib.sha256(mask_pixels.values.tobytes()).digest(),
@@ -162,7 +162,8 @@ def _count_specks(values: UInt[ndarray, "h w"]) -> int:
     return int(isolated.sum())
 
 
-def _value_histogram(sample: Sample, mask: MaskPixels) -> ValueHistogram:
+def value_histogram(sample: Sample, mask: MaskPixels) -> ValueHistogram:
+    """Count the share of a mask's pixels that has each value."""
     if mask.kind == "colour":
         values, counts = np.unique(mask.values, return_counts=True)
     else:

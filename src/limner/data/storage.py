@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from limner.data.folder_listing import find_images
+from limner.data.folder_listing import FolderListing, find_images
 from limner.data.image_file import IMAGE_SUFFIXES
+from limner.data.scan import UNSUPPORTED_SUFFIXES
 from limner.errors import LimnerError
 from limner.files import FOLDER_LOCK, atomic_file, exclusive_lock, write_atomic
 
@@ -47,6 +48,16 @@ class Storage:
             return [path.relative_to(local).as_posix() for path in paths]
         names = (name for name in self.list_files() if not _is_hidden(name))
         return [name for name in names if PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES]
+
+    def list_foreign(self) -> list[str]:
+        """The files below the folder that are images in formats that are not read."""
+        if (local := self.local) is not None:
+            paths = FolderListing(local).files(UNSUPPORTED_SUFFIXES) if local.is_dir() else []
+            return [path.relative_to(local).as_posix() for path in paths]
+        names = (name for name in self.list_files() if not _is_hidden(name))
+        return [
+            name for name in names if PurePosixPath(name).suffix.lower() in UNSUPPORTED_SUFFIXES
+        ]
 
     def is_empty(self) -> bool:
         """Whether nothing is in the folder, or it does not exist. A lock file does not count."""
@@ -149,6 +160,12 @@ class Storage:
         except FileNotFoundError:
             return []
         return sorted(path[len(root) + 1 :] for path in paths)
+
+    def remove_file(self, name: str) -> None:
+        """Remove a file, if it exists."""
+        system, root = self._open()
+        if system.exists(f"{root}/{name}"):
+            system.rm_file(f"{root}/{name}")
 
     def remove_folder(self, name: str) -> None:
         """Remove a folder with all that it holds, if it exists."""

@@ -23,8 +23,12 @@ from limner.data.tiled_tiff import TiledTiff
 from limner.data.views import Box
 from limner.data.writers.jpeg import encode_jpeg
 from limner.errors import LimnerError
-from limner.files import not_empty
-from limner.inference.predict_file import PredictFile, large_masks_hold_classes
+from limner.files import not_empty, sha256_of_file
+from limner.inference.predict_file import (
+    PredictFile,
+    large_masks_hold_classes,
+    remove_masks,
+)
 from limner.inference.prediction_job import UNFINISHED, FileResult, PredictionJob
 from limner.inference.prediction_record import PREDICTIONS_FILE, PredictionFile, PredictionRecord
 from limner.inference.predictor import Predictor
@@ -64,8 +68,8 @@ def predict_folder(
     The JSON and the overview start with the lowest predicted Dice. A file that cannot be read does
     not stop the rest.
 
-    Where `job.out` holds an unfinished run of the same job, only the rest is predicted, and what
-    has changed since.
+    Where `job.out` holds predictions by the same models and settings, finished or not, only what
+    is missing is predicted, and what has changed since.
 
     Args:
         predictor: segments the images.
@@ -82,50 +86,92 @@ def predict_folder(
                 f"another process predicts into {out.path_of('')}. Wait for it, or stop it "
                 "first; then the same command goes on from there."
             )
-        results = _finished_results(predictor, job)
-        resumed = len(results)
+        settings = _settings(predictor, job)
+        results = _earlier_results(job, settings)
+        resumed = sum(name in results for name in job.masks)
         remaining = [name for name in job.masks if name not in results]
         new_results = iter(map_files(PredictFile(predictor, job), remaining))
         for result in with_progress(new_results, len(remaining), progress):
             results[result.name] = result
-        ordered = [results[name] for name in job.masks]
-        records = _write_predictions(predictor, job, ordered)
+        # Images of earlier calls keep their place in the folder
+        names = [*job.masks, *sorted(results.keys() - job.masks.keys())]
+        ordered = [*(results[name] for name in names), *job.foreign_results()]
+        records = _write_predictions(predictor, job, ordered, settings)
         out.remove_folder(UNFINISHED)
     failures = [result.failure for result in ordered if result.failure is not None]
     return BatchResult(records, failures, resumed)
 
 
-def _finished_results(predictor: Predictor, job: PredictionJob) -> dict[str, FileResult]:
-    """What an earlier call has done, by file name; its failures are tried again.
-
-    Raises LimnerError where the folder holds anything else.
-    """
-    out = job.out
-    settings = {
+def _settings(predictor: Predictor, job: PredictionJob) -> dict[str, Any]:
+    """What makes two calls the same job."""
+    return {
         "images": job.images.path_of(""),
         "models": dict(job.models),
         "classes": list(predictor.labels.names),
         "inference": str(predictor.settings),
     }
+
+
+def _earlier_results(job: PredictionJob, settings: dict[str, Any]) -> dict[str, FileResult]:
+    """What earlier calls have done, by file name; their failures are tried again.
+
+    Raises LimnerError where the folder holds anything else.
+    """
+    out = job.out
     content = out.read_bytes(SETTINGS_FILE)
-    if content is None:
-        if not out.is_empty():
-            raise not_empty(out.path_of(), "--out")
-        out.write_bytes(SETTINGS_FILE, json.dumps(settings).encode())
-        return {}
-    if _parse_settings(content) != settings:
+    if content is not None and _parse_settings(content) != settings:
         raise LimnerError(
             f"{out.path_of('')} holds unfinished predictions of other images, models or "
             "settings. Finish them with those, or name a new folder with --out."
         )
-    results = (_read_result(job, name) for name in out.list_files(UNFINISHED))
-    return {
-        result.name: result
-        for result in results
-        if result
-        and result.name in job.masks
-        and result.fingerprint == job.images.fingerprint(result.name)
-    }
+    results = _results_of_finished(job, settings)
+    if content is None and results is None and not out.is_empty():
+        raise not_empty(out.path_of(), "--out")
+    out.write_bytes(SETTINGS_FILE, json.dumps(settings).encode())
+    results = results or {}
+    for file_name in out.list_files(UNFINISHED) if content is not None else ():
+        result = _read_result(job, file_name)
+        if (
+            result
+            and result.name in job.masks
+            and result.fingerprint == job.images.fingerprint(result.name)
+        ):
+            results[result.name] = result
+    return results
+
+
+def _results_of_finished(
+    job: PredictionJob, settings: dict[str, Any]
+) -> dict[str, FileResult] | None:
+    """The results in `predictions.json` of images that are as they were.
+
+    The masks of images that have changed are removed. None where there is no such file, or one of
+    other models or settings.
+    """
+    content = job.out.read_bytes(PREDICTIONS_FILE)
+    if content is None:
+        return None
+    file = PredictionFile.from_bytes(content, Path(job.out.path_of(PREDICTIONS_FILE)))
+    if file.settings != settings:
+        return None
+    records_by_name: dict[str, list[PredictionRecord]] = {}
+    root = job.images.path_of("").rstrip("/") + "/"
+    for record in file.records:
+        records_by_name.setdefault(record.image.removeprefix(root), []).append(record)
+    results: dict[str, FileResult] = {}
+    for name, records in records_by_name.items():
+        if name not in job.masks or _is_unchanged(job, name, records):
+            results[name] = FileResult(name, records=tuple(records))
+        else:
+            remove_masks(job.out, [record.mask for record in records])
+    return results
+
+
+def _is_unchanged(job: PredictionJob, name: str, records: Sequence[PredictionRecord]) -> bool:
+    """Whether an image has the content that its records tell of, and its masks are there."""
+    with job.images.local_file(name) as path:
+        same = sha256_of_file(path) == records[0].image_sha256
+    return same and all(job.out.fingerprint(record.mask) for record in records)
 
 
 def _parse_settings(content: bytes) -> dict[str, Any]:
@@ -148,19 +194,23 @@ def _read_result(job: PredictionJob, file_name: str) -> FileResult | None:
 
 
 def _write_predictions(
-    predictor: Predictor, job: PredictionJob, results: Sequence[FileResult]
+    predictor: Predictor,
+    job: PredictionJob,
+    results: Sequence[FileResult],
+    settings: dict[str, Any],
 ) -> list[PredictionRecord]:
     """Write `predictions.json` and the overview; return the records in the order of review."""
     named = [(record, result.name) for result in results for record in result.records]
     named.sort(key=lambda pair: pair[0].priority)
     records = [record for record, _ in named]
     failures = tuple(result.failure for result in results if result.failure is not None)
-    file = PredictionFile(tuple(job.models), predictor.labels, tuple(records), failures)
+    file = PredictionFile(tuple(job.models), predictor.labels, tuple(records), failures, settings)
     job.out.write_bytes(PREDICTIONS_FILE, file.to_bytes())
-    if named:
+    # The images of earlier calls may be gone
+    if shown := [(record, name) for record, name in named if name in job.masks]:
         thumbnails = [
             _thumbnail(record, name, job, predictor.labels)
-            for record, name in named[:OVERVIEW_IMAGES]
+            for record, name in shown[:OVERVIEW_IMAGES]
         ]
         job.out.write_bytes(OVERVIEW_FILE, encode_jpeg(contact_sheet(thumbnails), 92))
     return records

@@ -1,6 +1,6 @@
 """Score a predictor: compare its masks with the true ones, at the masks' own size."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from jaxtyping import UInt8
@@ -16,6 +16,9 @@ from limner.labels import Labels
 from limner.metrics.overlap import JACCARD_THRESHOLD, confusion_counts
 from limner.metrics.surface import TOLERANCE_PX, surface_metrics_per_class
 
+OnFailure = Callable[[Sample, LimnerError], None]
+"""Called with a sample that cannot be scored, and why."""
+
 
 def evaluate(
     predictor: Predictor,
@@ -23,6 +26,8 @@ def evaluate(
     *,
     tolerance_px: float = TOLERANCE_PX,
     jaccard_threshold: float = JACCARD_THRESHOLD,
+    truth_labels: Labels | None = None,
+    on_failure: OnFailure | None = None,
     progress: Progress | None = None,
 ) -> Scores:
     """Score a predictor on samples.
@@ -32,13 +37,18 @@ def evaluate(
         samples: at least one image with its mask, such as those of a `Dataset`.
         tolerance_px: outlines that lie no further apart count as equal in the surface Dice.
         jaccard_threshold: in 0..1; below it a Jaccard counts as 0 in the thresholded Jaccard.
+        truth_labels: how the masks hold the model's classes, in its order, where they are coded
+            otherwise than those that it was trained on; see `label_alignment`.
+        on_failure: called with the error of an image that cannot be scored, which is then left
+            out. By default the error is raised.
         progress: called with an iterable and its length; yields the same items, and may draw a
             progress bar.
 
     Returns the scores of every image, and from them their means with 95 % intervals.
 
-    Raises LimnerError where there is no sample, an image or a mask cannot be read, a mask has
-    another size than its image, or holds a value that is no class of the model.
+    Raises LimnerError where no sample can be scored. Without `on_failure` also where an image or a
+    mask cannot be read, a mask has another size than its image, or holds a value that is no class
+    of the model.
 
     Example:
         predictor = limner.Predictor.load("runs/lesions/model.safetensors")
@@ -46,20 +56,33 @@ def evaluate(
         dice = scores.summary()["dice"]
         print(f"{dice.mean:.3f}, 95 % interval {dice.interval[0]:.3f} to {dice.interval[1]:.3f}")
     """
-    images = iter_scores(predictor, samples, tolerance_px)
-    images = with_progress(images, len(samples), progress)
-    return Scores.from_images(list(images), predictor.labels, jaccard_threshold)
+
+    def score(sample: Sample) -> ImageScore | None:
+        try:
+            return _score_sample(predictor, sample, truth_labels or predictor.labels, tolerance_px)
+        except LimnerError as error:
+            if on_failure is None:
+                raise
+            on_failure(sample, error)
+            return None
+
+    images = with_progress(map(score, samples), len(samples), progress)
+    scored = [image for image in images if image is not None]
+    if samples and not scored:
+        raise LimnerError(
+            f"none of the {len(samples)} images can be scored. What is wrong with each was said "
+            "above: mend them, or choose others."
+        )
+    return Scores.from_images(scored, predictor.labels, jaccard_threshold)
 
 
-def iter_scores(
-    predictor: Predictor, samples: Iterable[Sample], tolerance_px: float = TOLERANCE_PX
-) -> Iterator[ImageScore]:
-    """Score one sample after another; see `evaluate`."""
-    for sample in samples:
-        truth = sample.class_index(predictor.labels)
-        image = sample.read_image()
-        prediction = predictor.predict(image)
-        yield score_image(sample, image, truth, prediction, predictor.labels, tolerance_px)
+def _score_sample(
+    predictor: Predictor, sample: Sample, truth_labels: Labels, tolerance_px: float
+) -> ImageScore:
+    truth = sample.class_index(truth_labels)
+    image = sample.read_image()
+    prediction = predictor.predict(image)
+    return score_image(sample, image, truth, prediction, predictor.labels, tolerance_px)
 
 
 def score_image(

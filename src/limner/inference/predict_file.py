@@ -5,7 +5,7 @@ It runs in a thread of this process, or on a worker of a cluster (`ray_data`).
 
 import errno
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -17,6 +17,7 @@ from numpy import ndarray
 from limner.data.images import read_image
 from limner.data.large_images import ArrayImage, open_large_image
 from limner.data.stacks import pages_in_file
+from limner.data.storage import Storage
 from limner.data.tiled_tiff import TiledTiff
 from limner.data.writers.png import encode_mask_png, encode_png
 from limner.data.writers.tiff import (
@@ -118,7 +119,12 @@ class PredictFile:
                 f"{self.job.images.path_of(name)}: its mask {min(shared)} would be that of "
                 "another image. Rename one of them."
             )
-        return [self._predict_page(name, path, page, mask) for page, mask in enumerate(masks)]
+        try:
+            return [self._predict_page(name, path, page, mask) for page, mask in enumerate(masks)]
+        except BaseException:
+            # A stack is predicted as a whole or not at all
+            remove_masks(self.job.out, masks)
+            raise
 
     def _predict_page(self, name: str, path: Path, page: int, mask_name: str) -> PredictionRecord:
         """Predict one page in memory.
@@ -186,6 +192,13 @@ class PredictFile:
             unusualness=None if unusualness is None else round(unusualness, DIGITS),
             mean_entropy=round(mean_entropy, DIGITS),
         )
+
+
+def remove_masks(out: Storage, masks: Iterable[str]) -> None:
+    """Remove masks and their uncertainty maps from a folder of predictions, where they exist."""
+    for mask in masks:
+        out.remove_file(mask)
+        out.remove_file(f"{UNCERTAINTY}/{mask}")
 
 
 class _UncertaintyTiles:

@@ -9,8 +9,10 @@ from typing import Any
 
 from limner.data.storage import Storage, relative_prefix
 from limner.errors import LimnerError
+from limner.inference.image_selection import GIVE, ImageSelection
 from limner.inference.prediction_record import PredictionRecord
 
+CONVERT = "Convert them to PNG, JPEG or TIFF."
 UNCERTAINTY, UNFINISHED = "uncertainty", "unfinished"
 """Folders beside the masks: uncertainty maps, and the results of a job that is not finished."""
 
@@ -25,32 +27,47 @@ class PredictionJob:
     """The SHA-256 of each model file, by its path."""
     masks: Mapping[str, str]
     """The name in `out` of each image's mask, by the image's name in `images`."""
+    foreign: Sequence[str] = ()
+    """Files in `images` that are images of formats that are not read."""
 
     @classmethod
     def plan(
         cls,
-        images: Storage,
+        images: ImageSelection,
         out: Storage,
         models: Mapping[str, str],
-        names: Sequence[str] | None = None,
     ) -> "PredictionJob":
-        """Plan a job for some images of a folder, or for all of them.
+        """Plan a job for images.
 
-        Files in `out` are never predicted, also where it lies within `images`.
+        Files in `out` are never predicted, also where it lies within the folder of the images.
 
         Raises LimnerError where there is no image, and as `mask_names` does.
         """
-        own = relative_prefix(out, images)
-        chosen = [
-            name
-            for name in (images.list_images() if names is None else names)
-            if not (own and name.startswith(own))
-        ]
-        if not chosen:
-            raise LimnerError(
-                f"{images.path_of('')} holds no image. Give an image or a folder of images."
+        own = relative_prefix(out, images.storage)
+        names, foreign = (
+            [name for name in listed if not (own and name.startswith(own))]
+            for listed in (images.names, images.foreign)
+        )
+        if not names:
+            where = images.storage.path_of("")
+            if foreign:
+                raise LimnerError(
+                    f"{where} holds no image that is read, and {len(foreign)} of other formats, "
+                    f"such as {foreign[0]}. {CONVERT}"
+                )
+            raise LimnerError(f"{where} holds no image. {GIVE}")
+        return cls(images.storage, out, models, mask_names(names), tuple(foreign))
+
+    def foreign_results(self) -> "list[FileResult]":
+        """A failure for each file of a format that is not read."""
+        return [
+            FileResult(
+                name,
+                failure=f"{self.images.path_of(name)}: files of the kind "
+                f"{PurePosixPath(name).suffix} are not read. {CONVERT}",
             )
-        return cls(images, out, models, mask_names(chosen))
+            for name in self.foreign
+        ]
 
 
 @dataclass(frozen=True, slots=True)

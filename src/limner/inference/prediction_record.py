@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -79,6 +79,11 @@ class PredictionFile:
     """Sorted by `priority`."""
     failures: tuple[str, ...] = ()
     """A message for each file that was not predicted."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """What was predicted and how, by which a repeated call knows its own work.
+
+    Empty in files of earlier versions.
+    """
 
     def to_bytes(self) -> bytes:
         """The content of the file."""
@@ -88,6 +93,7 @@ class PredictionFile:
             "labels": asdict(self.labels),
             "predictions": [record.to_json() for record in self.records],
             "failed": list(self.failures),
+            "settings": dict(self.settings),
         }
         return (json.dumps(content, indent=2) + "\n").encode()
 
@@ -105,6 +111,7 @@ class PredictionFile:
                 Labels.from_dict(values["labels"]),
                 tuple(PredictionRecord.from_json(record) for record in values["predictions"]),
                 tuple(values.get("failed", ())),
+                values.get("settings", {}),
             )
             outside = [record.mask for record in file.records if _is_outside(record.mask)]
         except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -2,19 +2,18 @@
 
 import csv
 import io
-import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from limner.data.parallel import Progress
-from limner.files import require_own_folder, write_atomic
+from limner.files import dump_json, require_own_folder, write_atomic
 from limner.inference.calibration import expected_calibration_error
 from limner.inference.model_card import model_card
 from limner.inference.report_data import ReportData
 from limner.inference.report_page import render_report
+from limner.inference.scored_data import ScoredData
 from limner.inference.scores import Scores, scores_to_json
 from limner.inference.subgroups import Subgroup, score_subgroups
 from limner.metrics.bootstrap import PairedDifference
@@ -36,7 +35,7 @@ def write_report(folder: Path, report: ReportData, progress: Progress | None = N
     page = render_report(report, progress)
     folder.mkdir(parents=True, exist_ok=True)
     write_atomic(folder / "scores.csv", _scores_csv(report.scores))
-    write_atomic(folder / REPORT, _dump_json(report_to_json(report)))
+    write_atomic(folder / REPORT, dump_json(report_to_json(report)))
     write_atomic(folder / "index.html", page)
     return folder / "index.html"
 
@@ -44,6 +43,7 @@ def write_report(folder: Path, report: ReportData, progress: Progress | None = N
 def write_comparison(
     folder: Path,
     models: Sequence[Path],
+    scored: ScoredData,
     scores: Sequence[Scores],
     comparison: Mapping[str, PairedDifference],
 ) -> Path:
@@ -54,6 +54,7 @@ def write_comparison(
     Args:
         folder: new, or of an earlier comparison.
         models: the files of the two models.
+        scored: what both were scored on.
         scores: of both, on the same images.
         comparison: what `compare_models` made of the scores.
 
@@ -68,13 +69,16 @@ def write_comparison(
     content = {
         "first": str(models[0]),
         "second": str(models[1]),
+        "split": scored.split,
+        "data": scored.name or None,
+        "data_sha256": scored.sha256 or None,
         "images": len(rows),
         "scores": [_paired_to_json(name, paired) for name, paired in comparison.items()],
     }
     folder.mkdir(parents=True, exist_ok=True)
     header = ["id", "first_dice", "second_dice", "difference"]
     write_atomic(folder / "comparison.csv", _dump_csv([header, *rows]))
-    write_atomic(folder / COMPARISON, _dump_json(content))
+    write_atomic(folder / COMPARISON, dump_json(content))
     return folder
 
 
@@ -84,8 +88,14 @@ def report_to_json(report: ReportData) -> dict[str, Any]:
     before, after = scores.reliability()
     return {
         "model": report.name,
-        "split": report.split,
+        "split": report.scored.split,
+        "data": report.scored.name or None,
+        "data_sha256": report.scored.sha256 or None,
+        "tta": report.predictor.settings.tta,
+        "models": len(report.models),
         "images": len(scores.images),
+        "images_without_score": list(scores.unscored),
+        "failed": list(report.failures),
         "times_scored": report.times_scored,
         "command": report.command,
         "scores": scores_to_json(scores),
@@ -148,16 +158,3 @@ def _dump_csv(rows: Sequence[Sequence[Any]]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()
-
-
-def _dump_json(content: Any) -> str:
-    return json.dumps(_finite(content), indent=2) + "\n"
-
-
-def _finite(content: Any) -> Any:
-    """Replace numbers that are not finite with None, since JSON has none of them."""
-    if isinstance(content, dict):
-        return {key: _finite(value) for key, value in content.items()}
-    if isinstance(content, (list, tuple)):
-        return [_finite(value) for value in content]
-    return None if isinstance(content, float) and not math.isfinite(content) else content

@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from limner.data.sample import Sample
 from limner.inference.predictor import Predictor
 from limner.inference.quality import QualityAgreement, quality_agreement
+from limner.inference.scored_data import ScoredData
 from limner.inference.scores import Scores
+from limner.labels import Labels
 from limner.model.metadata import ModelMetadata
 
 
@@ -16,9 +17,11 @@ class ReportData:
 
     name: str
     """Of the model, as the report's title says it."""
-    split: str
+    scored: ScoredData
+    """The images, and which split or other data they are."""
+    truth_labels: Labels
+    """How their masks hold the model's classes."""
     scores: Scores
-    samples: Sequence[Sample]
     predictor: Predictor
     models: Sequence[ModelMetadata]
     command: str
@@ -26,14 +29,21 @@ class ReportData:
     tolerance_px: float
     """Of the surface Dice."""
     times_scored: int | None = None
-    """How often this split was scored with this model, this time included.
+    """How often these images were scored with this model, this time included.
 
     None where nobody counts.
     """
+    failures: Sequence[str] = ()
+    """A message for each image that could not be scored."""
     columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Metadata of each sample, by the column's name."""
     curve_svg: str = ""
     """The learning curve; empty where there is none."""
+
+    @property
+    def title(self) -> str:
+        """What the scored images are called."""
+        return self.scored.title
 
     @property
     def quality_agreement(self) -> QualityAgreement | None:

@@ -14,7 +14,6 @@ from limner.data.sample import Sample
 from limner.inference.calibration import expected_calibration_error
 from limner.inference.charts import histogram, reliability_curve, scatter
 from limner.inference.model_card import model_card
-from limner.inference.predictor import Predictor
 from limner.inference.report_data import ReportData
 from limner.inference.scores import ImageScore, Scores
 from limner.inference.subgroups import score_subgroups
@@ -63,6 +62,7 @@ def render_report(report: ReportData, progress: Progress | None = None) -> str:
         "limner.inference",
         "report.html",
         report=report,
+        scores=scores,
         headline=summary["dice"],
         rows=[(_title(name, report), each) for name, each in summary.items()],
         per_class=scores.per_class(),
@@ -118,21 +118,21 @@ def _gallery(report: ReportData, progress: Progress | None) -> dict[str, list[_G
         "best": ranked[::-1][:GALLERY_IMAGES],
     }
     rows = list(dict.fromkeys(row for group in groups.values() for row in group))
-    samples = {sample.id: sample for sample in report.samples}
+    samples = {sample.id: sample for sample in report.scored.samples}
     dice: Float64[ndarray, " n"] = report.scores.per_image()["dice"]
     images: dict[int, _GalleryImage] = {}
     for row in with_progress(iter(rows), len(rows), progress):
         score = report.scores.images[row]
-        images[row] = _gallery_image(report.predictor, samples[score.id], score, float(dice[row]))
+        images[row] = _gallery_image(report, samples[score.id], score, float(dice[row]))
     return {title: [images[row] for row in group] for title, group in groups.items()}
 
 
 def _gallery_image(
-    predictor: Predictor, sample: Sample, score: ImageScore, dice: float
+    report: ReportData, sample: Sample, score: ImageScore, dice: float
 ) -> _GalleryImage:
-    labels, image = predictor.labels, sample.read_image()
-    small, truth = shrink_pair(image, sample.class_index(labels), SIDE_PX)
-    prediction = shrink_pair(image, predictor.predict(image).mask, SIDE_PX)[1]
+    labels, image = report.predictor.labels, sample.read_image()
+    small, truth = shrink_pair(image, sample.class_index(report.truth_labels), SIDE_PX)
+    prediction = shrink_pair(image, report.predictor.predict(image).mask, SIDE_PX)[1]
     pictures = {
         "image": small,
         "truth": draw_overlay(small, truth, labels),

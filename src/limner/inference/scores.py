@@ -1,7 +1,7 @@
 """The scores of many images: per image, their means with intervals, pooled, and by class."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -70,7 +70,8 @@ class Scores:
     """The scores of several images, from which every table and chart follows.
 
     A score of an image is the mean over the scored classes that are present in it. It is NaN where
-    there is none; means and intervals leave such images out.
+    there is none, and where the image is void everywhere; means and intervals leave such images
+    out.
     """
 
     images: tuple[ImageScore, ...]
@@ -101,6 +102,19 @@ class Scores:
     def ids(self) -> tuple[str, ...]:
         """The ids of the samples, in the order of `images`."""
         return tuple(image.id for image in self.images)
+
+    @property
+    def unscored(self) -> tuple[str, ...]:
+        """The ids of the images without a Dice.
+
+        They are void everywhere, or, in a set of several classes, neither the mask nor the
+        prediction has a scored class.
+        """
+        return tuple(self.ids[i] for i in np.flatnonzero(np.isnan(self.per_image()["dice"])))
+
+    def only(self, ids: Collection[str]) -> "Scores":
+        """Keep the images of some ids."""
+        return replace(self, images=tuple(image for image in self.images if image.id in ids))
 
     def per_image(self) -> dict[str, Float64[ndarray, " n"]]:
         """Compute every score of every image, by the score's name."""
@@ -166,6 +180,8 @@ class Scores:
     def _pooled(self) -> tuple[dict[str, float], dict[str, Float64[ndarray, " 2"]]]:
         """The overlap scores of all pixels together, and their intervals over images."""
         counts = self._scored_counts()
+        # An image that is void everywhere says nothing of how images differ
+        counts = counts[counts.sum((1, 2)) > 0]
         flat_counts = counts.reshape(len(counts), -1)
 
         def metrics(totals: Num[ndarray, "r k2 4"]) -> Float64[ndarray, "r m"]:

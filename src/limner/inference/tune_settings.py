@@ -1,9 +1,10 @@
 """The choice of inference settings from the scores of validation images.
 
 A setting is chosen only where it helps by more than chance explains: the 95 % interval of the
-paired gain in mean Dice lies above 0.
+paired gain in mean Dice lies above 0. On fewer than ten images nothing is chosen.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -42,6 +43,8 @@ class TuningResult:
     high: float
     taken: bool
     """Whether the model uses the setting."""
+    images: int
+    """By how many images it was judged: those that have a score."""
 
 
 def choose_settings(
@@ -107,13 +110,14 @@ def _compare(
     """Compare scores without and with a setting; a gain beyond chance is taken."""
     difference = paired_difference(before, after)
     if not difference.pairs:
-        return TuningResult(name, 0.0, 0.0, 0.0, 0.0, taken=False)
+        return TuningResult(name, 0.0, 0.0, math.nan, math.nan, taken=False, images=0)
     return TuningResult(
         name,
         difference.first,
         difference.difference,
         *difference.interval,
         taken=difference.is_gain,
+        images=difference.pairs,
     )
 
 

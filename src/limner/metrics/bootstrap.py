@@ -4,6 +4,7 @@ The percentile bootstrap over images (Efron, 1979; doi:10.1214/aos/1176344552), 
 the same scores always give the same interval.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -15,6 +16,13 @@ RESAMPLES = 2000
 """How often the images are resampled for one interval."""
 PERCENTILES = (2.5, 97.5)
 """The ends of a 95 % interval."""
+MIN_INTERVAL_IMAGES = 2
+"""One image says nothing of how images differ, so it gives no interval."""
+MIN_DECISION_IMAGES = 10
+"""Fewest images by which two methods are told apart.
+
+The percentile bootstrap is too narrow on few: of two images that both gain a little it is certain.
+"""
 MAX_WEIGHTS = 20_000_000
 """How many resampling weights are in memory at once: 160 MB."""
 
@@ -23,7 +31,7 @@ MAX_WEIGHTS = 20_000_000
 class PairedDifference:
     """The mean scores of two methods on the same images, and their difference (second less first).
 
-    Every number is NaN where there is no pair.
+    Every number is NaN where there is no pair, and the interval is NaN where there is one alone.
     """
 
     first: float
@@ -45,8 +53,21 @@ class PairedDifference:
 
     @property
     def is_gain(self) -> bool:
-        """Whether the second is better by more than chance explains: the interval lies above 0."""
-        return self.low > 0
+        """Whether the second is better by more than chance explains.
+
+        The interval lies above 0, and there are `MIN_DECISION_IMAGES` pairs.
+        """
+        return self.decides and self.low > 0
+
+    @property
+    def is_loss(self) -> bool:
+        """Whether the second is worse by more than chance explains."""
+        return self.decides and self.high < 0
+
+    @property
+    def decides(self) -> bool:
+        """Whether there are enough pairs to tell the two apart."""
+        return self.pairs >= MIN_DECISION_IMAGES
 
     @property
     def ties(self) -> int:
@@ -95,18 +116,20 @@ def paired_scores(scores: Float64[ndarray, "n 2"]) -> Float64[ndarray, "m 2"]:
 def bootstrap_mean_interval(values: Float64[ndarray, "n m"]) -> Float64[ndarray, "m 2"]:
     """Estimate the 95 % interval of each column's mean over images.
 
-    NaN values are left out. The interval is NaN where a column has no value.
+    NaN values are left out. The interval is NaN where a column has fewer than
+    `MIN_INTERVAL_IMAGES` values.
     """
     if not len(values):
         return np.full((values.shape[1], 2), np.nan)
     present = ~np.isnan(values)
+    enough = present.sum(0) >= MIN_INTERVAL_IMAGES
     filled = np.where(present, values, 0.0)
 
     def means(weights: Float64[ndarray, "r n"]) -> Float64[ndarray, "r m"]:
         sums, counts = weights @ filled, weights @ present
         return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
 
-    return bootstrap_interval(len(values), means)
+    return np.where(enough[:, None], bootstrap_interval(len(values), means), np.nan)
 
 
 def bootstrap_interval(
@@ -118,8 +141,10 @@ def bootstrap_interval(
         count: the number of images, at least 1.
         statistic: computes m statistics of each of r resamples. Its argument, of shape (r, n),
             counts how often image n is in resample r. Resamples in which a statistic is NaN are
-            left out.
+            left out. Of a single image every interval is NaN.
     """
+    if count < MIN_INTERVAL_IMAGES:
+        return np.full((statistic(np.ones((1, count))).shape[1], 2), np.nan)
     statistics = np.concatenate([statistic(weights) for weights in _resampling_weights(count)])
     present = [column[~np.isnan(column)] for column in statistics.T]
     return np.array(
@@ -128,6 +153,20 @@ def bootstrap_interval(
             for column in present
         ]
     )
+
+
+def format_interval(interval: tuple[float, float], digits: int, *, signed: bool = False) -> str:
+    """Spell an interval, "0.81 to 0.86"; "none" where there is none.
+
+    Args:
+        interval: both ends, or NaN.
+        digits: after the decimal point.
+        signed: whether a plus is written before what is above 0.
+    """
+    if math.isnan(interval[0]):
+        return "none"
+    low, high = (f"{end:{'+' if signed else ''}.{digits}f}" for end in interval)
+    return f"{low} to {high}"
 
 
 def _resampling_weights(count: int) -> Iterator[Float64[ndarray, "r n"]]:

@@ -4,6 +4,8 @@ The empty case: a class may be in neither the truth nor the prediction of an ima
 then scores 1, as the ISIC scorer does. A multi-class set leaves the image out of that class's mean.
 The same holds for every ratio whose denominator is 0: for sensitivity where the truth has none of
 the class, for specificity where it has nothing else, for precision where the prediction has none.
+
+The void case: where every pixel of an image is void, nothing was compared, and every score is NaN.
 """
 
 from collections.abc import Callable, Mapping
@@ -50,13 +52,15 @@ def one_vs_rest(table: Int64[ndarray, "*shape k k"]) -> Int64[ndarray, "*shape k
 def dice(counts: Counts, empty: float = 1.0) -> Float64[ndarray, "*shape"]:
     """Compute Dice, 2 |A∩B| / (|A| + |B|), in 0..1; `empty` where both are empty."""
     true_positives, false_positives, false_negatives, _ = np.moveaxis(counts, -1, 0)
-    return _ratio(2 * true_positives, 2 * true_positives + false_positives + false_negatives, empty)
+    denominator = 2 * true_positives + false_positives + false_negatives
+    return _ratio(2 * true_positives, denominator, counts, empty)
 
 
 def jaccard(counts: Counts, empty: float = 1.0) -> Float64[ndarray, "*shape"]:
     """Compute Jaccard, |A∩B| / |A∪B|, in 0..1; `empty` where both are empty."""
     true_positives, false_positives, false_negatives, _ = np.moveaxis(counts, -1, 0)
-    return _ratio(true_positives, true_positives + false_positives + false_negatives, empty)
+    denominator = true_positives + false_positives + false_negatives
+    return _ratio(true_positives, denominator, counts, empty)
 
 
 def sensitivity(counts: Counts, empty: float = 1.0) -> Float64[ndarray, "*shape"]:
@@ -65,7 +69,7 @@ def sensitivity(counts: Counts, empty: float = 1.0) -> Float64[ndarray, "*shape"
     It is `empty` where there are none.
     """
     true_positives, _, false_negatives, _ = np.moveaxis(counts, -1, 0)
-    return _ratio(true_positives, true_positives + false_negatives, empty)
+    return _ratio(true_positives, true_positives + false_negatives, counts, empty)
 
 
 def specificity(counts: Counts, empty: float = 1.0) -> Float64[ndarray, "*shape"]:
@@ -74,7 +78,7 @@ def specificity(counts: Counts, empty: float = 1.0) -> Float64[ndarray, "*shape"
     It is `empty` where there are none.
     """
     _, false_positives, _, true_negatives = np.moveaxis(counts, -1, 0)
-    return _ratio(true_negatives, true_negatives + false_positives, empty)
+    return _ratio(true_negatives, true_negatives + false_positives, counts, empty)
 
 
 def precision(counts: Counts, empty: float = 1.0) -> Float64[ndarray, "*shape"]:
@@ -83,13 +87,13 @@ def precision(counts: Counts, empty: float = 1.0) -> Float64[ndarray, "*shape"]:
     It is `empty` where there are none.
     """
     true_positives, false_positives, _, _ = np.moveaxis(counts, -1, 0)
-    return _ratio(true_positives, true_positives + false_positives, empty)
+    return _ratio(true_positives, true_positives + false_positives, counts, empty)
 
 
 def accuracy(counts: Counts, empty: float = 1.0) -> Float64[ndarray, "*shape"]:
-    """Compute the share of all pixels that are right, in 0..1; `empty` where all are void."""
+    """Compute the share of all pixels that are right, in 0..1."""
     true_positives, _, _, true_negatives = np.moveaxis(counts, -1, 0)
-    return _ratio(true_positives + true_negatives, counts.sum(-1), empty)
+    return _ratio(true_positives + true_negatives, counts.sum(-1), counts, empty)
 
 
 OVERLAP_METRICS: Mapping[str, Callable[..., Float64[ndarray, "*shape"]]] = {
@@ -140,9 +144,13 @@ def image_dice(
 
 
 def _ratio(
-    numerator: ArrayLike, denominator: ArrayLike, empty: float
+    numerator: ArrayLike, denominator: ArrayLike, counts: Counts, empty: float
 ) -> Float64[ndarray, "*shape"]:
-    """Divide elementwise; the counts of a single class give an array without axes."""
+    """Divide elementwise; `empty` where the denominator is 0, NaN where nothing was counted.
+
+    The counts of a single class give an array without axes.
+    """
+    without = np.where(counts.sum(-1) > 0, empty, np.nan)
     return np.asarray(
-        np.where(np.asarray(denominator) > 0, numerator / np.maximum(denominator, 1), empty)
+        np.where(np.asarray(denominator) > 0, numerator / np.maximum(denominator, 1), without)
     )

@@ -8,7 +8,7 @@ other mask's distances to those pixels are.
 
 The empty cases: where both masks are empty, or no surface is left to measure from, the distances
 are 0 and the surface Dice 1. Where one mask is empty, the distances are the image's diagonal, as
-far as anything can be, and the surface Dice 0.
+far as anything can be, and the surface Dice 0. Where every pixel is void, all three are NaN.
 """
 
 import math
@@ -66,6 +66,8 @@ def surface_metrics(
     symmetric surface distance (ASSD), and the surface Dice: the share of both surfaces that lies
     within the tolerance of the other one (NSD, arXiv:1809.04430).
     """
+    if void.all():
+        return math.nan, math.nan, math.nan
     predicted_surface, true_surface = (_surface(mask & ~void) for mask in (prediction, truth))
     if not predicted_surface.any() and not true_surface.any():
         return 0.0, 0.0, 1.0

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from limner.data.preprocess import Preprocessing
+from limner.data.split_record import SplitRecord
 from limner.errors import LimnerError
 from limner.labels import Labels
 from limner.recipe import Recipe, parse_recipe
@@ -23,7 +24,7 @@ OLD_NAMES = {
     "familiarity": "out_of_distribution",
 }
 """Names in metadata of `OLD_FORMAT`, and today's names. `recipe.py` translates the recipe."""
-UNTRANSLATED = ("recipe", "labels", "scores", "split", "receipt")
+UNTRANSLATED = ("recipe", "labels", "scores", "split", "contents", "receipt")
 """Parts of old metadata whose keys belong to the user, or have not changed."""
 THRESHOLD = 0.5
 """Default threshold on the foreground probability, where validation chose none."""
@@ -67,6 +68,11 @@ class ModelMetadata:
     scores: Mapping[str, float] = field(default_factory=dict)
     split: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """The ids of the training, validation and test samples; see `data.splits`."""
+    contents: Mapping[str, str] = field(default_factory=dict)
+    """The content of each of these samples' images by id; see `data.split_record`.
+
+    Empty in the models of earlier versions.
+    """
     inference: InferenceSettings = field(default_factory=InferenceSettings)
     confidence: Mapping[str, Any] = field(default_factory=dict)
     """The record of an `inference.confidence.ConfidenceModel`, which was fitted on validation.
@@ -75,6 +81,11 @@ class ModelMetadata:
     """
     receipt: Mapping[str, Any] = field(default_factory=dict)
     """Hashes of data, split and recipe, versions and hardware of the training."""
+
+    @property
+    def split_record(self) -> SplitRecord:
+        """The split, by id and by content."""
+        return SplitRecord(self.split, self.contents)
 
     def to_dict(self) -> dict[str, Any]:
         """Return a record that JSON can hold; `parse_metadata` reads it back."""
@@ -85,6 +96,7 @@ class ModelMetadata:
             "preprocessing": asdict(self.preprocessing),
             "scores": dict(self.scores),
             "split": {name: list(ids) for name, ids in self.split.items()},
+            "contents": dict(self.contents),
             "inference": asdict(self.inference),
             "confidence": dict(self.confidence),
             "receipt": dict(self.receipt),
@@ -123,6 +135,7 @@ def parse_metadata(record: Mapping[str, Any], path: Path) -> ModelMetadata:
         ),
         scores=record["scores"],
         split=record["split"],
+        contents=record.get("contents", {}),
         inference=InferenceSettings(
             inference["threshold"],
             inference["tta"],

@@ -5,11 +5,10 @@ model is trained after each round. How many corrections does each order need for
 """
 
 import csv
-import json
 import random
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
@@ -23,15 +22,18 @@ from limner.data.sample import AnnotationMask, Sample
 from limner.data.scan import scan
 from limner.data.splits import SplitSamples
 from limner.errors import LimnerError
-from limner.files import require_new, write_atomic
+from limner.files import dump_json, require_new, write_atomic
 from limner.inference.prediction_record import review_priority
 from limner.inference.predictor import Predictor
-from limner.labels import Labels, dump_labels
+from limner.labels import VOID, Labels, dump_labels
 from limner.metrics.bootstrap import bootstrap_mean_interval
 from limner.metrics.overlap import image_dice
 from limner.recipe import Recipe
+from limner.training.event_log import validations
 from limner.training.pipeline import split_dataset, train
+from limner.training.plan_rules import UNLIMITED_PATIENCE
 
+MIN_SEEDS = 2
 ORDERS = ("predicted", "random")
 """By review priority, or shuffled."""
 
@@ -61,6 +63,8 @@ class LoopPoint:
     corrections: int
     dice: tuple[float, ...]
     """Of each test image."""
+    changed_pixels: int = 0
+    """Pixels that the reviewer changed so far: masks that come first may be more work."""
 
     @property
     def mean(self) -> float:
@@ -72,12 +76,14 @@ class LoopRow:
     """All seeds of one number of corrections.
 
     It holds the mean Dice of each order, and the gain of the predicted order over the random one.
-    Intervals are 95 %, over the images.
+    Intervals are 95 %, over the images; of one seed there are none.
     """
 
     corrections: int
     means: Mapping[str, float]
     intervals: Mapping[str, tuple[float, float]]
+    changed_pixels: Mapping[str, float]
+    """Pixels that the reviewer changed so far, the mean over the seeds."""
     gain: float | None = None
     interval: tuple[float, float] | None = None
     by_seed: tuple[float, ...] = ()
@@ -92,7 +98,7 @@ def simulate_review(
     """Train on a few labels, correct the masks that come first in an order, and train again.
 
     The first labels are drawn at random, and are the same for all orders. Every model is trained
-    from scratch.
+    from scratch, and all by the same work: as many steps as the first one took, and no early stop.
 
     Args:
         data: the dataset, whose masks are the truth.
@@ -140,6 +146,8 @@ class _Simulation:
     sides: SplitSamples
     labels: Labels
     progress: StageProgress
+    work: dict[str, int] = field(default_factory=dict)
+    """How many images the first training saw, and every other one sees."""
 
     def run_seed(self, seed: int) -> Iterator[LoopPoint]:
         """All orders, which begin with the same labels and the same model."""
@@ -158,14 +166,24 @@ class _Simulation:
         labelled: list[Sample],
         pool: list[Sample],
     ) -> Iterator[LoopPoint]:
-        step = self.schedule.step
+        step, changed_pixels = self.schedule.step, 0
         yield LoopPoint(order, seed, 0, model.dice)
         for round_index in range(1, self.schedule.rounds + 1):
             corrected = self._first_in_order(order, pool, model.predictor)
+            changed_pixels += self._count_changed(corrected, model.predictor)
             labelled = labelled + corrected
             pool = [sample for sample in pool if sample not in corrected]
             model = self._train(labelled, seed, f"seed-{seed}-{order}-{round_index}")
-            yield LoopPoint(order, seed, round_index * step, model.dice)
+            yield LoopPoint(order, seed, round_index * step, model.dice, changed_pixels)
+
+    def _count_changed(self, corrected: Sequence[Sample], predictor: Predictor) -> int:
+        """Count the pixels of the predicted masks that are not as the true ones."""
+        changed = 0
+        for sample in corrected:
+            truth = sample.class_index(self.labels)
+            mask = predictor.predict(sample.read_image()).mask
+            changed += int(((truth != mask) & (truth != VOID)).sum())
+        return changed
 
     def _first_in_order(
         self, order: str, pool: Sequence[Sample], predictor: Predictor
@@ -185,7 +203,11 @@ class _Simulation:
         """Train on some of the samples, and score the model on the test images."""
         folder = self.folder / name
         table = _write_dataset(folder / "data", {**self.sides, "train": labelled}, self.labels)
-        run = train(table, self.recipe.replace({"train.seed": seed}), folder / "run")
+        recipe = self._equal_work(self.recipe.replace({"train.seed": seed}), len(labelled))
+        run = train(table, recipe, folder / "run")
+        if not self.work:
+            epochs = validations(run.folder)[-1]["epoch"]
+            self.work["images"] = epochs * len(labelled)
         # Its checkpoints are large, and nobody resumes it
         shutil.rmtree(run.folder / "last", ignore_errors=True)
         predictor = Predictor.load(run.model, device=run.recipe.train.device)
@@ -195,6 +217,17 @@ class _Simulation:
             mask = predictor.predict(sample.read_image()).mask
             dice.append(image_dice(mask, sample.class_index(self.labels), self.labels))
         return _Model(predictor, tuple(dice))
+
+    def _equal_work(self, recipe: Recipe, labelled: int) -> Recipe:
+        """Train without an early stop, and on as many images as the first training saw.
+
+        What a time budget holds depends on what else the machine does.
+        """
+        recipe = recipe.replace({"train.patience": UNLIMITED_PATIENCE})
+        if recipe.train.minutes is None or not self.work:
+            return recipe
+        epochs = max(1, round(self.work["images"] / labelled))
+        return recipe.replace({"train.minutes": None, "train.epochs": epochs})
 
 
 def _write_dataset(folder: Path, sides: SplitSamples, labels: Labels) -> Path:
@@ -231,15 +264,20 @@ def _summarise_corrections(corrections: int, points: Sequence[LoopPoint]) -> Loo
         order: np.array([point.dice for point in points if point.order == order])
         for order in dict.fromkeys(point.order for point in points)
     }
+    changed = {
+        order: float(np.mean([point.changed_pixels for point in points if point.order == order]))
+        for order in dice
+    }
     means = {order: float(np.nanmean(table)) for order, table in dice.items()}
     intervals = {order: _mean_interval(table) for order, table in dice.items()}
     if set(dice) != set(ORDERS) or len(dice["predicted"]) != len(dice["random"]):
-        return LoopRow(corrections, means, intervals)
+        return LoopRow(corrections, means, intervals, changed)
     gains = dice["predicted"] - dice["random"]
     return LoopRow(
         corrections,
         means,
         intervals,
+        changed,
         gain=float(np.nanmean(gains.mean(0))),
         interval=_mean_interval(gains),
         by_seed=tuple(float(gain) for gain in np.nanmean(gains, axis=1)),
@@ -247,7 +285,12 @@ def _summarise_corrections(corrections: int, points: Sequence[LoopPoint]) -> Loo
 
 
 def _mean_interval(values: Float64[ndarray, "s n"]) -> tuple[float, float]:
-    """Of the mean over the images, each of which is the mean over the seeds."""
+    """Of the mean over the images, each of which is the mean over the seeds; NaN of one seed.
+
+    Other seeds would give other models, and one seed says nothing of how they differ.
+    """
+    if len(values) < MIN_SEEDS:
+        return float("nan"), float("nan")
     low, high = bootstrap_mean_interval(values.mean(0)[:, None])[0]
     return float(low), float(high)
 
@@ -274,5 +317,5 @@ def write_results(folder: Path, points: Sequence[LoopPoint]) -> Path:
         "rows": [asdict(row) for row in summarise(points)],
         "points": [asdict(point) for point in points],
     }
-    write_atomic(path, json.dumps(results, indent=1) + "\n")
+    write_atomic(path, dump_json(results, indent=1))
     return path

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from limner.metrics.bootstrap import format_interval
 from limner.training.events import (
     Event,
     Note,
@@ -90,10 +91,8 @@ def _line(event: Event) -> str | None:
     """The line that is printed for an event, if one is."""
     if isinstance(event, Tuned):
         outcome = "[green]taken[/]" if event.taken else "left out"
-        return (
-            f"{event.name}: {event.gain:+.4f} mean Dice on validation "
-            f"({event.low:+.4f} to {event.high:+.4f}), {outcome}"
-        )
+        interval = format_interval((event.low, event.high), 4, signed=True)
+        return f"{event.name}: {event.gain:+.4f} mean Dice on validation ({interval}), {outcome}"
     if isinstance(event, Validation):
         loss = "" if event.loss is None else f"  loss {event.loss:.4f}"
         best = "  [green]best[/]" if event.best else ""

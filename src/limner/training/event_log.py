@@ -6,7 +6,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from limner.files import write_atomic
+from limner.files import dump_json, write_atomic
 from limner.inference.charts import learning_curve
 from limner.training.events import Event
 
@@ -29,7 +29,7 @@ class EventLog:
         names = [field.name for field in fields(event) if field.name != NOT_LOGGED]
         values = {name: getattr(event, name) for name in names}
         row = {"event": type(event).__name__.lower(), "time": time.time(), **values}
-        self._file.write(json.dumps(row) + "\n")
+        self._file.write(dump_json(row, indent=None))
         self._file.flush()
 
     def close(self) -> None:

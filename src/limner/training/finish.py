@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 from limner.inference.predictor import Predictor
 from limner.inference.tune import tune
+from limner.metrics.bootstrap import MIN_DECISION_IMAGES, format_interval
 from limner.model.bundle import Bundle
 from limner.recipe import TrainSettings
 from limner.training import warm_start
@@ -58,6 +59,13 @@ def _tune_model(run: Run, inputs: RunInputs, stop_requested: Callable[[], bool])
             f"the time allowed a look at {tuned_on} of {len(samples)} validation images, from "
             "which the following is chosen"
         )
+    judged_by = min((result.images for result in results), default=0)
+    if judged_by < MIN_DECISION_IMAGES:
+        yield Note(
+            f"{judged_by} validation images with a score are too few to choose a threshold, an "
+            f"augmentation or post-processing by: {MIN_DECISION_IMAGES} are needed, so none is "
+            "taken. A larger data.validation_fraction gives more"
+        )
     for result in results:
         yield Tuned(**asdict(result))
 
@@ -67,7 +75,8 @@ def _compare_with_origin(
 ) -> Iterator[Event]:
     """Keep the model that the run goes on from, where the new one is worse on validation.
 
-    It is worse where the whole 95 % interval of the paired difference lies below 0.
+    It is worse where the whole 95 % interval of the paired difference lies below 0, on at least
+    `MIN_DECISION_IMAGES` images.
     """
     before, worse_path = run.origin, run.folder / WORSE
     if before is None or "judged" in run.receipt or stop_requested():
@@ -90,7 +99,7 @@ def _compare_with_origin(
         yield event
     else:
         return
-    worse = comparison.interval[1] < 0
+    worse = comparison.worse
     if worse:
         after.save(worse_path)
         before.save(run.model)
@@ -100,16 +109,21 @@ def _compare_with_origin(
 
 
 def _comparison_note(comparison: warm_start.ModelComparison, *, worse: bool) -> Note:
-    low, high = comparison.interval
+    interval = format_interval(comparison.interval, 4, signed=True)
     outcome = (
         f"the new model is worse, so model.safetensors is the one before, and the new one is "
         f"{WORSE}"
         if worse
         else "the new model takes its place"
     )
+    if comparison.images < MIN_DECISION_IMAGES:
+        outcome += (
+            f". Fewer than {MIN_DECISION_IMAGES} images cannot tell the two apart; the one before "
+            "is origin.safetensors"
+        )
     return Note(
         f"validation Dice {comparison.before:.4f} before and {comparison.after:.4f} after on "
-        f"{comparison.images} images (95 % of the difference {low:+.4f} to {high:+.4f}): {outcome}"
+        f"{comparison.images} images (95 % interval of the difference: {interval}): {outcome}"
     )
 
 

@@ -13,6 +13,7 @@ from limner.data.resize_ceiling import ResizeCeiling
 from limner.data.sample import AnnotationMask, Sample
 from limner.data.sample_info import SampleInfo
 from limner.data.scan import scan
+from limner.data.split_record import SplitRecord, known_contents
 from limner.data.splits import SplitFacts, SplitSamples, split_ids, split_samples
 from limner.data.views import views
 from limner.labels import Labels
@@ -59,6 +60,11 @@ class CheckedDataset:
     def side_info(self, side: str) -> list[SampleInfo]:
         """What the check learnt of the samples of one split."""
         return [self.info[sample.id] for sample in self.sides[side]]
+
+    def split_record(self) -> SplitRecord:
+        """Which image is in which split, for the run and its model."""
+        samples = [sample for side in self.sides.values() for sample in side]
+        return SplitRecord(split_ids(self.sides), known_contents(samples, self.info))
 
 
 def train(
@@ -129,7 +135,7 @@ def start_run(
         plan,
         data,
         labels,
-        split_ids(checked.sides),
+        checked.split_record(),
         bundle,
     )
     return run, _lead_run(run, checked, session)

@@ -125,6 +125,7 @@ class Recorder:
             weights=self._state.best_weights,
             scores={"validation_mean_dice": self._state.best_dice},
             split=inputs.split,
+            contents=self._run.contents,
             receipt={key: receipt[key] for key in MODEL_RECEIPT_KEYS if key in receipt},
         ).save(self._run.model)
 

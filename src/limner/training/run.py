@@ -13,9 +13,17 @@ from limner.data.cache import PreparedDataset
 from limner.data.preprocess import Preprocessing
 from limner.data.sample import Sample
 from limner.data.scan import scan
+from limner.data.split_record import SplitRecord
 from limner.data.splits import apply_split
 from limner.errors import LimnerError
-from limner.files import already_exists, atomic_file, atomic_folder, try_lock, write_atomic
+from limner.files import (
+    already_exists,
+    atomic_file,
+    atomic_folder,
+    dump_json,
+    try_lock,
+    write_atomic,
+)
 from limner.labels import Labels
 from limner.model.bundle import Bundle
 from limner.recipe import Recipe
@@ -26,6 +34,8 @@ from limner.training.plan import Plan
 
 WORSE = "worse.safetensors"
 """A new model that was worse than the one that the run goes on from."""
+CONTENTS = "contents.json"
+"""What the images of the run are, whatever their names."""
 LOCK_TRIES, LOCK_POLL_S = 11, 0.02
 """A lock that is held is tried so often before its holder counts as training.
 
@@ -70,7 +80,7 @@ class Run:
         plan: Plan,
         data: Path,
         labels: Labels,
-        split: Mapping[str, Sequence[str]],
+        split: SplitRecord,
         origin: Bundle | None = None,
     ) -> "Run":
         """Make a new run folder. Nothing is left where that fails.
@@ -80,13 +90,17 @@ class Run:
             plan: The recipe, and why each value was chosen.
             data: The dataset.
             labels: Its classes.
-            split: Ids of the samples of each split.
+            split: The samples of each split.
             origin: The model that the run goes on from, if any.
 
         Raises LimnerError where the folder is in use or cannot be made.
         """
-        receipt = _first_receipt(plan.recipe, data, split, origin)
-        records = {"split.json": split, "labels.json": asdict(labels), "receipt.json": receipt}
+        records = {
+            "split.json": split.ids,
+            CONTENTS: split.contents,
+            "labels.json": asdict(labels),
+            "receipt.json": _first_receipt(plan.recipe, data, split.ids, origin),
+        }
         try:
             with atomic_folder(folder) as part:
                 (part / "last").mkdir()
@@ -95,7 +109,7 @@ class Run:
                 if origin is not None:
                     origin.save(cls(part)._origin)
                 for name, content in records.items():
-                    write_atomic(part / name, json.dumps(content, indent=2) + "\n", durable=True)
+                    write_atomic(part / name, dump_json(content), durable=True)
         except FileExistsError as error:
             raise run_exists(folder) from error
         except OSError as error:
@@ -123,6 +137,11 @@ class Run:
     def split(self) -> dict[str, list[str]]:
         """Ids of the samples of each split, as settled when the run began."""
         return self.read_json("split.json")
+
+    @property
+    def contents(self) -> dict[str, str]:
+        """The content of each sample's image by id; empty in runs of earlier versions."""
+        return self.read_json(CONTENTS) if (self.folder / CONTENTS).is_file() else {}
 
     @property
     def labels(self) -> Labels:
@@ -224,7 +243,7 @@ class Run:
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Write a JSON file of the folder durably."""
-        write_atomic(self.folder / name, json.dumps(content, indent=2) + "\n", durable=True)
+        write_atomic(self.folder / name, dump_json(content), durable=True)
 
     def update_receipt(
         self, changes: Callable[[dict[str, Any]], Mapping[str, Any]]
@@ -236,7 +255,7 @@ class Run:
         with atomic_file(self.folder / "receipt.json", durable=True) as part:
             receipt = self.receipt
             receipt |= changes(receipt)
-            part.write_text(json.dumps(receipt, indent=2) + "\n", encoding="utf-8")
+            part.write_text(dump_json(receipt), encoding="utf-8")
         return receipt
 
 

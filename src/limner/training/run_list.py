@@ -19,6 +19,7 @@ COLUMNS = (
     "images_per_second",
     "minutes",
     "begun",
+    "other_reports",
 )
 MAX_STATE_LENGTH = 80
 
@@ -59,15 +60,33 @@ def _describe(run: Run) -> dict[str, Any]:
         "images_per_second": sittings[-1]["images_per_second"] if sittings else None,
         "minutes": round(seconds / 60, 1),
         "begun": time.strftime("%Y-%m-%d %H:%M", start),
+        "other_reports": _other_reports(run),
     }
 
 
 def _test_dice(run: Run) -> float | None:
-    """From the report of `limner test`; None before it."""
+    """From the report of `limner test` on the test images; None before it."""
     report = run.folder / "report" / "report.json"
     if not report.is_file():
         return None
     return json.loads(report.read_text(encoding="utf-8"))["scores"]["dice"]["mean"]
+
+
+def _other_reports(run: Run) -> list[dict[str, Any]]:
+    """What else the model was scored on, and how: other data and splits, and other ways to predict.
+
+    A report that cannot be read is listed without its numbers.
+    """
+    rows = []
+    for path in sorted(run.folder.glob("report-*/report.json")):
+        name = path.parent.name.removeprefix("report-")
+        try:
+            report = json.loads(path.read_text(encoding="utf-8"))
+            dice, images = report["scores"]["dice"]["mean"], report["images"]
+        except (OSError, ValueError, KeyError, TypeError):
+            dice = images = None
+        rows.append({"report": name, "images": images, "dice": dice})
+    return rows
 
 
 def _state(run: Run) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 
 from limner.data.check import CheckResult
 from limner.data.sample import Sample
+from limner.data.split_record import known_contents
 from limner.data.splits import SplitSamples, apply_split, split_units
 from limner.errors import LimnerError
 from limner.inference.predictor import Predictor
@@ -84,17 +85,20 @@ def inherit_split(
 ) -> SplitSamples:
     """Split as the old run did, so that what it was not trained on stays unseen.
 
-    New samples go where their copies and their group are. The others go where the layout puts
-    them, or are trained on. Raises LimnerError where the classes differ, or where nothing is left
-    to validate on.
+    Images are known by their content, also under another name. One that was saved anew since is
+    known by its name: what was held out is not trained on. New samples go where their copies and
+    their group are. The others go where the layout puts them, or are trained on. Raises LimnerError
+    where the classes differ, or where nothing is left to validate on.
     """
     if labels.names != origin.labels.names:
         raise LimnerError(
             f"the run knows the classes {', '.join(origin.labels.names)}, and the data has "
             f"{', '.join(labels.names)}. They must be the same."
         )
-    sides = apply_split(samples, origin.split)
-    new_ids = {sample.id for sample in sides.pop("new")}
+    sides = origin.split_record.assign(samples, known_contents(samples, result.info_by_id))
+    known_by_name = apply_split(sides.pop("new"), origin.split)
+    new_ids = {sample.id for sample in known_by_name.pop("new")}
+    sides = {side: members + known_by_name[side] for side, members in sides.items()}
     side_by_id = {sample.id: side for side, members in sides.items() for sample in members}
     for unit in split_units(samples, result.clusters):
         candidates: set[str | None] = {
@@ -120,6 +124,9 @@ class ModelComparison:
     interval: tuple[float, float]
     """95 % of the paired difference, after less before."""
     images: int
+    """That have a score by one of the models."""
+    worse: bool
+    """Whether the new model is worse by more than chance explains."""
 
 
 def compare_on_validation(
@@ -150,4 +157,10 @@ def compare_on_validation(
         yield len(scores)
     old, new = np.array(scores).T
     difference = paired_difference(old, new)
-    return ModelComparison(difference.first, difference.second, difference.interval, len(scores))
+    return ModelComparison(
+        difference.first,
+        difference.second,
+        difference.interval,
+        difference.pairs,
+        difference.is_loss,
+    )

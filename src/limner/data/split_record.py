@@ -1,0 +1,109 @@
+"""Which image was in which split when a model was trained. Images are known by their content.
+
+Two folders may both hold a 001.png, and a folder may be renamed. So a record keeps a hash of each
+image beside its id.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from limner.data.parallel import Progress, map_in_order, with_progress
+from limner.data.sample import Sample
+from limner.data.sample_info import SampleInfo
+
+CONTENT_DIGITS = 32
+"""Hexadecimal digits of an image's SHA-256 that are kept: two images never share so many."""
+CAUTIOUS_ORDER = ("test", "val", "train")
+"""Of an image that lies in several splits, the last of these counts: it was trained on."""
+
+
+@dataclass(frozen=True, slots=True)
+class SplitRecord:
+    """The samples of each split of a training, by id and by content."""
+
+    ids: Mapping[str, Sequence[str]]
+    """The ids of "train", "val" and "test"."""
+    contents: Mapping[str, str] = field(default_factory=dict)
+    """The content of each sample's image by its id, as `image_content` gives it.
+
+    Empty in the models of earlier versions, which know images by name alone.
+    """
+
+    def assign(
+        self, samples: Sequence[Sample], contents: Mapping[str, str]
+    ) -> dict[str, list[Sample]]:
+        """Split samples as they were split in the training.
+
+        Args:
+            samples: of the same folder or of another one.
+            contents: what `read_contents` gives for them. Not looked at where the record has none.
+
+        Returns:
+            The samples of "train", "val" and "test", and "new" for those that were not there. Each
+            is in the order of the ids.
+        """
+        side_by_id = {id: side for side, ids in self.ids.items() for id in ids}
+        side_by_content = {
+            self.contents[id]: side
+            for side in CAUTIOUS_ORDER
+            for id in self.ids.get(side, ())
+            if id in self.contents
+        }
+
+        def side_of(id: str) -> str:
+            if not self.contents or self.contents.get(id, "") == contents.get(id):
+                return side_by_id.get(id, "new")
+            return side_by_content.get(contents.get(id, ""), "new")
+
+        sides: dict[str, list[Sample]] = {"train": [], "val": [], "test": [], "new": []}
+        for sample in sorted(samples, key=lambda sample: sample.id):
+            sides[side_of(sample.id)].append(sample)
+        return sides
+
+
+def image_content(sample: Sample, sha256: bytes) -> str:
+    """Name the content of a sample's image.
+
+    Args:
+        sample: tells which page of its file it is.
+        sha256: of the bytes of its file.
+    """
+    page = f"#{sample.page}" if sample.pages > 1 else ""
+    return sha256.hex()[:CONTENT_DIGITS] + page
+
+
+def known_contents(samples: Sequence[Sample], infos: Mapping[str, SampleInfo]) -> dict[str, str]:
+    """Name the content of samples that the check has read, by id.
+
+    Args:
+        samples: any; those that the check has not read are left out.
+        infos: what the check learnt, by id.
+    """
+    contents = {}
+    for sample in samples:
+        info = infos.get(sample.id)
+        if info is not None and info.digest is not None:
+            contents[sample.id] = image_content(sample, info.digest.image)
+    return contents
+
+
+def read_contents(samples: Sequence[Sample], progress: Progress | None = None) -> dict[str, str]:
+    """Hash the image file of each sample; nothing is decoded.
+
+    Returns the contents by id, without those of files that cannot be read.
+    """
+
+    def read(sample: Sample) -> str | None:
+        try:
+            with sample.image.open("rb") as file:
+                return image_content(sample, hashlib.file_digest(file, "sha256").digest())
+        except OSError:
+            return None
+
+    read_in_order = with_progress(map_in_order(read, samples), len(samples), progress)
+    return {
+        sample.id: content
+        for sample, content in zip(samples, read_in_order, strict=True)
+        if content is not None
+    }

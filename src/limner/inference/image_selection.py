@@ -1,0 +1,99 @@
+"""Which images the arguments of a command name: files, folders, patterns or URLs."""
+
+import glob
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path, PurePosixPath
+
+from limner.data.storage import Storage
+from limner.errors import LimnerError
+
+GIVE = "Give an image, several, a folder, or a pattern such as 'photos/*.png'."
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSelection:
+    """Images by their names in one folder, and files there that are images of no known format."""
+
+    storage: Storage
+    names: tuple[str, ...]
+    foreign: tuple[str, ...] = ()
+
+    @classmethod
+    def from_paths(cls, paths: Sequence[str]) -> "ImageSelection":
+        """Gather the images that paths name, each once, in the order of their names.
+
+        Args:
+            paths: at least one. Files are taken as they are; of folders all images below them; a
+                pattern (`*`, `?`, `[...]`) stands for the files that fit. A URL is a folder or a
+                pattern in one. Several paths are of this machine, and names are then relative to
+                the folder that holds them all.
+
+        Raises LimnerError where a path does not exist, a pattern fits nothing, or URLs are mixed.
+        """
+        if any("://" in path for path in paths):
+            return _select_url(paths)
+        found = [path for given in paths for path in _expand(given)]
+        if len(found) == 1 and found[0].is_dir():
+            return cls.from_storage(Storage(found[0]))
+        parents = {_folder_of(path).absolute() for path in found}
+        root = Path(os.path.commonpath(parents)) if len(parents) > 1 else _folder_of(found[0])
+        names: dict[str, None] = {}
+        foreign: dict[str, None] = {}
+        for path in found:
+            prefix = Path(os.path.relpath(path, root)).as_posix()
+            if not path.is_dir():
+                names[prefix] = None
+                continue
+            inner = cls.from_storage(Storage(path))
+            names |= dict.fromkeys(str(PurePosixPath(prefix) / name) for name in inner.names)
+            foreign |= dict.fromkeys(str(PurePosixPath(prefix) / name) for name in inner.foreign)
+        return cls(Storage(root), tuple(sorted(names)), tuple(sorted(foreign)))
+
+    @classmethod
+    def from_storage(cls, storage: Storage) -> "ImageSelection":
+        """Take all images of a folder."""
+        return cls(storage, tuple(storage.list_images()), tuple(storage.list_foreign()))
+
+    def matching(self, pattern: str) -> "ImageSelection":
+        """Keep the files whose names fit a pattern."""
+
+        def fitting(names: Iterable[str]) -> tuple[str, ...]:
+            return tuple(name for name in names if fnmatch(name, pattern))
+
+        return ImageSelection(self.storage, fitting(self.names), fitting(self.foreign))
+
+
+def _folder_of(path: Path) -> Path:
+    return path if path.is_dir() else path.parent
+
+
+def _expand(path: str) -> list[Path]:
+    """The path itself, or what it stands for as a pattern."""
+    if Path(path).exists():
+        return [Path(path)]
+    if not glob.has_magic(path):
+        raise LimnerError(f"{path} does not exist. {GIVE}")
+    # Path.glob takes no absolute pattern
+    found = [Path(name) for name in sorted(glob.glob(path, recursive=True))]  # noqa: PTH207
+    if not found:
+        raise LimnerError(f"no file fits {path}. {GIVE}")
+    return found
+
+
+def _select_url(paths: Sequence[str]) -> ImageSelection:
+    if len(paths) > 1:
+        raise LimnerError(
+            f"there are {len(paths)} places for images, and {paths[0]} is among them. Give one "
+            "URL, or several paths of this machine."
+        )
+    (url,) = paths
+    folder, _, last = url.rpartition("/")
+    if not glob.has_magic(last):
+        return ImageSelection.from_storage(Storage(url))
+    selection = ImageSelection.from_storage(Storage(folder)).matching(last)
+    if not selection.names and not selection.foreign:
+        raise LimnerError(f"no file fits {url}. {GIVE}")
+    return selection

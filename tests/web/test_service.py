@@ -19,6 +19,7 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco
 
+from dicom_files import dicom_dataset, save_dicom
 from limner.inference.predictor import Predictor
 from limner.web.service.responses import polygons
 from service import Served, Start, png, problem, write_model
@@ -42,6 +43,21 @@ def test_an_image_comes_back_as_its_mask(server: Served, models: dict[str, Path]
         0 <= float(answer.headers["x-predicted-dice"]) <= 1
         and "work;dur=" in answer.headers["server-timing"]
     )
+
+
+def test_dicom_is_segmented_whatever_its_name(
+    server: Served, models: dict[str, Path], tmp_path: Path
+) -> None:
+    pixels = np.asarray(Image.open(io.BytesIO(png())))
+    path = save_dicom(tmp_path / "IM1", dicom_dataset(pixels, colour=True))
+    for kind in ("application/dicom", "application/octet-stream"):
+        answer = server.client.post(
+            "/v1/segment", content=path.read_bytes(), headers={"Content-Type": kind}
+        )
+        assert answer.status_code == 200
+        np.testing.assert_array_equal(
+            np.asarray(Image.open(io.BytesIO(answer.content))), predicted_mask(models) * 255
+        )
 
 
 def test_json_holds_areas_boxes_run_lengths_and_polygons(

@@ -5,7 +5,12 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from limner.data.image_file import IMAGE_SUFFIXES
+from limner.data.image_file import (
+    IMAGE_SUFFIXES,
+    OTHER_SUFFIXES,
+    SNIFFED_BYTES,
+    is_image_by_content,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +43,8 @@ class FolderListing:
         self.root = root
         self._directories: dict[Path, _Directory] = {}
         self._trees: dict[Path, _Tree] = {}
+        self._is_image_inside: dict[Path, bool] = {}
+        """Of the files that were opened to tell."""
 
     def direct_files(self) -> tuple[Path, ...]:
         """List the files in `root` itself, hidden ones too."""
@@ -61,8 +68,18 @@ class FolderListing:
         return [path for path in files if path.suffix.lower() in suffixes]
 
     def images(self, folder: Path | None = None) -> list[Path]:
-        """List all image files below a folder (by default `root`)."""
-        return self.files(IMAGE_SUFFIXES, folder)
+        """List all image files below a folder (by default `root`), by their suffix or content."""
+        return [path for path in self._tree(folder or self.root).files if self._is_image(path)]
+
+    def _is_image(self, path: Path) -> bool:
+        suffix = path.suffix.lower()
+        if suffix in IMAGE_SUFFIXES:
+            return True
+        if suffix in OTHER_SUFFIXES:
+            return False
+        if path not in self._is_image_inside:
+            self._is_image_inside[path] = is_image_by_content(_read_start(path))
+        return self._is_image_inside[path]
 
     def _directory(self, folder: Path) -> _Directory:
         if folder not in self._directories:
@@ -98,6 +115,17 @@ class FolderListing:
 def find_images(folder: Path) -> list[Path]:
     """List the image files below a folder in the order of their paths, hidden ones left out."""
     return FolderListing(folder).images()
+
+
+def _read_start(path: Path) -> bytes:
+    """The first bytes of a file; none where it is no plain file or cannot be read."""
+    try:
+        if not path.is_file():
+            return b""
+        with path.open("rb", buffering=0) as file:
+            return file.read(SNIFFED_BYTES)
+    except OSError:
+        return b""
 
 
 def _read_directory(folder: Path) -> _Directory:

@@ -92,7 +92,7 @@ def decode_image(data: bytes, name: str, most_pixels: int) -> UInt8[ndarray, "h 
 
     Raises:
         TooLargeError: It has more pixels, or more than 8 bytes for each. No pixel is then decoded.
-        LimnerError: It cannot be decoded whole, or is DICOM.
+        LimnerError: It cannot be decoded whole.
     """
     with open_uploaded_image(data, name) as image:
         header = image.header

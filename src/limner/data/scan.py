@@ -108,7 +108,7 @@ def scan(root: Path | str, group_pattern: str = "") -> Dataset:
         key=lambda sample: (sample.id, str(sample.image)),
     )
     samples = with_groups(root, samples, group_pattern)
-    accounted_for = match.files()
+    accounted_for, images = match.files(), dict.fromkeys(listing.images())
     return Dataset(
         root,
         match.layout,
@@ -118,8 +118,8 @@ def scan(root: Path | str, group_pattern: str = "") -> Dataset:
         match.images_without_mask,
         match.masks_without_image,
         match.same_name,
-        tuple(listing.files(UNSUPPORTED_SUFFIXES)),
-        tuple(path for path in listing.images() if path not in accounted_for),
+        tuple(path for path in listing.files(UNSUPPORTED_SUFFIXES) if path not in images),
+        tuple(path for path in images if path not in accounted_for),
         tuple((count.sample, count.mask) for count in page_counts if count.mask != count.image),
     )
 

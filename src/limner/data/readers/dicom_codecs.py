@@ -27,9 +27,12 @@ CODEC_OF: Mapping[str, str] = {
     "1.2.840.10008.1.2.5": RLE,
 }
 """The codec of each transfer syntax (DICOM PS3.5, annex A) that is read."""
+JPEG_LS_SYNTAXES = tuple(uid for uid, codec in CODEC_OF.items() if codec == JPEG_LS)
 LOSSY_SYNTAXES = frozenset(
     f"1.2.840.10008.1.2.4.{number}" for number in ("50", "51", "81", "91", "203")
 )
+END_OF_IMAGE = b"\xff\xd9"
+"""Of JPEG and JPEG-LS. Some encoders of JPEG 2000 leave theirs out."""
 PLUGINS = {JPEG: "JPEG8", JPEG_LS: "JPEGLS", JPEG_2000: "JPEG2K", RLE: "DICOMRLE"}
 """What imagecodecs calls each codec. A build of it may lack some."""
 
@@ -76,6 +79,9 @@ def decode_frame(frame: bytes, codec: str, layout: FrameLayout) -> tuple[Pixels,
     """
     if codec == RLE:
         return _fit_bits(_decode_rle(frame, layout), layout), layout.photometric
+    # libjpeg fills what is missing and says nothing, and CharLS may search it for half a minute
+    if codec != JPEG_2000 and not frame.rstrip(b"\0").endswith(END_OF_IMAGE):
+        raise ValueError("its compressed pixels end early")
     codestream = read_codestream(frame)
     _check_codestream(codestream, layout)
     pixels = _DECODERS[codec](frame, codestream)
@@ -99,9 +105,6 @@ def _check_codestream(codestream: Codestream, layout: FrameLayout) -> None:
 
 
 def _decode_jpeg(frame: bytes, codestream: Codestream) -> Pixels:
-    # libjpeg fills what is missing, and says nothing
-    if not frame.rstrip(b"\0").endswith(b"\xff\xd9"):
-        raise ValueError("its compressed pixels end early")
     if codestream.channels == 1:
         return imagecodecs.jpeg8_decode(frame)
     # Of the same colours in and out, so that none are turned

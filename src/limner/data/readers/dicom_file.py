@@ -29,8 +29,6 @@ VALUE_REPRESENTATIONS = frozenset(
 )
 FIRST_GROUPS = frozenset({0x0002, 0x0008})
 """Of file meta information, and of a dataset without it."""
-MOST_FIRST_BYTES = 256
-"""How long the value of the first element of a dataset may be, for it to be taken for one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,19 +49,25 @@ class DicomFile:
 
 
 def is_dicom(start: bytes) -> bool:
-    """Tell DICOM by its first bytes, also where it lacks the preamble and the letters DICM."""
+    """Tell DICOM by its first bytes, also where it lacks the preamble and the letters DICM.
+
+    Such a file begins with two elements of one group, in the order of their numbers.
+    """
     if start[128:132] == b"DICM":
         return True
-    if len(start) < 12:
+    if len(start) < 8:
         return False
     for order in "<>":
         group, element, representation, length = struct.unpack(f"{order}HH2sH", start[:8])
-        if group not in FIRST_GROUPS or element > 0xFF:
+        if group not in FIRST_GROUPS:
             continue
-        if representation in VALUE_REPRESENTATIONS:
-            return length <= MOST_FIRST_BYTES
-        (length,) = struct.unpack(f"{order}I", start[4:8])
-        return order == "<" and length % 2 == 0 and 0 < length <= MOST_FIRST_BYTES
+        if representation not in VALUE_REPRESENTATIONS:
+            (length,) = struct.unpack(f"{order}I", start[4:8])
+        following = start[8 + length : 12 + length]
+        if len(following) == 4:
+            following_group, following_element = struct.unpack(f"{order}HH", following)
+            if following_group == group and following_element > element:
+                return True
     return False
 
 
@@ -174,14 +178,16 @@ def _require_known_kind(dataset: Any) -> None:
 
 
 def _describe_missing_pixels(dataset: Any) -> str:
-    name = getattr(_sop_class(dataset), "name", "")
-    if "Rows" in dataset and "Columns" in dataset:
+    kind = _sop_class(dataset)
+    name = getattr(kind, "name", "")
+    if "Rows" in dataset or "Image" in name:
         return (
-            f"is the header of a DICOM image of {dataset.Columns}x{dataset.Rows} pixels, without "
-            "the pixels. Was it copied whole? Export it again with its pixels."
+            "is the header of a DICOM image without its pixels. Was it copied whole? Export it "
+            "again with its pixels."
         )
-    kind = f" ({name.removesuffix(' Storage')})" if name else ""
-    return f"is DICOM without an image{kind}. Leave it out, and give the images that it is about."
+    # A UID that pydicom has no name for is its own name
+    named = f" ({name.removesuffix(' Storage')})" if name != kind else ""
+    return f"is DICOM without an image{named}. Leave it out, and give the images that it is about."
 
 
 def _sop_class(dataset: Any) -> Any:

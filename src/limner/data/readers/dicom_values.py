@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
 from numpy import ndarray
-from scipy.special import expit
 
 from limner.data.image_pixels import WINDOW_PERCENT
 from limner.data.readers.decoded import DecodedImage, UnsupportedImageError
@@ -171,7 +170,8 @@ def _apply_voi(
         return None
     function = str(attributes.get("VOILUTFunction") or "LINEAR").strip().upper()
     if function == "SIGMOID":
-        return expit(4 * (values.astype(np.float64) - centre) / width)
+        # The same curve as 1 / (1 + exp(-4 * …)), which overflows
+        return (1 + np.tanh(2 * (values.astype(np.float64) - centre) / width)) / 2
     if function == "LINEAR" and width >= 1:
         centre, width = centre - 0.5, width - 1
     elif function not in {"LINEAR", "LINEAR_EXACT"}:

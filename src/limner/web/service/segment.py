@@ -27,6 +27,7 @@ IMAGE_TYPES = (
     "image/webp",
     "image/bmp",
     "image/tiff",
+    "application/dicom",
     "application/octet-stream",
 )
 CURL_DEFAULT_TYPE = "application/x-www-form-urlencoded"

@@ -228,7 +228,8 @@ def _pick_reader(file: BinaryFile) -> FormatReader:
     """Pick the reader that recognises a file. Raises UnsupportedImageError where none does."""
     start = file.read(START_BYTES)
     file.seek(0)
-    for reader in READERS:
+    # DICOM may begin as any other format does
+    for reader in (dicom, *READERS):
         if reader.recognises(start):
             return reader
     raise UnsupportedImageError(

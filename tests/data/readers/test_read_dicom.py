@@ -99,6 +99,14 @@ def test_dicom_without_a_preamble_is_read(tmp_path: Path, syntax: str, with_meta
     assert (read_mask(path).values == DEEP).all()
 
 
+@pytest.mark.parametrize("start", [b"II*\0", b"MM\0*", b"BM"])
+def test_dicom_may_begin_as_another_format_does(tmp_path: Path, start: bytes) -> None:
+    """Its first 128 bytes are free, and scanners write the head of a TIFF there."""
+    path = write_dicom(tmp_path / "x", DEEP)
+    path.write_bytes(start + path.read_bytes()[len(start) :])
+    assert (read_mask(path).values == DEEP).all()
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -251,6 +259,15 @@ def test_pixels_that_end_early_are_damage(tmp_path: Path, codec: str) -> None:
         compress(dataset, syntax, [frame[: len(frame) // 2]])
     with pytest.raises(LimnerError, match=r"is damaged: .*(end|opj)"):
         read_image(save_dicom(tmp_path / "x", dataset))
+
+
+def test_bytes_after_a_jpeg_do_no_harm(tmp_path: Path) -> None:
+    pixels = RNG.integers(0, 256, (20, 21)).astype(np.uint8)
+    paths = [
+        save_dicom(tmp_path / name, compress(dicom_dataset(pixels), JPEGBaseline8Bit, [frame]))
+        for name, frame in (("x", encode_jpeg(pixels)), ("y", encode_jpeg(pixels) + b"\xff\0\0"))
+    ]
+    assert (read_image(paths[0]) == read_image(paths[1])).all()
 
 
 @pytest.mark.parametrize("syntax", [JPEGBaseline8Bit, JPEGLSLossless, JPEG2000Lossless])

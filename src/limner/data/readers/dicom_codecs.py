@@ -31,7 +31,7 @@ JPEG_LS_SYNTAXES = tuple(uid for uid, codec in CODEC_OF.items() if codec == JPEG
 LOSSY_SYNTAXES = frozenset(
     f"1.2.840.10008.1.2.4.{number}" for number in ("50", "51", "81", "91", "203")
 )
-END_OF_IMAGE = b"\xff\xd9"
+START_OF_SCAN, END_OF_IMAGE = b"\xff\xda", b"\xff\xd9"
 """Of JPEG and JPEG-LS. Some encoders of JPEG 2000 leave theirs out."""
 PLUGINS = {JPEG: "JPEG8", JPEG_LS: "JPEGLS", JPEG_2000: "JPEG2K", RLE: "DICOMRLE"}
 """What imagecodecs calls each codec. A build of it may lack some."""
@@ -80,7 +80,7 @@ def decode_frame(frame: bytes, codec: str, layout: FrameLayout) -> tuple[Pixels,
     if codec == RLE:
         return _fit_bits(_decode_rle(frame, layout), layout), layout.photometric
     # libjpeg fills what is missing and says nothing, and CharLS may search it for half a minute
-    if codec != JPEG_2000 and not frame.rstrip(b"\0").endswith(END_OF_IMAGE):
+    if codec != JPEG_2000 and END_OF_IMAGE not in frame[frame.rfind(START_OF_SCAN) :]:
         raise ValueError("its compressed pixels end early")
     codestream = read_codestream(frame)
     _check_codestream(codestream, layout)

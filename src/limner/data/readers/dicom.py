@@ -11,11 +11,17 @@ from limner.data.readers.decoded import (
     DecodedImage,
     DecodeOptions,
     ImageHeader,
+    UnsupportedImageError,
 )
 from limner.data.readers.dicom_codecs import LOSSY_SYNTAXES
 from limner.data.readers.dicom_file import is_dicom, open_dicom
 from limner.data.readers.dicom_frame import frame_count, read_frame, read_layout
 from limner.data.readers.dicom_lookup import LookupTable, apply_palette, read_palette
+from limner.data.readers.dicom_segmentation import (
+    is_segmentation,
+    read_segments,
+    require_one_image,
+)
 from limner.data.readers.dicom_values import frame_attributes, to_shown_values
 
 NAME = "DICOM"
@@ -31,11 +37,15 @@ def recognises(start: bytes) -> bool:
 def read_header(file: BinaryFile) -> ImageHeader:
     dicom = open_dicom(file)
     layout = read_layout(dicom)
+    pages = frame_count(dicom.attributes)
+    if is_segmentation(dicom.attributes):
+        require_one_image(dicom.attributes)
+        pages = 1
     sample_bytes = layout.channels * math.ceil(layout.bits_allocated / 8)
     return ImageHeader(
         layout.height,
         layout.width,
-        pages=frame_count(dicom.attributes),
+        pages=pages,
         pixel_bytes=max(sample_bytes, PALETTE_PIXEL_BYTES),
     )
 
@@ -44,6 +54,12 @@ def decode(file: BinaryFile, _header: ImageHeader, options: DecodeOptions) -> De
     """Decode a frame, rescaled and windowed as the file says."""
     dicom = open_dicom(file)
     layout = read_layout(dicom)
+    if is_segmentation(dicom.attributes):
+        if not options.as_stored:
+            raise UnsupportedImageError(
+                "is a DICOM segmentation (SEG), which is a mask. Give the image that it is about."
+            )
+        return DecodedImage(read_segments(dicom, layout))
     frame = read_frame(dicom, layout, options.page)
     is_little_endian = bool(dicom.attributes.original_encoding[1])
     if frame.photometric == "PALETTE COLOR":

@@ -17,7 +17,6 @@ MOST_INFLATED_BYTES = 1 << 28
 """A small file may inflate to a thousand times its size."""
 GROUP_LENGTH_START = b"\x02\0\0\0UL\x04\0"
 DICOMDIR_CLASS = "1.2.840.10008.1.3.10"
-SEGMENTATION_CLASSES = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 PIXEL_KEYWORDS = {
     0x7FE00008: "FloatPixelData",
     0x7FE00009: "DoubleFloatPixelData",
@@ -92,7 +91,7 @@ def open_dicom(file: BinaryFile) -> DicomFile:
     except UnboundLocalError:
         # Of pydicom's, where the file ends within an element
         raise ValueError("the file ends within its header") from None
-    _require_known_kind(dataset)
+    _refuse_directory(dataset)
     transfer_syntax = _transfer_syntax(dataset)
     keyword, representation, length = _read_pixel_element(content, transfer_syntax)
     if not keyword or "Rows" not in dataset or "Columns" not in dataset:
@@ -162,18 +161,11 @@ def _read_pixel_element(content: BinaryFile, transfer_syntax: Any) -> tuple[str,
     return keyword, representation, None if length == 0xFFFFFFFF else length
 
 
-def _require_known_kind(dataset: Any) -> None:
-    kind = _sop_class(dataset)
-    if kind == DICOMDIR_CLASS:
+def _refuse_directory(dataset: Any) -> None:
+    if _sop_class(dataset) == DICOMDIR_CLASS:
         raise UnsupportedImageError(
             "is a DICOMDIR, the index of a DICOM folder, and no image. Give the images that it "
             "lists."
-        )
-    if kind in SEGMENTATION_CLASSES:
-        raise UnsupportedImageError(
-            "is a DICOM segmentation (SEG), whose frames are parts of masks and not in the order "
-            "of the images. It is not read: export one mask for each image, such as a PNG, with "
-            "highdicom (get_pixels_by_source_instance) or 3D Slicer."
         )
 
 

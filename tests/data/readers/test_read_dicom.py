@@ -324,3 +324,36 @@ def test_jpeg_ls_is_not_taken_from_uploads(tmp_path: Path) -> None:
     assert read_image(path).shape == (6, 9, 3)
     with pytest.raises(LimnerError, match="is DICOM in JPEG-LS, which is read from files alone"):
         decode_image(path.read_bytes(), "the image", 1000)
+
+
+def test_what_a_file_says_of_its_frames_is_parsed_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = RNG.integers(0, 4096, (4, 5, 6)).astype(np.uint16)
+    path = write_dicom(tmp_path / "x", frames, NumberOfFrames=4)
+    parsed: list[object] = []
+    dcmread = pydicom.dcmread
+
+    def recorded_dcmread(*arguments: object, **options: object) -> object:
+        parsed.append(arguments)
+        return dcmread(*arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(pydicom, "dcmread", recorded_dcmread)
+    for page in range(4):
+        assert (read_mask(path, page=page).values == frames[page]).all()
+    assert len(parsed) == 1
+
+
+def test_a_header_that_was_parsed_is_not_that_of_another_file(tmp_path: Path) -> None:
+    uid = {"SOPInstanceUID": "1.2.3"}
+    paths = [
+        write_dicom(tmp_path / "a", DEEP, **uid),
+        write_dicom(tmp_path / "b", DEEP // 2, **uid),
+        write_dicom(tmp_path / "c", DEEP, WindowCenter=9, WindowWidth=5, **uid),
+        write_dicom(tmp_path / "d", DEEP[:3], **uid),
+    ]
+    for _ in range(2):
+        assert (read_mask(paths[0]).values == DEEP).all()
+        assert (read_mask(paths[1]).values == DEEP // 2).all()
+        assert set(read_image(paths[2]).ravel().tolist()) == {0, 255}
+        assert (read_mask(paths[3]).values == DEEP[:3]).all()

@@ -3,9 +3,10 @@
 import io
 import logging
 import struct
+import threading
 import warnings
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from limner.data.readers.decoded import BinaryFile, UnsupportedImageError
@@ -47,6 +48,16 @@ class DicomFile:
     """How long the pixels are; None where they are compressed."""
 
 
+class _LastHeader(threading.local):
+    """The header that a thread has parsed last, and its bytes."""
+
+    content: bytes = b""
+    dicom: DicomFile | None = None
+
+
+_LAST_HEADER = _LastHeader()
+
+
 def is_dicom(start: bytes) -> bool:
     """Tell DICOM by its first bytes, also where it lacks the preamble and the letters DICM.
 
@@ -83,14 +94,33 @@ def open_dicom(file: BinaryFile) -> DicomFile:
         UnsupportedImageError: It holds no pixels, or pydicom is not installed.
     """
     _prepare_pydicom()
+    content = _inflate(file)
+    last = _LAST_HEADER.dicom
+    if last and content.read(len(_LAST_HEADER.content)) == _LAST_HEADER.content:
+        # Each page of a file is opened anew, and to parse what it says of all its frames takes long
+        return replace(last, content=content)
+    content.seek(0)
+    dicom = _parse_header(content)
+    end = content.tell()
+    content.seek(0)
+    _LAST_HEADER.content, _LAST_HEADER.dicom = (
+        content.read(end),
+        replace(dicom, content=io.BytesIO()),
+    )
+    content.seek(end)
+    return dicom
+
+
+def _parse_header(content: BinaryFile) -> DicomFile:
     import pydicom
 
-    content = _inflate(file)
     try:
         dataset = pydicom.dcmread(content, stop_before_pixels=True, force=True)
     except UnboundLocalError:
         # Of pydicom's, where the file ends within an element
         raise ValueError("the file ends within its header") from None
+    # It would keep the file in memory
+    dataset.buffer = None
     _refuse_directory(dataset)
     transfer_syntax = _transfer_syntax(dataset)
     keyword, representation, length = _read_pixel_element(content, transfer_syntax)

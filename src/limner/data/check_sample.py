@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt, UInt8
+from jaxtyping import UInt8
 from numpy import ndarray
 
 from limner.data.duplicates import thumbnail
@@ -72,13 +72,14 @@ def _sample_info(
 ) -> SampleInfo:
     (pixels, image_info), (mask_pixels, mask_info) = image, mask
     size_px = image_info.size_px
+    void = np.zeros(0) if mask_pixels.void is None else mask_pixels.void
     return SampleInfo(
         id=sample.id,
         size_px=size_px,
         mask=_value_histogram(sample, mask_pixels),
         thumbnail=thumbnail(pixels),
         pixel_sha256=hashlib.sha256(str(size_px).encode() + pixels.tobytes()).digest(),
-        mask_sha256=hashlib.sha256(mask_pixels.values.tobytes()).digest(),
+        mask_sha256=hashlib.sha256(mask_pixels.values.tobytes() + void.tobytes()).digest(),
         channels=pixels.shape[2],
         digest=SampleDigest(image_info.sha256, mask_info.sha256),
     )
@@ -142,8 +143,9 @@ def _speck_findings(
 ) -> Iterator[Finding]:
     if mask.lossy:
         return
-    specks = _count_specks(mask.values)
-    if specks > SPECK_SHARE * (1 - max(histogram.shares.values())) * mask.values.size:
+    specks = _count_specks(mask)
+    largest_share = max(histogram.shares.values(), default=1.0)
+    if specks > SPECK_SHARE * (1 - largest_share) * mask.values.size:
         message = (
             f"has {specks} single pixels unlike all around them. Was it drawn by a threshold, or "
             "resized by interpolation? Smooth it."
@@ -151,22 +153,26 @@ def _speck_findings(
         yield file_finding("specks", "warning", sample.mask, message, sample.id)
 
 
-def _count_specks(values: UInt[ndarray, "h w"]) -> int:
+def _count_specks(mask: MaskPixels) -> int:
     """Count the pixels that are unlike all eight around them; those at the border are left out."""
+    values = mask.values
     height, width = values.shape
     if min(height, width) < 3:
         return 0
     isolated = np.ones((height - 2, width - 2), np.bool_)
     for y, x in ((0, 0), (0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1), (2, 2)):
         isolated &= values[1:-1, 1:-1] != values[y : y + height - 2, x : x + width - 2]
+    if mask.void is not None:
+        isolated &= ~mask.void[1:-1, 1:-1]
     return int(isolated.sum())
 
 
 def _value_histogram(sample: Sample, mask: MaskPixels) -> ValueHistogram:
+    pixels = mask.values.ravel() if mask.void is None else mask.values[~mask.void]
     if mask.kind == "colour":
-        values, counts = np.unique(mask.values, return_counts=True)
+        values, counts = np.unique(pixels, return_counts=True)
     else:
-        counts_by_value = np.bincount(mask.values.ravel())
+        counts_by_value = np.bincount(pixels)
         values = np.flatnonzero(counts_by_value)
         counts = counts_by_value[values]
     shares = {
@@ -174,4 +180,5 @@ def _value_histogram(sample: Sample, mask: MaskPixels) -> ValueHistogram:
         for value, count in zip(values, counts, strict=True)
     }
     palette = {value: mask.palette[value] for value in shares if value < len(mask.palette)}
-    return ValueHistogram(str(sample.mask), shares, mask.kind, palette, mask.lossy)
+    void_share = 1 - pixels.size / mask.values.size
+    return ValueHistogram(str(sample.mask), shares, mask.kind, palette, mask.lossy, void_share)

@@ -94,7 +94,11 @@ class OpenImage:
             )
         self.file.seek(0)
         decoded = self.reader.decode(self.file, self.header, options)
-        return replace(decoded, pixels=turn_upright(decoded.pixels, decoded.orientation))
+        turned = turn_upright(decoded.pixels, decoded.orientation)
+        valid = decoded.valid
+        if valid is not None:
+            valid = turn_upright(valid, decoded.orientation)
+        return replace(decoded, pixels=turned, valid=valid)
 
 
 def read_only_header(path: Path) -> ImageHeader:

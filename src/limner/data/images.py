@@ -174,6 +174,8 @@ def _info(header: ImageHeader, decoded: DecodedImage, content: bytes) -> ImageIn
         header.size_px,
         header.orientation,
         1 if pixels.dtype == np.bool_ else 8 * pixels.itemsize,
-        float(pixels.max()),
+        float(
+            pixels.max() if decoded.valid is None else pixels.max(where=decoded.valid, initial=0)
+        ),
         hashlib.sha256(content).digest(),
     )

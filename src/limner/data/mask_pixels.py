@@ -1,10 +1,10 @@
 """The values of a mask as its file holds them, before they have classes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Shaped, UInt, UInt32
+from jaxtyping import Bool, Shaped, UInt, UInt32
 from numpy import ndarray
 
 from limner.data.readers.decoded import DecodedImage, Pixels, UnsupportedImageError
@@ -26,6 +26,8 @@ class MaskPixels:
     """The colour (0xRRGGBB) of each index."""
     lossy: bool = False
     """The file's format changes values when it is written."""
+    void: Bool[ndarray, "h w"] | None = None
+    """Where the file holds no data, so that there is neither a value nor a class."""
 
     def to_colours(self) -> "MaskPixels":
         """Return the same mask as the colours that a viewer shows."""
@@ -36,7 +38,8 @@ class MaskPixels:
             if self.kind == "palette"
             else np.arange(256, dtype=np.uint32) * 0x010101
         )
-        return MaskPixels(table[np.minimum(self.values, len(table) - 1)], "colour")
+        colours = table[np.minimum(self.values, len(table) - 1)]
+        return replace(self, values=colours, kind="colour", palette=())
 
 
 def to_mask_pixels(decoded: DecodedImage) -> MaskPixels:
@@ -48,18 +51,30 @@ def to_mask_pixels(decoded: DecodedImage) -> MaskPixels:
     Raises:
         UnsupportedImageError: The pixels are no mask.
     """
+    mask = _find_mask(decoded)
+    if decoded.valid is None:
+        return mask
+    valid = decoded.valid.reshape(*mask.values.shape, -1)
+    return replace(mask, void=np.logical_not(valid.all(axis=2)))
+
+
+def _find_mask(decoded: DecodedImage) -> MaskPixels:
+    """Find the mask in pixels; where there is no data it is 0."""
     pixels = decoded.pixels
-    if decoded.separate_channels:
-        raise UnsupportedImageError(
-            f"holds {pixels.shape[2]} planes that it calls channels. A mask has one: export one "
-            "value for each class, or a stack with the axes ZYX."
-        )
+    if decoded.valid is not None:
+        pixels = np.where(decoded.valid, pixels, pixels.dtype.type(0))
     if decoded.palette is not None:
-        return MaskPixels(pixels, "palette", tuple(_to_colour_numbers(decoded.palette).tolist()))
+        colours = tuple(_to_colour_numbers(decoded.palette).tolist())
+        return MaskPixels(pixels, "palette", colours, decoded.is_lossy)
     if decoded.has_alpha:
         pixels = _without_alpha(pixels)
     if pixels.ndim == 3 and (pixels == pixels[..., :1]).all():
         pixels = pixels[..., 0]
+    if pixels.ndim == 3 and decoded.separate_channels:
+        raise UnsupportedImageError(
+            f"holds {pixels.shape[2]} planes that it calls channels. A mask has one: export one "
+            "value for each class, or a stack with the axes ZYX."
+        )
     if pixels.dtype == np.bool_:
         pixels = pixels.astype(np.uint8) * np.uint8(255)
     if pixels.ndim == 2:

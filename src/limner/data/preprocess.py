@@ -15,7 +15,7 @@ from limner.errors import LimnerError
 from limner.labels import VOID
 from limner.recipe import ResizeMode
 
-VERSION = 4
+VERSION = 5
 MOST_STATISTICS_IMAGES = 2000
 
 

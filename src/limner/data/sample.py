@@ -21,7 +21,7 @@ from limner.data.images import (
 )
 from limner.data.mask_pixels import MaskPixels
 from limner.errors import LimnerError
-from limner.labels import Labels
+from limner.labels import VOID, Labels
 
 Split = Literal["train", "val", "test"]
 
@@ -139,10 +139,19 @@ class Sample:
 
         Raises LimnerError, which names the file, for a pixel value without a class.
         """
+        values = (mask.to_colours() if labels.coloured else mask).values
+        if mask.void is not None:
+            if mask.void.all():
+                return np.full(values.shape, VOID, np.uint8)
+            # What stands there is no class; any that is one does
+            values = np.where(mask.void, values[~mask.void][0], values)
         try:
-            return labels.to_class_index((mask.to_colours() if labels.coloured else mask).values)
+            class_index = labels.to_class_index(values)
         except LimnerError as error:
             raise LimnerError(f"{self.mask}: {error}") from error
+        if mask.void is not None:
+            class_index[mask.void] = VOID
+        return class_index
 
     def read_digest(self) -> SampleDigest:
         """Read both files and hash their bytes; nothing is decoded."""

@@ -11,7 +11,9 @@ import numpy as np
 from jaxtyping import UInt8
 from numpy import ndarray
 
-from limner.data.readers.tiff import ALPHA_KINDS, REDUCED_COPY_FLAG, is_opaque, page_orientation
+from limner.data.readers.extra_band import ALPHA_KINDS, is_opaque
+from limner.data.readers.tiff import page_orientation
+from limner.data.readers.tiff_images import REDUCED_COPY_FLAG
 from limner.data.views import Box
 from limner.errors import LimnerError
 

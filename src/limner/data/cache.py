@@ -132,7 +132,8 @@ class _Source:
         settings = [VERSION, REDUCED, self.size_px, self.resize_mode, *coding]
         digest = hashlib.sha256(json.dumps(settings).encode())
         for sample, content in zip(self.samples, self.digests, strict=True):
-            digest.update(str(sample.page).encode() + content.image + content.mask)
+            place = f"{sample.page} {sample.channels}"
+            digest.update(place.encode() + content.image + content.mask)
         return digest.hexdigest()[:24]
 
     def canvases(self, position: int) -> list[Canvas]:

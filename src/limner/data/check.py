@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from limner.data.check_file_kinds import agree_on_bands, file_kind_findings
 from limner.data.check_leaks import copy_findings, group_leak_findings
 from limner.data.check_masks import mask_findings
 from limner.data.check_pairing import pairing_findings
@@ -92,6 +93,9 @@ def check(dataset: Dataset, progress: Progress | None = None) -> CheckResult:
         findings.append(Finding("no-pairs", "error", "", message))
     elif infos:
         samples = {sample.id: sample for sample in dataset.samples}
+        infos, band_findings = agree_on_bands(infos, samples)
+        findings += band_findings
+        findings += file_kind_findings(infos, samples)
         findings += dataset_findings(infos, samples)
         findings += group_leak_findings(samples)
         duplicates, clusters = copy_findings(infos, samples)
@@ -107,7 +111,14 @@ def check(dataset: Dataset, progress: Progress | None = None) -> CheckResult:
 def _label_coding(
     dataset: Dataset, infos: Sequence[SampleInfo]
 ) -> tuple[Labels | None, list[Finding]]:
-    histograms = [info.mask for info in infos]
+    # A mask that is void everywhere has no values to learn the coding from
+    histograms = [info.mask for info in infos if info.mask.shares]
+    if not histograms:
+        message = (
+            "no pixel of any mask has data, so there is no class: nodata and what lies outside of "
+            "the masks' own masks is void. Do the files state the right nodata value?"
+        )
+        return None, [Finding("mask-values", "error", "", message)]
     try:
         labels = detect_label_coding(histograms, dataset.class_names, dataset.stated_labels)
         return labels, list(mask_findings(infos, labels))

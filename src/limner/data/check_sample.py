@@ -82,6 +82,8 @@ def _sample_info(
         mask_sha256=hashlib.sha256(mask_pixels.values.tobytes() + void.tobytes()).digest(),
         channels=pixels.shape[2],
         digest=SampleDigest(image_info.sha256, mask_info.sha256),
+        image_info=image_info,
+        mask_info=mask_info,
     )
 
 

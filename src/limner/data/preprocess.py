@@ -34,6 +34,11 @@ class Preprocessing:
     """Standard deviation, as `mean`."""
     resize_mode: ResizeMode = "resize"
 
+    @property
+    def channels(self) -> int | None:
+        """How many channels an image has; None where the network sees their mean."""
+        return len(self.mean) if len(self.mean) > 1 else None
+
     def views(self, image_px: tuple[int, int]) -> list[View]:
         """List the views through which the network sees an image of (height, width) in use."""
         return views(image_px, self.size_px, self.resize_mode, overlap=True)

@@ -95,21 +95,29 @@ class Sample:
     """Which image of its file it is, counted from 0."""
     pages: int = 1
     """How many images the file holds."""
+    channels: int | None = None
+    """How many channels the images of the set have, once that is known."""
 
-    def read_image(self, at_least_px: tuple[int, int] | None = None) -> UInt8[ndarray, "h w c"]:
+    def read_image(
+        self, at_least_px: tuple[int, int] | None = None, *, channels: int | None = None
+    ) -> UInt8[ndarray, "h w c"]:
         """Read the image, as `images.read_image` does.
 
         Args:
             at_least_px: Height and width; a JPEG may be decoded at a reduced scale that is no
                 smaller.
+            channels: As for `images.read_image`; by default those of the set.
         """
-        return read_image(self.image, page=self.page, at_least_px=at_least_px)
+        channels = channels or self.channels
+        return read_image(self.image, page=self.page, at_least_px=at_least_px, channels=channels)
 
     def read_image_with_info(
         self, at_least_px: tuple[int, int] | None = None
     ) -> tuple[UInt8[ndarray, "h w c"], ImageInfo]:
         """Read the image, and what its file is like, from the same bytes."""
-        return read_with_info(self.image, page=self.page, at_least_px=at_least_px)
+        return read_with_info(
+            self.image, page=self.page, at_least_px=at_least_px, channels=self.channels
+        )
 
     def read_mask(self) -> MaskPixels:
         """Read the mask's pixel values, as `images.read_mask` does, or draw them."""

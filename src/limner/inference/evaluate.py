@@ -57,7 +57,7 @@ def iter_scores(
     """Score one sample after another; see `evaluate`."""
     for sample in samples:
         truth = sample.class_index(predictor.labels)
-        image = sample.read_image()
+        image = sample.read_image(channels=predictor.channels)
         prediction = predictor.predict(image)
         yield score_image(sample, image, truth, prediction, predictor.labels, tolerance_px)
 

@@ -122,7 +122,8 @@ def measure_change(
     labels = before.metadata.labels
     dice, changed, pixels = [], 0, 0
     for sample in scored:
-        truth, image = sample.class_index(labels), sample.read_image()
+        truth = sample.class_index(labels)
+        image = sample.read_image(channels=predictors[0].channels)
         first, second = (predictor.predict(image).mask for predictor in predictors)
         dice.append([image_dice(mask, truth, labels) for mask in (first, second)])
         changed += int((first != second).sum())

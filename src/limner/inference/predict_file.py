@@ -125,7 +125,7 @@ class PredictFile:
 
         Only a band of it has probabilities at a time: they take four bytes a pixel and class.
         """
-        image = read_image(path, page=page)
+        image = read_image(path, page=page, channels=self.predictor.channels)
         mask = np.empty(image.shape[:2], np.uint8)
         uncertainty = np.empty(image.shape[:2], np.uint8)
         total_entropy = 0.0

@@ -130,7 +130,7 @@ def _gallery(report: ReportData, progress: Progress | None) -> dict[str, list[_G
 def _gallery_image(
     predictor: Predictor, sample: Sample, score: ImageScore, dice: float
 ) -> _GalleryImage:
-    labels, image = predictor.labels, sample.read_image()
+    labels, image = predictor.labels, sample.read_image(channels=predictor.channels)
     small, truth = shrink_pair(image, sample.class_index(labels), SIDE_PX)
     prediction = shrink_pair(image, predictor.predict(image).mask, SIDE_PX)[1]
     pictures = {

@@ -176,7 +176,7 @@ class _Simulation:
         priorities = []
         for sample in self.progress("predicting")(pool, len(pool)):
             assert isinstance(sample, Sample)
-            prediction = predictor.predict(sample.read_image())
+            prediction = predictor.predict(sample.read_image(channels=predictor.channels))
             mean_entropy = float(prediction.uncertainty.mean())
             priorities.append(review_priority(prediction.predicted_dice, mean_entropy))
         return [pool[row] for row in np.argsort(priorities, kind="stable")[: self.schedule.step]]
@@ -192,7 +192,7 @@ class _Simulation:
         dice = []
         for sample in self.progress("scoring")(self.sides["test"], len(self.sides["test"])):
             assert isinstance(sample, Sample)
-            mask = predictor.predict(sample.read_image()).mask
+            mask = predictor.predict(sample.read_image(channels=predictor.channels)).mask
             dice.append(image_dice(mask, sample.class_index(self.labels), self.labels))
         return _Model(predictor, tuple(dice))
 

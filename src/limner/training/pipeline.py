@@ -187,8 +187,12 @@ def _check_and_split(
         else split_dataset(dataset.samples, result, recipe)
     )
     # The working directory may be another one by the time that a file is read again
-    absolute = {side: [_absolute(sample) for sample in samples] for side, samples in sides.items()}
-    return CheckedDataset(absolute, result.info_by_id), labels
+    info = result.info_by_id
+    settled = {
+        side: [replace(_absolute(sample), channels=info[sample.id].channels) for sample in samples]
+        for side, samples in sides.items()
+    }
+    return CheckedDataset(settled, info), labels
 
 
 def _absolute(sample: Sample) -> Sample:

@@ -81,7 +81,7 @@ def _decode_image(image: TiffImage, options: DecodeOptions) -> DecodedImage:
         separate_channels=bands > 1 and (len(planes) > 1 or photometric(page) in GREY_KINDS),
         is_lossy=is_lossy(page),
         valid=_fit(valid_pixels(image, stored), pixels),
-        stored=StoredKind(photometric(page), bands, _depth(page)),
+        stored=StoredKind(_colours(page), bands, _depth(page)),
         extra_band=extra_band,
     )
 
@@ -98,6 +98,12 @@ def _fit(
     if valid is None or valid.shape == pixels.shape:
         return valid
     return np.broadcast_to(valid.all(axis=2, keepdims=True), pixels.shape).copy()
+
+
+def _colours(page: Any) -> str:
+    """Name the colours of a page as its files' maker saw them."""
+    kind = photometric(page)
+    return {"YCBCR": "RGB", "MASK": "MINISBLACK", "SEPARATED": "CMYK"}.get(kind, kind)
 
 
 def _depth(page: Any) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from limner.data.image_file import without_suffix
 from limner.data.sample import Sample
 from limner.data.tables import lower_case_columns, read_table
 from limner.errors import LimnerError
@@ -101,11 +102,11 @@ def ids_by_name(root: Path, samples: Sequence[Sample]) -> dict[str, set[str]]:
         path = (sample.image.relative_to(root) if below_root else sample.image).as_posix()
         for name in {
             path,
-            path.rpartition(".")[0],
+            without_suffix(path),
             sample.id,
             sample.id.partition("#")[0],
             sample.image.name,
-            sample.image.stem,
+            without_suffix(sample.image.name),
         }:
             ids.setdefault(name, set()).add(sample.id)
     return ids

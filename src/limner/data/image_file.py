@@ -5,7 +5,7 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Protocol, runtime_checkable
 
 from limner.data.readers import bmp, dicom, jpeg, png, tiff, webp
@@ -99,6 +99,14 @@ class OpenImage:
         if valid is not None:
             valid = turn_upright(valid, decoded.orientation)
         return replace(decoded, pixels=turned, valid=valid)
+
+
+def without_suffix(name: str) -> str:
+    """Leave out a file's suffix, which of x.ome.tif is .ome.tif."""
+    suffix = PurePosixPath(name).suffix
+    stem = name.removesuffix(suffix)
+    is_ome = suffix.lower() in tiff.SUFFIXES and stem.lower().endswith(tiff.OME_ENDING)
+    return stem[: -len(tiff.OME_ENDING)] if is_ome else stem
 
 
 def read_only_header(path: Path) -> ImageHeader:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from limner.data.class_names import ClassNames
+from limner.data.image_file import without_suffix
 from limner.data.sample import Sample, Split
 from limner.data.split_names import split_from_names
 
@@ -111,7 +112,7 @@ def _by_key(
     by_key: dict[str, Path] = {}
     doubles = []
     for path in files:
-        key = pair_key(path.relative_to(folder).with_suffix("").as_posix()).removesuffix(ending)
+        key = pair_key(without_suffix(path.relative_to(folder).as_posix())).removesuffix(ending)
         first = by_key.setdefault(key, path)
         if first is not path:
             doubles.append((first, path))

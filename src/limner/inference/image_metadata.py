@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from limner.data.groups import ids_by_name
-from limner.data.image_file import IMAGE_SUFFIXES
+from limner.data.image_file import IMAGE_SUFFIXES, without_suffix
 from limner.data.sample import Sample
 from limner.data.scan import Dataset
 from limner.data.tables import read_table
@@ -79,5 +79,5 @@ def _matching_ids(name: str, ids_of: Mapping[str, set[str]]) -> set[str]:
     file = PurePosixPath(name.replace("\\", "/"))
     names = [name, file.name]
     if file.suffix.lower() in IMAGE_SUFFIXES:
-        names.append(file.stem)
+        names.append(without_suffix(file.name))
     return next((ids_of[known] for known in names if known in ids_of), set())

@@ -11,6 +11,7 @@ from jaxtyping import UInt8
 from numpy import ndarray
 
 from limner.data.check import check
+from limner.data.image_file import without_suffix
 from limner.data.images import read_image, read_predicted_mask
 from limner.data.parallel import Progress
 from limner.data.sample import AnnotationMask, Sample
@@ -67,7 +68,7 @@ class Predictions:
     def sample_id(self, entry: Entry) -> str:
         """The id of the sample that a reviewed mask becomes."""
         if self.from_limner:
-            return PurePosixPath(entry.id).with_suffix("").as_posix()
+            return without_suffix(entry.id)
         return entry.id
 
     def image(self, entry: Entry) -> UInt8[ndarray, "h w c"]:

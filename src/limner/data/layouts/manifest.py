@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from limner.data.folder_listing import FolderListing
+from limner.data.image_file import without_suffix
 from limner.data.layout_match import LayoutMatch
 from limner.data.sample import Sample, Split
 from limner.data.split_names import SPLIT_NAMES, split_from_names
@@ -40,7 +41,7 @@ def _samples(path: Path, rows: list[Row]) -> Iterator[Sample]:
     table_split = split_from_names([path.stem])
     for number, row in enumerate(rows, start=2):
         yield Sample(
-            row.get("id") or Path(row["image"]).with_suffix("").as_posix(),
+            row.get("id") or without_suffix(Path(row["image"]).as_posix()),
             path.parent / row["image"],
             path.parent / row["mask"],
             _row_split(path, number, row) or table_split,

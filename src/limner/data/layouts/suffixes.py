@@ -1,6 +1,7 @@
 """Images and masks side by side in one folder, told apart by the ending of a mask's name."""
 
 from limner.data.folder_listing import FolderListing
+from limner.data.image_file import without_suffix
 from limner.data.layout_match import FolderPair, LayoutMatch, match_folder_pairs, pair_key
 
 
@@ -9,10 +10,11 @@ def match_layout(listing: FolderListing) -> LayoutMatch | None:
     depth
     """
     files = listing.images()
-    masks = [path for path in files if pair_key(path.stem) != path.stem]
-    images = [path for path in files if pair_key(path.stem) == path.stem]
-    keys = {path.parent / pair_key(path.stem) for path in masks}
-    if not any(path.with_suffix("") in keys for path in images):
+    stems = {path: without_suffix(path.name) for path in files}
+    masks = [path for path, stem in stems.items() if pair_key(stem) != stem]
+    images = [path for path, stem in stems.items() if pair_key(stem) == stem]
+    keys = {path.parent / pair_key(stems[path]) for path in masks}
+    if not any(path.parent / stems[path] in keys for path in images):
         return None
     pair = FolderPair(listing.root, listing.root, images, masks)
     return match_folder_pairs("name.jpg and name_mask.png", [pair])

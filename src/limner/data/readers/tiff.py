@@ -29,6 +29,8 @@ from limner.data.readers.tiff_pixels import (
 
 NAME = "TIFF"
 SUFFIXES = frozenset({".tif", ".tiff"})
+OME_ENDING = ".ome"
+"""Before the suffix: with it, it is the suffix of an OME-TIFF."""
 HOLDS_PAGES = True
 
 

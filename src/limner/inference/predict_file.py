@@ -107,7 +107,7 @@ class PredictFile:
 
     def _predict(self, name: str, path: Path) -> list[PredictionRecord]:
         mask = PurePosixPath(self.job.masks[name])
-        if image := open_large_image(path):
+        if image := open_large_image(path, self.predictor.channels):
             return [self._predict_large(name, image, mask.with_suffix(".tif").as_posix())]
         pages = pages_in_file(path)
         if pages == 1:

@@ -30,7 +30,7 @@ def valid_pixels(image: TiffImage, planes: Sequence[Pixels]) -> Bool[ndarray, "h
     """
     nodata = read_nodata(image.page)
     valid = [
-        _valid_numbers(plane.page, pixels, nodata)
+        valid_numbers(plane.page, pixels, nodata)
         for plane, pixels in zip(image.planes, planes, strict=True)
     ]
     joined = valid[0] if len(valid) == 1 else np.dstack(valid)
@@ -79,9 +79,8 @@ def _as_type(text: str, dtype: np.dtype[Any]) -> float | int | None:
     return number if limit.min <= number <= limit.max else None
 
 
-def _valid_numbers(
-    page: Any, pixels: Pixels, nodata: float | int | None
-) -> Bool[ndarray, "h w *c"]:
+def valid_numbers(page: Any, pixels: Pixels, nodata: float | int | None) -> Bool[ndarray, "h w *c"]:
+    """Find the numbers of a part of a page that are neither nodata nor NaN."""
     valid: Bool[ndarray, "h w *c"] = np.ones(pixels.shape, np.bool_)
     if nodata is not None and not math.isnan(nodata):
         valid = pixels != nodata

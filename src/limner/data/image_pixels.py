@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Bool, Float, Shaped, UInt8
+from jaxtyping import Bool, Float, Integer, Shaped, UInt8, UInt64
 from numpy import ndarray
 
 from limner.data.readers.decoded import DecodedImage, Pixels, UnsupportedImageError
@@ -117,8 +117,8 @@ def _scale_range_to_8_bits(
         return np.zeros(pixels.shape, np.uint8)
     if valid is not None:
         pixels = np.where(valid, pixels, measured[0])
-    if pixels.dtype.kind == "f":
-        pixels = _with_room(pixels)
+    if pixels.dtype.kind == "f" or (pixels.dtype.itemsize == 8 and window is None):
+        pixels = _with_room(pixels) if pixels.dtype.kind == "f" else _from_the_lowest(pixels)
         measured = pixels if valid is None else pixels[valid]
     low, high = window or np.percentile(measured, WINDOW_PERCENT)
     if high <= low:
@@ -132,6 +132,12 @@ def _scale_range_to_8_bits(
             255 / (high - low)
         )
     return np.rint(scaled).astype(np.uint8)
+
+
+def _from_the_lowest(pixels: Integer[ndarray, "h w *c"]) -> UInt64[ndarray, "h w *c"]:
+    """Count from the lowest number, since float64 cannot tell neighbours beyond 2**53 apart."""
+    # Beyond the largest number it goes on with the lowest, so that differences are right
+    return pixels.astype(np.uint64) - pixels.min().astype(np.uint64)
 
 
 def _with_room(pixels: Float[ndarray, "h w *c"]) -> Float[ndarray, "h w *c"]:

@@ -253,6 +253,28 @@ def test_a_strip_that_is_missing_but_not_left_out_is_damage(tmp_path: Path) -> N
         read_image(tmp_path / "x.tif")
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"imagej": True},
+        {"imagej": True, "truncate": True},
+        {"metadata": None},
+        {"metadata": {"axes": "ZYX"}, "truncate": True},
+        {"metadata": None, "bigtiff": True, "byteorder": ">"},
+        {"ome": True, "metadata": {"axes": "ZYX"}},
+        {"volumetric": True, "tile": (1, 16, 16)},
+    ],
+)
+def test_a_stack_whose_end_was_cut_off_is_damaged(tmp_path: Path, options: dict[str, Any]) -> None:
+    stack = RNG.integers(0, 255, (5, 16, 16)).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "x.tif", stack, photometric="minisblack", **options)
+    content = (tmp_path / "x.tif").read_bytes()
+    (tmp_path / "x.tif").write_bytes(content[: len(content) * 2 // 3])
+    with pytest.raises(LimnerError, match=r"x\.tif is damaged"):
+        for page in range(page_count(tmp_path / "x.tif")):
+            read_image(tmp_path / "x.tif", page=page)
+
+
 def test_a_volume_too_large_to_be_decoded_for_each_slice_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

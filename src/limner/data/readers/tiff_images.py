@@ -2,6 +2,7 @@
 
 import logging
 import math
+import struct
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -84,6 +85,7 @@ def list_images(tiff: Any) -> TiffContent:
     """
     # The order of what is asked of tifffile counts: reading series first changes its pages
     pages = list(_pages_with_pixels(tiff.pages))
+    _check_end(tiff, pages)
     full_size = [page for page in pages if not _is_addition(page)] or pages[:1]
     if pages[0].is_ome and len(full_size) > 1:
         placed = _place_by_ome(pages)
@@ -108,6 +110,24 @@ def list_images(tiff: Any) -> TiffContent:
         tuple(TiffImage(planes, transparency.get(planes[0].page.index)) for planes in placed),
         (f"{copies} smaller or other images",) if copies else (),
     )
+
+
+def _check_end(tiff: Any, pages: Sequence[Any]) -> None:
+    """Raise ValueError where further pages lie beyond the end of the file, or ImageJ's slices do.
+
+    tifffile leaves them out.
+    """
+    file, form = tiff.filehandle, tiff.tiff
+    file.seek(pages[-1].offset)
+    (tags,) = struct.unpack(form.tagnoformat, file.read(form.tagnosize))
+    file.seek(pages[-1].offset + form.tagnosize + tags * form.tagsize)
+    following = file.read(form.offsetsize)
+    is_cut = len(following) == form.offsetsize and (
+        struct.unpack(form.offsetformat, following)[0] >= file.size
+    )
+    slices = int((tiff.imagej_metadata or {}).get("images", 1)) if len(pages) == 1 else 1
+    if is_cut or (pages[0].dataoffsets[0] + slices * pages[0].nbytes > file.size and slices > 1):
+        raise ValueError("the file ends before its pixels do")
 
 
 def _is_addition(page: Any) -> bool:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Bool, Float, Integer, Shaped, UInt8, UInt64
+from jaxtyping import Bool, Float, Shaped, UInt8
 from numpy import ndarray
 
 from limner.data.readers.decoded import DecodedImage, Pixels, UnsupportedImageError
@@ -134,7 +134,7 @@ def _scale_range_to_8_bits(
     return np.rint(scaled).astype(np.uint8)
 
 
-def _from_the_lowest(pixels: Integer[ndarray, "h w *c"]) -> UInt64[ndarray, "h w *c"]:
+def _from_the_lowest(pixels: Pixels) -> Pixels:
     """Count from the lowest number, since float64 cannot tell neighbours beyond 2**53 apart."""
     # Beyond the largest number it goes on with the lowest, so that differences are right
     return pixels.astype(np.uint64) - pixels.min().astype(np.uint64)

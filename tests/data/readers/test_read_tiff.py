@@ -13,7 +13,7 @@ from limner.data.images import (
     read_image,
     read_mask,
 )
-from limner.data.readers import tiff_pixels
+from limner.data.readers import tiff_images
 from limner.data.sample import Sample
 from limner.errors import LimnerError
 from limner.labels import Labels
@@ -282,9 +282,33 @@ def test_a_volume_too_large_to_be_decoded_for_each_slice_is_refused(
     tifffile.imwrite(
         tmp_path / "x.tif", volume, volumetric=True, tile=(1, 16, 16), photometric="minisblack"
     )
-    monkeypatch.setattr(tiff_pixels, "MAX_VOLUME_BYTES", 1000)
-    with pytest.raises(LimnerError, match=r"a volume of 1,024 bytes on one page\. Export a stack"):
+    monkeypatch.setattr(tiff_images, "MAX_VOLUME_BYTES", 1000)
+    with pytest.raises(
+        LimnerError, match=r"a volume of 4 slices and 1,024 bytes on one page\. Export a stack"
+    ):
         read_image(tmp_path / "x.tif")
+
+
+def test_claims_of_billions_of_slices_are_not_listed(tmp_path: Path) -> None:
+    for depth, message in ((2**31, "a volume of 2,147,483,648 slices"), (2**9, "is damaged")):
+        tifffile.imwrite(
+            tmp_path / "x.tif",
+            np.zeros((4, 16, 16), np.uint8),
+            volumetric=True,
+            tile=(1, 16, 16),
+            photometric="minisblack",
+        )
+        with tifffile.TiffFile(tmp_path / "x.tif", mode="r+b") as file:
+            file.pages.first.tags["ImageDepth"].overwrite(depth)
+        with pytest.raises(LimnerError, match=message):
+            read_image(tmp_path / "x.tif")
+    tifffile.imwrite(
+        tmp_path / "y.tif",
+        np.zeros((16, 16), np.uint8),
+        description='{"shape": [90000000, 16, 16]}',
+    )
+    with pytest.raises(LimnerError, match=r"y\.tif is damaged"):
+        page_count(tmp_path / "y.tif")
 
 
 def test_colours_of_another_kind_are_refused(tmp_path: Path) -> None:

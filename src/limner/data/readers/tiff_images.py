@@ -3,7 +3,7 @@
 import logging
 import math
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +11,8 @@ from typing import Any
 from limner.data.readers.decoded import BinaryFile, UnsupportedImageError
 from limner.data.readers.ome import ome_images
 
+MAX_VOLUME_BYTES, MAX_SLICES = 4_000_000_000, 100_000
+"""A page with a volume is decoded whole, for each of its slices."""
 USUAL_TILE_PX = 4096
 """Up to this side, tiles may be larger than their image."""
 REDUCED_COPY_FLAG, TRANSPARENCY_FLAG = 1, 4
@@ -86,6 +88,8 @@ def list_images(tiff: Any) -> TiffContent:
     # The order of what is asked of tifffile counts: reading series first changes its pages
     pages = list(_pages_with_pixels(tiff.pages))
     _check_end(tiff, pages)
+    for page in pages:
+        _check_volume(page)
     full_size = [page for page in pages if not _is_addition(page)] or pages[:1]
     if pages[0].is_ome and len(full_size) > 1:
         placed = _place_by_ome(pages)
@@ -101,15 +105,24 @@ def list_images(tiff: Any) -> TiffContent:
         kept, copies = _without_copies([], full_size, is_slide=_is_slide(tiff))
         is_single = bool(pages[0].is_ome)
         placed = list(_place_page_by_page(kept) if is_single else _place_by_axes(tiff, pages, kept))
-    _require_one_size([planes[0].page for planes in placed])
-    for planes in placed:
-        for plane in planes:
-            _check_tiles(plane.page)
+    distinct = {plane.page.index: plane.page for planes in placed for plane in planes}
+    _require_one_size(distinct.values())
+    for page in distinct.values():
+        _check_tiles(page)
     transparency = _transparency_by_page(pages)
     return TiffContent(
         tuple(TiffImage(planes, transparency.get(planes[0].page.index)) for planes in placed),
         (f"{copies} smaller or other images",) if copies else (),
     )
+
+
+def _check_volume(page: Any) -> None:
+    """Raise UnsupportedImageError for a page of more slices than can be listed and decoded."""
+    if page.imagedepth > 1 and (page.nbytes > MAX_VOLUME_BYTES or page.imagedepth > MAX_SLICES):
+        raise UnsupportedImageError(
+            f"holds a volume of {page.imagedepth:,} slices and {page.nbytes:,} bytes on one page. "
+            "Export a stack of one page for each slice."
+        )
 
 
 def _check_end(tiff: Any, pages: Sequence[Any]) -> None:
@@ -197,7 +210,7 @@ def _is_smaller_copy(page: Any, whole: Any) -> bool:
     )
 
 
-def _require_one_size(pages: Sequence[Any]) -> None:
+def _require_one_size(pages: Iterable[Any]) -> None:
     sizes = {_size(page) for page in pages}
     if len(sizes) > 1:
         raise UnsupportedImageError(
@@ -213,6 +226,10 @@ def _check_tiles(page: Any) -> None:
         raise ValueError(
             f"its tiles have {page.tilewidth}x{page.tilelength} pixels, more than all of it"
         )
+    if page.is_tiled and page.tiledepth > 1:
+        tile, volume = page.tiledepth * page.tilelength * page.tilewidth, math.prod(page.shape)
+        if tile > max(USUAL_TILE_PX**2, volume):
+            raise ValueError(f"its tiles have {tile:,} voxels, more than all of it")
 
 
 def _place_by_ome(pages: Sequence[Any]) -> list[tuple[Plane, ...]]:
@@ -265,6 +282,7 @@ def _planes_of_series(series: Any, pages: Sequence[Any], count: int) -> list[Pla
 
     Raises:
         UnsupportedImageError: It has another number of planes than its axes say.
+        ValueError: They lie beyond the end of the file.
     """
     page, own_pages = pages[series.keyframe.index], list(series.pages)
     if len(own_pages) * page.imagedepth == count:
@@ -272,6 +290,8 @@ def _planes_of_series(series: Any, pages: Sequence[Any], count: int) -> list[Pla
             Plane(pages[own.index], slice) for own in own_pages for slice in range(page.imagedepth)
         ]
     if len(own_pages) == 1 and series.dataoffset is not None:
+        if series.dataoffset + count * page.nbytes > page.parent.filehandle.size:
+            raise ValueError("the file ends before its pixels do")
         return [Plane(page, 0, series.dataoffset + i * page.nbytes) for i in range(count)]
     raise UnsupportedImageError(
         f"holds {series.shape} values in {len(own_pages)} pages. Export a stack of one image for "

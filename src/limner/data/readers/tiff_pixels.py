@@ -1,5 +1,6 @@
 """The pixels of a TIFF's planes: read as they are stored, and turned into grey or RGB."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,6 @@ GREY_KINDS = frozenset({"MINISBLACK", "MINISWHITE", "MASK"})
 READ_KINDS = GREY_KINDS | {"RGB", "YCBCR", "PALETTE", "SEPARATED"}
 JPEG_CODECS = frozenset({"JPEG", "OJPEG"})
 """They give RGB by themselves."""
-MAX_VOLUME_BYTES = 4_000_000_000
-"""A page with a volume is decoded whole, for each of its slices."""
 
 
 def photometric(page: Any) -> str:
@@ -36,11 +35,6 @@ def read_plane(plane: Plane) -> Pixels:
         raise UnsupportedImageError(
             f"has colours of the kind {photometric(page)}. Grey, RGB, palette and CMYK are read: "
             "export it as RGB."
-        )
-    if page.imagedepth > 1 and page.nbytes > MAX_VOLUME_BYTES:
-        raise UnsupportedImageError(
-            f"holds a volume of {page.nbytes:,} bytes on one page. Export a stack of one page for "
-            "each slice."
         )
     if plane.offset is not None:
         stored = _read_raw(page, plane.offset)
@@ -87,6 +81,9 @@ def check_segments(page: Any) -> None:
     missing: GDAL leaves out those that hold one value alone.
     """
     file_bytes = page.parent.filehandle.size
+    segments = len(page.dataoffsets)
+    if segments < math.prod(page.chunked) and not (segments == 1 and page.is_contiguous):
+        raise ValueError("the file ends before its pixels do")
     for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True):
         if (count == 0) != (offset == 0) or offset + count > file_bytes:
             raise ValueError("the file ends before its pixels do")

@@ -11,6 +11,7 @@ from limner.data.check_sample import inspect_sample
 from limner.data.check_set import dataset_findings
 from limner.data.findings import SEVERITIES, Finding, Severity
 from limner.data.label_coding import detect_label_coding
+from limner.data.mask_polarity import polarity_findings
 from limner.data.parallel import Progress, map_in_order, with_progress
 from limner.data.sample_info import SampleInfo
 from limner.data.scan import Dataset
@@ -108,11 +109,15 @@ def _label_coding(
     dataset: Dataset, infos: Sequence[SampleInfo]
 ) -> tuple[Labels | None, list[Finding]]:
     histograms = [info.mask for info in infos]
+    labels, findings = None, list[Finding]()
     try:
         labels = detect_label_coding(histograms, dataset.class_names, dataset.stated_labels)
-        return labels, list(mask_findings(infos, labels))
+        findings += mask_findings(infos, labels)
     except LimnerError as error:
-        return None, [Finding("mask-values", "error", "", str(error))]
+        findings.append(Finding("mask-values", "error", "", str(error)))
+    if not dataset.stated_labels:
+        findings += polarity_findings(infos, labels)
+    return labels, findings
 
 
 def require_valid(result: CheckResult, allowed: frozenset[str] = frozenset()) -> Labels:

@@ -174,4 +174,6 @@ def _value_histogram(sample: Sample, mask: MaskPixels) -> ValueHistogram:
         for value, count in zip(values, counts, strict=True)
     }
     palette = {value: mask.palette[value] for value in shares if value < len(mask.palette)}
-    return ValueHistogram(str(sample.mask), shares, mask.kind, palette, mask.lossy)
+    return ValueHistogram(
+        str(sample.mask), shares, mask.kind, palette, mask.lossy, mask.white_is_zero
+    )

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from limner.data.mask_polarity import numbers_below_white
 from limner.data.value_histogram import Histograms
 from limner.errors import LimnerError
 from limner.labels import LABELS_TOML_HINT, VOID, Labels
@@ -81,6 +82,17 @@ def _two_values(grey: _GreySet) -> Labels | None:
     if len(grey.values) != 2 or (0 < grey.values[0] < MAX_CLASSES and grey.values[1] == VOID):
         return None
     return Labels.from_values(("background", "foreground"), grey.values)
+
+
+def _numbers_below_white(grey: _GreySet) -> Labels | None:
+    """Class numbers of files that call 0 white; the background has the highest value."""
+    numbers = numbers_below_white(grey.values, grey.masks)
+    if not numbers:
+        return None
+    white = grey.values[-1] + numbers[0]
+    stored = _GreySet(grey.masks, numbers)
+    labels = _two_values(stored) or _class_indices(stored)
+    return Labels.from_values(labels.names, [white - low for ((low, _),) in labels.values])
 
 
 def _two_smeared_values(grey: _GreySet) -> Labels | None:
@@ -179,6 +191,7 @@ def _refuse_ambiguous_255(grey: _GreySet) -> None:
 
 GREY_RULES: tuple[Callable[[_GreySet], Labels | None], ...] = (
     _one_value,
+    _numbers_below_white,
     _two_values,
     _two_smeared_values,
     _refuse_lossy,

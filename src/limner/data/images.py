@@ -113,7 +113,8 @@ def read_mask(path: Path, *, page: int = 0) -> MaskPixels:
     """Read a mask's values as they stand in the file, turned upright by its EXIF orientation.
 
     1-bit masks give 0 and 255. RGB that is grey gives its one channel. Where alpha is all that
-    varies, alpha is the mask; where a pixel is transparent it is 0. Dark on light stays so.
+    varies, alpha is the mask; where a pixel is transparent it is 0. A TIFF that stores white as 0
+    is turned, so that its values are as a viewer shows them.
 
     Raises:
         LimnerError: The file cannot be decoded whole, or is no mask.

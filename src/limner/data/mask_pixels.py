@@ -7,7 +7,12 @@ import numpy as np
 from jaxtyping import Shaped, UInt, UInt32
 from numpy import ndarray
 
-from limner.data.readers.decoded import DecodedImage, Pixels, UnsupportedImageError
+from limner.data.readers.decoded import (
+    DecodedImage,
+    Pixels,
+    UnsupportedImageError,
+    WhiteIsZero,
+)
 
 PixelKind = Literal["grey", "palette", "colour"]
 """Whether the values of a mask are grey levels, indices of a palette, or colours as 0xRRGGBB."""
@@ -26,6 +31,8 @@ class MaskPixels:
     """The colour (0xRRGGBB) of each index."""
     lossy: bool = False
     """The file's format changes values when it is written."""
+    white_is_zero: WhiteIsZero | None = None
+    """What was done with the values where the file stores white as 0."""
 
     def to_colours(self) -> "MaskPixels":
         """Return the same mask as the colours that a viewer shows."""
@@ -63,7 +70,12 @@ def to_mask_pixels(decoded: DecodedImage) -> MaskPixels:
     if pixels.dtype == np.bool_:
         pixels = pixels.astype(np.uint8) * np.uint8(255)
     if pixels.ndim == 2:
-        return MaskPixels(_to_whole_values(pixels), "grey", lossy=decoded.is_lossy)
+        return MaskPixels(
+            _to_whole_values(pixels),
+            "grey",
+            lossy=decoded.is_lossy,
+            white_is_zero=decoded.white_is_zero,
+        )
     if pixels.shape[2] != 3 or pixels.dtype != np.uint8:
         raise UnsupportedImageError(
             f"is a mask of {pixels.shape[2]} channels of type {pixels.dtype}. A mask is grey, a "

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from limner.data.mask_pixels import PixelKind
+from limner.data.readers.decoded import WhiteIsZero
 from limner.labels import Labels
 
 
@@ -13,6 +14,7 @@ class ValueHistogram:
 
     The values are grey levels, palette indices or colours (0xRRGGBB), as `kind` says. `palette`
     gives the colour of each index that occurs. `lossy` says that the file's format smears values.
+    `white_is_zero` says what was done with the values where the file stores white as 0.
     """
 
     file: str
@@ -20,6 +22,7 @@ class ValueHistogram:
     kind: PixelKind = "grey"
     palette: Mapping[int, int] = field(default_factory=dict)
     lossy: bool = False
+    white_is_zero: WhiteIsZero | None = None
 
     def to_colours(self) -> "ValueHistogram":
         """Give the histogram of the colours that a viewer shows."""

@@ -2,7 +2,7 @@
 
 import io
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Literal
 
 from jaxtyping import Shaped, UInt8
 from numpy import ndarray
@@ -13,6 +13,10 @@ else:
     # Those who check types at run time do not take io.BytesIO for a typing.BinaryIO
     BinaryFile = io.IOBase
 Pixels = Shaped[ndarray, "h w *c"]
+WhiteIsZero = Literal["turned", "kept"]
+"""What was done with the values of a mask whose file stores white as 0. They were turned, so that
+white has the highest value, as in other files. Or they were kept, as True and False are.
+"""
 
 
 class UnsupportedImageError(Exception):
@@ -52,7 +56,7 @@ class DecodeOptions:
     at_least_px: tuple[int, int] | None = None
     """Upright height and width that suffice; a JPEG may be decoded at a reduced scale."""
     as_stored: bool = False
-    """For masks: neither rescale values nor turn dark on light into light on dark."""
+    """For masks: do not rescale values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,3 +76,5 @@ class DecodedImage:
     """The channels are no colours: each is a plane with a range of its own."""
     is_lossy: bool = False
     """The format changes values when it is written."""
+    white_is_zero: WhiteIsZero | None = None
+    """Of masks alone; None where the file stores black as 0."""

@@ -18,6 +18,7 @@ from limner.data.readers.decoded import (
     ImageHeader,
     Pixels,
     UnsupportedImageError,
+    WhiteIsZero,
 )
 from limner.data.readers.exif import ORIENTATION_TAG, valid_orientation
 
@@ -76,6 +77,7 @@ def decode(file: BinaryFile, _header: ImageHeader, options: DecodeOptions) -> De
             palette,
             has_alpha=_has_alpha(first, pixels),
             separate_channels=planes > 1,
+            white_is_zero=_white_is_zero(first, pixels) if options.as_stored else None,
         )
 
 
@@ -171,7 +173,8 @@ def _decode_page(page: Any, *, as_stored: bool) -> Pixels:
         pixels = np.asarray(Image.fromarray(pixels, mode="YCbCr").convert("RGB"))
     if page.planarconfig == 2 and pixels.ndim == 3:
         pixels = np.moveaxis(pixels, 0, -1)
-    if photometric == "MINISWHITE" and not as_stored:
+    is_kept = as_stored and _white_is_zero(page, pixels) != "turned"
+    if photometric == "MINISWHITE" and not is_kept:
         pixels = ~pixels if pixels.dtype == np.bool_ else np.iinfo(pixels.dtype).max - pixels
     if photometric == "SEPARATED":
         return np.asarray(Image.fromarray(_check_cmyk(pixels), mode="CMYK").convert("RGB"))
@@ -181,6 +184,18 @@ def _decode_page(page: Any, *, as_stored: bool) -> Pixels:
             "it as RGB."
         )
     return pixels
+
+
+def _white_is_zero(page: Any, pixels: Pixels) -> WhiteIsZero | None:
+    """Tell whether the values of a mask are turned, so that they are as a viewer shows them.
+
+    tifffile marks every array of True and False as white-is-zero, and does not turn it: there True
+    is meant, though viewers show it black. Signed numbers and fractions are no shades of grey.
+    """
+    if page.photometric.name != "MINISWHITE" or pixels.dtype.kind not in "bu":
+        return None
+    is_array = pixels.dtype == np.bool_ and page.software == "tifffile.py" and page.description
+    return "kept" if is_array else "turned"
 
 
 def _check_segments(page: Any) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from limner.data.check_class_splits import class_split_findings
 from limner.data.check_leaks import copy_findings, group_leak_findings
 from limner.data.check_masks import mask_findings
 from limner.data.check_pairing import pairing_findings
@@ -99,6 +100,8 @@ def check(dataset: Dataset, progress: Progress | None = None) -> CheckResult:
         findings += duplicates
         labels, coding_findings = _label_coding(dataset, infos)
         findings += coding_findings
+        if labels:
+            findings += class_split_findings(infos, samples, labels, clusters)
     findings.sort(
         key=lambda finding: (SEVERITIES.index(finding.severity), finding.code, finding.file)
     )
@@ -134,6 +137,15 @@ def require_valid(result: CheckResult, allowed: frozenset[str] = frozenset()) ->
             "Mend them; `limner check` lists them all."
         )
     return result.labels
+
+
+def classes_by_id(result: CheckResult) -> dict[str, frozenset[int]]:
+    """For each id the class indices that its mask has, void left out."""
+    assert result.labels is not None
+    return {
+        info.id: frozenset(class_shares(result.labels, info.mask)) - {VOID}
+        for info in result.sample_info
+    }
 
 
 def foreground_shares(result: CheckResult) -> dict[str, float]:

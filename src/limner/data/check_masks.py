@@ -101,7 +101,10 @@ def _one_class(
         )
         yield Finding("absent-class", severity, "", message)
     elif len(holders) == 1 and masks >= FEW_IMAGES:
-        message = f"is the only mask with class {name} (pixel value {value}). Is that value a slip?"
+        message = (
+            f"is the only mask with class {name} (pixel value {value}). Is that value a slip? If "
+            "not, add others: a random split trains on it, and no score tells how well."
+        )
         yield file_finding("seen-once", "warning", holders[0].mask.file, message, holders[0].id)
     elif pixels < RARE_SHARE * counts.total_pixels:
         message = (

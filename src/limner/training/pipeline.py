@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from limner.data.cache import PreparedDataset, prepare
-from limner.data.check import CheckResult, check, foreground_shares, require_valid
+from limner.data.check import CheckResult, check, classes_by_id, foreground_shares, require_valid
 from limner.data.parallel import StageProgress, no_progress
 from limner.data.preprocess import Preprocessing, channel_statistics
 from limner.data.resize_ceiling import ResizeCeiling
@@ -157,6 +157,7 @@ def split_dataset(samples: Sequence[Sample], result: CheckResult, recipe: Recipe
             digest={info.id: info.pixel_sha256.hex() for info in result.sample_info},
             copies=result.clusters,
             foreground=foreground_shares(result),
+            classes=classes_by_id(result),
         ),
     )
 

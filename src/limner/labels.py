@@ -4,7 +4,6 @@ import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from textwrap import indent
 from typing import Any
 
 import numpy as np
@@ -286,8 +285,8 @@ def dump_labels(labels: Labels) -> str:
 
 
 def labels_lines(labels: Labels) -> str:
-    """The lines of a labels.toml as a message offers them, indented."""
-    return indent(dump_labels(labels).strip(), "    ")
+    """The lines of a labels.toml as a message offers them, indented and without a gap."""
+    return "\n".join(f"    {line}" for line in dump_labels(labels).splitlines() if line)
 
 
 def background_first(named: Sequence[tuple[Any, str]]) -> list[tuple[Any, str]]:

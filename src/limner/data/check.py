@@ -1,12 +1,13 @@
 """The check of a dataset: every problem as a finding, and what the plan needs, in one pass."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from limner.data.check_class_splits import class_split_findings
 from limner.data.check_leaks import copy_findings, group_leak_findings
 from limner.data.check_masks import mask_findings
+from limner.data.check_objects import object_findings
 from limner.data.check_pairing import pairing_findings
 from limner.data.check_sample import inspect_sample
 from limner.data.check_set import dataset_findings
@@ -14,6 +15,7 @@ from limner.data.findings import SEVERITIES, Finding, Severity
 from limner.data.label_coding import detect_label_coding
 from limner.data.mask_polarity import polarity_findings
 from limner.data.parallel import Progress, map_in_order, with_progress
+from limner.data.sample import Sample
 from limner.data.sample_info import SampleInfo
 from limner.data.scan import Dataset
 from limner.data.value_histogram import class_shares
@@ -98,7 +100,7 @@ def check(dataset: Dataset, progress: Progress | None = None) -> CheckResult:
         findings += group_leak_findings(samples)
         duplicates, clusters = copy_findings(infos, samples)
         findings += duplicates
-        labels, coding_findings = _label_coding(dataset, infos)
+        labels, coding_findings = _label_coding(dataset, infos, samples)
         findings += coding_findings
         if labels:
             findings += class_split_findings(infos, samples, labels, clusters)
@@ -109,14 +111,17 @@ def check(dataset: Dataset, progress: Progress | None = None) -> CheckResult:
 
 
 def _label_coding(
-    dataset: Dataset, infos: Sequence[SampleInfo]
+    dataset: Dataset, infos: Sequence[SampleInfo], samples: Mapping[str, Sample]
 ) -> tuple[Labels | None, list[Finding]]:
     histograms = [info.mask for info in infos]
     labels, findings = None, list[Finding]()
     try:
         labels = detect_label_coding(histograms, dataset.class_names, dataset.stated_labels)
+        if not dataset.class_names and not dataset.stated_labels:
+            findings += object_findings(infos, samples, labels)
         findings += mask_findings(infos, labels)
     except LimnerError as error:
+        labels = None
         findings.append(Finding("mask-values", "error", "", str(error)))
     if not dataset.stated_labels:
         findings += polarity_findings(infos, labels)

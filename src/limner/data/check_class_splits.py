@@ -32,10 +32,10 @@ def class_split_findings(
         having = [samples[info.id] for info in holders.get(class_index, ())]
         if has_splits and having and all(sample.split != "train" for sample in having):
             yield _not_in_training(class_index, having, labels)
-        elif not has_splits and having and len(split_units(having, copies)) == 1:
-            # The check of the masks says so of a single mask among many
-            if len(having) > 1 or len(infos) < FEW_IMAGES:
-                yield _not_scored(class_index, having, labels)
+        # The check of the masks says so of a single mask among many
+        said = len(having) == 1 and len(infos) >= FEW_IMAGES
+        if having and not has_splits and not said and len(split_units(having, copies)) == 1:
+            yield _not_scored(class_index, having, labels)
 
 
 def _not_in_training(class_index: int, having: Sequence[Sample], labels: Labels) -> Finding:

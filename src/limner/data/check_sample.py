@@ -163,7 +163,7 @@ def _count_specks(values: UInt[ndarray, "h w"]) -> int:
 
 
 def _value_histogram(sample: Sample, mask: MaskPixels) -> ValueHistogram:
-    if mask.kind == "colour":
+    if mask.values.itemsize > 2:
         values, counts = np.unique(mask.values, return_counts=True)
     else:
         counts_by_value = np.bincount(mask.values.ravel())

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from limner.data.mask_polarity import numbers_below_white
+from limner.data.object_numbers import both_readings, may_number_objects, object_numbers
 from limner.data.value_histogram import Histograms
 from limner.errors import LimnerError
 from limner.labels import LABELS_TOML_HINT, VOID, Labels
@@ -150,7 +151,7 @@ def _refuse_numbered_objects(grey: _GreySet) -> None:
             f"{len(grey.values)} different values: they seem to number objects one by one, or "
             "grey levels",
             grey.masks,
-            '\n  Any object is the range "1-65535".',
+            both_readings(grey.masks),
         )
 
 
@@ -176,10 +177,13 @@ def _refuse_grey_levels(grey: _GreySet) -> None:
     if len(grey.values) == 2 or grey.indices[-1] >= MAX_CLASSES:
         listed = ", ".join(map(str, grey.values[:MAX_EXAMPLES]))
         more = " and more" if len(grey.values) > MAX_EXAMPLES else ""
+        may_be_objects = may_number_objects(object_numbers(grey.masks))
+        objects = ". They seem to number objects one by one" if may_be_objects else ""
         raise _no_class_coding(
             f"the values {listed}{more}: neither two values nor class indices from 0 to "
-            f"{MAX_CLASSES - 1}",
+            f"{MAX_CLASSES - 1}{objects}",
             grey.masks,
+            LABELS_TOML_HINT if len(grey.values) == 2 else both_readings(grey.masks),
         )
 
 
@@ -211,8 +215,6 @@ def _class_indices(grey: _GreySet) -> Labels:
     return Labels.from_values(names, values, [VOID] if VOID in grey.values else [])
 
 
-def _no_class_coding(cause: str, masks: Histograms, remedy: str = "") -> LimnerError:
+def _no_class_coding(cause: str, masks: Histograms, remedy: str) -> LimnerError:
     example = max(masks, key=lambda mask: len(mask.shares)).file
-    return LimnerError(
-        f"the masks (for instance {example}) hold {cause}. {LABELS_TOML_HINT}{remedy}"
-    )
+    return LimnerError(f"the masks (for instance {example}) hold {cause}. {remedy}")

@@ -17,7 +17,8 @@ from limner.data.readers.decoded import (
 PixelKind = Literal["grey", "palette", "colour"]
 """Whether the values of a mask are grey levels, indices of a palette, or colours as 0xRRGGBB."""
 
-MOST_VALUE = 65535
+MOST_VALUE, MOST_OBJECTS = 65535, 4294967295
+"""Of fractions that are whole, and of whole numbers, which may number objects beyond 16 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,20 +91,25 @@ def _to_colour_numbers(colours: Shaped[ndarray, "*n 3"]) -> UInt32[ndarray, "*n"
 
 
 def _to_whole_values(pixels: Shaped[ndarray, "h w"]) -> UInt[ndarray, "h w"]:
-    """Turn whole numbers of any type into 8 or 16 bits. Raises UnsupportedImageError for others."""
+    """Turn whole numbers of any type into 8, 16 or 32 bits.
+
+    Raises:
+        UnsupportedImageError: They are negative, fractions or larger.
+    """
+    most = MOST_VALUE if pixels.dtype.kind == "f" else MOST_OBJECTS
     if pixels.dtype == np.uint8:
         return pixels
     are_whole = (
         np.isfinite(pixels).all()
-        and 0 <= pixels.min() <= pixels.max() <= MOST_VALUE
+        and 0 <= pixels.min() <= pixels.max() <= most
         and (pixels == np.floor(pixels)).all()
     )
     if not are_whole:
         raise UnsupportedImageError(
             f"has values from {pixels.min()} to {pixels.max()}. A mask has whole values from 0 to "
-            f"{MOST_VALUE}: export the classes' numbers."
+            f"{MOST_VALUE}, or to {MOST_OBJECTS} as integers: export the classes' numbers."
         )
-    return pixels.astype(np.uint8 if pixels.max() < 256 else np.uint16)
+    return pixels.astype(np.min_scalar_type(int(pixels.max())))
 
 
 def _without_alpha(pixels: Shaped[ndarray, "h w c"]) -> Pixels:

@@ -163,3 +163,27 @@ def test_a_file_name_that_is_no_text_is_survived(
     )
     assert b"Traceback" not in done.stderr and b"empty-mask" in done.stdout
     assert (tmp_path / "checks" / "set" / "index.html").exists()
+
+
+def test_specks_are_counted_after_the_values_became_classes(pairs: Callable[..., Path]) -> None:
+    rng = np.random.default_rng(0)
+
+    def smooth(radius: float) -> np.ndarray:
+        """Two values whose border has shades, each unlike its neighbours."""
+        y, x = np.mgrid[:48, :48] - 23.5
+        inside = radius - np.hypot(y, x) + rng.uniform(-0.05, 0.05, y.shape)
+        return np.clip(128 + 100 * inside, 0, 255).astype(np.uint8)
+
+    root = pairs({f"m{k:02}": smooth(12 + k / 3) for k in range(10)})
+    for number in range(10):
+        noise = np.random.default_rng(number).integers(0, 255, (48, 48, 3)).astype(np.uint8)
+        Image.fromarray(noise).save(root / "images" / f"m{number:02}.png")
+    result = check(scan(root))
+    assert result.labels is not None and len(result.labels.values[0]) == 1
+    raw = sum(info.value_specks for info in result.sample_info)
+    assert raw > 500 and result.findings == ()
+    (root / "masks" / "m03.png").unlink()
+    salted = np.where(rng.random((48, 48)) < 0.05, 255 - smooth(15), smooth(15))
+    Image.fromarray(salted.astype(np.uint8)).save(root / "masks" / "m03.png")
+    (finding,) = check(scan(root)).findings
+    assert finding.code == "specks" and "m03.png has " in finding.message

@@ -11,6 +11,7 @@ from limner.data.check_objects import object_findings
 from limner.data.check_pairing import pairing_findings
 from limner.data.check_sample import inspect_sample
 from limner.data.check_set import dataset_findings
+from limner.data.check_specks import speck_findings
 from limner.data.findings import SEVERITIES, Finding, Severity
 from limner.data.label_coding import detect_label_coding
 from limner.data.mask_polarity import polarity_findings
@@ -102,6 +103,7 @@ def check(dataset: Dataset, progress: Progress | None = None) -> CheckResult:
         findings += duplicates
         labels, coding_findings = _label_coding(dataset, infos, samples)
         findings += coding_findings
+        findings += speck_findings(infos, samples, labels)
         if labels:
             findings += class_split_findings(infos, samples, labels, clusters)
     findings.sort(

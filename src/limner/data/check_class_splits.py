@@ -28,13 +28,16 @@ def class_split_findings(
     """
     holders = count_classes(infos, labels).holders
     has_splits = any(sample.split for sample in samples.values())
+    units = split_units(list(samples.values()), copies)
+    unit_by_id = {sample.id: number for number, unit in enumerate(units) for sample in unit}
     for class_index in range(len(labels.names)):
         having = [samples[info.id] for info in holders.get(class_index, ())]
         if has_splits and having and all(sample.split != "train" for sample in having):
             yield _not_in_training(class_index, having, labels)
         # The check of the masks says so of a single mask among many
         said = len(having) == 1 and len(infos) >= FEW_IMAGES
-        if having and not has_splits and not said and len(split_units(having, copies)) == 1:
+        together = len({unit_by_id[sample.id] for sample in having}) == 1 < len(units)
+        if together and not has_splits and not said:
             yield _not_scored(class_index, having, labels)
 
 

@@ -27,3 +27,5 @@ class SampleInfo:
     """SHA-256 of the decoded mask."""
     channels: int = 3
     digest: SampleDigest | None = None
+    value_specks: int = 0
+    """How many pixels of the mask have another value than all eight around them."""

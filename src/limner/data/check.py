@@ -9,6 +9,7 @@ from limner.data.check_leaks import copy_findings, group_leak_findings
 from limner.data.check_masks import mask_findings
 from limner.data.check_objects import object_findings
 from limner.data.check_pairing import pairing_findings
+from limner.data.check_same_mask import same_mask_findings
 from limner.data.check_sample import inspect_sample
 from limner.data.check_set import dataset_findings
 from limner.data.check_specks import speck_findings
@@ -104,6 +105,7 @@ def check(dataset: Dataset, progress: Progress | None = None) -> CheckResult:
         labels, coding_findings = _label_coding(dataset, infos, samples)
         findings += coding_findings
         findings += speck_findings(infos, samples, labels)
+        findings += same_mask_findings(infos, samples, clusters)
         if labels:
             findings += class_split_findings(infos, samples, labels, clusters)
     findings.sort(

@@ -5,6 +5,7 @@ from itertools import pairwise
 
 from limner.data.findings import Finding, file_finding
 from limner.data.image_file import FORMATS
+from limner.data.sample import Sample
 from limner.data.scan import Dataset
 
 
@@ -16,6 +17,7 @@ def pairing_findings(dataset: Dataset) -> Iterator[Finding]:
     yield from _differing_pages(dataset)
     yield from _unsupported_formats(dataset)
     yield from _repeated_ids(dataset)
+    yield from _ids_that_differ_in_case(dataset)
 
 
 def _files_without_partner(dataset: Dataset) -> Iterator[Finding]:
@@ -68,3 +70,17 @@ def _repeated_ids(dataset: Dataset) -> Iterator[Finding]:
                 f"and {sample.image} have the same id in two splits. Each image is in one split."
             )
             yield file_finding("same-id", "error", following.image, message)
+
+
+def _ids_that_differ_in_case(dataset: Dataset) -> Iterator[Finding]:
+    by_folded: dict[str, Sample] = {}
+    for sample in dataset.samples:
+        first = by_folded.setdefault(sample.id.casefold(), sample)
+        if first.id != sample.id:
+            message = (
+                f"and {first.image} differ in their names only by the case of letters. Windows and "
+                "macOS take such files for one, and one would replace the other: rename one pair."
+            )
+            yield file_finding(
+                "same-name-but-case", "warning", sample.image, message, first.id, sample.id
+            )

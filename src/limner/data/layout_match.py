@@ -1,7 +1,8 @@
 """What a layout finds in a folder, and how images and masks are paired by their names."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,6 +77,7 @@ def match_folder_pairs(
     for pair in pairs:
         images, image_doubles = _by_key(pair.image_files, pair.images, pair.image_ending)
         masks, mask_doubles = _by_key(pair.mask_files, pair.masks, pair.mask_ending)
+        masks = _in_case_of(images, masks)
         samples += [
             Sample(
                 pair.id_prefix + key,
@@ -102,6 +104,26 @@ def match_folder_pairs(
 def pair_key(name: str) -> str:
     """Strip a mask's ending from a file's stem, which leaves what image and mask share."""
     return re.sub(rf"[_-]({MASK_ENDINGS})$", "", name, flags=re.IGNORECASE)
+
+
+def _in_case_of(images: Mapping[str, Path], masks: Mapping[str, Path]) -> dict[str, Path]:
+    """Spell the keys of masks as those of images from which only the case of letters differs.
+
+    A key that both have stays, and so does one that two images or two masks share but for case.
+    """
+    image_keys, mask_keys = (
+        _unique_by_folded_case(keys)
+        for keys in (images.keys() - masks.keys(), masks.keys() - images.keys())
+    )
+    spelled = {mask_keys[key]: image_keys[key] for key in image_keys.keys() & mask_keys.keys()}
+    return {spelled.get(key, key): path for key, path in masks.items()}
+
+
+def _unique_by_folded_case(keys: Iterable[str]) -> dict[str, str]:
+    by_folded: dict[str, list[str]] = defaultdict(list)
+    for key in keys:
+        by_folded[key.casefold()].append(key)
+    return {folded: same[0] for folded, same in by_folded.items() if len(same) == 1}
 
 
 def _by_key(

@@ -1,13 +1,18 @@
 """Findings about masks that number objects, by their values and some of their pixels."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+
+from jaxtyping import UInt
+from numpy import ndarray
 
 from limner.data.findings import Finding
 from limner.data.grey_coding import MAX_CLASSES
 from limner.data.mask_polarity import swap_binary
 from limner.data.object_numbers import (
+    WHOLE_SHARE,
     both_readings,
+    count_unbroken_numbers,
     count_whole_numbers,
     judge_numbers,
     may_number_objects,
@@ -43,7 +48,9 @@ def object_findings(
     numbers = object_numbers(masks)
     if not may_number_objects(numbers):
         return
-    verdict = judge_numbers(numbers, _whole_share(infos, samples))
+    if _share(infos, samples, count_unbroken_numbers) < WHOLE_SHARE:
+        return
+    verdict = judge_numbers(numbers, _share(infos, samples, count_whole_numbers))
     if verdict == "classes":
         return
     example = max(infos, key=lambda info: len(info.mask.shares))
@@ -71,13 +78,17 @@ def _no_background(labels: Labels) -> Iterator[Finding]:
         yield Finding("no-background", "warning", "", message)
 
 
-def _whole_share(infos: Sequence[SampleInfo], samples: Mapping[str, Sample]) -> float:
-    """The share of numbers that have one part, in some of the masks."""
+def _share(
+    infos: Sequence[SampleInfo],
+    samples: Mapping[str, Sample],
+    count: Callable[[UInt[ndarray, "h w"], Sequence[int]], int],
+) -> float:
+    """The share of the numbers that is counted, in some of the masks."""
     several = [info for info in infos if len(info.mask.shares) > 2] or list(infos)
     step = -(-len(several) // LOOKED_AT)
-    whole = total = 0
+    counted = total = 0
     for info in several[::step]:
         numbers = [number for mask in object_numbers([info.mask]) for number in mask.shares]
-        counted = count_whole_numbers(samples[info.id].read_mask().values, numbers)
-        whole, total = whole + counted[0], total + counted[1]
-    return whole / max(1, total)
+        counted += count(samples[info.id].read_mask().values, numbers)
+        total += len(numbers)
+    return counted / max(1, total)

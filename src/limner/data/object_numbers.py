@@ -11,7 +11,7 @@ from itertools import combinations
 from typing import Literal
 
 import numpy as np
-from jaxtyping import UInt
+from jaxtyping import Int64, UInt
 from numpy import ndarray
 
 from limner.data.value_histogram import Histograms
@@ -97,8 +97,21 @@ def judge_numbers(numbers: Sequence[MaskNumbers], whole_share: float) -> Verdict
     return "undecided" if are_alike and pairs >= FEW_MASKS else "classes"
 
 
-def count_whole_numbers(values: UInt[ndarray, "h w"], numbers: Sequence[int]) -> tuple[int, int]:
-    """Count the numbers that have one part, and all numbers, in a mask's pixels."""
+def count_unbroken_numbers(values: UInt[ndarray, "h w"], numbers: Sequence[int]) -> int:
+    """Count the numbers whose rows and columns have no gap: all that have one part, and more.
+
+    It is quick, and spares most sets of classes the count of parts, whose import takes 0.7 s.
+    """
+    unbroken = 0
+    for number in numbers:
+        pixels = values == number
+        runs = [_largest_run(np.count_nonzero(pixels, axis)) for axis in (0, 1)]
+        unbroken += bool(min(runs) >= WHOLE_SHARE * np.count_nonzero(pixels))
+    return unbroken
+
+
+def count_whole_numbers(values: UInt[ndarray, "h w"], numbers: Sequence[int]) -> int:
+    """Count the numbers that have one part in a mask's pixels."""
     from scipy import ndimage
 
     distinct, inverse = np.unique(values, return_inverse=True)
@@ -111,7 +124,7 @@ def count_whole_numbers(values: UInt[ndarray, "h w"], numbers: Sequence[int]) ->
         parts, _ = ndimage.label(pixels, EIGHT_NEIGHBOURS)
         sizes = np.bincount(parts.ravel())[1:]
         whole += bool(sizes.max() >= WHOLE_SHARE * sizes.sum())
-    return whole, len(numbers)
+    return whole
 
 
 def both_readings(masks: Histograms) -> str:
@@ -133,6 +146,13 @@ def both_readings(masks: Histograms) -> str:
     named = [(0, "background")] * (0 in values) + [(n, f"class {n}") for n in numbers]
     classes = Labels.from_values([name for _, name in named], [v for v, _ in named], void)
     return text + f"Where each number is a class, save this instead:\n{labels_lines(classes)}"
+
+
+def _largest_run(counts: Int64[ndarray, " n"]) -> int:
+    """The largest sum of neighbours that are not 0."""
+    filled = counts > 0
+    starts = np.flatnonzero(filled & ~np.concatenate([[False], filled[:-1]]))
+    return int(np.add.reduceat(counts, starts).max())
 
 
 def _has_void(masks: Histograms) -> bool:

@@ -105,8 +105,8 @@ def check(dataset: Dataset, progress: Progress | None = None) -> CheckResult:
         labels, coding_findings = _label_coding(dataset, infos, samples)
         findings += coding_findings
         findings += speck_findings(infos, samples, labels)
-        findings += same_mask_findings(infos, samples, clusters)
         if labels:
+            findings += same_mask_findings(infos, samples, clusters)
             findings += class_split_findings(infos, samples, labels, clusters)
     findings.sort(
         key=lambda finding: (SEVERITIES.index(finding.severity), finding.code, finding.file)

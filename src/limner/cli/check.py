@@ -33,6 +33,8 @@ def check(
     from limner.data.check import check as check_dataset
     from limner.data.check_page import check_to_json, write_check
     from limner.data.scan import scan
+    from limner.data.split_folders import describe_official_splits
+    from limner.recipe import DataSettings
 
     dataset = scan(data)
     result = check_dataset(dataset, None if as_json else progress_bar("checking"))
@@ -40,6 +42,8 @@ def check(
         print(json.dumps(check_to_json(dataset, result), indent=2))
     else:
         console.print(f"{len(dataset.samples)} pairs in the layout {escape(dataset.layout)}.")
+        splits = describe_official_splits(dataset.root, dataset.samples, DataSettings())
+        console.print(escape(splits), soft_wrap=True)
         _print_findings(result, data)
     if out or not as_json:
         page = write_check(out or Path("checks") / data.resolve().name, dataset, result)

@@ -189,9 +189,11 @@ def _samples_of(split: str, models: "Sequence[LoadedModel]", dataset: "Dataset")
 
     Raises LimnerError where there are none, or where one model was trained on another's.
     """
+    from limner.data.split_folders import describe_splits
     from limner.data.splits import apply_split
 
     splits, *others = (apply_split(dataset.samples, model.metadata.split) for model in models)
+    console.print(escape(describe_splits(dataset.root, splits)), soft_wrap=True)
     if split not in {"all", *splits}:
         raise LimnerError(f"--split {split} is no split. Choose {', '.join(splits)} or all.")
     if split != "new" and splits["new"]:

@@ -191,6 +191,7 @@ class _Job:
 
         return TrainingSession(
             announce=_print_plan,
+            note=lambda text: self._console.print(escape(text), soft_wrap=True),
             progress=self._progress,
             started=started,
             stop_requested=self._stop.requested,

@@ -16,6 +16,7 @@ def pairing_findings(dataset: Dataset) -> Iterator[Finding]:
     yield from _differing_pages(dataset)
     yield from _unsupported_formats(dataset)
     yield from _repeated_ids(dataset)
+    yield from dataset.findings
 
 
 def _files_without_partner(dataset: Dataset) -> Iterator[Finding]:

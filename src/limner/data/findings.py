@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from limner.data.sample import AnnotationMask
+from limner.data.united_mask import UnitedMask
 
 Severity = Literal["error", "warning", "note"]
 """An error stops training. A warning is worth a look. A note says what limner does by itself."""
@@ -25,10 +26,16 @@ class Finding:
     file: str
     message: str
     ids: tuple[str, ...] = ()
+    cure: str = ""
+    """Lines to run as they stand, where there are such; they are printed unbroken."""
 
 
 def file_finding(
-    code: str, severity: Severity, file: Path | AnnotationMask | str, message: str, *ids: str
+    code: str,
+    severity: Severity,
+    file: Path | UnitedMask | AnnotationMask | str,
+    message: str,
+    *ids: str,
 ) -> Finding:
     """Make a finding about one file; its message is the file's name and then `message`."""
     return Finding(code, severity, str(file), f"{file} {message}", ids)

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -20,6 +20,7 @@ from limner.data.images import (
     read_with_info,
 )
 from limner.data.mask_pixels import MaskPixels
+from limner.data.united_mask import UnitedMask
 from limner.errors import LimnerError
 from limner.labels import Labels
 
@@ -80,7 +81,7 @@ class SampleDigest:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One image and its mask, which is a file or drawn from annotations.
+    """One image and its mask: a file, several files, or drawn from annotations.
 
     `id` is unique in the dataset. `split` is None where the layout states none. Samples of one
     `group`, such as a patient, stay in one split.
@@ -88,13 +89,28 @@ class Sample:
 
     id: str
     image: Path
-    mask: Path | AnnotationMask
+    mask: Path | UnitedMask | AnnotationMask
     split: Split | None = None
     group: str | None = None
     page: int = 0
     """Which image of its file it is, counted from 0."""
     pages: int = 1
     """How many images the file holds."""
+
+    def files(self) -> tuple[Path, ...]:
+        """List the image and, where they are files, the masks."""
+        if isinstance(self.mask, AnnotationMask):
+            return (self.image,)
+        return (self.image, *(self.mask.files if isinstance(self.mask, UnitedMask) else [self.mask]))
+
+    def absolute(self) -> "Sample":
+        """Return the same sample with absolute paths."""
+        mask = self.mask if isinstance(self.mask, AnnotationMask) else self.mask.absolute()
+        return replace(self, image=self.image.absolute(), mask=mask)
+
+    def with_split(self, split: Split | None) -> "Sample":
+        """Return the same sample in a split."""
+        return self if split == self.split else replace(self, split=split)
 
     def read_image(self, at_least_px: tuple[int, int] | None = None) -> UInt8[ndarray, "h w c"]:
         """Read the image, as `images.read_image` does.
@@ -119,6 +135,8 @@ class Sample:
         """Read the mask, and what its file is like, from the same bytes."""
         if isinstance(self.mask, Path):
             return read_mask_with_info(self.mask, page=self.page)
+        if isinstance(self.mask, UnitedMask):
+            return self.mask.read_with_info()
         mask = self.mask.read()
         return mask, ImageInfo(self.mask.size_px, 1, 8, float(mask.values.max()), self.mask.sha256)
 
@@ -147,6 +165,6 @@ class Sample:
     def read_digest(self) -> SampleDigest:
         """Read both files and hash their bytes; nothing is decoded."""
         image = hashlib.sha256(self.image.read_bytes()).digest()
-        if isinstance(self.mask, AnnotationMask):
-            return SampleDigest(image, self.mask.sha256)
-        return SampleDigest(image, hashlib.sha256(self.mask.read_bytes()).digest())
+        if isinstance(self.mask, Path):
+            return SampleDigest(image, hashlib.sha256(self.mask.read_bytes()).digest())
+        return SampleDigest(image, self.mask.sha256)

@@ -9,11 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from limner.data.class_names import ClassNames, read_class_names
+from limner.data.findings import Finding
 from limner.data.folder_listing import FolderListing
 from limner.data.groups import with_groups
 from limner.data.layout_match import LayoutMatch
 from limner.data.layouts import camvid, coco, folders, isic, manifest, nnunet, suffixes, voc
 from limner.data.sample import Sample
+from limner.data.split_folders import split_name_findings
 from limner.data.stacks import count_pages, split_stacks
 from limner.errors import LimnerError
 from limner.labels import Labels, load_labels
@@ -68,6 +70,8 @@ class Dataset:
     """Images that are in no pair and in no other of these lists."""
     page_mismatches: tuple[tuple[Sample, int], ...] = ()
     """Samples whose mask file holds another number of images, and that number."""
+    findings: tuple[Finding, ...] = ()
+    """What else there is to say of how the files were found."""
 
 
 def scan(root: Path | str, group_pattern: str = "") -> Dataset:
@@ -121,6 +125,7 @@ def scan(root: Path | str, group_pattern: str = "") -> Dataset:
         tuple(listing.files(UNSUPPORTED_SUFFIXES)),
         tuple(path for path in listing.images() if path not in accounted_for),
         tuple((count.sample, count.mask) for count in page_counts if count.mask != count.image),
+        (*match.findings, *split_name_findings(root, match.samples)),
     )
 
 

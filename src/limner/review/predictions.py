@@ -14,6 +14,7 @@ from limner.data.check import check
 from limner.data.images import read_image, read_predicted_mask
 from limner.data.parallel import Progress
 from limner.data.sample import AnnotationMask, Sample
+from limner.data.united_mask import UnitedMask
 from limner.data.scan import Dataset, scan
 from limner.data.storage import Storage
 from limner.errors import LimnerError
@@ -34,7 +35,7 @@ class Entry:
     image: str
     """Its path or URL."""
     page: int
-    mask: Path | AnnotationMask
+    mask: Path | UnitedMask | AnnotationMask
     priority: float
     """What entries are sorted by for review: the lowest first."""
     predicted_dice: float | None = None
@@ -43,6 +44,12 @@ class Entry:
     """Of the image's file as it was predicted, where that was recorded."""
     group: str | None = None
     """Shared by entries that belong together, such as the pages of a stack."""
+
+    def mask_files(self) -> tuple[Path, ...]:
+        """List the files of the mask; none where it is drawn from annotations."""
+        if isinstance(self.mask, AnnotationMask):
+            return ()
+        return self.mask.files if isinstance(self.mask, UnitedMask) else (self.mask,)
 
     @property
     def name(self) -> str:
@@ -98,8 +105,7 @@ class Predictions:
         """A text that changes whenever the file of the image or of the mask does."""
         return " ".join(
             _storage_of(str(path)).fingerprint(PurePosixPath(path).name)
-            for path in (entry.image, entry.mask)
-            if not isinstance(path, AnnotationMask)
+            for path in (entry.image, *entry.mask_files())
         )
 
     def image_hash(self, entry: Entry) -> str:

@@ -19,7 +19,7 @@ from numpy import ndarray
 
 from limner.data.check import check, require_valid
 from limner.data.parallel import StageProgress
-from limner.data.sample import AnnotationMask, Sample
+from limner.data.sample import Sample
 from limner.data.scan import scan
 from limner.data.splits import SplitSamples
 from limner.errors import LimnerError
@@ -205,9 +205,9 @@ def _write_dataset(folder: Path, sides: SplitSamples, labels: Labels) -> Path:
         writer.writerow(["id", "image", "mask", "split"])
         for side, samples in sides.items():
             for sample in samples if side != "test" else ():
-                if isinstance(sample.mask, AnnotationMask) or sample.page:
+                if not isinstance(sample.mask, Path) or sample.page:
                     raise LimnerError(
-                        f"{sample.id} is drawn in a table or lies in a stack. The loop needs "
+                        f"{sample.id} is drawn in a table, has several masks, or lies in a stack. The loop needs "
                         "a file for each image and each mask."
                     )
                 writer.writerow([sample.id, sample.image.resolve(), sample.mask.resolve(), side])

@@ -10,9 +10,10 @@ from limner.data.check import CheckResult, check, foreground_shares, require_val
 from limner.data.parallel import StageProgress, no_progress
 from limner.data.preprocess import Preprocessing, channel_statistics
 from limner.data.resize_ceiling import ResizeCeiling
-from limner.data.sample import AnnotationMask, Sample
+from limner.data.sample import Sample
 from limner.data.sample_info import SampleInfo
 from limner.data.scan import scan
+from limner.data.split_folders import describe_splits
 from limner.data.splits import SplitFacts, SplitSamples, split_ids, split_samples
 from limner.data.views import views
 from limner.labels import Labels
@@ -30,6 +31,8 @@ from limner.training.trainer import train_run
 
 LEAKS = frozenset({"leak", "group-leak"})
 """Codes of findings about samples that belong together and lie in two splits."""
+SPLIT_NAMES_IN_DOUBT = frozenset({"split-name", "no-split-name"})
+"""Codes of findings about folders that may be meant as a split, and are not taken for one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +41,8 @@ class TrainingSession:
 
     announce: Callable[[Plan], None] = lambda plan: None
     """Called with the plan before anything is prepared."""
+    note: Callable[[str], None] = lambda text: None
+    """Called with what is trained on, and what is left out, before the plan is made."""
     progress: StageProgress = no_progress
     started: float | None = None
     """The moment of the monotonic clock from which a time budget counts; now by default."""
@@ -143,7 +148,9 @@ def resume_run(run: Run, session: TrainingSession | None = None) -> Iterator[Eve
     session = _with_clock(session)
     if not session.distributed.is_main:
         return _join_run(session)[1]
-    return _lead_run(run, CheckedDataset(run.split_samples(), {}), session)
+    sides = run.split_samples()
+    session.note(describe_splits(run.data, sides))
+    return _lead_run(run, CheckedDataset(sides, {}), session)
 
 
 def split_dataset(samples: Sequence[Sample], result: CheckResult, recipe: Recipe) -> SplitSamples:
@@ -186,16 +193,13 @@ def _check_and_split(
         if origin
         else split_dataset(dataset.samples, result, recipe)
     )
+    for finding in result.findings:
+        if finding.code in SPLIT_NAMES_IN_DOUBT:
+            session.note(f"{finding.severity}: {finding.message}")
+    session.note(describe_splits(dataset.root, sides))
     # The working directory may be another one by the time that a file is read again
-    absolute = {side: [_absolute(sample) for sample in samples] for side, samples in sides.items()}
+    absolute = {side: [sample.absolute() for sample in samples] for side, samples in sides.items()}
     return CheckedDataset(absolute, result.info_by_id), labels
-
-
-def _absolute(sample: Sample) -> Sample:
-    mask = sample.mask
-    if isinstance(mask, AnnotationMask):
-        return replace(sample, image=sample.image.absolute())
-    return replace(sample, image=sample.image.absolute(), mask=mask.absolute())
 
 
 def _plan(recipe: Recipe, checked: CheckedDataset, labels: Labels, processes: int) -> Plan:

@@ -23,7 +23,8 @@ def match_layout(listing: FolderListing) -> LayoutMatch | None:
     if not folders:
         return None
     pairs = [_folder_pair(images, masks, listing) for images, masks in folders]
-    split = " under train, val and test" if any(pair.split for pair in pairs) else ""
+    above = any(split_from_names(pair.split_names) for pair in pairs)
+    split = " under train, val and test" if above else ""
     return match_folder_pairs(f"images/ and masks/{split}", pairs)
 
 
@@ -48,6 +49,6 @@ def _folder_pair(images: Path, masks: Path, listing: FolderListing) -> FolderPai
         masks,
         listing.images(images),
         listing.images(masks),
-        split_from_names(parent.parts),
+        parent.parts,
         id_prefix="" if parent == Path() else f"{parent.as_posix()}/",
     )

@@ -1,17 +1,30 @@
 """Images and masks side by side in one folder, told apart by the ending of a mask's name."""
 
 from limner.data.folder_listing import FolderListing
-from limner.data.layout_match import FolderPair, LayoutMatch, match_folder_pairs, pair_key
+from limner.data.layout_match import (
+    FolderPair,
+    LayoutMatch,
+    match_folder_pairs,
+    numbered_key,
+    pair_key,
+)
 
 
 def match_layout(listing: FolderListing) -> LayoutMatch | None:
-    """x.jpg beside x_mask.png (or _segmentation, _label, _seg, _gt) in the same folder, at any
-    depth
+    """x.jpg beside x_mask.png (or _segmentation, _label, _seg, _gt; and x_mask_1.png and so on) in
+    the same folder, at any depth
     """
     files = listing.images()
-    masks = [path for path in files if pair_key(path.stem) != path.stem]
-    images = [path for path in files if pair_key(path.stem) == path.stem]
-    keys = {path.parent / pair_key(path.stem) for path in masks}
+    names = {path.with_suffix("") for path in files}
+    # "x_mask_1" is a mask only where "x" is an image
+    masks = [
+        path
+        for path in files
+        if pair_key(path.stem) != path.stem
+        or ((key := numbered_key(path.stem)) != path.stem and path.parent / key in names)
+    ]
+    images = sorted(set(files) - set(masks))
+    keys = {path.parent / numbered_key(pair_key(path.stem)) for path in masks}
     if not any(path.with_suffix("") in keys for path in images):
         return None
     pair = FolderPair(listing.root, listing.root, images, masks)

@@ -1,10 +1,12 @@
 """Which samples belong together, such as those of one patient: groups.csv and name patterns."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from unicodedata import normalize
 
+from limner.data.named_files import portable_path
 from limner.data.sample import Sample
 from limner.data.tables import lower_case_columns, read_table
 from limner.errors import LimnerError
@@ -49,7 +51,7 @@ def _read_groups(root: Path, samples: Sequence[Sample]) -> dict[str, str]:
     for number, row in enumerate(rows, start=2):
         if not row["group"]:
             continue
-        ids = ids_of.get(row["image"], set())
+        ids = ids_by_path(row["image"], ids_of)
         if len({image_of[id] for id in ids}) != 1:
             cause = "several images bear" if ids else "no image bears"
             raise LimnerError(
@@ -107,8 +109,22 @@ def ids_by_name(root: Path, samples: Sequence[Sample]) -> dict[str, set[str]]:
             sample.image.name,
             sample.image.stem,
         }:
-            ids.setdefault(name, set()).add(sample.id)
+            ids.setdefault(normalize("NFC", name), set()).add(sample.id)
     return ids
+
+
+def ids_by_path(name: str, ids_of: Mapping[str, set[str]]) -> set[str]:
+    """Find the sample ids that a name in a table means, which may be a path of another machine.
+
+    Args:
+        name: As the table has it.
+        ids_of: What `ids_by_name` gives.
+    """
+    if name in ids_of:
+        return ids_of[name]
+    parts = portable_path(name).parts
+    ends = ("/".join(parts[start:]) for start in range(len(parts)))
+    return next((ids_of[end] for end in ends if end in ids_of), set())
 
 
 def _searched_name(sample: Sample) -> str:

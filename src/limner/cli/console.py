@@ -129,5 +129,6 @@ def _describe_os_error(error: OSError) -> str:
 
 
 def _fail(message: str) -> NoReturn:
-    stderr.print(f"[red]error:[/] {escape(message)}")
+    # Lines to copy are not to be broken
+    stderr.print(f"[red]error:[/] {escape(message)}", soft_wrap=True)
     raise typer.Exit(1) from None

@@ -87,7 +87,7 @@ def check(dataset: Dataset, progress: Progress | None = None) -> CheckResult:
         findings += sample_findings
         infos += [info] if info else []
     labels, clusters = None, dict[str, str]()
-    if not dataset.samples:
+    if not dataset.samples and not dataset.unread:
         message = "no image has a mask of the same name. Name each mask as its image."
         findings.append(Finding("no-pairs", "error", "", message))
     elif infos:

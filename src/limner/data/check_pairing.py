@@ -6,6 +6,7 @@ from itertools import pairwise
 from limner.data.findings import Finding, file_finding
 from limner.data.image_file import FORMATS
 from limner.data.scan import Dataset
+from limner.data.unread_masks import unread_findings
 
 
 def pairing_findings(dataset: Dataset) -> Iterator[Finding]:
@@ -16,6 +17,7 @@ def pairing_findings(dataset: Dataset) -> Iterator[Finding]:
     yield from _differing_pages(dataset)
     yield from _unsupported_formats(dataset)
     yield from _repeated_ids(dataset)
+    yield from unread_findings(dataset.root, dataset.unread)
     yield from dataset.findings
 
 

@@ -18,7 +18,8 @@ class Finding:
     """One problem of a dataset.
 
     `code` is stable, for programs. `file` is empty where the whole dataset is meant. `message` says
-    what is wrong and how to mend it. `ids` are the samples that show it.
+    what is wrong and how to mend it; lines after the first are to be run or
+    copied as they stand. `ids` are the samples that show it.
     """
 
     code: str
@@ -26,8 +27,6 @@ class Finding:
     file: str
     message: str
     ids: tuple[str, ...] = ()
-    cure: str = ""
-    """Lines to run as they stand, where there are such; they are printed unbroken."""
 
 
 def file_finding(

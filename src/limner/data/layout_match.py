@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from unicodedata import normalize
@@ -12,6 +12,7 @@ from limner.data.findings import Finding
 from limner.data.sample import Sample
 from limner.data.split_names import splits_of
 from limner.data.united_mask import UnitedMask
+from limner.data.unread_masks import UnreadFile
 
 MASK_ENDINGS = "segmentation|mask|masks|label|labels|seg|gt|groundtruth|annotation"
 """What a mask's name may end in, after "_" or "-"."""
@@ -36,6 +37,10 @@ class FolderPair:
     id_prefix: str = ""
     image_ending: str = ""
     mask_ending: str = ""
+    unread_images: Sequence[Path] = ()
+    """Files of the image folder in formats that are not read."""
+    unread_masks: Sequence[Path] = ()
+    """Files of the mask folder that may be masks, in formats that are not read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,8 @@ class LayoutMatch:
     """Pairs of files in one folder whose names differ only in the suffix."""
     set_aside: tuple[Path, ...] = ()
     """Images that belong to the layout but to no pair, such as ISIC's superpixels."""
+    unread: tuple[UnreadFile, ...] = ()
+    """Files that would complete a pair if they were read."""
     findings: tuple[Finding, ...] = ()
     """What else there is to say of how the files were found."""
 
@@ -62,6 +69,7 @@ class LayoutMatch:
             self.masks_without_image,
             (path for pair in self.same_name for path in pair),
             self.set_aside,
+            (item.partner for item in self.unread),
         )
 
 
@@ -83,6 +91,7 @@ def match_folder_pairs(
     images_without_mask: list[Path] = []
     masks_without_image: list[Path] = []
     same_name: list[tuple[Path, Path]] = []
+    unread: list[UnreadFile] = []
     for pair in pairs:
         images, image_doubles = _by_key(pair.image_files, pair.images, pair.image_ending)
         mask_by_key, mask_doubles = _by_key(pair.mask_files, pair.masks, pair.mask_ending)
@@ -91,20 +100,25 @@ def match_folder_pairs(
             mask = masks[key][0] if len(masks[key]) == 1 else UnitedMask(tuple(masks[key]))
             sample = Sample(pair.id_prefix + key, images[key], mask)
             samples.append((sample, (*pair.split_names, *key.split("/")[:-1])))
-        images_without_mask += [images[key] for key in images.keys() - masks.keys()]
+        incomplete = _unread_files(pair, images, masks)
+        unread += (item for items in incomplete.values() for item in items)
+        images_without_mask += [
+            images[key] for key in images.keys() - masks.keys() - incomplete.keys()
+        ]
         masks_without_image += [
-            path for key in masks.keys() - images.keys() for path in masks[key]
+            path for key in masks.keys() - images.keys() - incomplete.keys() for path in masks[key]
         ]
         same_name += image_doubles + mask_doubles
     return LayoutMatch(
         layout,
-        _with_splits(samples),
+        with_splits(samples),
         class_names,
         tuple(sorted(images_without_mask)),
         tuple(sorted(masks_without_image)),
         tuple(sorted(same_name)),
         tuple(set_aside),
-        tuple(findings),
+        tuple(unread),
+        (*findings, *united_findings([sample for sample, _ in samples])),
     )
 
 
@@ -118,9 +132,7 @@ def numbered_key(name: str) -> str:
     return _NUMBERED_ENDING.sub("", name)
 
 
-def _masks_of_images(
-    images: Collection[str], masks: Mapping[str, Path]
-) -> dict[str, list[Path]]:
+def _masks_of_images(images: Collection[str], masks: Mapping[str, Path]) -> dict[str, list[Path]]:
     """The mask files of each key; a mask without an image of its key may be a part of another's."""
     files: dict[str, list[Path]] = defaultdict(list)
     for key, path in masks.items():
@@ -136,10 +148,39 @@ def _masks_of_images(
     return files
 
 
-def _with_splits(samples: Sequence[tuple[Sample, tuple[str, ...]]]) -> tuple[Sample, ...]:
+def _unread_files(
+    pair: FolderPair, images: Mapping[str, Path], masks: Mapping[str, Sequence[Path]]
+) -> dict[str, list[UnreadFile]]:
+    """Files that are not read and would complete a pair, by the keys of these pairs."""
+    unread: dict[str, list[UnreadFile]] = defaultdict(list)
+    image_files, _ = _by_key(pair.unread_images, pair.images, pair.image_ending)
+    mask_files, _ = _by_key(pair.unread_masks, pair.masks, pair.mask_ending)
+    for key in sorted((image_files.keys() | images.keys()) & (mask_files.keys() | masks.keys())):
+        image = images.get(key) or image_files[key]
+        mask = masks[key][0] if key in masks else mask_files[key]
+        if key not in masks:
+            unread[key].append(UnreadFile("mask", mask, image, pair.masks))
+        if key not in images:
+            unread[key].append(UnreadFile("image", image, mask, pair.images))
+    return unread
+
+
+def united_findings(samples: Sequence[Sample]) -> Iterator[Finding]:
+    """Report that images have several masks, and what is made of them."""
+    united = [sample for sample in samples if isinstance(sample.mask, UnitedMask)]
+    if united:
+        message = (
+            f"{len(united)} images have several masks, such as {united[0].image}, whose mask is "
+            f"{united[0].mask}. They are united: each is taken to show other objects."
+        )
+        ids = tuple(sample.id for sample in united[:2])
+        yield Finding("united-masks", "note", str(united[0].image), message, ids)
+
+
+def with_splits(samples: Sequence[tuple[Sample, Sequence[str]]]) -> tuple[Sample, ...]:
     """Give samples the splits that the names beside them tell."""
-    splits = splits_of({names: names for _, names in samples})
-    return tuple(sample.with_split(splits[names]) for sample, names in samples)
+    splits = splits_of({tuple(names): names for _, names in samples})
+    return tuple(sample.with_split(splits[tuple(names)]) for sample, names in samples)
 
 
 def _by_key(

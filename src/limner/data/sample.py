@@ -101,7 +101,10 @@ class Sample:
         """List the image and, where they are files, the masks."""
         if isinstance(self.mask, AnnotationMask):
             return (self.image,)
-        return (self.image, *(self.mask.files if isinstance(self.mask, UnitedMask) else [self.mask]))
+        return (
+            self.image,
+            *(self.mask.files if isinstance(self.mask, UnitedMask) else [self.mask]),
+        )
 
     def absolute(self) -> "Sample":
         """Return the same sample with absolute paths."""

@@ -4,7 +4,7 @@ Each layout is a file in `layouts/`, with a function that gives a LayoutMatch, o
 of another layout. A new layout needs such a file and a line in `LAYOUTS`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,10 +13,23 @@ from limner.data.findings import Finding
 from limner.data.folder_listing import FolderListing
 from limner.data.groups import with_groups
 from limner.data.layout_match import LayoutMatch
-from limner.data.layouts import camvid, coco, folders, isic, manifest, nnunet, suffixes, voc
+from limner.data.layouts import (
+    annotation_files,
+    camvid,
+    coco,
+    drive,
+    folders,
+    isic,
+    manifest,
+    nnunet,
+    object_masks,
+    suffixes,
+    voc,
+)
 from limner.data.sample import Sample
 from limner.data.split_folders import split_name_findings
 from limner.data.stacks import count_pages, split_stacks
+from limner.data.unread_masks import UnreadFile
 from limner.errors import LimnerError
 from limner.labels import Labels, load_labels
 
@@ -30,8 +43,11 @@ LAYOUTS: tuple[Layout, ...] = (
     voc.match_layout,
     camvid.match_layout,
     isic.match_layout,
+    drive.match_layout,
+    object_masks.match_layout,
     folders.match_layout,
     suffixes.match_layout,
+    annotation_files.match_layout,
 )
 """The layouts in the order in which a folder is tried; the first that matches is taken."""
 
@@ -70,6 +86,8 @@ class Dataset:
     """Images that are in no pair and in no other of these lists."""
     page_mismatches: tuple[tuple[Sample, int], ...] = ()
     """Samples whose mask file holds another number of images, and that number."""
+    unread: tuple[UnreadFile, ...] = ()
+    """Files that would complete a pair if they were read."""
     findings: tuple[Finding, ...] = ()
     """What else there is to say of how the files were found."""
 
@@ -122,9 +140,10 @@ def scan(root: Path | str, group_pattern: str = "") -> Dataset:
         match.images_without_mask,
         match.masks_without_image,
         match.same_name,
-        tuple(listing.files(UNSUPPORTED_SUFFIXES)),
+        tuple(_unsupported(listing, match)),
         tuple(path for path in listing.images() if path not in accounted_for),
         tuple((count.sample, count.mask) for count in page_counts if count.mask != count.image),
+        match.unread,
         (*match.findings, *split_name_findings(root, match.samples)),
     )
 
@@ -141,6 +160,15 @@ def _match_first_layout(listing: FolderListing) -> LayoutMatch:
         f"{listing.root} is in no layout that limner knows. Looked for:\n{known}\n"
         f"Found there: {', '.join(entries[:8]) or 'nothing'}."
     )
+
+
+def _unsupported(listing: FolderListing, match: LayoutMatch) -> Iterator[Path]:
+    """Images that are not read, and beside which no other form of them is."""
+    told = {*(item.file for item in match.unread), *match.set_aside}
+    read = {path.with_suffix("") for path in listing.images()}
+    for path in listing.files(UNSUPPORTED_SUFFIXES):
+        if path not in told and path.with_suffix("") not in read:
+            yield path
 
 
 def _with_official_splits(samples: Sequence[Sample]) -> list[Sample]:

@@ -52,9 +52,7 @@ def splits_of(names: Mapping[Key, Sequence[str]]) -> dict[Key, Split | None]:
     """
     announced = {key: _announced(parts) for key, parts in names.items()}
     evaluation: Split = "val" if "test" in announced.values() else "test"
-    return {
-        key: evaluation if split == "evaluation" else split for key, split in announced.items()
-    }
+    return {key: evaluation if split == "evaluation" else split for key, split in announced.items()}
 
 
 def may_tell_split(name: str) -> bool:

@@ -40,13 +40,13 @@ def match_layout(listing: FolderListing) -> LayoutMatch | None:
         (row, files.find(row.image, row.table), files.find(row.mask, row.table)) for row in rows
     ]
     samples = [
-        Sample(row.id or files.id_of(row.image, row.table, image), image, mask, row.split, row.group)
+        Sample(
+            row.id or files.id_of(row.image, row.table, image), image, mask, row.split, row.group
+        )
         for row, image, mask in found
         if not any(files.is_ambiguous(name, row.table) for name in (row.image, row.mask))
     ]
-    return LayoutMatch(
-        f"CSV manifest {names}", tuple(samples), findings=tuple(files.findings())
-    )
+    return LayoutMatch(f"CSV manifest {names}", tuple(samples), findings=tuple(files.findings()))
 
 
 @dataclass(frozen=True, slots=True)

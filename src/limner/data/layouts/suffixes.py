@@ -8,6 +8,7 @@ from limner.data.layout_match import (
     numbered_key,
     pair_key,
 )
+from limner.data.unread_masks import PICTURES
 
 
 def match_layout(listing: FolderListing) -> LayoutMatch | None:
@@ -24,8 +25,17 @@ def match_layout(listing: FolderListing) -> LayoutMatch | None:
         or ((key := numbered_key(path.stem)) != path.stem and path.parent / key in names)
     ]
     images = sorted(set(files) - set(masks))
-    keys = {path.parent / numbered_key(pair_key(path.stem)) for path in masks}
+    unread = listing.files(PICTURES)
+    unread_masks = [path for path in unread if pair_key(path.stem) != path.stem]
+    keys = {path.parent / numbered_key(pair_key(path.stem)) for path in (*masks, *unread_masks)}
     if not any(path.with_suffix("") in keys for path in images):
         return None
-    pair = FolderPair(listing.root, listing.root, images, masks)
+    pair = FolderPair(
+        listing.root,
+        listing.root,
+        images,
+        masks,
+        unread_images=[path for path in unread if pair_key(path.stem) == path.stem],
+        unread_masks=unread_masks,
+    )
     return match_folder_pairs("name.jpg and name_mask.png", [pair])

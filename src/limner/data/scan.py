@@ -26,6 +26,7 @@ from limner.data.layouts import (
     suffixes,
     voc,
 )
+from limner.data.nested_folder import has_settings, inner_folder, nested_finding
 from limner.data.sample import Sample
 from limner.data.split_folders import split_name_findings
 from limner.data.stacks import count_pages, split_stacks
@@ -122,8 +123,9 @@ def scan(root: Path | str, group_pattern: str = "") -> Dataset:
             f"{root} is {'a file' if root.exists() else 'not there'}. Give a folder that "
             "holds images and their masks."
         )
-    listing = FolderListing(root)
-    match = _match_first_layout(listing)
+    listing, match = _find_dataset(root)
+    nested = [nested_finding(root, listing.root)] if listing.root != root else []
+    root = listing.root
     page_counts = count_pages(match.samples)
     samples = sorted(
         _with_official_splits(split_stacks(page_counts)),
@@ -144,19 +146,31 @@ def scan(root: Path | str, group_pattern: str = "") -> Dataset:
         tuple(path for path in listing.images() if path not in accounted_for),
         tuple((count.sample, count.mask) for count in page_counts if count.mask != count.image),
         match.unread,
-        (*match.findings, *split_name_findings(root, match.samples)),
+        (*nested, *match.findings, *split_name_findings(root, match.samples)),
     )
 
 
-def _match_first_layout(listing: FolderListing) -> LayoutMatch:
-    """The match of the first layout that a folder is in. Raises LimnerError where it is in none."""
-    for layout in LAYOUTS:
-        match = layout(listing)
+def _find_dataset(root: Path) -> tuple[FolderListing, LayoutMatch]:
+    """Find the folder that the dataset begins in, at `root` or within, and match its layout.
+
+    Raises LimnerError where it is in none.
+    """
+    listings = [FolderListing(root)]
+    while inner := inner_folder(listings[-1]):
+        listings.append(FolderListing(inner))
+    # Files that state pairs, groups or classes are looked for at the top alone
+    stating = [listing for listing in listings if has_settings(listing)]
+    for listing in stating or listings:
+        match = next((match for layout in LAYOUTS if (match := layout(listing))), None)
         if match is not None:
-            return match
+            return listing, match
+    raise _unknown_layout(listings[0])
+
+
+def _unknown_layout(listing: FolderListing) -> LimnerError:
     known = "\n".join(f"  {' '.join((layout.__doc__ or '').split())}" for layout in LAYOUTS)
     entries = sorted(path.name for path in listing.direct_files() + listing.direct_folders())
-    raise LimnerError(
+    return LimnerError(
         f"{listing.root} is in no layout that limner knows. Looked for:\n{known}\n"
         f"Found there: {', '.join(entries[:8]) or 'nothing'}."
     )

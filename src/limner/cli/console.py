@@ -32,6 +32,13 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", help="override one key, such as train.epochs=40; may be repeated"),
 ]
+SkipBroken = Annotated[
+    bool,
+    typer.Option(
+        "--skip-broken",
+        help="leave out broken and missing images and masks, each named, instead of stopping",
+    ),
+]
 Host = Annotated[
     str, typer.Option(help="the address to listen on; one that others reach needs tokens")
 ]

@@ -10,7 +10,16 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from limner.cli.console import Device, Tta, console, progress_bar, split_models, stderr
+from limner.cli.console import (
+    Device,
+    SkipBroken,
+    Tta,
+    console,
+    list_some,
+    progress_bar,
+    split_models,
+    stderr,
+)
 from limner.errors import LimnerError
 
 if TYPE_CHECKING:
@@ -72,6 +81,7 @@ def test(
     jaccard_threshold: JaccardThreshold = 0.65,
     out: OutFolder = None,
     device: Device = "cpu",
+    skip_broken: SkipBroken = False,
 ) -> None:
     """Score a model on a split at the masks' own size, with 95 % intervals, and write a report.
 
@@ -90,6 +100,10 @@ def test(
         raise LimnerError(f"there must be {MODELS}, and after them {FOLDER}.")
     loaded, dataset = [load_model(model, device) for model in models], scan(data)
     samples = _samples_of(split, loaded, dataset)
+    left_out = _pairing_problems(dataset)
+    if skip_broken:
+        samples, unreadable = _leave_out_broken(samples)
+        left_out += unreadable
     one_report = ensemble or len(loaded) == 1
     groups = [loaded] if one_report else [[model] for model in loaded]
     predictors = [Predictor.from_models(*group, tta=tta) for group in groups]
@@ -108,7 +122,7 @@ def test(
     ]
     if one_report:
         report = _Report(models, split, samples, loaded, predictors[0], tolerance, columns)
-        report.write(target, scores[0])
+        report.write(target, scores[0], left_out)
     else:
         _compare(models, split, target, scores)
 
@@ -136,7 +150,7 @@ class _Report:
         self._models, self._split, self._samples, self._loaded = models, split, samples, loaded
         self._predictor, self._tolerance_px, self._columns = predictor, tolerance_px, columns
 
-    def write(self, target: Path, scores: "Scores") -> None:
+    def write(self, target: Path, scores: "Scores", left_out: Sequence[str]) -> None:
         """Count this test in the run's receipt, print the scores, and write the report."""
         from limner.inference.report import write_report
         from limner.inference.report_data import ReportData
@@ -157,6 +171,7 @@ class _Report:
             times_scored=times_scored,
             columns=self._columns,
             curve_svg=learning_curve_svg(self._models[0]),
+            left_out=left_out,
         )
         page = write_report(target, data, progress_bar("drawing"))
         if times_scored and times_scored > 1 and self._split == "test":
@@ -214,6 +229,36 @@ def _samples_of(split: str, models: "Sequence[LoadedModel]", dataset: "Dataset")
         for other in others:
             _require_unseen(samples, split, other)
     return samples
+
+
+def _pairing_problems(dataset: "Dataset") -> list[str]:
+    """Print and return what is wrong with files that are in no pair, and so in no score."""
+    from limner.data.broken_samples import BROKEN
+    from limner.data.check_pairing import pairing_findings
+
+    problems = [found.message for found in pairing_findings(dataset) if found.code in BROKEN]
+    if problems:
+        stderr.print(
+            f"note: {len(problems)} problems of files that are in no pair, and are not scored: "
+            f"{escape(list_some(problems))}",
+            soft_wrap=True,
+        )
+    return problems
+
+
+def _leave_out_broken(samples: "Sequence[Sample]") -> "tuple[list[Sample], list[str]]":
+    """The samples that can be read, and what is wrong with the others, which is printed.
+
+    Raises LimnerError where none can.
+    """
+    from limner.data.broken_samples import leave_out_unreadable
+
+    usable = leave_out_unreadable(samples, progress_bar("reading"))
+    if not usable.samples:
+        raise LimnerError(f"all images of this split are broken. {usable.describe()}")
+    if usable.left_out:
+        stderr.print(escape(usable.describe()), soft_wrap=True)
+    return list(usable.samples), list(usable.left_out)
 
 
 def _require_unseen(

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from limner.cli.console import Settings, console, progress_bar, stderr
+from limner.cli.console import Settings, SkipBroken, console, progress_bar, stderr
 from limner.errors import LimnerError
 from limner.files import require_new
 
@@ -68,6 +68,7 @@ def train(
     origin: Origin = None,
     out: OutFolder = None,
     resume: Resume = None,
+    skip_broken: SkipBroken = False,
 ) -> None:
     """Train a model: check, split, plan from the data and the machine, train, keep the best.
 
@@ -83,7 +84,7 @@ def train(
         with distributed.process_group(context):
             job = _Job(context, stop, started_at)
             if resume is not None:
-                others = (data, minutes, encoder, recipe_file, settings, out, origin)
+                others = (data, minutes, encoder, recipe_file, settings, out, origin, skip_broken)
                 if any(others) or seeds > 1:
                     raise LimnerError(
                         "--resume goes on with a run as it was begun. Give it alone, or begin a "
@@ -99,6 +100,7 @@ def train(
                 overrides = [*(settings or [])]
                 overrides += [f"train.minutes={minutes}"] if minutes is not None else []
                 overrides += [f"model.encoder={encoder}"] if encoder else []
+                overrides += ["data.skip_broken=true"] if skip_broken else []
                 recipe = load_recipe(recipe_file, overrides)
                 status = job.train(data, recipe, seeds, origin, out)
         if status is not None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import pairwise
+from pathlib import Path
 
 from limner.data.findings import Finding, file_finding
 from limner.data.image_file import FORMATS
@@ -48,11 +49,15 @@ def _unused_files(dataset: Dataset) -> Iterator[Finding]:
 
 
 def _differing_pages(dataset: Dataset) -> Iterator[Finding]:
+    ids_of: dict[Path, list[str]] = {}
+    for page in dataset.samples if dataset.page_mismatches else ():
+        ids_of.setdefault(page.image, []).append(page.id)
     for sample, pages in dataset.page_mismatches:
         message = (
             f"holds {pages} images, and {sample.image} another number. Export both with the same."
         )
-        yield file_finding("pages-differ", "error", sample.mask, message)
+        ids = ids_of.get(sample.image, [])
+        yield file_finding("pages-differ", "error", sample.mask, message, *ids)
 
 
 def _unsupported_formats(dataset: Dataset) -> Iterator[Finding]:

@@ -34,6 +34,8 @@ class ReportData:
     """Metadata of each sample, by the column's name."""
     curve_svg: str = ""
     """The learning curve; empty where there is none."""
+    left_out: Sequence[str] = ()
+    """What is wrong with the files that were left out."""
 
     @property
     def quality_agreement(self) -> QualityAgreement | None:

@@ -1,17 +1,18 @@
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+from test_split_folders import TINY
 
-from command_line import limner
+from command_line import Output, limner
 from dataset_folders import save_image
 from limner.data.broken_samples import leave_out_broken
 from limner.data.check import check
 from limner.data.scan import scan
+from limner.recipe_file import dump_recipe
 from shapes import disc
-
-SETTINGS = ("train.epochs=1", "train.device=cpu", "model.widths=[2,4]", "data.size_px=[16,16]")
 
 
 @pytest.fixture
@@ -29,9 +30,10 @@ def broken_set(tmp_path: Path) -> Path:
     return root
 
 
-def train(data: Path, out: Path, *options: str):
-    settings = [word for setting in SETTINGS for word in ("--set", setting)]
-    return limner("train", data, *settings, *options, "--out", out)
+def train(data: Path, out: Path, *options: str) -> Output:
+    recipe = out.with_suffix(".toml")
+    recipe.write_text(dump_recipe(TINY, {}))
+    return limner("train", data, "--recipe", recipe, *options, "--out", out)
 
 
 def test_broken_samples_are_left_out_and_named(broken_set: Path) -> None:
@@ -69,6 +71,9 @@ def test_training_goes_on_without_broken_files_where_it_is_told_to(
     command = ["test", model, broken_set, "--split", "all", "--skip-broken", "--out", report]
     tested = limner(*command)
     assert tested.returncode == 0, tested.stderr
+    assert re.search(
+        r"^Images: train . \(in images\), .*test . \(.*, new none\.$", tested.stdout, re.M
+    )
     assert "note: 1 problems of files that are in no pair, and are not scored" in tested.stderr
     assert f"masks/{test_id}.png is no image that can be read: it is empty" in tested.stderr
     record = json.loads((report / "report.json").read_text())

@@ -8,9 +8,21 @@ from command_line import limner
 from dataset_folders import ids_and_splits, save_image
 from limner.data.check import check
 from limner.data.scan import scan
+from limner.recipe import Recipe
+from limner.recipe_file import dump_recipe
+from limner.training.pipeline import TrainingSession, resume_run, start_run
+from limner.training.run import Run
 from shapes import disc
 
-SETTINGS = ("train.epochs=1", "train.device=cpu", "model.widths=[2,4]", "data.size_px=[16,16]")
+TINY = Recipe().replace(
+    {
+        "data.size_px": (16, 16),
+        "model.widths": (2, 4),
+        "train.epochs": 1,
+        "train.device": "cpu",
+        "train.compile": False,
+    }
+)
 
 
 def save_pairs(root: Path, *folders: str, count: int = 6) -> None:
@@ -21,13 +33,6 @@ def save_pairs(root: Path, *folders: str, count: int = 6) -> None:
             image = noise.integers(0, 255, (16, 16, 3)).astype(np.uint8)
             save_image(root / folder / f"images/{number}.png", image)
             save_image(root / folder / f"masks/{number}.png", disc(radius=3 + number / 2))
-
-
-def train(data: Path, out: Path, *options: str) -> str:
-    settings = [word for setting in SETTINGS for word in ("--set", setting)]
-    done = limner("train", data, *settings, *options, "--out", out)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 @pytest.mark.parametrize(
@@ -70,13 +75,16 @@ def test_every_command_prints_how_many_images_each_split_has_and_where_they_lie(
         "Images: train 10 (in Train/images), validation none, test 10 (in TestSet/images). "
         "Training keeps 10% for validation, from train." in checked
     )
-    trained = train(tmp_path / "set", tmp_path / "run")
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(dump_recipe(TINY, {}))
+    trained = limner(
+        "train", tmp_path / "set", "--recipe", recipe, "--out", tmp_path / "run"
+    ).stdout
     counts = "train 9 (in Train/images), validation 1 (in Train/images), test 10 (in TestSet/images"
     assert f"Images: {counts})." in trained
-    model = tmp_path / "run/model.safetensors"
-    tested = limner("test", model, tmp_path / "set", "--out", tmp_path / "report").stdout
-    assert f"Images: {counts}), new none." in tested
-    assert f"Images: {counts})." in limner("train", "--resume", tmp_path / "run").stdout
+    notes: list[str] = []
+    resume_run(Run.open(tmp_path / "run"), TrainingSession(note=notes.append))
+    assert notes == [f"Images: {counts})."]
 
 
 def test_a_set_without_splits_says_what_training_will_cut(tmp_path: Path) -> None:
@@ -99,7 +107,13 @@ def test_a_name_that_begins_like_a_split_is_asked_about_before_training(tmp_path
     )
     (finding,) = check(scan(tmp_path / "set")).findings
     assert (finding.code, finding.severity, finding.message) == ("split-name", "warning", doubt)
-    assert f"warning: {doubt}" in train(tmp_path / "set", tmp_path / "run")
+    notes: list[str] = []
+    start_run(tmp_path / "set", TINY, tmp_path / "run", TrainingSession(note=notes.append))
+    assert notes == [
+        f"warning: {doubt}",
+        "Images: train 11 (6 in Testdaten/images, 5 in train/images), validation 1 (in "
+        "train/images), test none.",
+    ]
     # The cure
     (tmp_path / "set/Testdaten").rename(tmp_path / "set/test")
     assert check(scan(tmp_path / "set")).findings == ()

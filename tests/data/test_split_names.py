@@ -5,8 +5,20 @@ from limner.data.split_names import may_tell_split, split_from_names, splits_of
 
 @pytest.mark.parametrize(
     "name",
-    "train TRAIN Training TrainDataset trainset Train_Data train_images TRAINset imagesTr "
-    "trainval train01 ISIC2018_Task1-2_Training_Input".split(),
+    [
+        "train",
+        "TRAIN",
+        "Training",
+        "TrainDataset",
+        "trainset",
+        "Train_Data",
+        "train_images",
+        "TRAINset",
+        "imagesTr",
+        "trainval",
+        "train01",
+        "ISIC2018_Task1-2_Training_Input",
+    ],
 )
 def test_names_of_a_training_split_are_known_in_any_form(name: str) -> None:
     assert split_from_names([name]) == "train"
@@ -14,7 +26,19 @@ def test_names_of_a_training_split_are_known_in_any_form(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    "val valid Validation_Data ValSet valset val2017 dev DevSet devset development tuning".split(),
+    [
+        "val",
+        "valid",
+        "Validation_Data",
+        "ValSet",
+        "valset",
+        "val2017",
+        "dev",
+        "DevSet",
+        "devset",
+        "development",
+        "tuning",
+    ],
 )
 def test_names_of_a_validation_split_are_known_in_any_form(name: str) -> None:
     assert split_from_names([name]) == "val"
@@ -22,9 +46,29 @@ def test_names_of_a_validation_split_are_known_in_any_form(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    "test TestSet testset test_A testB test2017 TestDataset Testing_Set test-images testimgs "
-    "holdout hold-out Hold_Out_Set HeldOut held_out unseen tests ISIC-2017_Test_v2_Data "
-    "eval evalset Evaluation".split(),
+    [
+        "test",
+        "TestSet",
+        "testset",
+        "test_A",
+        "testB",
+        "test2017",
+        "TestDataset",
+        "Testing_Set",
+        "test-images",
+        "testimgs",
+        "holdout",
+        "hold-out",
+        "Hold_Out_Set",
+        "HeldOut",
+        "held_out",
+        "unseen",
+        "tests",
+        "ISIC-2017_Test_v2_Data",
+        "eval",
+        "evalset",
+        "Evaluation",
+    ],
 )
 def test_names_of_a_test_split_are_known_in_any_form(name: str) -> None:
     assert split_from_names([name]) == "test"
@@ -32,8 +76,24 @@ def test_names_of_a_test_split_are_known_in_any_form(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    "images testis testes valve valves value device developed latest contest ContrastStretch "
-    "patient_01 0001TP holder trains attestation".split(),
+    [
+        "images",
+        "testis",
+        "testes",
+        "valve",
+        "valves",
+        "value",
+        "device",
+        "developed",
+        "latest",
+        "contest",
+        "ContrastStretch",
+        "patient_01",
+        "0001TP",
+        "holder",
+        "trains",
+        "attestation",
+    ],
 )
 def test_other_words_are_no_split_and_raise_no_doubt(name: str) -> None:
     assert split_from_names([name]) is None

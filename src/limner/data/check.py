@@ -10,6 +10,7 @@ from limner.data.check_pairing import pairing_findings
 from limner.data.check_sample import inspect_sample
 from limner.data.check_set import dataset_findings
 from limner.data.findings import SEVERITIES, Finding, Severity
+from limner.data.group_proposal import group_proposals
 from limner.data.label_coding import detect_label_coding
 from limner.data.parallel import Progress, map_in_order, with_progress
 from limner.data.sample_info import SampleInfo
@@ -94,6 +95,7 @@ def check(dataset: Dataset, progress: Progress | None = None) -> CheckResult:
         samples = {sample.id: sample for sample in dataset.samples}
         findings += dataset_findings(infos, samples)
         findings += group_leak_findings(samples)
+        findings += group_proposals(dataset.root, dataset.samples)
         duplicates, clusters = copy_findings(infos, samples)
         findings += duplicates
         labels, coding_findings = _label_coding(dataset, infos)

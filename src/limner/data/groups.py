@@ -19,7 +19,7 @@ def with_groups(root: Path, samples: Sequence[Sample], pattern: str) -> list[Sam
     that the layout gave. Raises LimnerError where groups.csv or the pattern does not fit.
     """
     from_table = _read_groups(root, samples)
-    from_pattern = _groups_by_pattern(samples, pattern) if pattern else {}
+    from_pattern = groups_by_pattern(samples, pattern) if pattern else {}
     return [
         replace(
             sample,
@@ -67,8 +67,8 @@ def _read_groups(root: Path, samples: Sequence[Sample]) -> dict[str, str]:
     return groups
 
 
-def _groups_by_pattern(samples: Sequence[Sample], pattern: str) -> dict[str, str]:
-    """The group of each sample id, from the id itself.
+def groups_by_pattern(samples: Sequence[Sample], pattern: str) -> dict[str, str]:
+    """Find the group of each sample id in the id itself.
 
     The group is what the first parenthesis of the regular expression matches, or the whole match.
     Images of a stack are searched by the stack's name. Raises LimnerError for a pattern that is no
@@ -80,7 +80,7 @@ def _groups_by_pattern(samples: Sequence[Sample], pattern: str) -> dict[str, str
         raise LimnerError(
             f"data.group_pattern = {pattern!r} is no regular expression: {error}."
         ) from error
-    matches = {sample.id: expression.search(_searched_name(sample)) for sample in samples}
+    matches = {sample.id: expression.search(searched_name(sample)) for sample in samples}
     if samples and not any(matches.values()):
         raise LimnerError(
             f"data.group_pattern = {pattern!r} matches no name, such as {samples[0].id}. It "
@@ -127,5 +127,6 @@ def ids_by_path(name: str, ids_of: Mapping[str, set[str]]) -> set[str]:
     return next((ids_of[end] for end in ends if end in ids_of), set())
 
 
-def _searched_name(sample: Sample) -> str:
+def searched_name(sample: Sample) -> str:
+    """Name what a group pattern is searched in: a sample's id, or that of its stack."""
     return sample.id.partition("#")[0] if sample.page or sample.group else sample.id

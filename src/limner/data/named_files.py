@@ -4,7 +4,6 @@ The name may be a path of Windows or of another machine, or a URL. It then means
 name in the set, if there is one alone.
 """
 
-import os
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -55,7 +54,7 @@ class NamedFiles:
         """
         beside = table.parent / name
         for path in (beside, self.root / name):
-            if os.path.isfile(path):
+            if _is_file(path):
                 return path
         if (table, name) in self._lookups:
             return self._lookups[table, name].candidates[0]
@@ -103,7 +102,7 @@ class NamedFiles:
         if not parts:
             return ()
         for base in (table.parent, self.root):
-            if os.path.isfile(path := base.joinpath(*parts)):
+            if _is_file(path := base.joinpath(*parts)):
                 return (path,)
         stated = split or split_from_names(parts[:-1])
         shared = {
@@ -139,6 +138,14 @@ def portable_path(name: str) -> PurePosixPath:
     return PurePosixPath(*parts)
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:
+        # Such as a name that is too long
+        return False
+
+
 def _is_image(text: str) -> bool:
     return PurePosixPath(text).suffix.lower() in IMAGE_SUFFIXES
 
@@ -164,10 +171,11 @@ def _several_files(lookup: _Lookup) -> Finding:
 
 
 def _several_names(lookup: _Lookup, names: Sequence[str]) -> Finding:
+    other = next(name for name in names if name != lookup.name)
     message = (
         f"names {lookup.name!r}, which is not there. The one file of that name, "
-        f"{lookup.candidates[0]}, is also what {next(n for n in names if n != lookup.name)!r} would "
-        "mean. Fetch the missing files, or give their paths, seen from the table."
+        f"{lookup.candidates[0]}, is also what {other!r} would mean. Fetch the "
+        "missing files, or give their paths, seen from the table."
     )
     return file_finding("ambiguous-name", "error", lookup.table, message)
 

@@ -14,9 +14,9 @@ from limner.data.check import check
 from limner.data.images import read_image, read_predicted_mask
 from limner.data.parallel import Progress
 from limner.data.sample import AnnotationMask, Sample
-from limner.data.united_mask import UnitedMask
 from limner.data.scan import Dataset, scan
 from limner.data.storage import Storage
+from limner.data.united_mask import UnitedMask
 from limner.errors import LimnerError
 from limner.files import printable_name, sha256_of_file
 from limner.inference.prediction_record import (
@@ -104,8 +104,8 @@ class Predictions:
     def fingerprint(self, entry: Entry) -> str:
         """A text that changes whenever the file of the image or of the mask does."""
         return " ".join(
-            _storage_of(str(path)).fingerprint(PurePosixPath(path).name)
-            for path in (entry.image, *entry.mask_files())
+            _storage_of(path).fingerprint(PurePosixPath(path).name)
+            for path in (entry.image, *map(str, entry.mask_files()))
         )
 
     def image_hash(self, entry: Entry) -> str:

@@ -207,8 +207,8 @@ def _write_dataset(folder: Path, sides: SplitSamples, labels: Labels) -> Path:
             for sample in samples if side != "test" else ():
                 if not isinstance(sample.mask, Path) or sample.page:
                     raise LimnerError(
-                        f"{sample.id} is drawn in a table, has several masks, or lies in a stack. The loop needs "
-                        "a file for each image and each mask."
+                        f"{sample.id} is drawn in a table, has several masks, or lies in a "
+                        "stack. The loop needs a file for each image and each mask."
                     )
                 writer.writerow([sample.id, sample.image.resolve(), sample.mask.resolve(), side])
     (folder / "labels.toml").write_text(dump_labels(labels), encoding="utf-8")

@@ -33,8 +33,8 @@ from limner.training.trainer import train_run
 
 LEAKS = frozenset({"leak", "group-leak"})
 """Codes of findings about samples that belong together and lie in two splits."""
-SPLIT_NAMES_IN_DOUBT = frozenset({"split-name", "no-split-name"})
-"""Codes of findings about folders that may be meant as a split, and are not taken for one."""
+SPLITS_IN_DOUBT = frozenset({"split-name", "no-split-name", "groups-likely", "groups-cut"})
+"""Codes of findings about names that may tell a split or a group, and are not taken for one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,7 +200,7 @@ def _check_and_split(
         else split_dataset(usable.samples, result, recipe)
     )
     for finding in result.findings:
-        if finding.code in SPLIT_NAMES_IN_DOUBT:
+        if finding.code in SPLITS_IN_DOUBT:
             session.note(f"{finding.severity}: {finding.message}")
     if usable.left_out:
         session.note(usable.describe())

@@ -1,7 +1,7 @@
 """CSV tables that list images, masks, splits and groups."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from limner.data.folder_listing import FolderListing
@@ -26,31 +26,34 @@ def match_layout(listing: FolderListing) -> LayoutMatch | None:
         return None
     names = " ".join(path.name for path in tables)
     files = NamedFiles.of(listing)
+    table_splits = splits_of({path: [path.stem] for path in tables})
     stated = {row.get("split", "") for table in tables.values() for row in table}
-    splits = {
-        **splits_of({path: [path.stem] for path in tables}),
-        **splits_of({name: [name] for name in stated}),
-    }
-    rows = [
-        _Row.of(path, number, row, splits)
+    stated_splits = splits_of({name: [name] for name in stated})
+    lines = [
+        _Line.of(path, number, row, stated_splits).within(table_splits[path])
         for path, table in tables.items()
         for number, row in enumerate(table, start=2)
     ]
     found = [
-        (row, files.find(row.image, row.table), files.find(row.mask, row.table)) for row in rows
+        (line, files.find(line.image, line.table), files.find(line.mask, line.table))
+        for line in lines
     ]
     samples = [
         Sample(
-            row.id or files.id_of(row.image, row.table, image), image, mask, row.split, row.group
+            line.id or files.id_of(line.image, line.table, image),
+            image,
+            mask,
+            line.split,
+            line.group,
         )
-        for row, image, mask in found
-        if not any(files.is_ambiguous(name, row.table) for name in (row.image, row.mask))
+        for line, image, mask in found
+        if not any(files.is_ambiguous(name, line.table) for name in (line.image, line.mask))
     ]
     return LayoutMatch(f"CSV manifest {names}", tuple(samples), findings=tuple(files.findings()))
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
+class _Line:
     """A line of a manifest, checked."""
 
     table: Path
@@ -61,10 +64,11 @@ class _Row:
     group: str | None
 
     @classmethod
-    def of(
-        cls, table: Path, number: int, row: Row, splits: Mapping[Path | str, Split | None]
-    ) -> "_Row":
-        """Check a line. Raises LimnerError for an unknown split or a missing file."""
+    def of(cls, table: Path, number: int, row: Row, splits: Mapping[str, Split | None]) -> "_Line":
+        """Check a line. Raises LimnerError for an unknown split or a missing file.
+
+        `splits` has what is stated in the column of that name.
+        """
         stated = row.get("split", "")
         unknown_split = stated and not splits[stated]
         if unknown_split or not Path(row["image"]).name or not Path(row["mask"]).name:
@@ -78,9 +82,13 @@ class _Row:
             row.get("id", ""),
             row["image"],
             row["mask"],
-            splits[stated] or splits[table],
+            splits[stated],
             row.get("group") or None,
         )
+
+    def within(self, table_split: Split | None) -> "_Line":
+        """Return the line with the split of its table where it states none."""
+        return replace(self, split=self.split or table_split)
 
 
 def _manifest_rows(path: Path) -> list[Row]:

@@ -24,6 +24,8 @@ class _Tree:
 
     files: tuple[Path, ...]
     folders: tuple[Path, ...]
+    suffixes: tuple[str, ...]
+    """Of the files, in lower case."""
 
 
 class FolderListing:
@@ -57,8 +59,9 @@ class FolderListing:
         Args:
             suffixes: Such as ".png", in lower case; files may have them in any case.
         """
-        files = self._tree(folder or self.root).files
-        return [path for path in files if path.suffix.lower() in suffixes]
+        tree = self._tree(folder or self.root)
+        files = zip(tree.files, tree.suffixes, strict=True)
+        return [path for path, suffix in files if suffix in suffixes]
 
     def images(self, folder: Path | None = None) -> list[Path]:
         """List all image files below a folder (by default `root`)."""
@@ -92,7 +95,9 @@ class FolderListing:
             visited.update(subfolders.values())
             real_paths.update((path, subfolders[path]) for path in new)
             pending += reversed(new)
-        return _Tree(tuple(sorted(files)), tuple(sorted(real_paths.keys() - {start})))
+        files.sort()
+        suffixes = tuple(path.suffix.lower() for path in files)
+        return _Tree(tuple(files), tuple(sorted(real_paths.keys() - {start})), suffixes)
 
 
 def find_images(folder: Path) -> list[Path]:

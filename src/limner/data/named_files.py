@@ -58,12 +58,15 @@ class NamedFiles:
                 return path
         if (table, name) in self._lookups:
             return self._lookups[table, name].candidates[0]
+        # A name that leaves out the folders above is an ordinary one
+        same_name = self.by_name.get(name.rpartition("/")[2], [])
+        if len(same_name) == 1 and _ends_in(same_name[0], name) and self._may_be(*same_name, split):
+            return same_name[0]
         candidates = self._candidates(name, table, split)
         if not candidates:
             return beside
         path = candidates[0]
-        # A name that leaves out the folders above is an ordinary one
-        if len(candidates) > 1 or not path.as_posix().endswith(f"/{name}"):
+        if len(candidates) > 1 or not _ends_in(path, name):
             self._lookups[table, name] = _Lookup(table, name, candidates)
             self._names.setdefault((table, path), []).append(name)
         return path
@@ -114,8 +117,10 @@ class NamedFiles:
         return tuple(path for path, count in shared.items() if count == most)
 
     def _may_be(self, path: Path, split: Split | None) -> bool:
+        if split is None:
+            return True
         folders = path.relative_to(self.root).parts[:-1]
-        return split is None or split_from_names(folders) in {split, None}
+        return split_from_names(folders) in {split, None}
 
     def _rivals(self, lookup: _Lookup) -> list[str]:
         """The names in the same table that lead to the same file."""
@@ -136,6 +141,10 @@ def portable_path(name: str) -> PurePosixPath:
     path = re.sub(r"^/?[A-Za-z]:", "", path)
     parts = (part for part in normalize("NFC", path).split("/") if part not in {"", ".", ".."})
     return PurePosixPath(*parts)
+
+
+def _ends_in(path: Path, name: str) -> bool:
+    return path.as_posix().endswith(f"/{name}")
 
 
 def _is_file(path: Path) -> bool:

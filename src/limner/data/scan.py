@@ -178,9 +178,12 @@ def _unknown_layout(listing: FolderListing) -> LimnerError:
 
 def _unsupported(listing: FolderListing, match: LayoutMatch) -> Iterator[Path]:
     """Images that are not read, and beside which no other form of them is."""
+    unsupported = listing.files(UNSUPPORTED_SUFFIXES)
+    if not unsupported:
+        return
     told = {*(item.file for item in match.unread), *match.set_aside}
     read = {path.with_suffix("") for path in listing.images()}
-    for path in listing.files(UNSUPPORTED_SUFFIXES):
+    for path in unsupported:
         if path not in told and path.with_suffix("") not in read:
             yield path
 

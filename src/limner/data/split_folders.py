@@ -1,6 +1,7 @@
 """Which folders the images of each split lie in, as people read it before they train."""
 
-from collections import Counter
+import os
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,9 @@ class SplitFolders:
     @classmethod
     def of(cls, root: Path, samples: Iterable[Sample]) -> "SplitFolders":
         """Count the samples of a split by the folder of their image, seen from `root`."""
-        counts = Counter(_folder_of(root, sample) for sample in samples)
+        counts: Counter[str] = Counter()
+        for folder, inside in _by_folder(root, samples).items():
+            counts[folder] += len(inside)
         return cls(counts.total(), dict(counts.most_common()))
 
     def describe(self) -> str:
@@ -89,10 +92,7 @@ def split_name_findings(root: Path, samples: Sequence[Sample]) -> Iterator[Findi
         root: The dataset's folder.
         samples: With the splits that the layout gave them; none is for training.
     """
-    unnamed: dict[str, list[Sample]] = {}
-    for sample in samples:
-        if sample.split is None:
-            unnamed.setdefault(_folder_of(root, sample), []).append(sample)
+    unnamed = _by_folder(root, (sample for sample in samples if sample.split is None))
     divided = any(sample.split for sample in samples)
     fate = "trained on" if divided else "divided at random with all others"
     uncertain = [
@@ -115,7 +115,16 @@ def split_name_findings(root: Path, samples: Sequence[Sample]) -> Iterator[Findi
         yield Finding("no-split-name", "note", folder, message, (inside[0].id,))
 
 
-def _folder_of(root: Path, sample: Sample) -> str:
-    """The folder of a sample's image, seen from the dataset's."""
-    folder, root = sample.image.parent.absolute(), root.absolute()
-    return (folder.relative_to(root) if folder.is_relative_to(root) else folder).as_posix()
+def _by_folder(root: Path, samples: Iterable[Sample]) -> dict[str, list[Sample]]:
+    """Gather samples by the folder of their image, seen from the dataset's."""
+    # Paths are slow, and there are few folders
+    by_path: dict[str, list[Sample]] = defaultdict(list)
+    for sample in samples:
+        by_path[os.path.dirname(str(sample.image))].append(sample)  # noqa: PTH120
+    by_folder: dict[str, list[Sample]] = defaultdict(list)
+    root = root.absolute()
+    for path, inside in by_path.items():
+        folder = Path(path).absolute()
+        name = folder.relative_to(root) if folder.is_relative_to(root) else folder
+        by_folder[name.as_posix()] += inside
+    return by_folder

@@ -7,8 +7,10 @@ from limner.data.unread_masks import ANNOTATIONS
 
 def match_layout(listing: FolderListing) -> LayoutMatch | None:
     """x.jpg beside x.txt (YOLO) or x.json (labelme): not read yet, but named, with the cure"""
-    images = listing.images()
     annotations = listing.files(ANNOTATIONS)
+    if not annotations:
+        return None
+    images = listing.images()
     named = {path.with_suffix("") for path in annotations}
     annotated = sum(path.with_suffix("") in named for path in images)
     if annotated <= len(images) // 2:

@@ -36,11 +36,13 @@ def folder_pairs(listing: FolderListing) -> list[FolderPair]:
 
 def image_folders(listing: FolderListing) -> list[Path]:
     """Find folders with an image folder's name: at the top, or at any depth with images below."""
-    folders_of_images = {path.parent for path in listing.files(IMAGE_SUFFIXES | PICTURES)}
-    above = {parent for folder in folders_of_images for parent in (folder, *folder.parents)}
-    below_root = {folder for folder in above if listing.root in folder.parents}
-    candidates = below_root.union(listing.direct_folders())
-    return sorted(folder for folder in candidates if folder.name.lower() in IMAGE_FOLDERS)
+    candidates = {*listing.folders(), *listing.direct_folders()}
+    return sorted(
+        folder
+        for folder in candidates
+        if folder.name.lower() in IMAGE_FOLDERS
+        and (folder.parent == listing.root or listing.files(IMAGE_SUFFIXES | PICTURES, folder))
+    )
 
 
 def _mask_folder_beside(images: Path, listing: FolderListing) -> Path | None:

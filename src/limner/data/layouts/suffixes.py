@@ -16,15 +16,12 @@ def match_layout(listing: FolderListing) -> LayoutMatch | None:
     the same folder, at any depth
     """
     files = listing.images()
-    names = {path.with_suffix("") for path in files}
+    masks = {path for path in files if pair_key(path.stem) != path.stem}
+    numbered = {path: key for path in files if (key := numbered_key(path.stem)) != path.stem}
     # "x_mask_1" is a mask only where "x" is an image
-    masks = [
-        path
-        for path in files
-        if pair_key(path.stem) != path.stem
-        or ((key := numbered_key(path.stem)) != path.stem and path.parent / key in names)
-    ]
-    images = sorted(set(files) - set(masks))
+    names = {path.with_suffix("") for path in files} if numbered else set()
+    masks |= {path for path, key in numbered.items() if path.parent / key in names}
+    images = [path for path in files if path not in masks]
     unread = listing.files(PICTURES)
     unread_masks = [path for path in unread if pair_key(path.stem) != path.stem]
     keys = {path.parent / numbered_key(pair_key(path.stem)) for path in (*masks, *unread_masks)}
@@ -34,7 +31,7 @@ def match_layout(listing: FolderListing) -> LayoutMatch | None:
         listing.root,
         listing.root,
         images,
-        masks,
+        sorted(masks),
         unread_images=[path for path in unread if pair_key(path.stem) == path.stem],
         unread_masks=unread_masks,
     )

@@ -60,7 +60,11 @@ class NamedFiles:
             return self._lookups[table, name].candidates[0]
         # A name that leaves out the folders above is an ordinary one
         same_name = self.by_name.get(name.rpartition("/")[2], [])
-        if len(same_name) == 1 and _ends_in(same_name[0], name) and self._may_be(*same_name, split):
+        if (
+            len(same_name) == 1
+            and _ends_in(same_name[0], name)
+            and self._may_be(same_name[0], split)
+        ):
             return same_name[0]
         candidates = self._candidates(name, table, split)
         if not candidates:

@@ -77,11 +77,14 @@ def _export_exact(model: Path, target: Path, folder: Path | None) -> None:
 
 def _export_reduced(model: Path, target: Path, precision: str, data: Path) -> None:
     from limner.data.scan import scan
+    from limner.data.split_folders import describe_splits
     from limner.data.splits import apply_split
     from limner.inference.export import export_reduced_precision
     from limner.model.bundle import Bundle
 
-    splits = apply_split(scan(data).samples, Bundle.load(model).split)
+    dataset = scan(data)
+    splits = apply_split(dataset.samples, Bundle.load(model).split)
+    console.print(escape(describe_splits(dataset.root, splits)), soft_wrap=True)
     scored = (splits["test"] or splits["val"])[:MEASURED]
     change = export_reduced_precision(model, target, precision, splits["train"], scored)
     low, high = change.interval

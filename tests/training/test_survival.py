@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_run import TINY, hashes
+from tiny_run import TINY, hashes
 
 from limner.errors import LimnerError
 from limner.model.unet import UNet
@@ -192,9 +192,8 @@ def step_network(recipe: object) -> UNet:
 
 
 def test_a_damaged_checkpoint_is_named_and_the_one_before_it_taken(
-    lesions: Path, tmp_path: Path
+    lesions: Path, trained: Run, tmp_path: Path
 ) -> None:
-    whole = train(lesions, TINY, tmp_path / "whole")
     run = stopped_after(6, lesions, tmp_path / "run")
     older, newer = run.checkpoints.paths()
     newer.write_bytes(newer.read_bytes()[:-100])
@@ -207,7 +206,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_taken(
     assert older != newer
     assert newer.with_suffix(".damaged").is_file()
     assert len(run.checkpoints.paths()) == 2
-    assert hashes(run) == hashes(whole)
+    assert hashes(run) == hashes(trained)
 
 
 def test_a_run_whose_checkpoints_are_all_damaged_is_refused_by_name(
@@ -229,12 +228,11 @@ def test_a_lost_best_model_is_written_anew(lesions: Path, tmp_path: Path) -> Non
     assert run.receipt["exact"] is False
 
 
-def test_a_finished_run_that_lost_its_model_gets_it_again(lesions: Path, tmp_path: Path) -> None:
-    run = train(lesions, TINY, tmp_path / "run")
-    run.model.unlink()
-    seen = list(resume_run(run))
+def test_a_finished_run_that_lost_its_model_gets_it_again(copied: Run) -> None:
+    copied.model.unlink()
+    seen = list(resume_run(copied))
     assert not any(isinstance(event, TrainingStep) for event in seen)
-    assert run.model.is_file() and run.read_json("state.json")["best_mean_dice"] >= 0
+    assert copied.model.is_file() and copied.read_json("state.json")["best_mean_dice"] >= 0
 
 
 def test_a_device_that_is_not_there_is_named(lesions: Path, tmp_path: Path) -> None:
@@ -276,8 +274,9 @@ def test_a_run_in_use_is_refused(lesions: Path, tmp_path: Path) -> None:
     assert not run.in_use()
 
 
-def test_a_stop_within_a_validation_is_gone_on_from(lesions: Path, tmp_path: Path) -> None:
-    whole = train(lesions, TINY, tmp_path / "whole")
+def test_a_stop_within_a_validation_is_gone_on_from(
+    lesions: Path, trained: Run, tmp_path: Path
+) -> None:
     # 4 steps an epoch, then the question during the validation
     answers = iter([False] * 4 + [True] * 100)
     run, events = start_run(
@@ -290,7 +289,7 @@ def test_a_stop_within_a_validation_is_gone_on_from(lesions: Path, tmp_path: Pat
     assert isinstance(seen[-1], Stopped) and not seen[-1].finished
     assert not any(isinstance(event, Validation) for event in seen)
     list(resume_run(Run.open(run.folder)))
-    assert hashes(run) == hashes(whole)
+    assert hashes(run) == hashes(trained)
 
 
 def test_one_bit_is_noticed_in_every_file(lesions: Path, tmp_path: Path) -> None:

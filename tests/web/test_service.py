@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -404,24 +405,11 @@ def raw(served: Served, content: bytes, wait_s: float) -> tuple[bytes, float]:
         return answer, time.monotonic() - start_s
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"",
-        b"POST /v1/segment HTTP/1.1\r\nHost: localhost\r\nX-A",
-        b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nGET /he",
-    ],
-)
-def test_a_head_that_does_not_come_is_not_waited_for(server: Served, content: bytes) -> None:
-    # Raises where the connection is still open then
-    raw(server, content, 90)
-
-
-def test_a_connection_in_use_is_kept(server: Served) -> None:
+def keep_using(served: Served, seconds: float) -> None:
     connection = http.client.HTTPConnection(
-        httpx.URL(server.address).host, httpx.URL(server.address).port
+        httpx.URL(served.address).host, httpx.URL(served.address).port
     )
-    until = time.monotonic() + 17
+    until = time.monotonic() + seconds
     while time.monotonic() < until:
         connection.request("GET", "/healthz")
         assert connection.getresponse().read() == b'{"status":"alive"}'
@@ -429,12 +417,26 @@ def test_a_connection_in_use_is_kept(server: Served) -> None:
     connection.close()
 
 
-def test_a_body_that_does_not_come_is_not_waited_for(server: Served) -> None:
-    head = (
+def test_what_does_not_come_is_not_waited_for_and_a_connection_in_use_is_kept(
+    server: Served,
+) -> None:
+    """All at once, since each takes as long as the server waits for the head of a request."""
+    heads = (
+        b"",
+        b"POST /v1/segment HTTP/1.1\r\nHost: localhost\r\nX-A",
+        b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nGET /he",
+    )
+    body = (
         b"POST /v1/segment HTTP/1.1\r\nHost: localhost\r\nContent-Type: "
         b"image/png\r\nContent-Length: 1000\r\n\r\nabc"
     )
-    assert raw(server, head, 90)[0].startswith(b"HTTP/1.1 408")
+    with ThreadPoolExecutor(5) as pool:
+        in_use = pool.submit(keep_using, server, 17)
+        # Raises where the connection is still open then
+        closed = [pool.submit(raw, server, content, 90) for content in (*heads, body)]
+    in_use.result()
+    answers = [connection.result()[0] for connection in closed]
+    assert answers[-1].startswith(b"HTTP/1.1 408")
 
 
 def test_too_large_a_body_is_not_read(server: Served) -> None:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -156,7 +157,8 @@ def _median_seconds(
     return [float(np.median(measured[1:])) for measured in seconds]
 
 
-def synthetic_images(channels: int) -> list[UInt8[ndarray, "_ _ c"]]:
+@cache
+def synthetic_images(channels: int) -> tuple[UInt8[ndarray, "_ _ c"], ...]:
     """Draw synthetic lesions of odd sizes; for one channel they are colour images too."""
     images = []
     for index, (height, width) in enumerate(SIZES_PX):
@@ -164,4 +166,4 @@ def synthetic_images(channels: int) -> list[UInt8[ndarray, "_ _ c"]]:
         if channels not in {1, 3}:
             image = image[..., np.arange(channels) % 3]
         images.append(np.ascontiguousarray(image))
-    return images
+    return tuple(images)

@@ -13,15 +13,10 @@ from typing import Any
 
 import httpx2 as httpx
 import numpy as np
-import torch
 
 from forked_command import ForkedCommand
 from limner.data.preprocess import Preprocessing
-from limner.inference.export import export
 from limner.labels import Labels
-from limner.model.bundle import Bundle
-from limner.model.presets import resolve_settings
-from limner.model.unet import UNet
 from limner.recipe import parse_recipe
 
 CONFIDENCE = {
@@ -37,6 +32,14 @@ def write_model(
     classes: tuple[str, ...] = ("background", "lesion"),
     widths: tuple[int, ...] = (2, 4),
 ) -> Path:
+    # Here, since the process that hands out tests loads this file and needs no torch
+    import torch
+
+    from limner.inference.export import export
+    from limner.model.bundle import Bundle
+    from limner.model.presets import resolve_settings
+    from limner.model.unet import UNet
+
     settings = resolve_settings(parse_recipe({"model": {"widths": widths}}).model)
     recipe = parse_recipe({"model": settings.model_dump(), "data": {"size_px": [32, 32]}})
     labels = Labels.from_values(

@@ -50,7 +50,7 @@ def test_two_workers_draw_the_same_masks_and_the_death_of_one_is_survived(tmp_pa
     environment = {
         **os.environ,
         "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
-        "PYTHONPATH": str(tmp_path / "site"),
+        "PYTHONPATH": os.pathsep.join([str(tmp_path / "site"), *sys.path]),
     }
     predict = ["predict", *map(str, models), "in", "-o", "on-ray", "--engine", "ray"]
     on_ray = subprocess.run(

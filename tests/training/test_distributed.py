@@ -157,13 +157,13 @@ def test_validation_images_that_cannot_be_shared_evenly_are_scored_all_the_same(
 
 def test_two_processes_are_stopped_and_resumed_together(lesions: Path, tmp_path: Path) -> None:
     whole = subprocess.run(
-        command(lesions, tmp_path / "whole", "train.epochs=24", "train.patience=99"),
+        command(lesions, tmp_path / "whole", "train.epochs=12", "train.patience=99"),
         capture_output=True,
         text=True,
     )
     assert whole.returncode == 0, whole.stderr
     with subprocess.Popen(
-        command(lesions, tmp_path / "run", "train.epochs=24", "train.patience=99"),
+        command(lesions, tmp_path / "run", "train.epochs=12", "train.patience=99"),
         stderr=subprocess.PIPE,
     ) as process:
         wait_for(process, tmp_path / "run" / "events.jsonl")

@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO ?= demo
+# One more than processors: tests wait for servers, browsers and disks
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(os.cpu_count() + 1)')
 
 .PHONY: demo test format environment
 
@@ -33,8 +35,8 @@ test: environment
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -n auto --dist loadfile -m "not alone and not heavy"
-	$(BIN)/pytest -n 2 --dist loadfile -m heavy
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not alone and not heavy"
+	$(BIN)/pytest -n 2 --dist worksteal -m heavy
 	$(BIN)/pytest -m alone
 
 format: environment

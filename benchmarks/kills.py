@@ -8,18 +8,23 @@ python benchmarks/kills.py [--kills 50] [--seed 0]
 
 import argparse
 import hashlib
+import multiprocessing
 import os
 import random
-import signal
-import subprocess
+import shutil
 import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from multiprocessing.context import ForkProcess
 from pathlib import Path
 
+# Imported with torch before the runs are forked, so that this is paid once
+import limner.training.pipeline  # noqa: F401
+from limner.cli import app
 from limner.data.synthetic import write_synthetic
 
+FORK = multiprocessing.get_context("fork")
 KILLS_A_RUN = 5
 PRECISIONS = ("float32", "bfloat16")
 SETTINGS = (
@@ -29,6 +34,7 @@ SETTINGS = (
     "train.patience=99",
     "train.batch_size=8",
     "train.checkpoint_seconds=0.001",
+    "train.compile=false",
 )
 
 
@@ -46,7 +52,7 @@ class Storm:
         """Train one run to its end and keep its weights and its time."""
         started = time.monotonic()
         folder = self.work / f"whole-{precision}"
-        finish(begin(self.work, folder.name, precision, self.epochs))
+        finish(begin(self.work, folder.name, precision, self.epochs), folder)
         self.weights[precision], self.seconds[precision] = (
             weights(folder),
             time.monotonic() - started,
@@ -69,10 +75,10 @@ class Storm:
                 time.sleep(self.rng.uniform(0, 1.2 * self.seconds[precision]))
             else:
                 wait_for_a_save(process, folder)
-            if process.poll() is not None:
+            if not process.is_alive():
                 break
-            process.send_signal(signal.SIGKILL)
-            process.wait()
+            process.kill()
+            process.join()
             kills += 1
             torn += bool(list(folder.glob("**/*.part")))
             process = (
@@ -80,7 +86,7 @@ class Storm:
                 if (folder / "receipt.json").exists()
                 else begin(self.work, folder.name, precision, self.epochs, again=True)
             )
-        finish(process)
+        finish(process, folder)
         return kills, torn, weights(folder) == self.weights[precision]
 
 
@@ -96,11 +102,11 @@ def main() -> None:
         os.environ["LIMNER_CACHE"] = str(work / "cache")
         write_synthetic(work / "data", count=60, size_px=48, seed=1)
         storm = Storm(work, arguments.epochs, random.Random(arguments.seed), {}, {})
-        for precision in PRECISIONS:
-            storm.train_undisturbed(precision)
         killed = same = torn = number = 0
         while killed < arguments.kills:
             precision, folder = PRECISIONS[number % 2], work / f"run-{number}"
+            if precision not in storm.weights:
+                storm.train_undisturbed(precision)
             most = min(KILLS_A_RUN, arguments.kills - killed)
             kills, torn_files, equal = storm.train_under_fire(folder, precision, most)
             killed, same, torn = killed + kills, same + kills * equal, torn + torn_files
@@ -114,22 +120,22 @@ def main() -> None:
         sys.exit(same != killed)
 
 
-def wait_for_a_save(process: subprocess.Popen[bytes], folder: Path) -> None:
+def wait_for_a_save(process: ForkProcess, folder: Path) -> None:
     """Wait until a file is being written, or the process has ended."""
-    while process.poll() is None and not any(folder.glob("last/*.part")):
+    while process.is_alive() and not any(folder.glob("last/*.part")):
         time.sleep(0.0005)
 
 
 def begin(
     work: Path, name: str, precision: str, epochs: int, *, again: bool = False
-) -> subprocess.Popen[bytes]:
+) -> ForkProcess:
     """Start a run in a process of its own.
 
     With `again` what is there is removed: the run was killed before its folder was complete.
     """
     folder = work / name
     if again and folder.exists():
-        subprocess.run(["rm", "-r", str(folder)], check=True)
+        shutil.rmtree(folder)
     sets = [
         f"--set={value}"
         for value in (
@@ -140,26 +146,37 @@ def begin(
             "train.trackers=[]",
         )
     ]
-    return spawn("train", str(work / "data"), *sets, "--out", str(folder))
+    return spawn(output_of(folder), "train", str(work / "data"), *sets, "--out", str(folder))
 
 
-def resume(folder: Path) -> subprocess.Popen[bytes]:
-    return spawn("train", "--resume", str(folder))
+def resume(folder: Path) -> ForkProcess:
+    return spawn(output_of(folder), "train", "--resume", str(folder))
 
 
-def spawn(*arguments: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "limner", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
+def output_of(folder: Path) -> Path:
+    """The file of what a run prints."""
+    return folder.with_suffix(".txt")
 
 
-def finish(process: subprocess.Popen[bytes]) -> None:
+def spawn(output: Path, *arguments: str) -> ForkProcess:
+    """Run a command in a fork of this process, which prints into a file."""
+    process = FORK.Process(target=run_command, args=(output, arguments))
+    process.start()
+    return process
+
+
+def run_command(output: Path, arguments: tuple[str, ...]) -> None:
+    with output.open("w") as file:
+        for descriptor in (1, 2):
+            os.dup2(file.fileno(), descriptor)
+    app(list(arguments), prog_name="limner")
+
+
+def finish(process: ForkProcess, folder: Path) -> None:
     """Let a process come to its end. Raises SystemExit where that is a failure."""
-    output = process.communicate()[0].decode()
-    if process.returncode:
-        sys.exit(f"a run failed:\n{output}")
+    process.join()
+    if process.exitcode:
+        sys.exit(f"a run failed:\n{output_of(folder).read_text()}")
 
 
 def weights(folder: Path) -> str:

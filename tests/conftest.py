@@ -17,7 +17,7 @@ from limner.inference.image_selection import ImageSelection
 from limner.inference.prediction_job import PredictionJob
 from limner.inference.predictor import Predictor
 from postgres import running
-from service import Served, Start, begin, write_model
+from service import Served, Start, begin, begin_forked, write_model
 
 # Tiny networks wait for threads longer than they compute, on a busy machine by far
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -114,7 +114,11 @@ def start(tmp_path: Path) -> Iterator[Start]:
     running: list[Served] = []
 
     def begun(*arguments: object, verb: str = "serve", **environment: str) -> Served:
-        running.append(begin(tmp_path, *arguments, verb=verb, **environment))
+        running.append(
+            begin_forked(tmp_path, verb, *arguments, **environment)
+            if verb == "review"
+            else begin(tmp_path, *arguments, verb=verb, **environment)
+        )
         return running[-1]
 
     yield begun

@@ -270,9 +270,10 @@ def dump_labels(labels: Labels) -> str:
     # The import takes 0.05 s, and few commands write labels
     import tomlkit
 
-    def stated(ranges: Iterable[ValueRange]) -> list[int | str]:
+    def stated(ranges: Iterable[ValueRange]) -> int | str | list[int | str]:
         spelled = map(labels.format_range, ranges)
-        return [int(text) if text.isdigit() else text for text in spelled]
+        values = [int(text) if text.isdigit() else text for text in spelled]
+        return values[0] if len(values) == 1 else values
 
     document = tomlkit.document()
     if labels.void_values:
@@ -281,6 +282,11 @@ def dump_labels(labels: Labels) -> str:
         name: stated(ranges) for name, ranges in zip(labels.names, labels.values, strict=True)
     }
     return tomlkit.dumps(document)
+
+
+def labels_lines(labels: Labels) -> str:
+    """The lines of a labels.toml as a message offers them, indented and without a gap."""
+    return "\n".join(f"    {line}" for line in dump_labels(labels).splitlines() if line)
 
 
 def background_first(named: Sequence[tuple[Any, str]]) -> list[tuple[Any, str]]:

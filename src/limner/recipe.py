@@ -58,6 +58,8 @@ class DataSettings(_Section):
     """Regular expression for the part of a name that images of one patient or film share."""
     allow_leaks: bool = False
     """Train although test images are copies of training images."""
+    skip_broken: bool = False
+    """Leave out images and masks that are broken or have no partner, instead of stopping."""
 
 
 class ModelSettings(_Section):

@@ -23,6 +23,8 @@ OLD_KEYS = {
 """Each old key and the key of today."""
 OLD_VALUES = {("model.block", "plain"): "conv"}
 """Each key of today with an old value of it, and the value of today."""
+LATER_KEYS = ("data.skip_broken",)
+"""Keys that recipes with the old keys did not have."""
 
 
 def in_current_keys(table: Mapping[str, Any]) -> dict[str, Any]:
@@ -60,6 +62,9 @@ def in_old_keys(table: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, A
     Old runs hashed their recipe in these keys, so this lets the hash in their receipt be compared.
     """
     sections = {name: dict(values) for name, values in table.items()}
+    for key in LATER_KEYS:
+        section, name = key.split(".")
+        sections[section].pop(name, None)
     for old_key, key in OLD_KEYS.items():
         (section, old_name), (_, name) = old_key.split("."), key.split(".")
         sections[section][old_name] = sections[section].pop(name)

@@ -10,12 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from limner.data.cache import ABANDONED_S, TEMPORARY_PREFIX, cache_folder, prepare
 from limner.data.check import check
 from limner.data.images import read_image
 from limner.data.resize import resize_image
+from limner.data.sample import Sample
 from limner.data.scan import scan
 from limner.errors import LimnerError
 from limner.labels import Labels
@@ -54,6 +56,15 @@ def test_the_second_call_decodes_nothing(lesions: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in cache_folder().rglob("*")}
     prepare(samples, LABELS, (16, 16))
     assert {path: path.stat().st_mtime_ns for path in cache_folder().rglob("*")} == before
+
+
+def test_images_with_and_without_their_last_band_are_two_entries(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(1, 255, (16, 16, 4)).astype(np.uint8)
+    tifffile.imwrite(tmp_path / "x.tif", pixels, photometric="rgb", extrasamples=["unassalpha"])
+    Image.fromarray(disc()).save(tmp_path / "x.png")
+    for channels in (4, 3, 4):
+        sample = Sample("x", tmp_path / "x.tif", tmp_path / "x.png", channels=channels)
+        assert prepare([sample], LABELS, (16, 16)).images.shape[-1] == channels
 
 
 def test_a_changed_file_is_prepared_again(pairs: Callable[..., Path]) -> None:

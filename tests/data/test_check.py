@@ -163,3 +163,81 @@ def test_a_file_name_that_is_no_text_is_survived(
     )
     assert b"Traceback" not in done.stderr and b"empty-mask" in done.stdout
     assert (tmp_path / "checks" / "set" / "index.html").exists()
+
+
+def test_specks_are_counted_after_the_values_became_classes(pairs: Callable[..., Path]) -> None:
+    rng = np.random.default_rng(0)
+
+    def smooth(radius: float) -> np.ndarray:
+        """Two values whose border has shades, each unlike its neighbours."""
+        y, x = np.mgrid[:48, :48] - 23.5
+        inside = radius - np.hypot(y, x) + rng.uniform(-0.05, 0.05, y.shape)
+        return np.clip(128 + 100 * inside, 0, 255).astype(np.uint8)
+
+    root = pairs({f"m{k:02}": smooth(12 + k / 3) for k in range(10)})
+    for number in range(10):
+        noise = np.random.default_rng(number).integers(0, 255, (48, 48, 3)).astype(np.uint8)
+        Image.fromarray(noise).save(root / "images" / f"m{number:02}.png")
+    result = check(scan(root))
+    assert result.labels is not None and len(result.labels.values[0]) == 1
+    raw = sum(info.value_specks for info in result.sample_info)
+    assert raw > 500 and result.findings == ()
+    (root / "masks" / "m03.png").unlink()
+    salted = np.where(rng.random((48, 48)) < 0.05, 255 - smooth(15), smooth(15))
+    Image.fromarray(salted.astype(np.uint8)).save(root / "masks" / "m03.png")
+    (finding,) = check(scan(root)).findings
+    assert finding.code == "specks" and "m03.png has " in finding.message
+
+
+def with_noise_images(root: Path) -> Path:
+    """Give the images of a set other content, so that none is a copy of another."""
+    for number, path in enumerate(sorted((root / "images").iterdir())):
+        noise = np.random.default_rng(number).integers(0, 255, (32, 32, 3)).astype(np.uint8)
+        Image.fromarray(noise).save(path)
+    return root
+
+
+@pytest.mark.parametrize("jitter", [0, 1])
+def test_one_mask_for_all_images_is_a_warning(pairs: Callable[..., Path], jitter: int) -> None:
+    def field_of_view(number: int) -> np.ndarray:
+        mask = disc(32, radius=14)
+        mask[16, 4 + jitter * number] = 0
+        return mask
+
+    root = with_noise_images(pairs({f"m{k}": field_of_view(k) for k in range(8)}))
+    (finding,) = (f for f in check(scan(root)).findings if f.code == "same-mask")
+    assert finding.severity == "warning" and finding.message.startswith("all masks are the same")
+    assert "field of view" in finding.message and "m0.png" in finding.message
+
+
+def test_masks_that_are_alike_for_a_reason_are_no_field_of_view(
+    pairs: Callable[..., Path],
+) -> None:
+    moved = with_noise_images(pairs({f"m{k}": np.roll(disc(32), k, 1) for k in range(8)}, "moved"))
+    copies = pairs({f"m{k}": disc(32) for k in range(8)}, "copies")
+    empty = with_noise_images(pairs({f"m{k}": disc(32) * 0 for k in range(8)}, "empty"))
+    for root in (moved, copies, empty):
+        assert "same-mask" not in check(scan(root)).by_code()
+
+
+def test_names_that_differ_in_case_are_paired_each_with_its_own(
+    pairs: Callable[..., Path],
+) -> None:
+    root = pairs({"a": disc(16, radius=3), "A": disc(16, radius=6), "Img_01": disc(), "b": disc()})
+    (root / "masks" / "Img_01.png").rename(root / "masks" / "img_01_Mask.PNG")
+    dataset = scan(root)
+    masks = {sample.id: Path(str(sample.mask)).name for sample in dataset.samples}
+    assert masks == {"A": "A.png", "Img_01": "img_01_Mask.PNG", "a": "a.png", "b": "b.png"}
+    (finding,) = (f for f in check(dataset).findings if f.code == "same-name-but-case")
+    assert finding.severity == "warning" and finding.ids == ("A", "a")
+    assert "only by the case of letters" in finding.message and "rename one" in finding.message
+
+
+def test_a_mask_whose_name_fits_two_images_but_for_case_is_paired_with_none(
+    pairs: Callable[..., Path],
+) -> None:
+    root = pairs({"mask_x": disc(), "Mask_X": disc(), "b": disc()})
+    (root / "masks" / "mask_x.png").rename(root / "masks" / "MASK_X.png")
+    (root / "masks" / "Mask_X.png").unlink()
+    reported = {finding.code for finding in check(scan(root)).errors}
+    assert reported == {"missing-mask", "missing-image"}

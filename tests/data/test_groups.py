@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from pathlib import Path
+from unicodedata import normalize
 
 import pytest
 
@@ -8,6 +9,8 @@ from limner.data.check import check
 from limner.data.scan import scan
 from limner.errors import LimnerError
 from shapes import disc
+
+KINDS = ("images", "masks")
 
 
 def groups(root: Path, pattern: str = "") -> list[str | None]:
@@ -78,3 +81,19 @@ def test_images_in_no_group_are_noted_where_others_have_one(pairs: Callable[...,
     (ungrouped,) = (finding for finding in findings if finding.code == "ungrouped")
     assert "1 images are in no group" in ungrouped.message
     assert ungrouped.file.endswith("Ben_1.png")
+
+
+@pytest.mark.parametrize(
+    "name", [r"images\p0\1.png", r"D:\set\images\p0\1.png", "https://example.org/images/p0/1.png?v"]
+)
+def test_groups_csv_may_have_paths_of_other_machines(same_names: Path, name: str) -> None:
+    (same_names / "groups.csv").write_text(f"image,group\n{name},Anna\n")
+    assert groups(same_names) == ["Anna", None]
+
+
+def test_groups_csv_may_write_accents_in_another_form(tmp_path: Path) -> None:
+    save_images(tmp_path, *(f"{folder}/{normalize('NFD', 'zoë')}.png" for folder in KINDS))
+    (tmp_path / "groups.csv").write_text(f"image,group\n{normalize('NFC', 'zoë')},Anna\n")
+    assert groups(tmp_path) == ["Anna"]
+    (tmp_path / "groups.csv").write_text(f"image,group\n{normalize('NFD', 'zoë')},Anna\n")
+    assert groups(tmp_path) == ["Anna"]

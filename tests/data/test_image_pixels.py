@@ -67,3 +67,19 @@ def test_numbers_that_are_none_are_refused(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "x.tif", np.full((4, 4), np.nan, np.float32))
     with pytest.raises(LimnerError, match=r"x\.tif holds values that are no numbers"):
         read_image(tmp_path / "x.tif")
+
+
+def test_numbers_beyond_float32_and_close_to_each_other_are_told_apart(tmp_path: Path) -> None:
+    steps = np.arange(10_000).reshape(100, 100)
+    for pixels in (
+        1e9 + steps / 1e3,
+        steps * 1e304 - 5e307,
+        (steps * 6e34 - 3e38).astype("f4"),
+        steps.astype(np.uint64) + np.uint64(2**63),
+        steps + np.int64(-(2**63)),
+        steps * 900_000_000_000_000 + np.int64(-(2**63)),
+    ):
+        tifffile.imwrite(tmp_path / "a.tif", pixels)
+        image = read_image(tmp_path / "a.tif")[..., 0].ravel().astype(int)
+        assert len(np.unique(image)) == 256
+        assert (np.diff(image) >= 0).all()

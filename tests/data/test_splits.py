@@ -29,13 +29,14 @@ def cut(
     copies: dict[str, str] | None = None,
     foreground: dict[str, float] | None = None,
     digest: dict[str, str] | None = None,
+    classes: dict[str, frozenset[int]] | None = None,
 ) -> dict[str, list[Sample]]:
     return split_samples(
         members,
         validation_fraction=0.1,
         test_fraction=0.2,
         seed=seed,
-        facts=SplitFacts(digest or {}, copies or {}, foreground or {}),
+        facts=SplitFacts(digest or {}, copies or {}, foreground or {}, classes or {}),
     )
 
 
@@ -141,6 +142,44 @@ def test_a_single_sample_cannot_be_split() -> None:
 def test_one_group_alone_cannot_be_split() -> None:
     with pytest.raises(LimnerError, match="samples of one group stay together"):
         cut(samples(20, groups=1))
+
+
+@given(st.sets(st.integers(0, 39), min_size=1, max_size=5), st.integers(0, 5))
+def test_a_rare_class_is_trained_on_and_the_sizes_stay(holders: set[int], seed: int) -> None:
+    members = samples(40, groups=20)
+    classes = {s.id: frozenset({0, 1} if i in holders else {0}) for i, s in enumerate(members)}
+    sides, without = cut(members, seed, classes=classes), cut(members, seed)
+    assert any(1 in classes[sample.id] for sample in sides["train"])
+    assert abs(len(sides["test"]) - len(without["test"])) <= 2
+    if any(1 in classes[sample.id] for sample in without["train"]):
+        assert sides == without
+    side_of = {sample.id: name for name, side in sides.items() for sample in side}
+    groups = {sample.group: side_of[sample.id] for sample in members}
+    assert all(side_of[sample.id] == groups[sample.group] for sample in members)
+
+
+@given(st.permutations(range(40)))
+def test_a_split_of_rare_classes_does_not_depend_on_names(names: list[int]) -> None:
+    def split(numbers: list[int]) -> dict[str, set[str]]:
+        digest = {s.id: f"d{i}" for s, i in zip(samples(40), numbers, strict=True)}
+        classes = {id: frozenset({int(d[1:]) % 15}) for id, d in digest.items()}
+        sides = cut(samples(40), digest=digest, classes=classes)
+        return {name: {digest[s.id] for s in side} for name, side in sides.items()}
+
+    assert split(list(range(40))) == split(names)
+
+
+def test_images_of_a_class_each_leave_nothing_to_validate_on() -> None:
+    classes = {sample.id: frozenset({i}) for i, sample in enumerate(samples(3))}
+    with pytest.raises(LimnerError, match="each class is trained on"):
+        cut(samples(3), classes=classes)
+
+
+def test_a_class_of_an_official_test_split_is_left_there() -> None:
+    members = samples(30, "train") + samples(9, "test")
+    classes = {sample.id: frozenset({0 if sample.split == "train" else 1}) for sample in members}
+    sides = cut(members, classes=classes)
+    assert len(sides["test"]) == 9 and sides["val"]
 
 
 def test_a_recorded_split_is_found_again_and_new_samples_are_named() -> None:

@@ -9,6 +9,7 @@ import pytest
 import tifffile
 from PIL import Image
 
+from dicom_files import dicom_dataset, save_dicom, write_dicom
 from limner.data import large_images
 from limner.data.images import read_image
 from limner.data.preprocess import Preprocessing
@@ -378,3 +379,21 @@ def test_folders_elsewhere_are_read_and_written_as_those_here(photos: Path, tmp_
         run(predictor(), "memory://nothing", "memory://new")
     with pytest.raises(LimnerError, match="cannot be reached"):
         run(predictor(), "nonsense://in", "memory://new")
+
+
+def test_files_of_dicom_are_predicted_by_content(tmp_path: Path) -> None:
+    study = tmp_path / "study"
+    study.mkdir()
+    pixels = np.arange(40 * 48, dtype=np.uint16).reshape(40, 48)
+    for name in ("IM000001", "1.2.840.5", "1.2.840.6"):
+        write_dicom(study / name, pixels)
+    report = dicom_dataset(pixels)
+    report.SOPClassUID = "1.2.840.10008.5.1.4.1.1.88.11"
+    del report.Rows, report.Columns, report.PixelData
+    save_dicom(study / "SR1", report)
+    (study / "README").write_text("of the archive")
+    result = run(predictor(), study, tmp_path / "out")
+    masks = {record.mask for record in result.records}
+    assert masks == {"IM000001.png", "1.2.840.5.png", "1.2.840.6.png"}
+    (failure,) = result.failures
+    assert "SR1 is DICOM without an image (Basic Text SR). Leave it out" in failure

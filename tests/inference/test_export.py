@@ -29,6 +29,9 @@ from limner.model.unet import UNet
 from limner.recipe import parse_recipe
 from service import CONFIDENCE
 
+ONE_IMAGE = [np.zeros((24, 40, 3), np.uint8)]
+"""For what is tested whatever the masks are."""
+
 
 def bundle(
     channels: int = 3, classes: tuple[str, ...] = ("background", "foreground"), **model: object
@@ -159,7 +162,7 @@ def test_a_folder_without_images_is_refused(model: Path, tmp_path: Path) -> None
 
 
 def test_the_file_says_what_other_programs_must_know(model: Path) -> None:
-    export(model, model.with_suffix(".onnx"))
+    export(model, model.with_suffix(".onnx"), ONE_IMAGE)
     graph = onnx.load(model.with_suffix(".onnx"), load_external_data=False)
     record = {entry.key: entry.value for entry in graph.metadata_props}
     assert json.loads(record["classes"]) == ["background", "foreground"]
@@ -171,7 +174,7 @@ def test_the_file_says_what_other_programs_must_know(model: Path) -> None:
 
 @pytest.mark.parametrize("ending", [".onnx", ".xml"])
 def test_flipped_bits_and_truncations_are_refused_by_name(model: Path, ending: str) -> None:
-    export(model, model.with_suffix(ending))
+    export(model, model.with_suffix(ending), ONE_IMAGE)
     rng = random.Random(0)
     for path in [model.with_suffix(ending)] + [model.with_suffix(".bin")] * (ending == ".xml"):
         content = path.read_bytes()
@@ -188,7 +191,7 @@ def test_flipped_bits_and_truncations_are_refused_by_name(model: Path, ending: s
 def test_weights_in_other_files_are_refused(model: Path) -> None:
     """Even in a file that is sealed."""
     path = model.with_suffix(".onnx")
-    export(model, path)
+    export(model, path, ONE_IMAGE)
     graph = onnx.load(path)
     text = graph.metadata_props.pop().value
     tensor = graph.graph.initializer[0]
@@ -229,7 +232,7 @@ def test_an_export_names_the_model_that_it_holds_though_a_better_one_was_saved_m
         return to_onnx(network, channels)
 
     monkeypatch.setattr("limner.inference.export.to_onnx", meanwhile)
-    export(model, model.with_suffix(".onnx"))
+    export(model, model.with_suffix(".onnx"), ONE_IMAGE)
     assert (
         sha256_of_file(model) != before
         and read_exported(model.with_suffix(".onnx"))[2]["source_sha256"] == before
@@ -247,7 +250,7 @@ def test_a_file_that_appears_meanwhile_is_not_overwritten(
 
     monkeypatch.setattr("limner.inference.export.to_onnx", meanwhile)
     with pytest.raises(LimnerError, match="exists already"):
-        export(model, out)
+        export(model, out, ONE_IMAGE)
     assert out.read_text() == "theirs"
 
 
@@ -263,7 +266,7 @@ def test_nothing_is_overwritten_and_endings_are_known(model: Path) -> None:
                 model, model.with_suffix(ending).with_stem("new"), precision, [], []
             )
     with pytest.raises(LimnerError, match="device cuda"):
-        export(model, model.with_suffix(".xml"))
+        export(model, model.with_suffix(".xml"), ONE_IMAGE)
         load_model(model.with_suffix(".xml"), device="cuda")
 
 
@@ -295,7 +298,7 @@ def test_another_precision_says_what_it_changes(
 
 
 def test_an_exported_model_is_used_without_torch(model: Path) -> None:
-    export(model, model.with_suffix(".onnx"))
+    export(model, model.with_suffix(".onnx"), ONE_IMAGE)
     script = (
         "import sys, numpy\nfrom limner import Predictor\n"
         f"predictor = Predictor.load({str(model.with_suffix('.onnx'))!r})\n"

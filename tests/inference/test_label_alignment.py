@@ -80,7 +80,7 @@ def test_values_that_tell_nothing_are_refused_with_lines_that_can_be_pasted(pair
     with pytest.raises(LimnerError) as error:
         align(THREE, scan(root))
     lines = str(error.value).split("such as:\n")[1]
-    lines = lines.replace("cell = [1]", "cell = [40]").replace("debris = [2]", "debris = [41]")
+    lines = lines.replace("cell = 1", "cell = 40").replace("debris = 2", "debris = 41")
     (root / "labels.toml").write_text(lines)
     assert align(THREE, scan(root)).labels.class_of(41) == 2
 

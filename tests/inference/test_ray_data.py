@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from command_line import limner
 from service import write_model
 
 pytestmark = pytest.mark.heavy
@@ -46,19 +47,21 @@ def test_two_workers_draw_the_same_masks_and_the_death_of_one_is_survived(tmp_pa
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "sitecustomize.py").write_text(DYING.format(mark=str(tmp_path / "mark")))
 
-    def limner(*arguments: object) -> "subprocess.CompletedProcess[str]":
-        environment = {
-            **os.environ,
-            "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
-            "PYTHONPATH": str(tmp_path / "site"),
-        }
-        command = [sys.executable, "-W", "ignore", "-m", "limner", *map(str, arguments)]
-        return subprocess.run(
-            command, cwd=tmp_path, capture_output=True, text=True, env=environment, timeout=600
-        )
-
-    local = limner("predict", *models, "in", "-o", "local")
-    on_ray = limner("predict", *models, "in", "-o", "on-ray", "--engine", "ray")
+    environment = {
+        **os.environ,
+        "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+        "PYTHONPATH": os.pathsep.join([str(tmp_path / "site"), *sys.path]),
+    }
+    predict = ["predict", *map(str, models), "in", "-o", "on-ray", "--engine", "ray"]
+    on_ray = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "limner", *predict],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=600,
+    )
+    local = limner("predict", *models, "in", "-o", "local", cwd=tmp_path)
     # Of the broken file
     assert local.returncode == on_ray.returncode == 1, on_ray.stderr[-3000:]
     assert "not predicted" in on_ray.stderr and "bad.png" in on_ray.stderr

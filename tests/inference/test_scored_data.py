@@ -110,7 +110,7 @@ def test_every_way_of_scoring_has_a_report_of_its_own(tmp_path: Path) -> None:
     test, val, other = (
         ScoredData("test", ()),
         ScoredData("val", ()),
-        ScoredData("all", (), "hospital-b", "5f"),
+        ScoredData("all", (), {}, "hospital-b", "5f"),
     )
     names = [
         report_folder(models, test).name,
@@ -136,8 +136,8 @@ def test_two_folders_of_one_name_have_two_reports(tmp_path: Path) -> None:
     first = tmp_path / "run" / "report-b"
     first.mkdir(parents=True)
     (first / "report.json").write_text('{"data_sha256": "aa"}')
-    assert report_folder([model], ScoredData("all", (), "b", "aa")) == first
-    assert report_folder([model], ScoredData("all", (), "b", "bb")).name == "report-b-2"
+    assert report_folder([model], ScoredData("all", (), {}, "b", "aa")) == first
+    assert report_folder([model], ScoredData("all", (), {}, "b", "bb")).name == "report-b-2"
 
 
 def test_a_run_that_cannot_be_written_has_its_report_in_the_working_directory(

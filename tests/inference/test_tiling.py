@@ -1,4 +1,5 @@
 from collections.abc import Iterable
+from functools import cache
 from itertools import pairwise
 from unittest import mock
 
@@ -41,28 +42,30 @@ def joined(bands: Iterable[np.ndarray]) -> np.ndarray:
     return np.concatenate(list(bands), axis=1)
 
 
-def tiny_network(preset: str, seed: int = 0) -> UNet:
-    torch.manual_seed(seed)
-    return UNet.from_settings(
+@cache
+def tiny_network(preset: str) -> tuple[UNet, ReceptiveField]:
+    torch.manual_seed(0)
+    network = UNet.from_settings(
         parse_recipe({"model": {"preset": preset, "widths": [4, 6, 8]}}).model, 3, 1
     ).eval()
+    halo_px = measure_halo(network, 3)
+    assert halo_px is not None
+    return network, ReceptiveField(network.stride, halo_px)
 
 
 @pytest.mark.parametrize("preset", PRESETS)
 @settings(max_examples=12)
 @given(
-    image_px=st.tuples(st.integers(1, 200), st.integers(1, 200)),
+    image_px=st.tuples(st.integers(1, 120), st.integers(1, 120)),
     core_px=st.integers(4, 60),
     tta=st.sampled_from(["none", "flips", "turns"]),
 )
 def test_tiles_equal_the_whole(
     preset: str, image_px: tuple[int, int], core_px: int, tta: str
 ) -> None:
-    network = tiny_network(preset)
+    """Of small images; benchmarks/tiles.py takes true depths, 200 times, and larger images."""
+    network, receptive_field = tiny_network(preset)
     picture, transforms = ArrayImage(noise(*image_px)), TTA_TRANSFORMS[tta]
-    halo_px = measure_halo(network, 3)
-    assert halo_px is not None
-    receptive_field = ReceptiveField(network.stride, halo_px)
 
     def engine(images: np.ndarray) -> np.ndarray:
         with torch.inference_mode():

@@ -190,8 +190,11 @@ FEW_CHANNELS = textwrap.dedent("""
     """)
 
 
-def test_each_member_is_compiled_whole_and_exported() -> None:
-    """In a process of its own, without the type checks that the tests put into every function."""
+def test_each_member_is_compiled_whole() -> None:
+    """In a process of its own, without the type checks that the tests put into every function.
+
+    That each is exported is tested in test_export.py.
+    """
     code = """
 import torch
 from limner.model.presets import PRESETS, resolve_settings
@@ -204,7 +207,6 @@ for preset in PRESETS:
     network = UNet(3, 1, preset=preset, widths=widths).eval()
     images = torch.randn(2, 3, 40, 56)
     expected = network(images)
-    torch.testing.assert_close(torch.export.export(network, (images,)).module()(images), expected)
     compiled = torch.compile(network, fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(compiled(images), expected)
     print(preset)

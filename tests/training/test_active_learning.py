@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_run import TINY
+from tiny_run import TINY
 
 from command_line import limner
 from limner.data.parallel import no_progress

@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from command_line import limner
 from limner.data.synthetic import write_synthetic
 from limner.model.bundle import Bundle
 
@@ -24,6 +25,8 @@ SETS = (
     "train.batch_size=4",
     "train.device=cpu",
     "train.precision=float32",
+    "train.compile=false",
+    "train.trackers=[]",
 )
 TORCHRUN = (
     sys.executable,
@@ -78,10 +81,21 @@ with process_group(context):
 """
 
 
-def command(data: Path, out: Path, *sets: str, processes: int) -> list[str]:
+def arguments(data: Path, out: Path, *sets: str) -> list[str]:
     settings = [f"--set={value}" for value in (*SETS, *sets)]
-    start = TORCHRUN if processes > 1 else (sys.executable,)
-    return [*start, "-m", "limner", "train", str(data), *settings, "--out", str(out)]
+    return ["train", str(data), *settings, "--out", str(out)]
+
+
+def command(data: Path, out: Path, *sets: str) -> list[str]:
+    return [*TORCHRUN, "-m", "limner", *arguments(data, out, *sets)]
+
+
+def train_by_one_and_by_two(data: Path, folder: Path, *sets: str) -> None:
+    """Train in this process, and in two others."""
+    single = limner(*arguments(data, folder / "1", *sets))
+    assert single.returncode == 0, single.stderr
+    double = subprocess.run(command(data, folder / "2", *sets), capture_output=True, text=True)
+    assert double.returncode == 0, double.stderr
 
 
 def validations(folder: Path) -> list[dict[str, float]]:
@@ -103,13 +117,7 @@ def validations(folder: Path) -> list[dict[str, float]]:
     ],
 )
 def test_two_processes_train_as_one(lesions: Path, tmp_path: Path, sets: tuple[str, ...]) -> None:
-    for processes in (1, 2):
-        done = subprocess.run(
-            command(lesions, tmp_path / str(processes), *sets, processes=processes),
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stderr
+    train_by_one_and_by_two(lesions, tmp_path, *sets)
     single, double = validations(tmp_path / "1"), validations(tmp_path / "2")
     assert len(single) == len(double) > 1
     for by_one, by_two in zip(single, double, strict=True):
@@ -141,16 +149,7 @@ def test_validation_images_that_cannot_be_shared_evenly_are_scored_all_the_same(
 ) -> None:
     # Five of them to validate on, in two batches and one
     write_synthetic(tmp_path / "set", count=32, size_px=32, seed=1)
-    for processes in (1, 2):
-        arguments = command(
-            tmp_path / "set",
-            tmp_path / str(processes),
-            "train.batch_size=2",
-            "train.epochs=2",
-            processes=processes,
-        )
-        done = subprocess.run(arguments, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
+    train_by_one_and_by_two(tmp_path / "set", tmp_path, "train.batch_size=2", "train.epochs=2")
     single, double = validations(tmp_path / "1"), validations(tmp_path / "2")
     for by_one, by_two in zip(single, double, strict=True):
         assert by_two["mean_dice"] == pytest.approx(by_one["mean_dice"], abs=2e-2)
@@ -158,13 +157,13 @@ def test_validation_images_that_cannot_be_shared_evenly_are_scored_all_the_same(
 
 def test_two_processes_are_stopped_and_resumed_together(lesions: Path, tmp_path: Path) -> None:
     whole = subprocess.run(
-        command(lesions, tmp_path / "whole", "train.epochs=24", "train.patience=99", processes=2),
+        command(lesions, tmp_path / "whole", "train.epochs=12", "train.patience=99"),
         capture_output=True,
         text=True,
     )
     assert whole.returncode == 0, whole.stderr
     with subprocess.Popen(
-        command(lesions, tmp_path / "run", "train.epochs=24", "train.patience=99", processes=2),
+        command(lesions, tmp_path / "run", "train.epochs=12", "train.patience=99"),
         stderr=subprocess.PIPE,
     ) as process:
         wait_for(process, tmp_path / "run" / "events.jsonl")
@@ -189,8 +188,6 @@ def test_a_process_that_is_lost_ends_all_with_one_message(lesions: Path, tmp_pat
             tmp_path / "run",
             "train.epochs=5000",
             "train.patience=9999",
-            "train.compile=false",
-            processes=2,
         ),
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -208,7 +205,7 @@ def test_a_process_that_is_lost_ends_all_with_one_message(lesions: Path, tmp_pat
 
 def test_a_mistake_is_reported_once(lesions: Path, tmp_path: Path) -> None:
     done = subprocess.run(
-        command(lesions, tmp_path / "run", "train.batch_size=3", processes=2),
+        command(lesions, tmp_path / "run", "train.batch_size=3"),
         capture_output=True,
         text=True,
     )

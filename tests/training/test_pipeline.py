@@ -1,57 +1,63 @@
-import json
 import shutil
-import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from PIL import Image
-from test_run import TINY
+from tiny_run import TINY
 
 from limner.data.parallel import Progress
 from limner.errors import LimnerError
-from limner.training.events import Stopped
-from limner.training.pipeline import TrainingSession, start_run
-from limner.training.plan import Plan
-from limner.training.run import Run
-
-COUNT_OPENED = """
-import json, sys
-from collections import Counter
-from pathlib import Path
-
-opened = Counter()
-sys.addaudithook(lambda event, args: opened.update([str(args[0])] if event == "open" else []))
-
 from limner.recipe import Recipe
-from limner.training.pipeline import train
-
-data, folder, settings = sys.argv[1:]
-train(Path(data), Recipe().replace(json.loads(settings)), Path(folder))
-print(json.dumps({path: count for path, count in opened.items() if path.startswith(data)}))
-"""
+from limner.training.events import Stopped
+from limner.training.pipeline import TrainingSession, start_run, train
+from limner.training.plan import Plan
 
 
-def opened_files(data: Path, folder: Path, settings: dict[str, object]) -> dict[str, int]:
-    """How often a training opens each file of its dataset."""
-    command = [sys.executable, "-c", COUNT_OPENED, str(data), str(folder), json.dumps(settings)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    return json.loads(done.stdout)
+class OpenedFiles:
+    """How often this process opens each file, whatever opens it; an audit hook stays for good."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] | None = None
+        sys.addaudithook(self.hear)
+
+    def hear(self, event: str, arguments: tuple[object, ...]) -> None:
+        if event == "open" and self.counts is not None:
+            self.counts[str(arguments[0])] += 1
+
+    @contextmanager
+    def counted(self) -> Iterator[Counter[str]]:
+        self.counts = counts = Counter()
+        yield counts
+        self.counts = None
+
+
+@pytest.fixture(scope="session")
+def opened_files() -> OpenedFiles:
+    return OpenedFiles()
 
 
 @pytest.mark.parametrize("size", [{"data.size_px": (32, 32)}, {}])
 def test_training_opens_each_file_twice_and_masks_once_more_for_the_ceiling(
-    lesions: Path, tmp_path: Path, size: dict[str, object]
+    lesions: Path, tmp_path: Path, opened_files: OpenedFiles, size: dict[str, object]
 ) -> None:
     settings = {"train.device": "cpu", "train.epochs": 1, "train.compile": False}
-    settings |= {"model.widths": (4, 8), **size}
-    opened = opened_files(lesions, tmp_path / "run", settings)
-    trained = set(Run.open(tmp_path / "run").split["train"])
-    for path, count in opened.items():
-        if Path(path).stem.removesuffix("_segmentation") in trained:
-            measured = path.endswith("_segmentation.png") and not size
-            assert count == 2 + measured, path
+    recipe = Recipe().replace({**settings, "model.widths": (4, 8), **size})
+    with opened_files.counted() as counts:
+        run = train(lesions, recipe, tmp_path / "run")
+    trained = set(run.split["train"])
+    opened = [
+        path
+        for path in map(Path, counts)
+        if path.is_relative_to(lesions) and path.stem.removesuffix("_segmentation") in trained
+    ]
+    assert len(opened) == 2 * len(trained)
+    for path in opened:
+        measured = path.name.endswith("_segmentation.png") and not size
+        assert counts[str(path)] == 2 + measured, path
 
 
 def test_a_file_that_changes_after_the_check_is_not_trained_on(

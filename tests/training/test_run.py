@@ -1,4 +1,3 @@
-import hashlib
 import json
 import subprocess
 import sys
@@ -10,45 +9,32 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from tiny_run import TINY, hashes
 
 from limner.data.images import read_image
 from limner.errors import LimnerError
 from limner.files import write_atomic
 from limner.inference.predictor import Predictor
 from limner.model.bundle import Bundle
-from limner.recipe import parse_recipe
 from limner.training.event_log import validations
 from limner.training.events import Stopped, TrainingStep, TuningProgress, Validation
 from limner.training.pipeline import resume_run, start_run, train
 from limner.training.run import Run, next_run_folder, record_test
 from shapes import disc
 
-TINY = parse_recipe(
-    {
-        "data": {"size_px": [16, 16]},
-        "model": {"widths": [2, 4, 8]},
-        "train": {"epochs": 3, "batch_size": 4, "seed": 5, "device": "cpu", "precision": "float32"},
-    }
-)
 
-
-def hashes(run: Run) -> str:
-    return hashlib.sha256(
-        run.model.read_bytes() + run.checkpoints.paths()[-1].read_bytes()
-    ).hexdigest()
-
-
-def test_the_same_seed_gives_the_same_weights_bit_for_bit(lesions: Path, tmp_path: Path) -> None:
-    first, again = (train(lesions, TINY, tmp_path / name) for name in ("a", "b"))
-    other = train(lesions, TINY.replace({"train.seed": 6}), tmp_path / "c")
-    assert hashes(first) == hashes(again) != hashes(other)
+def test_the_same_seed_gives_the_same_weights_bit_for_bit(
+    lesions: Path, trained: Run, tmp_path: Path
+) -> None:
+    again = train(lesions, TINY, tmp_path / "again")
+    other = train(lesions, TINY.replace({"train.seed": 6}), tmp_path / "other")
+    assert hashes(trained) == hashes(again) != hashes(other)
 
 
 @pytest.mark.parametrize("steps", [1, 4, 7])
 def test_a_run_that_was_stopped_and_resumed_is_the_run_that_was_not(
-    lesions: Path, tmp_path: Path, steps: int
+    lesions: Path, trained: Run, tmp_path: Path, steps: int
 ) -> None:
-    whole = train(lesions, TINY, tmp_path / "whole")
     run, events = start_run(lesions, TINY, tmp_path / "stopped")
     seen = 0
     while seen < steps:
@@ -56,23 +42,22 @@ def test_a_run_that_was_stopped_and_resumed_is_the_run_that_was_not(
     events.close()
     for _ in resume_run(Run.open(run.folder)):
         pass
-    assert hashes(run) == hashes(whole)
+    assert hashes(run) == hashes(trained)
     assert [event["loss"] for event in validations(run.folder)] == [
-        event["loss"] for event in validations(whole.folder)
+        event["loss"] for event in validations(trained.folder)
     ]
 
 
 def test_a_run_that_is_stopped_while_it_tunes_tunes_when_it_is_resumed(
-    lesions: Path, tmp_path: Path
+    lesions: Path, trained: Run, tmp_path: Path
 ) -> None:
-    whole = train(lesions, TINY, tmp_path / "whole")
     run, events = start_run(lesions, TINY, tmp_path / "stopped")
     while not isinstance(next(events), TuningProgress):
         pass
     events.close()
     assert not Bundle.load(run.model).confidence
     assert [type(event) for event in resume_run(Run.open(run.folder))][-1] is Stopped
-    assert hashes(run) == hashes(whole)
+    assert hashes(run) == hashes(trained)
 
 
 def test_training_lowers_the_loss_and_logs_its_events(lesions: Path, tmp_path: Path) -> None:
@@ -87,11 +72,10 @@ def test_training_lowers_the_loss_and_logs_its_events(lesions: Path, tmp_path: P
     )
 
 
-def test_a_finished_run_that_is_resumed_stays_as_it_is(lesions: Path, tmp_path: Path) -> None:
-    run = train(lesions, TINY, tmp_path / "run")
-    before = hashes(run)
-    assert [type(event) for event in resume_run(run)] == [Stopped]
-    assert hashes(run) == before
+def test_a_finished_run_that_is_resumed_stays_as_it_is(copied: Run) -> None:
+    before = hashes(copied)
+    assert [type(event) for event in resume_run(copied)] == [Stopped]
+    assert hashes(copied) == before
 
 
 def test_a_run_that_is_stopped_while_its_folder_is_made_leaves_nothing(
@@ -108,33 +92,31 @@ def test_a_run_that_is_stopped_while_its_folder_is_made_leaves_nothing(
     assert not [path for path in tmp_path.iterdir() if "run" in path.name]
 
 
-def test_asking_whether_a_run_is_in_use_keeps_nobody_out(lesions: Path, tmp_path: Path) -> None:
-    run = train(lesions, TINY.replace({"train.epochs": 1}), tmp_path / "run")
+def test_asking_whether_a_run_is_in_use_keeps_nobody_out(copied: Run) -> None:
     stop_asking = threading.Event()
 
     def ask() -> None:
         while not stop_asking.is_set():
-            run.in_use()
+            copied.in_use()
 
     asking = threading.Thread(target=ask)
     asking.start()
     try:
         for _ in range(20):
-            assert [type(event) for event in resume_run(run)] == [Stopped]
+            assert [type(event) for event in resume_run(copied)] == [Stopped]
     finally:
         stop_asking.set()
         asking.join()
 
 
-def test_scorings_are_counted_though_several_run_at_once(lesions: Path, tmp_path: Path) -> None:
-    run = train(lesions, TINY.replace({"train.epochs": 1}), tmp_path / "run")
+def test_scorings_are_counted_though_several_run_at_once(copied: Run) -> None:
     with ThreadPoolExecutor(8) as pool:
         counts = [
             count
-            for count in pool.map(lambda _: record_test(run.model, "test"), range(24))
+            for count in pool.map(lambda _: record_test(copied.model, "test"), range(24))
             if count
         ]
-    assert sorted(counts) == list(range(1, 25)) and run.receipt["scored"] == {"test": 24}
+    assert sorted(counts) == list(range(1, 25)) and copied.receipt["scored"] == {"test": 24}
 
 
 def test_patience_ends_a_run_that_does_not_improve(lesions: Path, tmp_path: Path) -> None:
@@ -172,12 +154,11 @@ def test_a_run_folder_in_use_is_not_overwritten(lesions: Path, tmp_path: Path) -
         train(lesions, TINY, tmp_path)
 
 
-def test_a_changed_recipe_is_not_resumed(lesions: Path, tmp_path: Path) -> None:
-    run = train(lesions, TINY, tmp_path / "run")
-    recipe = run.folder / "recipe.toml"
+def test_a_changed_recipe_is_not_resumed(copied: Run) -> None:
+    recipe = copied.folder / "recipe.toml"
     recipe.write_text(recipe.read_text().replace("epochs = 3", "epochs = 4"))
     with pytest.raises(LimnerError, match="another recipe"):
-        list(resume_run(run))
+        list(resume_run(copied))
 
 
 def test_a_folder_that_is_no_run_is_named(tmp_path: Path) -> None:
@@ -322,17 +303,16 @@ def test_a_frozen_encoder_keeps_its_weights_and_its_normalisation(
     assert bundle.preprocessing.mean == (0.5, 0.5, 0.5)
 
 
-def test_tuned_settings_are_kept_and_logged(lesions: Path, tmp_path: Path) -> None:
+def test_tuned_settings_are_kept_and_logged(trained: Run) -> None:
     from limner.inference.confidence import ConfidenceModel
 
-    run = train(lesions, TINY, tmp_path / "run")
-    bundle = Bundle.load(run.model)
+    bundle = Bundle.load(trained.model)
     assert 0.05 <= bundle.inference.threshold <= 0.95
     assert ConfidenceModel.from_dict(bundle.confidence)
-    assert bundle.receipt["data_sha256"] == run.receipt["data_sha256"]
+    assert bundle.receipt["data_sha256"] == trained.receipt["data_sha256"]
     logged = [
         event["name"]
-        for event in map(json.loads, (run.folder / "events.jsonl").read_text().splitlines())
+        for event in map(json.loads, (trained.folder / "events.jsonl").read_text().splitlines())
         if event["event"] == "tuned"
     ]
     assert logged == [

@@ -1,24 +1,30 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from test_run import TINY
+from tiny_run import TINY, notes_of
 
 from limner.errors import LimnerError
 from limner.training import trackers
 from limner.training.event_log import validations, write_learning_curve
-from limner.training.events import Note, Stopped
+from limner.training.events import Stopped
 from limner.training.pipeline import start_run, train
+from limner.training.run import Run
 from limner.training.run_list import list_runs
 
-PRINT_MLFLOW_RUN = """
+TRAIN_AND_PRINT_MLFLOW_RUN = """
 import json
+import sys
 
 import mlflow
 
+from limner.cli import app
+
+app(sys.argv[1:], standalone_mode=False)
 client = mlflow.MlflowClient()
 (run,) = client.search_runs([client.get_experiment_by_name("limner").experiment_id])
 history = client.get_metric_history(run.info.run_id, "validation_Dice")
@@ -39,7 +45,7 @@ def test_tensorboard_has_scalars_and_pictures(lesions: Path, tmp_path: Path) -> 
 
 
 def test_mlflow_sees_the_same_events(lesions: Path, tmp_path: Path) -> None:
-    """In processes of their own, since MLflow's libraries warn of each other."""
+    """In a process of its own, since MLflow's libraries warn of each other."""
     environment = os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db"}
     sets = [
         "data.size_px=[16,16]",
@@ -47,12 +53,13 @@ def test_mlflow_sees_the_same_events(lesions: Path, tmp_path: Path) -> None:
         "train.epochs=3",
         "train.batch_size=4",
         "train.seed=5",
+        "train.compile=false",
         'train.trackers=["mlflow"]',
     ]
     command = [
         sys.executable,
-        "-m",
-        "limner",
+        "-c",
+        TRAIN_AND_PRINT_MLFLOW_RUN,
         "train",
         str(lesions),
         *(f"--set={key}" for key in sets),
@@ -61,14 +68,7 @@ def test_mlflow_sees_the_same_events(lesions: Path, tmp_path: Path) -> None:
     ]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    printed = subprocess.run(
-        [sys.executable, "-c", PRINT_MLFLOW_RUN],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
-    status, seed, history = json.loads(printed.stdout.splitlines()[-1])
+    status, seed, history = json.loads(done.stdout.splitlines()[-1])
     assert (status, seed) == ("FINISHED", "5")
     assert history == pytest.approx([row["mean_dice"] for row in validations(tmp_path / "run")])
 
@@ -98,11 +98,10 @@ def test_a_tracker_that_is_not_installed_is_named(
         train(lesions, TINY.replace({"train.trackers": ("wandb",)}), tmp_path / "run")
 
 
-def test_a_run_draws_its_curve_and_what_it_sees(lesions: Path, tmp_path: Path) -> None:
-    run = train(lesions, TINY, tmp_path / "run")
-    best = max(row["mean_dice"] for row in validations(run.folder))
-    assert f"best {best:.4f}" in (run.folder / "curve.svg").read_text()
-    assert (run.folder / "validation.jpg").read_bytes().startswith(b"\xff\xd8")
+def test_a_run_draws_its_curve_and_what_it_sees(trained: Run) -> None:
+    best = max(row["mean_dice"] for row in validations(trained.folder))
+    assert f"best {best:.4f}" in (trained.folder / "curve.svg").read_text()
+    assert (trained.folder / "validation.jpg").read_bytes().startswith(b"\xff\xd8")
 
 
 def test_the_curve_leaves_out_what_a_kill_cut_off_and_counts_an_epoch_once(tmp_path: Path) -> None:
@@ -116,8 +115,8 @@ def test_the_curve_leaves_out_what_a_kill_cut_off_and_counts_an_epoch_once(tmp_p
     assert "best 0.5000 in epoch 2" in (tmp_path / "curve.svg").read_text()
 
 
-def test_runs_are_listed_with_state_and_scores(lesions: Path, tmp_path: Path) -> None:
-    train(lesions, TINY, tmp_path / "runs" / "whole")
+def test_runs_are_listed_with_state_and_scores(lesions: Path, trained: Run, tmp_path: Path) -> None:
+    shutil.copytree(trained.folder, tmp_path / "runs" / "whole")
     _, events = start_run(lesions, TINY, tmp_path / "runs" / "half")
     next(events)
     training, whole = list_runs(tmp_path / "runs")
@@ -139,9 +138,8 @@ def test_runs_are_listed_with_state_and_scores(lesions: Path, tmp_path: Path) ->
         list_runs(tmp_path / "nowhere")
 
 
-def test_the_receipt_records_what_a_run_is_made_of(lesions: Path, tmp_path: Path) -> None:
-    run = train(lesions, TINY, tmp_path / "run")
-    receipt = run.receipt
+def test_the_receipt_records_what_a_run_is_made_of(trained: Run) -> None:
+    receipt = trained.receipt
     assert {
         "data",
         "data_sha256",
@@ -170,8 +168,7 @@ def test_a_tracker_that_fails_is_dropped_and_training_goes_on(
     recipe = TINY.replace({"train.trackers": ("tensorboard",)})
     _, events = start_run(lesions, recipe, tmp_path / "run")
     received = list(events)
-    notes = [event.text for event in received if isinstance(event, Note)]
-    assert notes == [
+    assert notes_of(received) == [
         "TensorBoard failed (no route to host) and gets no more events; training goes on."
     ]
     assert isinstance(received[-1], Stopped) and received[-1].finished

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from test_run import TINY, hashes
+from tiny_run import TINY, hashes
 
 from limner.data.scan import scan
 from limner.data.synthetic import draw_lesion, write_synthetic
@@ -33,20 +33,33 @@ def more(lesions: Path, tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.fixture
-def before(lesions: Path, tmp_path: Path) -> Run:
-    return train(lesions, TINY, tmp_path / "before")
+@pytest.fixture(scope="module")
+def large_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of which more than ten images are validated on: fewer judge no model."""
+    folder = tmp_path_factory.mktemp("large") / "set"
+    write_synthetic(folder, count=72, size_px=32, seed=1)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def good(large_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run of a model that is hard to beat."""
+    folder = tmp_path_factory.mktemp("good")
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("LIMNER_CACHE", str(folder / "cache"))
+        recipe = TINY.replace({"train.epochs": 25, "train.learning_rate": 0.01})
+        return train(large_set, recipe, folder / "run")
 
 
 def test_it_goes_on_from_the_weights_the_split_and_the_recipe_of_the_run(
-    before: Run, more: Path, tmp_path: Path
+    trained: Run, more: Path, tmp_path: Path
 ) -> None:
-    old = Bundle.load(before.model)
+    old = Bundle.load(trained.model)
     after = train(
         more,
         TINY.replace({"train.epochs": 1, "train.learning_rate": 1e-9}),
         tmp_path / "after",
-        before.folder,
+        trained.folder,
     )
     new = Bundle.load(after.model)
     assert new.preprocessing == old.preprocessing and new.recipe.model == old.recipe.model
@@ -68,24 +81,17 @@ def test_it_goes_on_from_the_weights_the_split_and_the_recipe_of_the_run(
 
 
 def test_the_learning_rate_is_gentler_unless_it_was_chosen(
-    before: Run, more: Path, tmp_path: Path
+    trained: Run, more: Path, tmp_path: Path
 ) -> None:
-    after = train(more, TINY.replace({"train.epochs": 1}), tmp_path / "after", before.model)
-    assert after.recipe.train.learning_rate == pytest.approx(before.recipe.train.learning_rate / 3)
+    after = train(more, TINY.replace({"train.epochs": 1}), tmp_path / "after", trained.model)
+    assert after.recipe.train.learning_rate == pytest.approx(trained.recipe.train.learning_rate / 3)
 
 
 def test_a_new_model_that_is_worse_does_not_take_the_place_of_the_old_one(
-    tmp_path: Path,
+    good: Run, large_set: Path, tmp_path: Path
 ) -> None:
-    # Ten of them are validated on: fewer would not decide
-    write_synthetic(tmp_path / "set", count=60, size_px=32, seed=1)
-    good = train(
-        tmp_path / "set",
-        TINY.replace({"train.epochs": 12, "train.learning_rate": 0.01}),
-        tmp_path / "good",
-    )
     run, events = start_run(
-        tmp_path / "set",
+        large_set,
         TINY.replace({"train.epochs": 1, "train.learning_rate": 100.0}),
         tmp_path / "bad",
         origin=good.folder,
@@ -100,34 +106,34 @@ def test_a_new_model_that_is_worse_does_not_take_the_place_of_the_old_one(
     )
 
 
-def test_few_validation_images_judge_no_model(before: Run, more: Path, tmp_path: Path) -> None:
+def test_few_validation_images_judge_no_model(trained: Run, more: Path, tmp_path: Path) -> None:
     """Four of them: the new model takes the place of the old one, which is kept beside it."""
     run, events = start_run(
         more,
         TINY.replace({"train.epochs": 1, "train.learning_rate": 100.0}),
         tmp_path / "bad",
-        origin=before.folder,
+        origin=trained.folder,
     )
     notes = [event.text for event in events if isinstance(event, Note)]
     assert any("Fewer than 10 images cannot tell the two apart" in note for note in notes), notes
-    assert any("4 validation images with a score are too few to choose" in note for note in notes)
+    assert any("10 validation images; 4 have a score, so none is taken" in note for note in notes)
     assert run.receipt["judged"]["kept"] == "after" and not (run.folder / WORSE).exists()
     origin = run.origin
-    assert origin is not None and origin.weights.keys() == Bundle.load(before.model).weights.keys()
+    assert origin is not None and origin.weights.keys() == Bundle.load(trained.model).weights.keys()
 
 
 def test_an_image_that_was_renamed_stays_where_it_was(
-    before: Run, more: Path, tmp_path: Path
+    trained: Run, more: Path, tmp_path: Path
 ) -> None:
-    renamed = before.split["test"][0]
+    renamed = trained.split["test"][0]
     for path in more.rglob(f"{renamed}*"):
         path.rename(path.with_name(path.name.replace(renamed, "ISIC_7777777")))
-    after = train(more, TINY.replace({"train.epochs": 1}), tmp_path / "after", before.model)
+    after = train(more, TINY.replace({"train.epochs": 1}), tmp_path / "after", trained.model)
     assert "ISIC_7777777" in after.split["test"] and renamed not in after.split["test"]
 
 
 def test_a_copy_of_an_image_that_is_tested_on_is_not_trained_on(
-    before: Run, more: Path, tmp_path: Path
+    trained: Run, more: Path, tmp_path: Path
 ) -> None:
     test_sample = next(sample for sample in scan(more).samples if sample.split == "test")
     for path, name in (
@@ -136,12 +142,12 @@ def test_a_copy_of_an_image_that_is_tested_on_is_not_trained_on(
     ):
         assert isinstance(path, Path)
         shutil.copy(path, path.with_name(name))
-    after = train(more, TINY.replace({"train.epochs": 1}), tmp_path / "after", before.folder)
+    after = train(more, TINY.replace({"train.epochs": 1}), tmp_path / "after", trained.folder)
     assert any("ISIC_8000000" in id for id in after.split["test"])
 
 
 def test_a_copy_of_an_image_that_was_trained_on_is_not_tested_on(
-    before: Run, more: Path, tmp_path: Path
+    trained: Run, more: Path, tmp_path: Path
 ) -> None:
     train_sample = next(sample for sample in scan(more).samples if sample.split == "train")
     for path, name in (
@@ -151,19 +157,16 @@ def test_a_copy_of_an_image_that_was_trained_on_is_not_tested_on(
         assert isinstance(path, Path)
         shutil.copy(path, Path(str(path.parent).replace("Training", "Test")) / name)
     assert next(sample.split for sample in scan(more).samples if "8000000" in sample.id) == "test"
-    after = train(more, TINY.replace({"train.epochs": 1}), tmp_path / "after", before.folder)
+    after = train(more, TINY.replace({"train.epochs": 1}), tmp_path / "after", trained.folder)
     assert any("ISIC_8000000" in id for id in after.split["train"])
 
 
 @pytest.mark.parametrize("at", ["judging", "writing it down"])
 def test_judging_that_was_stopped_is_done_when_the_run_goes_on(
-    at: str, more: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    at: str, good: Run, large_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    good = train(
-        more, TINY.replace({"train.epochs": 30, "train.learning_rate": 0.01}), tmp_path / "good"
-    )
     worse = TINY.replace({"train.epochs": 1, "train.learning_rate": 100.0})
-    run, events = start_run(more, worse, tmp_path / "bad", origin=good.folder)
+    run, events = start_run(large_set, worse, tmp_path / "bad", origin=good.folder)
     if at == "judging":
         last_scored = (
             event
@@ -192,29 +195,29 @@ def test_judging_that_was_stopped_is_done_when_the_run_goes_on(
 
 
 def test_a_run_that_goes_on_is_the_same_when_it_was_stopped(
-    before: Run, more: Path, tmp_path: Path
+    copied: Run, more: Path, tmp_path: Path
 ) -> None:
-    whole = train(more, TINY, tmp_path / "whole", before.folder)
-    run, events = start_run(more, TINY, tmp_path / "stopped", origin=before.folder)
+    whole = train(more, TINY, tmp_path / "whole", copied.folder)
+    run, events = start_run(more, TINY, tmp_path / "stopped", origin=copied.folder)
     for _ in range(2):
         while not isinstance(next(events), TrainingStep):
             pass
     events.close()
-    shutil.rmtree(before.folder)
+    shutil.rmtree(copied.folder)
     for _ in resume_run(Run.open(run.folder)):
         pass
     assert hashes(run) == hashes(whole)
 
 
 def test_another_network_or_other_classes_are_refused(
-    before: Run, more: Path, pairs, tmp_path: Path
+    trained: Run, more: Path, pairs, tmp_path: Path
 ) -> None:
     with pytest.raises(LimnerError, match=r"model\.widths would be another"):
-        train(more, TINY.replace({"model.widths": [3, 4, 8]}), tmp_path / "a", before.folder)
+        train(more, TINY.replace({"model.widths": [3, 4, 8]}), tmp_path / "a", trained.folder)
     values = np.arange(16, dtype=np.uint8)[None].repeat(16, 0) // 6
     scenes = pairs({f"{index}": values for index in range(8)})
     with pytest.raises(LimnerError, match="must be the same"):
-        train(scenes, TINY, tmp_path / "b", before.folder)
+        train(scenes, TINY, tmp_path / "b", trained.folder)
     with pytest.raises(LimnerError, match="is no file"):
         train(more, TINY, tmp_path / "c", tmp_path / "nowhere")
     small = pairs(
@@ -225,11 +228,11 @@ def test_another_network_or_other_classes_are_refused(
         "other",
     )
     with pytest.raises(LimnerError, match="none of the samples"):
-        train(small, TINY, tmp_path / "d", before.folder)
+        train(small, TINY, tmp_path / "d", trained.folder)
 
 
-def test_what_was_judged_is_said_once(before: Run, more: Path, tmp_path: Path) -> None:
-    run = train(more, TINY.replace({"train.epochs": 1}), tmp_path / "after", before.folder)
+def test_what_was_judged_is_said_once(trained: Run, more: Path, tmp_path: Path) -> None:
+    run = train(more, TINY.replace({"train.epochs": 1}), tmp_path / "after", trained.folder)
     for _ in resume_run(Run.open(run.folder)):
         pass
     logged = [json.loads(line) for line in (run.folder / "events.jsonl").read_text().splitlines()]

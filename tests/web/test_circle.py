@@ -13,7 +13,7 @@ from limner.data.check import check
 from limner.data.scan import scan
 from limner.data.synthetic import draw_lesion
 from review_page import mask_in
-from service import Start
+from service import begin
 
 TINY = [
     "data.size_px=[16,16]",
@@ -22,6 +22,7 @@ TINY = [
     "train.batch_size=4",
     "train.device=cpu",
     "train.precision=float32",
+    "train.compile=false",
 ]
 
 
@@ -31,7 +32,7 @@ def limner(*arguments: object) -> str:
     return " ".join(done.stdout.split())
 
 
-def test_corrections_become_the_next_model(lesions: Path, tmp_path: Path, start: Start) -> None:
+def test_corrections_become_the_next_model(lesions: Path, tmp_path: Path) -> None:
     settings = [part for setting in TINY for part in ("--set", setting)]
     limner("train", lesions, "--out", tmp_path / "first", *settings)
     (tmp_path / "photos").mkdir()
@@ -44,7 +45,8 @@ def test_corrections_become_the_next_model(lesions: Path, tmp_path: Path, start:
         "-o",
         tmp_path / "out",
     )
-    served = start(tmp_path / "out", "--no-open", "--reviewer", "anna", verb="review")
+    review = (tmp_path / "out", "--no-open", "--reviewer", "anna")
+    served = begin(tmp_path, *review, verb="review")
     with chromium() as browser:
         page = browser.new_context(viewport={"width": 1000, "height": 700}).new_page()
         page.goto(served.address)

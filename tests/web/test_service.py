@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,6 +20,7 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco
 
+from dicom_files import dicom_dataset, save_dicom
 from limner.inference.predictor import Predictor
 from limner.web.service.responses import polygons
 from service import Served, Start, png, problem, write_model
@@ -42,6 +44,21 @@ def test_an_image_comes_back_as_its_mask(server: Served, models: dict[str, Path]
         0 <= float(answer.headers["x-predicted-dice"]) <= 1
         and "work;dur=" in answer.headers["server-timing"]
     )
+
+
+def test_dicom_is_segmented_whatever_its_name(
+    server: Served, models: dict[str, Path], tmp_path: Path
+) -> None:
+    pixels = np.asarray(Image.open(io.BytesIO(png())))
+    path = save_dicom(tmp_path / "IM1", dicom_dataset(pixels, colour=True))
+    for kind in ("application/dicom", "application/octet-stream"):
+        answer = server.client.post(
+            "/v1/segment", content=path.read_bytes(), headers={"Content-Type": kind}
+        )
+        assert answer.status_code == 200
+        np.testing.assert_array_equal(
+            np.asarray(Image.open(io.BytesIO(answer.content))), predicted_mask(models) * 255
+        )
 
 
 def test_json_holds_areas_boxes_run_lengths_and_polygons(
@@ -404,24 +421,11 @@ def raw(served: Served, content: bytes, wait_s: float) -> tuple[bytes, float]:
         return answer, time.monotonic() - start_s
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"",
-        b"POST /v1/segment HTTP/1.1\r\nHost: localhost\r\nX-A",
-        b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nGET /he",
-    ],
-)
-def test_a_head_that_does_not_come_is_not_waited_for(server: Served, content: bytes) -> None:
-    # Raises where the connection is still open then
-    raw(server, content, 90)
-
-
-def test_a_connection_in_use_is_kept(server: Served) -> None:
+def keep_using(served: Served, seconds: float) -> None:
     connection = http.client.HTTPConnection(
-        httpx.URL(server.address).host, httpx.URL(server.address).port
+        httpx.URL(served.address).host, httpx.URL(served.address).port
     )
-    until = time.monotonic() + 17
+    until = time.monotonic() + seconds
     while time.monotonic() < until:
         connection.request("GET", "/healthz")
         assert connection.getresponse().read() == b'{"status":"alive"}'
@@ -429,12 +433,26 @@ def test_a_connection_in_use_is_kept(server: Served) -> None:
     connection.close()
 
 
-def test_a_body_that_does_not_come_is_not_waited_for(server: Served) -> None:
-    head = (
+def test_what_does_not_come_is_not_waited_for_and_a_connection_in_use_is_kept(
+    server: Served,
+) -> None:
+    """All at once, since each takes as long as the server waits for the head of a request."""
+    heads = (
+        b"",
+        b"POST /v1/segment HTTP/1.1\r\nHost: localhost\r\nX-A",
+        b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nGET /he",
+    )
+    body = (
         b"POST /v1/segment HTTP/1.1\r\nHost: localhost\r\nContent-Type: "
         b"image/png\r\nContent-Length: 1000\r\n\r\nabc"
     )
-    assert raw(server, head, 90)[0].startswith(b"HTTP/1.1 408")
+    with ThreadPoolExecutor(5) as pool:
+        in_use = pool.submit(keep_using, server, 17)
+        # Raises where the connection is still open then
+        closed = [pool.submit(raw, server, content, 90) for content in (*heads, body)]
+    in_use.result()
+    answers = [connection.result()[0] for connection in closed]
+    assert answers[-1].startswith(b"HTTP/1.1 408")
 
 
 def test_too_large_a_body_is_not_read(server: Served) -> None:

@@ -33,6 +33,8 @@ def check(
     from limner.data.check import check as check_dataset
     from limner.data.check_page import check_to_json, write_check
     from limner.data.scan import scan
+    from limner.data.split_folders import describe_official_splits
+    from limner.recipe import DataSettings
 
     dataset = scan(data)
     result = check_dataset(dataset, None if as_json else progress_bar("checking"))
@@ -40,6 +42,9 @@ def check(
         print(json.dumps(check_to_json(dataset, result), indent=2))
     else:
         console.print(f"{len(dataset.samples)} pairs in the layout {escape(dataset.layout)}.")
+        if dataset.samples:
+            splits = describe_official_splits(dataset.root, dataset.samples, DataSettings())
+            console.print(escape(splits), soft_wrap=True)
         _print_findings(result, data)
     if out or not as_json:
         page = write_check(out or Path("checks") / data.resolve().name, dataset, result)
@@ -62,14 +67,19 @@ def _print_findings(result: "CheckResult", data: Path) -> None:
         return
     message = Column("what is wrong, and how to mend it", overflow="fold")
     table = Table("", "code", message, box=None, pad_edge=False)
+    to_run = []
     for code, findings in result.by_code().items():
         colour = COLOURS[findings[0].severity]
         for finding in findings[:FINDINGS_SHOWN]:
-            text = escape(short_message(finding, data))
-            table.add_row(f"[{colour}]{finding.severity}[/]", code, text)
+            text, _, lines = short_message(finding, data).partition("\n")
+            table.add_row(f"[{colour}]{finding.severity}[/]", code, escape(text))
+            to_run += [(code, lines)] if lines else []
         if len(findings) > FINDINGS_SHOWN:
             table.add_row("", "", f"and {len(findings) - FINDINGS_SHOWN} more of {code}")
     console.print(table)
+    # A table would break the lines, which are to be copied as they stand
+    for code, lines in to_run:
+        console.print(f"For {code}:\n{escape(lines)}", soft_wrap=True)
     console.print(_count_by_severity(result))
 
 

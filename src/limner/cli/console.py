@@ -72,7 +72,10 @@ def split_models(
     files = [model_file(Path(path)) for path in arguments if _is_model(path)]
     others = [path for path in arguments if not _is_model(path)]
     if not files or not others:
-        raise LimnerError(f"there must be {models}, and after them {rest}.")
+        raise LimnerError(
+            f"there must be {models}, and {rest}. A model is a .safetensors, .onnx, .xml or .pt2 "
+            "file, or the folder of a run."
+        )
     return files, others
 
 
@@ -155,5 +158,6 @@ def _describe_os_error(error: OSError) -> str:
 
 
 def _fail(message: str) -> NoReturn:
-    stderr.print(f"[red]error:[/] {escape(message)}")
+    # Lines to copy are not to be broken
+    stderr.print(f"[red]error:[/] {escape(message)}", soft_wrap=True)
     raise typer.Exit(1) from None

@@ -77,13 +77,16 @@ def _export_exact(model: Path, target: Path, folder: Path | None) -> None:
 
 def _export_reduced(model: Path, target: Path, precision: str, data: Path) -> None:
     from limner.data.scan import scan
+    from limner.data.split_folders import describe_splits
     from limner.data.split_record import read_contents
     from limner.inference.export import export_reduced_precision
     from limner.metrics.bootstrap import format_interval
     from limner.model.bundle import Bundle
 
-    samples = scan(data).samples
-    splits = Bundle.load(model).split_record.assign(samples, read_contents(samples))
+    dataset = scan(data)
+    contents = read_contents(dataset.samples)
+    splits = Bundle.load(model).split_record.assign(dataset.samples, contents)
+    console.print(escape(describe_splits(dataset.root, splits)), soft_wrap=True)
     scored = (splits["test"] or splits["val"])[:MEASURED]
     change = export_reduced_precision(model, target, precision, splits["train"], scored)
     interval = format_interval(change.interval, 4, signed=True)

@@ -61,7 +61,6 @@ def predict(
     from limner.inference.prediction_job import PredictionJob
 
     models, images = split_models(paths, "an image or a folder of images")
-    selection = ImageSelection.from_paths(images)
     if engine not in {"local", "ray"}:
         raise LimnerError(f"--engine {engine} is not known. Choose local or ray.")
     (map_files, predictor), checksums = read_stable(
@@ -72,6 +71,7 @@ def predict(
             "note: the network looks at a whole image at once (a norm or an attention over it), "
             "so its tiles are not exact: they are blended."
         )
+    selection = ImageSelection.from_paths(images)
     versions = {str(path.resolve()): sha for path, sha in zip(models, checksums, strict=True)}
     job = PredictionJob.plan(selection, Storage(out), versions)
     result = predict_folder(predictor, job, progress_bar("predicting"), map_files)

@@ -41,7 +41,7 @@ def submit(
     expected = "the folder of the challenge's images"
     models, (images, *more) = split_models(paths, expected)
     if more:
-        raise LimnerError(f"there must be a model, or several, and after them {expected}.")
+        raise LimnerError(f"there must be a model, or several, and {expected}.")
     predictor = Predictor.load(*models, device=device, tta=tta)
     progress = progress_bar("predicting")
     count, empty = write_submission(predictor, Path(images), out, challenge, progress)

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from limner.cli.console import Device, Tta, console, progress_bar, split_models, stderr
+from limner.cli.console import (
+    Device,
+    Tta,
+    console,
+    list_some,
+    progress_bar,
+    split_models,
+    stderr,
+)
 from limner.cli.score_tables import print_comparison, print_scores
 from limner.errors import LimnerError
 
@@ -75,20 +83,23 @@ class _Scoring:
     jaccard_threshold: float
     failures: dict[str, str] = field(default_factory=dict)
     """A message for each image that could not be scored, by its id."""
+    unpaired: Sequence[str] = ()
+    """What is wrong with files that are in no pair."""
 
     def score(self, predictor: "Predictor") -> "Scores":
         """Score one predictor. An image that cannot be scored is named, and left out."""
-        from limner.inference.evaluate import evaluate
+        from limner.inference.evaluate import score_samples
+        from limner.inference.scores import Scores
 
-        return evaluate(
+        images = score_samples(
             predictor,
             self.scored.samples,
             tolerance_px=self.tolerance_px,
-            jaccard_threshold=self.jaccard_threshold,
             truth_labels=self.truth_labels,
             on_failure=self._report_failure,
             progress=progress_bar("scoring"),
         )
+        return Scores.from_images(images, predictor.labels, self.jaccard_threshold)
 
     def _report_failure(self, sample: "Sample", error: LimnerError) -> None:
         if sample.id not in self.failures:
@@ -140,10 +151,18 @@ def test(
 
     models, (data, *more) = split_models(paths, FOLDER, MODELS)
     if more or (len(models) > 2 and not ensemble):
-        raise LimnerError(f"there must be {MODELS}, and after them {FOLDER}.")
+        raise LimnerError(f"there must be {MODELS}, and {FOLDER}.")
     loaded, dataset = [load_model(model, device) for model in models], scan(data)
     scored, truth_labels = _choose(loaded, dataset, split)
-    scoring = _Scoring(models, loaded, scored, truth_labels, tolerance, jaccard_threshold)
+    scoring = _Scoring(
+        models,
+        loaded,
+        scored,
+        truth_labels,
+        tolerance,
+        jaccard_threshold,
+        unpaired=_pairing_problems(dataset),
+    )
     one_report = ensemble or len(loaded) == 1
     groups = [loaded] if one_report else [[model] for model in loaded]
     predictors = [Predictor.from_models(*group, tta=tta) for group in groups]
@@ -167,6 +186,7 @@ def _choose(
     loaded: "Sequence[LoadedModel]", dataset: "Dataset", split: str | None
 ) -> "tuple[ScoredData, Labels]":
     """Which samples are scored, and how their masks hold the classes of the models."""
+    from limner.data.split_folders import describe_splits
     from limner.data.split_record import read_contents
     from limner.inference.label_alignment import align_labels
     from limner.inference.scored_data import choose_scored_data
@@ -174,6 +194,7 @@ def _choose(
     contents = read_contents(dataset.samples, progress_bar("identifying"))
     records = [model.metadata.split_record for model in loaded]
     scored = choose_scored_data(records, dataset, contents, split)
+    console.print(escape(describe_splits(dataset.root, scored.sides)), soft_wrap=True)
     labels = loaded[0].metadata.labels
     for model in loaded[1:]:
         if model.metadata.labels.names != labels.names:
@@ -212,6 +233,7 @@ def _report(
         tolerance_px=scoring.tolerance_px,
         times_scored=times_scored,
         failures=list(scoring.failures.values()),
+        left_out=scoring.unpaired,
         columns=columns,
         curve_svg=learning_curve_svg(scoring.models[0]),
     )
@@ -240,3 +262,18 @@ def _compare(scoring: _Scoring, scores: "Sequence[Scores]", target: Path) -> Non
     print_comparison(comparisons, scoring.models, len(first.ids), scoring.scored.title)
     folder = write_comparison(target, scoring.models, scoring.scored, (first, second), comparisons)
     console.print(f"Written: {escape(str(folder))}")
+
+
+def _pairing_problems(dataset: "Dataset") -> list[str]:
+    """Print and return what is wrong with files that are in no pair, and so in no score."""
+    from limner.data.broken_samples import BROKEN
+    from limner.data.check_pairing import pairing_findings
+
+    problems = [found.message for found in pairing_findings(dataset) if found.code in BROKEN]
+    if problems:
+        stderr.print(
+            f"note: {len(problems)} problems of files that are in no pair, and are not scored: "
+            f"{escape(list_some(problems))}",
+            soft_wrap=True,
+        )
+    return problems

@@ -28,6 +28,13 @@ if TYPE_CHECKING:
 Data = Annotated[
     Path | None, typer.Argument(help="the folder of images and masks", show_default=False)
 ]
+SkipBroken = Annotated[
+    bool,
+    typer.Option(
+        "--skip-broken",
+        help="leave out broken and missing images and masks, each named, instead of stopping",
+    ),
+]
 Minutes = Annotated[
     float | None,
     typer.Option(help="the time that all of it may take; the schedule is fitted into it"),
@@ -68,6 +75,7 @@ def train(
     origin: Origin = None,
     out: OutFolder = None,
     resume: Resume = None,
+    skip_broken: SkipBroken = False,
 ) -> None:
     """Train a model: check, split, plan from the data and the machine, train, keep the best.
 
@@ -83,7 +91,7 @@ def train(
         with distributed.process_group(context):
             job = _Job(context, stop, started_at)
             if resume is not None:
-                others = (data, minutes, encoder, recipe_file, settings, out, origin)
+                others = (data, minutes, encoder, recipe_file, settings, out, origin, skip_broken)
                 if any(others) or seeds > 1:
                     raise LimnerError(
                         "--resume goes on with a run as it was begun. Give it alone, or begin a "
@@ -99,6 +107,7 @@ def train(
                 overrides = [*(settings or [])]
                 overrides += [f"train.minutes={minutes}"] if minutes is not None else []
                 overrides += [f"model.encoder={encoder}"] if encoder else []
+                overrides += ["data.skip_broken=true"] if skip_broken else []
                 recipe = load_recipe(recipe_file, overrides)
                 status = job.train(data, recipe, seeds, origin, out)
         if status is not None:
@@ -191,6 +200,7 @@ class _Job:
 
         return TrainingSession(
             announce=_print_plan,
+            note=lambda text: self._console.print(escape(text), soft_wrap=True),
             progress=self._progress,
             started=started,
             stop_requested=self._stop.requested,

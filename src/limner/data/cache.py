@@ -31,6 +31,8 @@ from limner.errors import LimnerError
 from limner.labels import Labels
 from limner.recipe import ResizeMode
 
+READING = 2
+"""Grows where files are read as other pixels than before."""
 REDUCED = 2
 """A JPEG may be decoded at a half, a quarter or an eighth as long as it stays this many times the
 working size. The canvases then differ by 0.3 grey levels.
@@ -129,10 +131,11 @@ class _Source:
         """The entry's name: a hash of the settings and of each file's content."""
         labels = self.labels
         coding = [labels.names, labels.values, labels.void_values, labels.coloured]
-        settings = [VERSION, REDUCED, self.size_px, self.resize_mode, *coding]
+        settings = [VERSION, READING, REDUCED, self.size_px, self.resize_mode, *coding]
         digest = hashlib.sha256(json.dumps(settings).encode())
         for sample, content in zip(self.samples, self.digests, strict=True):
-            digest.update(str(sample.page).encode() + content.image + content.mask)
+            place = f"{sample.page} {sample.channels}"
+            digest.update(place.encode() + content.image + content.mask)
         return digest.hexdigest()[:24]
 
     def canvases(self, position: int) -> list[Canvas]:

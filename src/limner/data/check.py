@@ -1,17 +1,25 @@
 """The check of a dataset: every problem as a finding, and what the plan needs, in one pass."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from limner.data.check_class_splits import class_split_findings
+from limner.data.check_file_kinds import agree_on_bands, file_kind_findings
 from limner.data.check_leaks import copy_findings, group_leak_findings
 from limner.data.check_masks import mask_findings
+from limner.data.check_objects import object_findings
 from limner.data.check_pairing import pairing_findings
+from limner.data.check_same_mask import same_mask_findings
 from limner.data.check_sample import inspect_sample
 from limner.data.check_set import dataset_findings
+from limner.data.check_specks import speck_findings
 from limner.data.findings import SEVERITIES, Finding, Severity
+from limner.data.group_proposal import group_proposals
 from limner.data.label_coding import detect_label_coding
+from limner.data.mask_polarity import polarity_findings
 from limner.data.parallel import Progress, map_in_order, with_progress
+from limner.data.sample import Sample
 from limner.data.sample_info import SampleInfo
 from limner.data.scan import Dataset
 from limner.data.value_histogram import class_shares
@@ -87,17 +95,25 @@ def check(dataset: Dataset, progress: Progress | None = None) -> CheckResult:
         findings += sample_findings
         infos += [info] if info else []
     labels, clusters = None, dict[str, str]()
-    if not dataset.samples:
+    if not dataset.samples and not dataset.unread:
         message = "no image has a mask of the same name. Name each mask as its image."
         findings.append(Finding("no-pairs", "error", "", message))
     elif infos:
         samples = {sample.id: sample for sample in dataset.samples}
+        infos, band_findings = agree_on_bands(infos, samples)
+        findings += band_findings
+        findings += file_kind_findings(infos, samples)
         findings += dataset_findings(infos, samples)
         findings += group_leak_findings(samples)
+        findings += group_proposals(dataset.root, dataset.samples)
         duplicates, clusters = copy_findings(infos, samples)
         findings += duplicates
-        labels, coding_findings = _label_coding(dataset, infos)
+        labels, coding_findings = _label_coding(dataset, infos, samples)
         findings += coding_findings
+        findings += speck_findings(infos, samples, labels)
+        if labels:
+            findings += same_mask_findings(infos, samples, clusters)
+            findings += class_split_findings(infos, samples, labels, clusters)
     findings.sort(
         key=lambda finding: (SEVERITIES.index(finding.severity), finding.code, finding.file)
     )
@@ -105,14 +121,28 @@ def check(dataset: Dataset, progress: Progress | None = None) -> CheckResult:
 
 
 def _label_coding(
-    dataset: Dataset, infos: Sequence[SampleInfo]
+    dataset: Dataset, infos: Sequence[SampleInfo], samples: Mapping[str, Sample]
 ) -> tuple[Labels | None, list[Finding]]:
-    histograms = [info.mask for info in infos]
+    # A mask that is void everywhere has no values to learn the coding from
+    histograms = [info.mask for info in infos if info.mask.shares]
+    if not histograms:
+        message = (
+            "no pixel of any mask has data, so there is no class: nodata and what lies outside of "
+            "the masks' own masks is void. Do the files state the right nodata value?"
+        )
+        return None, [Finding("mask-values", "error", "", message)]
+    labels, findings = None, list[Finding]()
     try:
         labels = detect_label_coding(histograms, dataset.class_names, dataset.stated_labels)
-        return labels, list(mask_findings(infos, labels))
+        if not dataset.class_names and not dataset.stated_labels:
+            findings += object_findings(infos, samples, labels)
+        findings += mask_findings(infos, labels)
     except LimnerError as error:
-        return None, [Finding("mask-values", "error", "", str(error))]
+        labels = None
+        findings.append(Finding("mask-values", "error", "", str(error)))
+    if not dataset.stated_labels:
+        findings += polarity_findings(infos, labels)
+    return labels, findings
 
 
 def require_valid(result: CheckResult, allowed: frozenset[str] = frozenset()) -> Labels:
@@ -129,6 +159,15 @@ def require_valid(result: CheckResult, allowed: frozenset[str] = frozenset()) ->
             "Mend them; `limner check` lists them all."
         )
     return result.labels
+
+
+def classes_by_id(result: CheckResult) -> dict[str, frozenset[int]]:
+    """For each id the class indices that its mask has, void left out."""
+    assert result.labels is not None
+    return {
+        info.id: frozenset(class_shares(result.labels, info.mask)) - {VOID}
+        for info in result.sample_info
+    }
 
 
 def foreground_shares(result: CheckResult) -> dict[str, float]:

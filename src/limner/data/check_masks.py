@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from limner.data.check_set import FEW_IMAGES
 from limner.data.findings import Finding, Severity, file_finding
+from limner.data.mask_polarity import swap_binary
 from limner.data.sample_info import SampleInfo
 from limner.data.value_histogram import class_shares
-from limner.labels import VOID, Labels
+from limner.labels import VOID, Labels, labels_lines
 
 RARE_SHARE = 1e-4
 """A class with a smaller share of all pixels is hard to learn."""
@@ -79,8 +80,8 @@ def _mostly_foreground(counts: ClassCounts, labels: Labels) -> Iterator[Finding]
     if foreground > MOSTLY_SHARE * counts.total_pixels and background > 0:
         message = (
             f"the foreground ({labels.format_class(1)}) covers "
-            f"{foreground / counts.total_pixels:.0%} of all pixels. Are the masks inverted? A "
-            "labels.toml can say so."
+            f"{foreground / counts.total_pixels:.0%} of all pixels. Are the masks inverted? Then "
+            f"say so in a labels.toml:\n{labels_lines(swap_binary(labels))}"
         )
         yield Finding("mostly-foreground", "warning", "", message, (counts.holders[1][0].id,))
 
@@ -100,7 +101,10 @@ def _one_class(
         )
         yield Finding("absent-class", severity, "", message)
     elif len(holders) == 1 and masks >= FEW_IMAGES:
-        message = f"is the only mask with class {name} (pixel value {value}). Is that value a slip?"
+        message = (
+            f"is the only mask with class {name} (pixel value {value}). Is that value a slip? If "
+            "not, add others: a random split trains on it, and no score tells how well."
+        )
         yield file_finding("seen-once", "warning", holders[0].mask.file, message, holders[0].id)
     elif pixels < RARE_SHARE * counts.total_pixels:
         message = (

@@ -18,6 +18,7 @@ from limner.data.parallel import map_in_order
 from limner.data.sample import Sample
 from limner.data.sample_info import SampleInfo
 from limner.data.scan import Dataset
+from limner.data.split_folders import SplitFolders, official_splits
 from limner.errors import LimnerError
 from limner.files import require_own_folder, write_atomic
 from limner.labels import VOID, Labels
@@ -72,6 +73,10 @@ def check_to_json(dataset: Dataset, result: CheckResult) -> dict[str, Any]:
         "data": str(dataset.root),
         "layout": dataset.layout,
         "samples": len(dataset.samples),
+        "splits": {
+            side: asdict(SplitFolders.of(dataset.root, samples))
+            for side, samples in official_splits(dataset.samples).items()
+        },
         "labels": asdict(result.labels) if result.labels else None,
         "findings": result.to_json(),
     }

@@ -2,10 +2,13 @@
 
 from collections.abc import Iterator
 from itertools import pairwise
+from pathlib import Path
 
 from limner.data.findings import Finding, file_finding
 from limner.data.image_file import FORMATS
+from limner.data.sample import Sample
 from limner.data.scan import Dataset
+from limner.data.unread_masks import unread_findings
 
 
 def pairing_findings(dataset: Dataset) -> Iterator[Finding]:
@@ -16,6 +19,9 @@ def pairing_findings(dataset: Dataset) -> Iterator[Finding]:
     yield from _differing_pages(dataset)
     yield from _unsupported_formats(dataset)
     yield from _repeated_ids(dataset)
+    yield from _ids_that_differ_in_case(dataset)
+    yield from unread_findings(dataset.root, dataset.unread)
+    yield from dataset.findings
 
 
 def _files_without_partner(dataset: Dataset) -> Iterator[Finding]:
@@ -45,11 +51,15 @@ def _unused_files(dataset: Dataset) -> Iterator[Finding]:
 
 
 def _differing_pages(dataset: Dataset) -> Iterator[Finding]:
+    ids_of: dict[Path, list[str]] = {}
+    for page in dataset.samples if dataset.page_mismatches else ():
+        ids_of.setdefault(page.image, []).append(page.id)
     for sample, pages in dataset.page_mismatches:
         message = (
             f"holds {pages} images, and {sample.image} another number. Export both with the same."
         )
-        yield file_finding("pages-differ", "error", sample.mask, message)
+        ids = ids_of.get(sample.image, [])
+        yield file_finding("pages-differ", "error", sample.mask, message, *ids)
 
 
 def _unsupported_formats(dataset: Dataset) -> Iterator[Finding]:
@@ -68,3 +78,17 @@ def _repeated_ids(dataset: Dataset) -> Iterator[Finding]:
                 f"and {sample.image} have the same id in two splits. Each image is in one split."
             )
             yield file_finding("same-id", "error", following.image, message)
+
+
+def _ids_that_differ_in_case(dataset: Dataset) -> Iterator[Finding]:
+    by_folded: dict[str, Sample] = {}
+    for sample in dataset.samples:
+        first = by_folded.setdefault(sample.id.casefold(), sample)
+        if first.id != sample.id:
+            message = (
+                f"and {first.image} differ in their names only by the case of letters. Windows and "
+                "macOS take such files for one, and one would replace the other: rename one pair."
+            )
+            yield file_finding(
+                "same-name-but-case", "warning", sample.image, message, first.id, sample.id
+            )

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt, UInt8
+from jaxtyping import UInt8
 from numpy import ndarray
 
+from limner.data.check_specks import count_specks
 from limner.data.duplicates import thumbnail
 from limner.data.findings import Finding, file_finding
 from limner.data.images import ImageInfo
@@ -25,10 +26,6 @@ INSPECTED_PX = (256, 256)
 read, and all that the check looks for can be seen.
 """
 TINY_PX, HUGE_PX = 16, 100_000_000
-SPECK_SHARE = 0.05
-"""Single pixels unlike all eight around them, as a share of the pixels that do not have the mask's
-commonest value. Drawings by hand reach 0.01.
-"""
 TRANSPOSING = frozenset({5, 6, 7, 8})
 """The EXIF orientations that swap height and width."""
 
@@ -60,9 +57,7 @@ def inspect_sample(sample: Sample) -> tuple[list[Finding], SampleInfo | None]:
     findings += _pair_findings(sample, image_info, mask, mask_info.orientation)
     if mask.values.shape != image_info.size_px:
         return findings, None
-    info = _sample_info(sample, (image, image_info), (mask, mask_info))
-    findings += _speck_findings(sample, mask, info.mask)
-    return findings, info
+    return findings, _sample_info(sample, (image, image_info), (mask, mask_info))
 
 
 def _sample_info(
@@ -72,15 +67,20 @@ def _sample_info(
 ) -> SampleInfo:
     (pixels, image_info), (mask_pixels, mask_info) = image, mask
     size_px = image_info.size_px
+    void = np.zeros(0) if mask_pixels.void is None else mask_pixels.void
     return SampleInfo(
         id=sample.id,
         size_px=size_px,
         mask=value_histogram(sample, mask_pixels),
         thumbnail=thumbnail(pixels),
         pixel_sha256=hashlib.sha256(str(size_px).encode() + pixels.tobytes()).digest(),
-        mask_sha256=hashlib.sha256(mask_pixels.values.tobytes()).digest(),
+        mask_sha256=hashlib.sha256(mask_pixels.values.tobytes() + void.tobytes()).digest(),
         channels=pixels.shape[2],
         digest=SampleDigest(image_info.sha256, mask_info.sha256),
+        image_info=image_info,
+        mask_info=mask_info,
+        # JPEG makes specks of its own
+        value_specks=0 if mask_pixels.lossy else count_specks(mask_pixels.values, mask_pixels.void),
     )
 
 
@@ -137,37 +137,13 @@ def _transposed_hint(orientation: int) -> str:
     return " It looks transposed."
 
 
-def _speck_findings(
-    sample: Sample, mask: MaskPixels, histogram: ValueHistogram
-) -> Iterator[Finding]:
-    if mask.lossy:
-        return
-    specks = _count_specks(mask.values)
-    if specks > SPECK_SHARE * (1 - max(histogram.shares.values())) * mask.values.size:
-        message = (
-            f"has {specks} single pixels unlike all around them. Was it drawn by a threshold, or "
-            "resized by interpolation? Smooth it."
-        )
-        yield file_finding("specks", "warning", sample.mask, message, sample.id)
-
-
-def _count_specks(values: UInt[ndarray, "h w"]) -> int:
-    """Count the pixels that are unlike all eight around them; those at the border are left out."""
-    height, width = values.shape
-    if min(height, width) < 3:
-        return 0
-    isolated = np.ones((height - 2, width - 2), np.bool_)
-    for y, x in ((0, 0), (0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1), (2, 2)):
-        isolated &= values[1:-1, 1:-1] != values[y : y + height - 2, x : x + width - 2]
-    return int(isolated.sum())
-
-
 def value_histogram(sample: Sample, mask: MaskPixels) -> ValueHistogram:
     """Count the share of a mask's pixels that has each value."""
-    if mask.kind == "colour":
-        values, counts = np.unique(mask.values, return_counts=True)
+    pixels = mask.values.ravel() if mask.void is None else mask.values[~mask.void]
+    if mask.values.itemsize > 2:
+        values, counts = np.unique(pixels, return_counts=True)
     else:
-        counts_by_value = np.bincount(mask.values.ravel())
+        counts_by_value = np.bincount(pixels)
         values = np.flatnonzero(counts_by_value)
         counts = counts_by_value[values]
     shares = {
@@ -175,4 +151,12 @@ def value_histogram(sample: Sample, mask: MaskPixels) -> ValueHistogram:
         for value, count in zip(values, counts, strict=True)
     }
     palette = {value: mask.palette[value] for value in shares if value < len(mask.palette)}
-    return ValueHistogram(str(sample.mask), shares, mask.kind, palette, mask.lossy)
+    return ValueHistogram(
+        str(sample.mask),
+        shares,
+        mask.kind,
+        palette,
+        mask.lossy,
+        mask.white_is_zero,
+        void_share=1 - pixels.size / mask.values.size,
+    )

@@ -5,7 +5,12 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from limner.data.image_file import IMAGE_SUFFIXES
+from limner.data.image_file import (
+    IMAGE_SUFFIXES,
+    OTHER_SUFFIXES,
+    SNIFFED_BYTES,
+    is_image_by_content,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +29,8 @@ class _Tree:
 
     files: tuple[Path, ...]
     folders: tuple[Path, ...]
+    suffixes: tuple[str, ...]
+    """Of the files, in lower case."""
 
 
 class FolderListing:
@@ -38,6 +45,8 @@ class FolderListing:
         self.root = root
         self._directories: dict[Path, _Directory] = {}
         self._trees: dict[Path, _Tree] = {}
+        self._is_image_inside: dict[Path, bool] = {}
+        """Of the files that were opened to tell."""
 
     def direct_files(self) -> tuple[Path, ...]:
         """List the files in `root` itself, hidden ones too."""
@@ -57,12 +66,23 @@ class FolderListing:
         Args:
             suffixes: Such as ".png", in lower case; files may have them in any case.
         """
-        files = self._tree(folder or self.root).files
-        return [path for path in files if path.suffix.lower() in suffixes]
+        tree = self._tree(folder or self.root)
+        files = zip(tree.files, tree.suffixes, strict=True)
+        return [path for path, suffix in files if suffix in suffixes]
 
     def images(self, folder: Path | None = None) -> list[Path]:
-        """List all image files below a folder (by default `root`)."""
-        return self.files(IMAGE_SUFFIXES, folder)
+        """List all image files below a folder (by default `root`), by their suffix or content."""
+        return [path for path in self._tree(folder or self.root).files if self._is_image(path)]
+
+    def _is_image(self, path: Path) -> bool:
+        suffix = path.suffix.lower()
+        if suffix in IMAGE_SUFFIXES:
+            return True
+        if suffix in OTHER_SUFFIXES:
+            return False
+        if path not in self._is_image_inside:
+            self._is_image_inside[path] = is_image_by_content(_read_start(path))
+        return self._is_image_inside[path]
 
     def _directory(self, folder: Path) -> _Directory:
         if folder not in self._directories:
@@ -92,12 +112,25 @@ class FolderListing:
             visited.update(subfolders.values())
             real_paths.update((path, subfolders[path]) for path in new)
             pending += reversed(new)
-        return _Tree(tuple(sorted(files)), tuple(sorted(real_paths.keys() - {start})))
+        files.sort()
+        suffixes = tuple(path.suffix.lower() for path in files)
+        return _Tree(tuple(files), tuple(sorted(real_paths.keys() - {start})), suffixes)
 
 
 def find_images(folder: Path) -> list[Path]:
     """List the image files below a folder in the order of their paths, hidden ones left out."""
     return FolderListing(folder).images()
+
+
+def _read_start(path: Path) -> bytes:
+    """The first bytes of a file; none where it is no plain file or cannot be read."""
+    try:
+        if not path.is_file():
+            return b""
+        with path.open("rb", buffering=0) as file:
+            return file.read(SNIFFED_BYTES)
+    except OSError:
+        return b""
 
 
 def _read_directory(folder: Path) -> _Directory:

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from limner.data.mask_polarity import numbers_below_white
+from limner.data.object_numbers import both_readings, may_number_objects, object_numbers
 from limner.data.value_histogram import Histograms
 from limner.errors import LimnerError
 from limner.labels import LABELS_TOML_HINT, VOID, Labels
@@ -83,6 +85,17 @@ def _two_values(grey: _GreySet) -> Labels | None:
     return Labels.from_values(("background", "foreground"), grey.values)
 
 
+def _numbers_below_white(grey: _GreySet) -> Labels | None:
+    """Class numbers of files that call 0 white; the background has the highest value."""
+    numbers = numbers_below_white(grey.values, grey.masks)
+    if not numbers:
+        return None
+    white = grey.values[-1] + numbers[0]
+    stored = _GreySet(grey.masks, numbers)
+    labels = _two_values(stored) or _class_indices(stored)
+    return Labels.from_values(labels.names, [white - low for ((low, _),) in labels.values])
+
+
 def _two_smeared_values(grey: _GreySet) -> Labels | None:
     """Two values that JPEG or smoothing smeared are cut at the middle."""
     if not (_may_be_smeared(grey) and _lie_near_ends(grey)):
@@ -138,7 +151,7 @@ def _refuse_numbered_objects(grey: _GreySet) -> None:
             f"{len(grey.values)} different values: they seem to number objects one by one, or "
             "grey levels",
             grey.masks,
-            '\n  Any object is the range "1-65535".',
+            both_readings(grey.masks),
         )
 
 
@@ -164,10 +177,13 @@ def _refuse_grey_levels(grey: _GreySet) -> None:
     if len(grey.values) == 2 or grey.indices[-1] >= MAX_CLASSES:
         listed = ", ".join(map(str, grey.values[:MAX_EXAMPLES]))
         more = " and more" if len(grey.values) > MAX_EXAMPLES else ""
+        may_be_objects = may_number_objects(object_numbers(grey.masks))
+        objects = ". They seem to number objects one by one" if may_be_objects else ""
         raise _no_class_coding(
             f"the values {listed}{more}: neither two values nor class indices from 0 to "
-            f"{MAX_CLASSES - 1}",
+            f"{MAX_CLASSES - 1}{objects}",
             grey.masks,
+            LABELS_TOML_HINT if len(grey.values) == 2 else both_readings(grey.masks),
         )
 
 
@@ -179,6 +195,7 @@ def _refuse_ambiguous_255(grey: _GreySet) -> None:
 
 GREY_RULES: tuple[Callable[[_GreySet], Labels | None], ...] = (
     _one_value,
+    _numbers_below_white,
     _two_values,
     _two_smeared_values,
     _refuse_lossy,
@@ -198,8 +215,6 @@ def _class_indices(grey: _GreySet) -> Labels:
     return Labels.from_values(names, values, [VOID] if VOID in grey.values else [])
 
 
-def _no_class_coding(cause: str, masks: Histograms, remedy: str = "") -> LimnerError:
+def _no_class_coding(cause: str, masks: Histograms, remedy: str) -> LimnerError:
     example = max(masks, key=lambda mask: len(mask.shares)).file
-    return LimnerError(
-        f"the masks (for instance {example}) hold {cause}. {LABELS_TOML_HINT}{remedy}"
-    )
+    return LimnerError(f"the masks (for instance {example}) hold {cause}. {remedy}")

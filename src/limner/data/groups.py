@@ -1,10 +1,13 @@
 """Which samples belong together, such as those of one patient: groups.csv and name patterns."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from unicodedata import normalize
 
+from limner.data.image_file import without_suffix
+from limner.data.named_files import portable_path
 from limner.data.sample import Sample
 from limner.data.tables import lower_case_columns, read_table
 from limner.errors import LimnerError
@@ -17,7 +20,7 @@ def with_groups(root: Path, samples: Sequence[Sample], pattern: str) -> list[Sam
     that the layout gave. Raises LimnerError where groups.csv or the pattern does not fit.
     """
     from_table = _read_groups(root, samples)
-    from_pattern = _groups_by_pattern(samples, pattern) if pattern else {}
+    from_pattern = groups_by_pattern(samples, pattern) if pattern else {}
     return [
         replace(
             sample,
@@ -49,7 +52,7 @@ def _read_groups(root: Path, samples: Sequence[Sample]) -> dict[str, str]:
     for number, row in enumerate(rows, start=2):
         if not row["group"]:
             continue
-        ids = ids_of.get(row["image"], set())
+        ids = ids_by_path(row["image"], ids_of)
         if len({image_of[id] for id in ids}) != 1:
             cause = "several images bear" if ids else "no image bears"
             raise LimnerError(
@@ -65,8 +68,8 @@ def _read_groups(root: Path, samples: Sequence[Sample]) -> dict[str, str]:
     return groups
 
 
-def _groups_by_pattern(samples: Sequence[Sample], pattern: str) -> dict[str, str]:
-    """The group of each sample id, from the id itself.
+def groups_by_pattern(samples: Sequence[Sample], pattern: str) -> dict[str, str]:
+    """Find the group of each sample id in the id itself.
 
     The group is what the first parenthesis of the regular expression matches, or the whole match.
     Images of a stack are searched by the stack's name. Raises LimnerError for a pattern that is no
@@ -78,7 +81,7 @@ def _groups_by_pattern(samples: Sequence[Sample], pattern: str) -> dict[str, str
         raise LimnerError(
             f"data.group_pattern = {pattern!r} is no regular expression: {error}."
         ) from error
-    matches = {sample.id: expression.search(_searched_name(sample)) for sample in samples}
+    matches = {sample.id: expression.search(searched_name(sample)) for sample in samples}
     if samples and not any(matches.values()):
         raise LimnerError(
             f"data.group_pattern = {pattern!r} matches no name, such as {samples[0].id}. It "
@@ -101,15 +104,30 @@ def ids_by_name(root: Path, samples: Sequence[Sample]) -> dict[str, set[str]]:
         path = (sample.image.relative_to(root) if below_root else sample.image).as_posix()
         for name in {
             path,
-            path.rpartition(".")[0],
+            without_suffix(path),
             sample.id,
             sample.id.partition("#")[0],
             sample.image.name,
-            sample.image.stem,
+            without_suffix(sample.image.name),
         }:
-            ids.setdefault(name, set()).add(sample.id)
+            ids.setdefault(normalize("NFC", name), set()).add(sample.id)
     return ids
 
 
-def _searched_name(sample: Sample) -> str:
+def ids_by_path(name: str, ids_of: Mapping[str, set[str]]) -> set[str]:
+    """Find the sample ids that a name in a table means, which may be a path of another machine.
+
+    Args:
+        name: As the table has it.
+        ids_of: What `ids_by_name` gives.
+    """
+    if name in ids_of:
+        return ids_of[name]
+    parts = portable_path(name).parts
+    ends = ("/".join(parts[start:]) for start in range(len(parts)))
+    return next((ids_of[end] for end in ends if end in ids_of), set())
+
+
+def searched_name(sample: Sample) -> str:
+    """Name what a group pattern is searched in: a sample's id, or that of its stack."""
     return sample.id.partition("#")[0] if sample.page or sample.group else sample.id

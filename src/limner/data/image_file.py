@@ -5,7 +5,7 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Protocol, runtime_checkable
 
 from limner.data.readers import bmp, dicom, jpeg, png, tiff, webp
@@ -16,6 +16,8 @@ from limner.data.readers.decoded import (
     ImageHeader,
     UnsupportedImageError,
 )
+from limner.data.readers.dicom_codecs import JPEG_LS_SYNTAXES
+from limner.data.readers.dicom_file import is_directory
 from limner.data.readers.exif import turn_upright
 from limner.errors import LimnerError
 
@@ -55,7 +57,14 @@ STACK_SUFFIXES = frozenset(
     suffix for reader in READERS if reader.HOLDS_PAGES for suffix in reader.SUFFIXES
 )
 """Of files that may hold several images of the same size."""
+OTHER_SUFFIXES = frozenset(
+    {".csv", ".geojson", ".gz", ".html", ".json", ".jsonl", ".md", ".npy", ".npz", ".pdf", ".py"}
+    | {".safetensors", ".toml", ".tsv", ".txt", ".xml", ".yaml", ".yml", ".zip"}
+)
+"""Of files that are no images. The content of all others tells."""
 START_BYTES = 132
+SNIFFED_BYTES = 1024
+"""In which the metadata of a DICOM file says what kind it is."""
 MAX_PIXELS = 500_000_000
 """Of one image; a larger one is not decoded."""
 OTHER_CONTENT = {
@@ -94,7 +103,32 @@ class OpenImage:
             )
         self.file.seek(0)
         decoded = self.reader.decode(self.file, self.header, options)
-        return replace(decoded, pixels=turn_upright(decoded.pixels, decoded.orientation))
+        turned = turn_upright(decoded.pixels, decoded.orientation)
+        valid = decoded.valid
+        if valid is not None:
+            valid = turn_upright(valid, decoded.orientation)
+        return replace(decoded, pixels=turned, valid=valid)
+
+
+def without_suffix(name: str) -> str:
+    """Leave out a file's suffix, which of x.ome.tif is .ome.tif.
+
+    The last number of 1.2.840.113 is none: DICOM has such names.
+    """
+    suffix = PurePosixPath(name).suffix
+    if suffix[1:].isdigit():
+        return name
+    stem = name.removesuffix(suffix)
+    is_ome = suffix.lower() in tiff.SUFFIXES and stem.lower().endswith(tiff.OME_ENDING)
+    return stem[: -len(tiff.OME_ENDING)] if is_ome else stem
+
+
+def is_image_by_content(start: bytes) -> bool:
+    """Tell by a file's first `SNIFFED_BYTES`, whatever its name, whether it is an image.
+
+    That is DICOM alone, whose files often have no suffix. DICOMDIR, which lists them, is none.
+    """
+    return dicom.recognises(start) and not is_directory(start)
 
 
 def read_only_header(path: Path) -> ImageHeader:
@@ -133,13 +167,16 @@ def open_uploaded_image(data: bytes, name: str) -> Iterator[OpenImage]:
     """Open the content of a file that somebody sent; `name` is what errors call it.
 
     Raises:
-        LimnerError: As `open_image` does, and for DICOM.
+        LimnerError: As `open_image` does, and for DICOM in JPEG-LS.
     """
     file = io.BytesIO(data)
     with _naming_errors(name):
-        if _pick_reader(file) is dicom:
+        is_dicom = dicom.recognises(data[:START_BYTES])
+        if is_dicom and any(syntax.encode() in data for syntax in JPEG_LS_SYNTAXES):
+            # A few hundred hostile bytes can keep its decoder busy for half a minute
             raise UnsupportedImageError(
-                "is DICOM, which is read from files alone. Send JPEG, PNG, WebP, BMP or TIFF."
+                "is DICOM in JPEG-LS, which is read from files alone. Send it uncompressed, or as "
+                "PNG."
             )
         yield _read_header(file, name)
 
@@ -202,7 +239,8 @@ def _pick_reader(file: BinaryFile) -> FormatReader:
     """Pick the reader that recognises a file. Raises UnsupportedImageError where none does."""
     start = file.read(START_BYTES)
     file.seek(0)
-    for reader in READERS:
+    # DICOM may begin as any other format does
+    for reader in (dicom, *READERS):
         if reader.recognises(start):
             return reader
     raise UnsupportedImageError(

@@ -24,7 +24,9 @@ from limner.data.mask_pixels import MaskPixels, to_mask_pixels
 from limner.data.readers.decoded import (
     DecodedImage,
     DecodeOptions,
+    ExtraBand,
     ImageHeader,
+    StoredKind,
 )
 from limner.labels import Labels
 
@@ -46,10 +48,22 @@ class ImageInfo:
     """The largest value of a channel."""
     sha256: bytes
     """Of the bytes that were decoded, all of the file."""
+    stored: StoredKind | None = None
+    """How the file holds its pixels, where its format has many ways."""
+    extra_band: ExtraBand | None = None
+    """What the last band is, where it may be no channel of the image."""
+    no_data_share: float = 0.0
+    """The share of pixels that hold no data."""
+    left_out: tuple[str, ...] = ()
+    """What else the file holds, in words."""
 
 
 def read_image(
-    path: Path, *, page: int = 0, at_least_px: tuple[int, int] | None = None
+    path: Path,
+    *,
+    page: int = 0,
+    at_least_px: tuple[int, int] | None = None,
+    channels: int | None = None,
 ) -> UInt8[ndarray, "h w c"]:
     """Read an image as 0..255, turned upright by its EXIF orientation.
 
@@ -61,16 +75,24 @@ def read_image(
         page: Which image, from 0, of a file that holds several.
         at_least_px: Height and width that suffice. A JPEG may then be decoded at a half, a quarter
             or an eighth, as long as it is no smaller than that.
+        channels: How many the images of the set have. By it the last band of a TIFF is kept or
+            left out where it may be a transparency or data, such as infrared. Without it the band
+            itself decides.
 
     Raises:
         LimnerError: The file cannot be decoded whole.
     """
     with open_image(path) as image:
-        return to_8_bit_image(image.decode_upright(DecodeOptions(page, at_least_px)))
+        options = DecodeOptions(page, at_least_px, channels=channels)
+        return to_8_bit_image(image.decode_upright(options))
 
 
 def read_with_info(
-    path: Path, *, page: int = 0, at_least_px: tuple[int, int] | None = None
+    path: Path,
+    *,
+    page: int = 0,
+    at_least_px: tuple[int, int] | None = None,
+    channels: int | None = None,
 ) -> tuple[UInt8[ndarray, "h w c"], ImageInfo]:
     """Read what `read_image` does, and from the same bytes what the file is like.
 
@@ -78,21 +100,24 @@ def read_with_info(
         LimnerError: As `read_image` does.
     """
     with open_whole_image(path) as (image, content):
-        decoded = image.decode_upright(DecodeOptions(page, at_least_px))
+        decoded = image.decode_upright(DecodeOptions(page, at_least_px, channels=channels))
         return to_8_bit_image(decoded), _info(image.header, decoded, content)
 
 
-def decode_image(data: bytes, name: str, most_pixels: int) -> UInt8[ndarray, "h w c"]:
+def decode_image(
+    data: bytes, name: str, most_pixels: int, *, channels: int | None = None
+) -> UInt8[ndarray, "h w c"]:
     """Decode an uploaded image as `read_image` does.
 
     Args:
         data: The content of a file.
         name: What errors call it.
         most_pixels: How many pixels it may have.
+        channels: As for `read_image`.
 
     Raises:
         TooLargeError: It has more pixels, or more than 8 bytes for each. No pixel is then decoded.
-        LimnerError: It cannot be decoded whole, or is DICOM.
+        LimnerError: It cannot be decoded whole.
     """
     with open_uploaded_image(data, name) as image:
         header = image.header
@@ -106,14 +131,15 @@ def decode_image(data: bytes, name: str, most_pixels: int) -> UInt8[ndarray, "h 
                 f"{header.pixel_bytes} bytes. One of at most {most_pixels:,} pixels of "
                 f"{MAX_UPLOAD_PIXEL_BYTES} bytes is taken: cut it, or use limner predict."
             )
-        return to_8_bit_image(image.decode_upright(DecodeOptions()))
+        return to_8_bit_image(image.decode_upright(DecodeOptions(channels=channels)))
 
 
 def read_mask(path: Path, *, page: int = 0) -> MaskPixels:
     """Read a mask's values as they stand in the file, turned upright by its EXIF orientation.
 
     1-bit masks give 0 and 255. RGB that is grey gives its one channel. Where alpha is all that
-    varies, alpha is the mask; where a pixel is transparent it is 0. Dark on light stays so.
+    varies, alpha is the mask; where a pixel is transparent it is 0. A TIFF that stores white as 0
+    is turned, so that its values are as a viewer shows them.
 
     Raises:
         LimnerError: The file cannot be decoded whole, or is no mask.
@@ -169,11 +195,15 @@ def page_count(path: Path) -> int:
 
 
 def _info(header: ImageHeader, decoded: DecodedImage, content: bytes) -> ImageInfo:
-    pixels = decoded.pixels
+    pixels, valid = decoded.pixels, decoded.valid
     return ImageInfo(
         header.size_px,
         header.orientation,
         1 if pixels.dtype == np.bool_ else 8 * pixels.itemsize,
-        float(pixels.max()),
+        float(pixels.max() if valid is None else pixels.max(where=valid, initial=0)),
         hashlib.sha256(content).digest(),
+        decoded.stored,
+        decoded.extra_band,
+        0.0 if valid is None else 1 - float(valid.reshape(*pixels.shape[:2], -1).any(2).mean()),
+        decoded.left_out,
     )

@@ -4,12 +4,15 @@ from collections.abc import Sequence
 
 from limner.data.class_names import ClassNames
 from limner.data.grey_coding import MAX_CLASSES, MAX_EXAMPLES, grey_labels, refuse_mixed_binary
+from limner.data.mask_polarity import are_nearly_black_and_white, black_follows
 from limner.data.value_histogram import Histograms
 from limner.errors import LimnerError
 from limner.labels import LABELS_TOML_HINT, MAX_NAMED_CLASSES, VOID, Labels, background_first
 
 VOID_NAMES = frozenset({"void", "unlabelled", "unlabeled", "ignore"})
 """Names of void in class-name files, in lower case."""
+MIDDLE_COLOUR = 0x800000
+"""Darker greys have a lower number, as colours are numbered."""
 
 
 def detect_label_coding(
@@ -38,7 +41,7 @@ def detect_label_coding(
     names_are_numbered = max((value for value, _ in class_names), default=0) < MAX_CLASSES
     if class_names and not (coloured and names_are_numbered):
         return _named_labels(values, masks, class_names, coloured)
-    return _colour_labels(values) if coloured else grey_labels(values, masks)
+    return _colour_labels(values, masks) if coloured else grey_labels(values, masks)
 
 
 def _is_coloured(masks: Histograms, class_names: ClassNames) -> bool:
@@ -46,6 +49,7 @@ def _is_coloured(masks: Histograms, class_names: ClassNames) -> bool:
         any(value > 255 for value, _ in class_names)
         or any(mask.kind == "colour" for mask in masks)
         or _palettes_differ(masks)
+        or (not class_names and black_follows(masks))
     )
 
 
@@ -64,9 +68,11 @@ def _check_all_stated(values: Sequence[int], masks: Histograms, stated: Labels) 
     if missing:
         example = next(mask.file for mask in masks if missing[0] in mask.shares)
         listed = ", ".join(map(stated.format_value, missing[:MAX_EXAMPLES]))
+        turned = any(mask.white_is_zero == "turned" for mask in masks)
+        hint = " Masks that store white as 0 count from it: 255 for the 0 of 8 bits." * turned
         raise LimnerError(
             f"the masks hold {listed} (for instance {example}), which labels.toml gives "
-            "to no class. Add each to a class or to void."
+            f"to no class. Add each to a class or to void.{hint}"
         )
 
 
@@ -106,15 +112,21 @@ def _named_labels(
     )
 
 
-def _colour_labels(colours: Sequence[int]) -> Labels:
+def _colour_labels(colours: Sequence[int], masks: Histograms) -> Labels:
     """Each colour as a class; black is the background."""
+    if are_nearly_black_and_white(colours, masks):
+        return Labels(
+            ("background", "foreground"),
+            (((0, MIDDLE_COLOUR - 1),), ((MIDDLE_COLOUR, 0xFFFFFF),)),
+            coloured=True,
+        )
     if len(colours) > MAX_CLASSES:
         raise LimnerError(
             f"the masks hold {len(colours)} different colours. A mask has one colour for each "
             f"class (at most {MAX_CLASSES}): were they saved as JPEG or smoothed? Export them "
             f"again as PNG without smoothing. {LABELS_TOML_HINT}"
         )
-    if len(colours) <= 2 and 0 in colours:
+    if len(colours) <= 2 and (0 in colours or colours == [0xFFFFFF]):
         return Labels.from_values(
             ("background", "foreground"), (0, colours[-1] or 0xFFFFFF), coloured=True
         )

@@ -1,7 +1,7 @@
 """Images that are read part by part, in memory or larger than it."""
 
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
@@ -9,6 +9,7 @@ from numpy import ndarray
 from PIL import Image
 
 from limner.data.readers import tiff
+from limner.data.readers.tiff_images import list_images
 from limner.data.resize import BAND_PIXELS, REDUCING_GAP
 from limner.data.tiled_tiff import TiledTiff
 from limner.data.views import Box
@@ -45,8 +46,12 @@ class ArrayImage:
         return box.crop(self._image)
 
 
-def open_large_image(path: Path) -> TiledTiff | None:
+def open_large_image(path: Path, channels: int | None = None) -> TiledTiff | None:
     """Open a TIFF of more than `LARGE_PIXELS`; None stands for every other file.
+
+    Args:
+        path: The file.
+        channels: How many channels the image is to have, as for `images.read_image`.
 
     Raises:
         LimnerError: As `TiledTiff` does.
@@ -57,13 +62,13 @@ def open_large_image(path: Path) -> TiledTiff | None:
 
     try:
         with tifffile.TiffFile(path) as file:
-            page: Any = file.pages.first
+            page = list_images(file).images[0].page
             if int(page.imagelength) * int(page.imagewidth) <= LARGE_PIXELS:
                 return None
     except Exception:  # noqa: BLE001
         # `read_image` says what is wrong with it
         return None
-    return TiledTiff(path)
+    return TiledTiff(path, channels)
 
 
 def downsample(image: ImageReader, size_px: tuple[int, int]) -> UInt8[ndarray, "h w c"]:

@@ -1,18 +1,24 @@
 """The values of a mask as its file holds them, before they have classes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Shaped, UInt, UInt32
+from jaxtyping import Bool, Shaped, UInt, UInt32
 from numpy import ndarray
 
-from limner.data.readers.decoded import DecodedImage, Pixels, UnsupportedImageError
+from limner.data.readers.decoded import (
+    DecodedImage,
+    Pixels,
+    UnsupportedImageError,
+    WhiteIsZero,
+)
 
 PixelKind = Literal["grey", "palette", "colour"]
 """Whether the values of a mask are grey levels, indices of a palette, or colours as 0xRRGGBB."""
 
-MOST_VALUE = 65535
+MOST_VALUE, MOST_OBJECTS = 65535, 4294967295
+"""Of fractions that are whole, and of whole numbers, which may number objects beyond 16 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +32,10 @@ class MaskPixels:
     """The colour (0xRRGGBB) of each index."""
     lossy: bool = False
     """The file's format changes values when it is written."""
+    void: Bool[ndarray, "h w"] | None = None
+    """Where the file holds no data, so that there is neither a value nor a class."""
+    white_is_zero: WhiteIsZero | None = None
+    """What was done with the values where the file stores white as 0."""
 
     def to_colours(self) -> "MaskPixels":
         """Return the same mask as the colours that a viewer shows."""
@@ -36,7 +46,8 @@ class MaskPixels:
             if self.kind == "palette"
             else np.arange(256, dtype=np.uint32) * 0x010101
         )
-        return MaskPixels(table[np.minimum(self.values, len(table) - 1)], "colour")
+        colours = table[np.minimum(self.values, len(table) - 1)]
+        return replace(self, values=colours, kind="colour", palette=())
 
 
 def to_mask_pixels(decoded: DecodedImage) -> MaskPixels:
@@ -48,22 +59,39 @@ def to_mask_pixels(decoded: DecodedImage) -> MaskPixels:
     Raises:
         UnsupportedImageError: The pixels are no mask.
     """
+    mask = _find_mask(decoded)
+    if decoded.valid is None:
+        return mask
+    valid = decoded.valid.reshape(*mask.values.shape, -1)
+    return replace(mask, void=np.logical_not(valid.all(axis=2)))
+
+
+def _find_mask(decoded: DecodedImage) -> MaskPixels:
+    """Find the mask in pixels; where there is no data it is 0."""
     pixels = decoded.pixels
-    if decoded.separate_channels:
-        raise UnsupportedImageError(
-            f"holds {pixels.shape[2]} planes that it calls channels. A mask has one: export one "
-            "value for each class, or a stack with the axes ZYX."
-        )
+    if decoded.valid is not None:
+        pixels = np.where(decoded.valid, pixels, pixels.dtype.type(0))
     if decoded.palette is not None:
-        return MaskPixels(pixels, "palette", tuple(_to_colour_numbers(decoded.palette).tolist()))
+        colours = tuple(_to_colour_numbers(decoded.palette).tolist())
+        return MaskPixels(pixels, "palette", colours, decoded.is_lossy)
     if decoded.has_alpha:
         pixels = _without_alpha(pixels)
     if pixels.ndim == 3 and (pixels == pixels[..., :1]).all():
         pixels = pixels[..., 0]
+    if pixels.ndim == 3 and decoded.separate_channels:
+        raise UnsupportedImageError(
+            f"holds {pixels.shape[2]} planes that it calls channels. A mask has one: export one "
+            "value for each class, or a stack with the axes ZYX."
+        )
     if pixels.dtype == np.bool_:
         pixels = pixels.astype(np.uint8) * np.uint8(255)
     if pixels.ndim == 2:
-        return MaskPixels(_to_whole_values(pixels), "grey", lossy=decoded.is_lossy)
+        return MaskPixels(
+            _to_whole_values(pixels),
+            "grey",
+            lossy=decoded.is_lossy,
+            white_is_zero=decoded.white_is_zero,
+        )
     if pixels.shape[2] != 3 or pixels.dtype != np.uint8:
         raise UnsupportedImageError(
             f"is a mask of {pixels.shape[2]} channels of type {pixels.dtype}. A mask is grey, a "
@@ -78,20 +106,25 @@ def _to_colour_numbers(colours: Shaped[ndarray, "*n 3"]) -> UInt32[ndarray, "*n"
 
 
 def _to_whole_values(pixels: Shaped[ndarray, "h w"]) -> UInt[ndarray, "h w"]:
-    """Turn whole numbers of any type into 8 or 16 bits. Raises UnsupportedImageError for others."""
+    """Turn whole numbers of any type into 8, 16 or 32 bits.
+
+    Raises:
+        UnsupportedImageError: They are negative, fractions or larger.
+    """
+    most = MOST_VALUE if pixels.dtype.kind == "f" else MOST_OBJECTS
     if pixels.dtype == np.uint8:
         return pixels
     are_whole = (
         np.isfinite(pixels).all()
-        and 0 <= pixels.min() <= pixels.max() <= MOST_VALUE
+        and 0 <= pixels.min() <= pixels.max() <= most
         and (pixels == np.floor(pixels)).all()
     )
     if not are_whole:
         raise UnsupportedImageError(
             f"has values from {pixels.min()} to {pixels.max()}. A mask has whole values from 0 to "
-            f"{MOST_VALUE}: export the classes' numbers."
+            f"{MOST_VALUE}, or to {MOST_OBJECTS} as integers: export the classes' numbers."
         )
-    return pixels.astype(np.uint8 if pixels.max() < 256 else np.uint16)
+    return pixels.astype(np.min_scalar_type(int(pixels.max())))
 
 
 def _without_alpha(pixels: Shaped[ndarray, "h w c"]) -> Pixels:

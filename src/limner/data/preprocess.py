@@ -15,7 +15,7 @@ from limner.errors import LimnerError
 from limner.labels import VOID
 from limner.recipe import ResizeMode
 
-VERSION = 4
+VERSION = 5
 MOST_STATISTICS_IMAGES = 2000
 
 
@@ -33,6 +33,11 @@ class Preprocessing:
     std: tuple[float, ...]
     """Standard deviation, as `mean`."""
     resize_mode: ResizeMode = "resize"
+
+    @property
+    def channels(self) -> int | None:
+        """How many channels an image has; None where the network sees their mean."""
+        return len(self.mean) if len(self.mean) > 1 else None
 
     def views(self, image_px: tuple[int, int]) -> list[View]:
         """List the views through which the network sees an image of (height, width) in use."""

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -20,8 +20,9 @@ from limner.data.images import (
     read_with_info,
 )
 from limner.data.mask_pixels import MaskPixels
+from limner.data.united_mask import UnitedMask
 from limner.errors import LimnerError
-from limner.labels import Labels
+from limner.labels import VOID, Labels
 
 Split = Literal["train", "val", "test"]
 
@@ -80,7 +81,7 @@ class SampleDigest:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One image and its mask, which is a file or drawn from annotations.
+    """One image and its mask: a file, several files, or drawn from annotations.
 
     `id` is unique in the dataset. `split` is None where the layout states none. Samples of one
     `group`, such as a patient, stay in one split.
@@ -88,28 +89,54 @@ class Sample:
 
     id: str
     image: Path
-    mask: Path | AnnotationMask
+    mask: Path | UnitedMask | AnnotationMask
     split: Split | None = None
     group: str | None = None
     page: int = 0
     """Which image of its file it is, counted from 0."""
     pages: int = 1
     """How many images the file holds."""
+    channels: int | None = None
+    """How many channels the images of the set have, once that is known."""
 
-    def read_image(self, at_least_px: tuple[int, int] | None = None) -> UInt8[ndarray, "h w c"]:
+    def files(self) -> tuple[Path, ...]:
+        """List the image and, where they are files, the masks."""
+        if isinstance(self.mask, AnnotationMask):
+            return (self.image,)
+        return (
+            self.image,
+            *(self.mask.files if isinstance(self.mask, UnitedMask) else [self.mask]),
+        )
+
+    def absolute(self) -> "Sample":
+        """Return the same sample with absolute paths."""
+        mask = self.mask if isinstance(self.mask, AnnotationMask) else self.mask.absolute()
+        return replace(self, image=self.image.absolute(), mask=mask)
+
+    def with_split(self, split: Split | None) -> "Sample":
+        """Return the same sample in a split."""
+        return self if split == self.split else replace(self, split=split)
+
+    def read_image(
+        self, at_least_px: tuple[int, int] | None = None, *, channels: int | None = None
+    ) -> UInt8[ndarray, "h w c"]:
         """Read the image, as `images.read_image` does.
 
         Args:
             at_least_px: Height and width; a JPEG may be decoded at a reduced scale that is no
                 smaller.
+            channels: As for `images.read_image`; by default those of the set.
         """
-        return read_image(self.image, page=self.page, at_least_px=at_least_px)
+        channels = channels or self.channels
+        return read_image(self.image, page=self.page, at_least_px=at_least_px, channels=channels)
 
     def read_image_with_info(
         self, at_least_px: tuple[int, int] | None = None
     ) -> tuple[UInt8[ndarray, "h w c"], ImageInfo]:
         """Read the image, and what its file is like, from the same bytes."""
-        return read_with_info(self.image, page=self.page, at_least_px=at_least_px)
+        return read_with_info(
+            self.image, page=self.page, at_least_px=at_least_px, channels=self.channels
+        )
 
     def read_mask(self) -> MaskPixels:
         """Read the mask's pixel values, as `images.read_mask` does, or draw them."""
@@ -119,6 +146,8 @@ class Sample:
         """Read the mask, and what its file is like, from the same bytes."""
         if isinstance(self.mask, Path):
             return read_mask_with_info(self.mask, page=self.page)
+        if isinstance(self.mask, UnitedMask):
+            return self.mask.read_with_info()
         mask = self.mask.read()
         return mask, ImageInfo(self.mask.size_px, 1, 8, float(mask.values.max()), self.mask.sha256)
 
@@ -139,14 +168,23 @@ class Sample:
 
         Raises LimnerError, which names the file, for a pixel value without a class.
         """
+        values = (mask.to_colours() if labels.coloured else mask).values
+        if mask.void is not None:
+            if mask.void.all():
+                return np.full(values.shape, VOID, np.uint8)
+            # What stands there is no class; any that is one does
+            values = np.where(mask.void, values[~mask.void][0], values)
         try:
-            return labels.to_class_index((mask.to_colours() if labels.coloured else mask).values)
+            class_index = labels.to_class_index(values)
         except LimnerError as error:
             raise LimnerError(f"{self.mask}: {error}") from error
+        if mask.void is not None:
+            class_index[mask.void] = VOID
+        return class_index
 
     def read_digest(self) -> SampleDigest:
         """Read both files and hash their bytes; nothing is decoded."""
         image = hashlib.sha256(self.image.read_bytes()).digest()
-        if isinstance(self.mask, AnnotationMask):
-            return SampleDigest(image, self.mask.sha256)
-        return SampleDigest(image, hashlib.sha256(self.mask.read_bytes()).digest())
+        if isinstance(self.mask, Path):
+            return SampleDigest(image, hashlib.sha256(self.mask.read_bytes()).digest())
+        return SampleDigest(image, self.mask.sha256)

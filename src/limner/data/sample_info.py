@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from jaxtyping import UInt8
 from numpy import ndarray
 
+from limner.data.images import ImageInfo
 from limner.data.sample import SampleDigest
 from limner.data.value_histogram import ValueHistogram
 
@@ -14,7 +15,8 @@ class SampleInfo:
     """One readable sample: its size, its mask's values, and what it is compared by.
 
     `size_px` is height and width, upright. `channels` are those of the image: 3 for colour and
-    grey, else those of a microscope. `digest` is of the bytes that were decoded.
+    grey, else those of a microscope. `digest` is of the bytes that were decoded. `image_info` and
+    `mask_info` say what the two files are like.
     """
 
     id: str
@@ -27,3 +29,7 @@ class SampleInfo:
     """SHA-256 of the decoded mask."""
     channels: int = 3
     digest: SampleDigest | None = None
+    image_info: ImageInfo | None = None
+    mask_info: ImageInfo | None = None
+    value_specks: int = 0
+    """How many pixels of the mask have another value than all eight around them."""

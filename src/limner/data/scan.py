@@ -4,17 +4,33 @@ Each layout is a file in `layouts/`, with a function that gives a LayoutMatch, o
 of another layout. A new layout needs such a file and a line in `LAYOUTS`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from limner.data.class_names import ClassNames, read_class_names
+from limner.data.findings import Finding
 from limner.data.folder_listing import FolderListing
 from limner.data.groups import with_groups
 from limner.data.layout_match import LayoutMatch
-from limner.data.layouts import camvid, coco, folders, isic, manifest, nnunet, suffixes, voc
+from limner.data.layouts import (
+    annotation_files,
+    camvid,
+    coco,
+    drive,
+    folders,
+    isic,
+    manifest,
+    nnunet,
+    object_masks,
+    suffixes,
+    voc,
+)
+from limner.data.nested_folder import has_settings, inner_folder, nested_finding
 from limner.data.sample import Sample
+from limner.data.split_folders import split_name_findings
 from limner.data.stacks import count_pages, split_stacks
+from limner.data.unread_masks import UnreadFile
 from limner.errors import LimnerError
 from limner.labels import Labels, load_labels
 
@@ -28,8 +44,11 @@ LAYOUTS: tuple[Layout, ...] = (
     voc.match_layout,
     camvid.match_layout,
     isic.match_layout,
+    drive.match_layout,
+    object_masks.match_layout,
     folders.match_layout,
     suffixes.match_layout,
+    annotation_files.match_layout,
 )
 """The layouts in the order in which a folder is tried; the first that matches is taken."""
 
@@ -68,6 +87,10 @@ class Dataset:
     """Images that are in no pair and in no other of these lists."""
     page_mismatches: tuple[tuple[Sample, int], ...] = ()
     """Samples whose mask file holds another number of images, and that number."""
+    unread: tuple[UnreadFile, ...] = ()
+    """Files that would complete a pair if they were read."""
+    findings: tuple[Finding, ...] = ()
+    """What else there is to say of how the files were found."""
 
 
 def scan(root: Path | str, group_pattern: str = "") -> Dataset:
@@ -100,15 +123,16 @@ def scan(root: Path | str, group_pattern: str = "") -> Dataset:
             f"{root} is {'a file' if root.exists() else 'not there'}. Give a folder that "
             "holds images and their masks."
         )
-    listing = FolderListing(root)
-    match = _match_first_layout(listing)
+    listing, match = _find_dataset(root)
+    nested = [nested_finding(root, listing.root)] if listing.root != root else []
+    root = listing.root
     page_counts = count_pages(match.samples)
     samples = sorted(
         _with_official_splits(split_stacks(page_counts)),
         key=lambda sample: (sample.id, str(sample.image)),
     )
     samples = with_groups(root, samples, group_pattern)
-    accounted_for = match.files()
+    accounted_for, images = match.files(), dict.fromkeys(listing.images())
     return Dataset(
         root,
         match.layout,
@@ -118,24 +142,50 @@ def scan(root: Path | str, group_pattern: str = "") -> Dataset:
         match.images_without_mask,
         match.masks_without_image,
         match.same_name,
-        tuple(listing.files(UNSUPPORTED_SUFFIXES)),
-        tuple(path for path in listing.images() if path not in accounted_for),
+        tuple(path for path in _unsupported(listing, match) if path not in images),
+        tuple(path for path in images if path not in accounted_for),
         tuple((count.sample, count.mask) for count in page_counts if count.mask != count.image),
+        match.unread,
+        (*nested, *match.findings, *split_name_findings(root, match.samples)),
     )
 
 
-def _match_first_layout(listing: FolderListing) -> LayoutMatch:
-    """The match of the first layout that a folder is in. Raises LimnerError where it is in none."""
-    for layout in LAYOUTS:
-        match = layout(listing)
+def _find_dataset(root: Path) -> tuple[FolderListing, LayoutMatch]:
+    """Find the folder that the dataset begins in, at `root` or within, and match its layout.
+
+    Raises LimnerError where it is in none.
+    """
+    listings = [FolderListing(root)]
+    while inner := inner_folder(listings[-1]):
+        listings.append(FolderListing(inner))
+    # Files that state pairs, groups or classes are looked for at the top alone
+    stating = [listing for listing in listings if has_settings(listing)]
+    for listing in stating or listings:
+        match = next((match for layout in LAYOUTS if (match := layout(listing))), None)
         if match is not None:
-            return match
+            return listing, match
+    raise _unknown_layout(listings[0])
+
+
+def _unknown_layout(listing: FolderListing) -> LimnerError:
     known = "\n".join(f"  {' '.join((layout.__doc__ or '').split())}" for layout in LAYOUTS)
     entries = sorted(path.name for path in listing.direct_files() + listing.direct_folders())
-    raise LimnerError(
+    return LimnerError(
         f"{listing.root} is in no layout that limner knows. Looked for:\n{known}\n"
         f"Found there: {', '.join(entries[:8]) or 'nothing'}."
     )
+
+
+def _unsupported(listing: FolderListing, match: LayoutMatch) -> Iterator[Path]:
+    """Images that are not read, and beside which no other form of them is."""
+    unsupported = listing.files(UNSUPPORTED_SUFFIXES)
+    if not unsupported:
+        return
+    told = {*(item.file for item in match.unread), *match.set_aside}
+    read = {path.with_suffix("") for path in listing.images()}
+    for path in unsupported:
+        if path not in told and path.with_suffix("") not in read:
+            yield path
 
 
 def _with_official_splits(samples: Sequence[Sample]) -> list[Sample]:

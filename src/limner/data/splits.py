@@ -4,8 +4,8 @@ foregrounds alike.
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, field
 
 from limner.data.duplicates import connected_components
 from limner.data.sample import Sample
@@ -20,12 +20,14 @@ class SplitFacts:
     """What a split depends on, each by the id of a sample.
 
     `digest` is a hash of the decoded pixels. `copies` gives samples that show the same image the
-    same id. `foreground` is the share of a sample's pixels that is not background.
+    same id. `foreground` is the share of a sample's pixels that is not background. `classes` are
+    the class indices that its mask has.
     """
 
     digest: Mapping[str, str]
     copies: Mapping[str, str]
     foreground: Mapping[str, float]
+    classes: Mapping[str, frozenset[int]] = field(default_factory=dict)
 
 
 def split_samples(
@@ -39,26 +41,35 @@ def split_samples(
     """Split samples into train, val and test, each in the order of the ids.
 
     The layout's own splits are kept. A validation split that it lacks is cut from its training
-    split; where it has no split at all, all three are cut. The result depends on the facts and the
-    seed alone, not on names or order. Raises LimnerError where nothing is left to train or to
-    validate on.
+    split; where it has no split at all, all three are cut. A class that training would lack by the
+    cut is kept in it. The result depends on the facts and the seed alone, not on names or order.
+    Raises LimnerError where nothing is left to train or to validate on.
     """
     ordered = sorted(samples, key=lambda sample: sample.id)
-    sides: SplitSamples = {"train": [], "val": [], "test": []}
-    official = any(sample.split is not None for sample in ordered)
+    official: SplitSamples = {"train": [], "val": [], "test": []}
     for sample in ordered:
-        sides[sample.split or "train"].append(sample)
-    if not official and test_fraction > 0:
-        sides["train"], sides["test"] = _cut(sides["train"], test_fraction, f"test/{seed}", facts)
-    if not sides["val"] and validation_fraction > 0:
-        fraction = validation_fraction / (1 if official else 1 - min(test_fraction, 0.9))
-        sides["train"], sides["val"] = _cut(sides["train"], fraction, f"val/{seed}", facts)
+        official[sample.split or "train"].append(sample)
+    cuts = []
+    if all(sample.split is None for sample in ordered):
+        cuts = [
+            ("test", test_fraction),
+            ("val", validation_fraction / (1 - min(test_fraction, 0.9))),
+        ]
+    elif not official["val"]:
+        cuts = [("val", validation_fraction)]
+    kept = frozenset[str]()
+    while True:
+        sides = _cut_sides(official, [(*cut, f"{cut[0]}/{seed}") for cut in cuts], facts, kept)
+        rare = _unit_of_missing_class(official["train"], sides["train"], facts, str(seed))
+        if not rare:
+            break
+        kept |= {sample.id for sample in rare}
     if not sides["train"] or not sides["val"]:
         raise LimnerError(
             f"{len(ordered)} samples leave {len(sides['train'])} to train and "
             f"{len(sides['val'])} to validate on. Each needs at least one: add samples, or lower "
             "data.test_fraction and data.validation_fraction. Copies and samples of one group "
-            "stay together."
+            "stay together, and each class is trained on."
         )
     return sides
 
@@ -97,10 +108,45 @@ def split_units(samples: Sequence[Sample], copies: Mapping[str, str]) -> list[li
     return list(units.values())
 
 
+def _cut_sides(
+    official: SplitSamples,
+    cuts: Sequence[tuple[str, float, str]],
+    facts: SplitFacts,
+    kept: Set[str],
+) -> SplitSamples:
+    """Cut sides from training, one after the other: their names, fractions and salts."""
+    sides = dict(official)
+    for side, fraction, salt in cuts:
+        if fraction > 0:
+            sides["train"], sides[side] = _cut(sides["train"], fraction, salt, facts, kept)
+    return sides
+
+
+def _unit_of_missing_class(
+    samples: Sequence[Sample], training: Sequence[Sample], facts: SplitFacts, salt: str
+) -> list[Sample]:
+    """Of the units with a class that no training sample has, the smallest; none where all are
+    trained on.
+    """
+
+    def classes_of(members: Sequence[Sample]) -> set[int]:
+        return {index for s in members for index in facts.classes.get(s.id, ())}
+
+    missing = classes_of(samples) - classes_of(training)
+    if not missing:
+        return []
+    units = [unit for unit in split_units(samples, facts.copies) if missing & classes_of(unit)]
+    return min(units, key=lambda unit: (len(unit), _draw_key(unit, salt, facts)))
+
+
+def _draw_key(unit: Sequence[Sample], salt: str, facts: SplitFacts) -> bytes:
+    return _hash(f"{salt}/{min(facts.digest.get(s.id, s.id) for s in unit)}")
+
+
 def _cut(
-    samples: list[Sample], fraction: float, salt: str, facts: SplitFacts
+    samples: list[Sample], fraction: float, salt: str, facts: SplitFacts, kept: Set[str]
 ) -> tuple[list[Sample], list[Sample]]:
-    """Take a fraction of the samples away, in whole units.
+    """Take a fraction of the samples away, in whole units, but for those of the ids `kept`.
 
     The units are ordered by their foreground. From each stretch of that order some are drawn by
     hash, so that small and large foregrounds are taken alike.
@@ -110,7 +156,10 @@ def _cut(
     """
 
     def draw_key(unit: list[Sample]) -> bytes:
-        return _hash(f"{salt}/{min(facts.digest.get(s.id, s.id) for s in unit)}")
+        return _draw_key(unit, salt, facts)
+
+    def may_be_taken(unit: list[Sample]) -> bool:
+        return unit[0].id not in kept
 
     def mean_foreground(unit: list[Sample]) -> float:
         return sum(facts.foreground.get(sample.id, 0.0) for sample in unit) / len(unit)
@@ -124,11 +173,11 @@ def _cut(
     for start in range(0, len(units), stretch):
         members = units[start : start + stretch]
         target += fraction * sum(map(len, members))
-        for unit in sorted(members, key=draw_key):
+        for unit in sorted(filter(may_be_taken, members), key=draw_key):
             if len(taken) + len(unit) / 2 <= target:
                 taken |= {sample.id for sample in unit}
-    if not taken and len(units) > 1:
-        smallest = min(units, key=lambda unit: (len(unit), draw_key(unit)))
+    if not taken and len(units) > 1 and any(map(may_be_taken, units)):
+        smallest = min(filter(may_be_taken, units), key=lambda unit: (len(unit), draw_key(unit)))
         taken = {sample.id for sample in smallest}
     return [s for s in samples if s.id not in taken], [s for s in samples if s.id in taken]
 

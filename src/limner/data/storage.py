@@ -4,14 +4,19 @@ written alike.
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from limner.data.folder_listing import FolderListing, find_images
-from limner.data.image_file import IMAGE_SUFFIXES
+from limner.data.image_file import (
+    IMAGE_SUFFIXES,
+    OTHER_SUFFIXES,
+    SNIFFED_BYTES,
+    is_image_by_content,
+)
 from limner.data.scan import UNSUPPORTED_SUFFIXES
 from limner.errors import LimnerError
 from limner.files import FOLDER_LOCK, atomic_file, exclusive_lock, write_atomic
@@ -46,8 +51,23 @@ class Storage:
         if (local := self.local) is not None:
             paths = find_images(local) if local.is_dir() else []
             return [path.relative_to(local).as_posix() for path in paths]
-        names = (name for name in self.list_files() if not _is_hidden(name))
-        return [name for name in names if PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES]
+        names = [name for name in self.list_files() if not _is_hidden(name)]
+        suffixes = {name: PurePosixPath(name).suffix.lower() for name in names}
+        unknown = [name for name in names if suffixes[name] not in IMAGE_SUFFIXES | OTHER_SUFFIXES]
+        by_content = self._images_by_content(unknown)
+        return [name for name in names if suffixes[name] in IMAGE_SUFFIXES or name in by_content]
+
+    def _images_by_content(self, names: Sequence[str]) -> set[str]:
+        """Those of some files elsewhere whose first bytes are those of an image."""
+        system, root = self._open()
+        paths = [f"{root}/{name}" for name in names]
+        # What cannot be read gives its error instead
+        starts = system.cat_ranges(paths, 0, SNIFFED_BYTES, on_error="return") if paths else []
+        return {
+            name
+            for name, start in zip(names, starts, strict=True)
+            if isinstance(start, bytes) and is_image_by_content(start)
+        }
 
     def list_foreign(self) -> list[str]:
         """The files below the folder that are images in formats that are not read."""

@@ -2,16 +2,20 @@
 
 import weakref
 from collections import OrderedDict
-from collections.abc import Iterator
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Bool, UInt8
 from numpy import ndarray
 
-from limner.data.readers.tiff import ALPHA_KINDS, REDUCED_COPY_FLAG, is_opaque, page_orientation
+from limner.data.readers.decoded import UnsupportedImageError
+from limner.data.readers.extra_band import drops_last_band, judge_extra_band
+from limner.data.readers.tiff import page_orientation
+from limner.data.readers.tiff_images import TiffContent, TiffImage, list_images
+from limner.data.readers.tiff_nodata import read_nodata, valid_numbers
+from limner.data.readers.tiff_pixels import photometric
 from limner.data.views import Box
 from limner.errors import LimnerError
 
@@ -19,8 +23,8 @@ CACHE_BYTES = 128 * 1024 * 1024
 """Of decoded segments, since neighbours are asked for together."""
 MAX_SEGMENT_BYTES = 512 * 1024 * 1024
 """Of a compressed segment once it is decoded."""
-ALPHA_TEST_ROWS = 16
-"""How many rows tell an opaque alpha from a channel of the image."""
+LAST_BAND_ROWS = 16
+"""How many rows tell what the last band is."""
 JPEG = 7
 """In the tag Compression."""
 INTERLEAVED = 1
@@ -32,49 +36,63 @@ class TiledTiff:
 
     A segment is a strip or a tile. It is safe to read from several threads.
 
+    Args:
+        path: The file.
+        channels: How many channels the image is to have, as for `images.read_image`.
+
     Raises:
         LimnerError: The file is of another kind, or a segment that is read is damaged.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, channels: int | None = None) -> None:
         import tifffile
 
-        self._path, self._lock = path, Lock()
-        self._file = tifffile.TiffFile(path)
-        weakref.finalize(self, self._file.close)
-        self._page: Any = self._file.pages.first
+        self._path = path
+        file = tifffile.TiffFile(path)
+        weakref.finalize(self, file.close)
+        content = self._list_images(file)
+        self._page: Any = content.images[0].page
         self.size_px = (int(self._page.imagelength), int(self._page.imagewidth))
-        self._check_kind()
-        self._stored_channels = int(self._page.samplesperpixel)
-        self._segment_px = self._segment_size()
-        # Where pixels begin that are not compressed and lie row after row
-        self._raw_offset: int | None = (
-            self._page.dataoffsets[0] if self._page.is_memmappable else None
-        )
-        self._cache: OrderedDict[int, UInt8[ndarray, "h w s"]] = OrderedDict()
-        self._cached_bytes = 0
-        self._check_segment_bytes()
-        self._colours = self._stored_channels - self._has_alpha()
+        self._check_kind(content.images)
+        lock = Lock()
+        self._segments = _Segments(path, self._page, lock)
+        transparency = content.images[0].transparency
+        self._shown = None if transparency is None else _Segments(path, transparency, lock)
+        self._nodata = read_nodata(self._page)
+        stored = self._segments.samples
+        judged = judge_extra_band(self._page, self._some_rows())
+        self._colours = stored - drops_last_band(judged, stored, channels)
         self.channels = 3 if self._colours == 1 else self._colours
 
     def read(self, box: Box) -> UInt8[ndarray, "h w c"]:
-        """Read a part of the image; grey gives RGB, and alpha is dropped."""
-        stored = self._read_stored(box)
+        """Read a part of the image; grey gives RGB, alpha is dropped, and no data is 0."""
+        stored = self._segments.read(box)
+        if self._nodata is not None:
+            stored[~valid_numbers(self._page, stored, self._nodata)] = 0
+        if self._shown is not None:
+            stored[self._shown.read(box)[..., 0] == 0] = 0
         if self._colours == 1:
             return np.repeat(stored[..., :1], 3, axis=2)
         return stored[..., : self._colours]
 
-    def _check_kind(self) -> None:
-        page = self._page
-        kind = getattr(page.photometric, "name", page.photometric)
+    def _list_images(self, file: Any) -> TiffContent:
+        try:
+            return list_images(file)
+        except UnsupportedImageError as error:
+            raise LimnerError(f"{self._path} {error}") from error
+        except ValueError as error:
+            raise _damaged(self._path, error) from error
+
+    def _check_kind(self, images: tuple[TiffImage, ...]) -> None:
+        page, kind = self._page, photometric(self._page)
         is_ycbcr_jpeg = (kind, page.compression) == ("YCBCR", JPEG)
-        pages: list[Any] = list(self._file.pages)
-        full_size = [other for other in pages if not other.subfiletype & REDUCED_COPY_FLAG]
+        is_8_bit = page.dtype == np.uint8 and page.bitspersample == 8
         obstacles = {
-            f"pixels of type {page.dtype}": page.dtype != np.uint8,
+            f"pixels of type {page.dtype} in {page.bitspersample} bits": not is_8_bit,
             f"colours of the kind {kind}": kind not in {"MINISBLACK", "RGB"} and not is_ycbcr_jpeg,
-            "planes one after the other": page.planarconfig != INTERLEAVED,
-            "several images": len(full_size) > 1,
+            "planes one after the other": page.planarconfig != INTERLEAVED
+            or len(images[0].planes) > 1,
+            "several images": len(images) > 1,
             "a turn": page_orientation(page) != 1,
         }
         if present := [name for name, is_present in obstacles.items() if is_present]:
@@ -84,36 +102,39 @@ class TiledTiff:
                 "upright image of 8 bits, grey or RGB, in tiles."
             )
 
-    def _check_segment_bytes(self) -> None:
-        segment_bytes = self._segment_px[0] * self._segment_px[1] * self._stored_channels
+    def _some_rows(self) -> UInt8[ndarray, "h w s"]:
+        """Read rows from top to bottom, if there is a last band that must be judged by them."""
+        height, width = self.size_px
+        if not self._page.extrasamples:
+            return np.zeros((1, 1, self._segments.samples), np.uint8)
+        tops = np.linspace(0, height - 1, LAST_BAND_ROWS).astype(int).tolist()
+        return np.concatenate([self._segments.read(Box(top, 0, 1, width)) for top in tops])
+
+
+class _Segments:
+    """The numbers of one page, of which only the segments that are asked for are decoded."""
+
+    def __init__(self, path: Path, page: Any, lock: Lock) -> None:
+        self._path, self._page, self._lock = path, page, lock
+        self._file = page.parent.filehandle
+        self._width = int(page.imagewidth)
+        self.samples = int(page.samplesperpixel)
+        self._segment_px = _segment_size(page)
+        # Where pixels begin that are not compressed and lie row after row
+        self._raw_offset: int | None = page.dataoffsets[0] if page.is_memmappable else None
+        self._cache: OrderedDict[int, UInt8[ndarray, "h w s"] | Bool[ndarray, "h w s"]]
+        self._cache = OrderedDict()
+        self._cached_bytes = 0
+        segment_bytes = self._segment_px[0] * self._segment_px[1] * self.samples
         if self._raw_offset is None and segment_bytes > MAX_SEGMENT_BYTES:
             raise LimnerError(
-                f"{self._path} is compressed in parts of {segment_bytes:,} bytes, and none can be "
+                f"{path} is compressed in parts of {segment_bytes:,} bytes, and none can be "
                 "read without all of it. Export it in tiles."
             )
 
-    def _segment_size(self) -> tuple[int, int]:
-        if self._page.is_tiled:
-            return int(self._page.tilelength), int(self._page.tilewidth)
-        height, width = self.size_px
-        return min(int(self._page.rowsperstrip), height), width
-
-    def _has_alpha(self) -> bool:
-        """Tell whether the last channel is alpha, as `read_image` does, which reads all of it."""
-        extra = [int(kind) for kind in self._page.extrasamples]
-        if not extra:
-            return False
-        return extra[-1] in ALPHA_KINDS or all(is_opaque(row) for row in self._last_channel_rows())
-
-    def _last_channel_rows(self) -> Iterator[UInt8[ndarray, " w"]]:
-        """Read the last channel of some rows, from top to bottom."""
-        height, width = self.size_px
-        for top in np.linspace(0, height - 1, ALPHA_TEST_ROWS).astype(int).tolist():
-            yield self._read_stored(Box(top, 0, 1, width))[0, :, -1]
-
-    def _read_stored(self, box: Box) -> UInt8[ndarray, "h w s"]:
-        """Read a part with all channels of the file."""
-        pixels = np.empty((box.height, box.width, self._stored_channels), np.uint8)
+    def read(self, box: Box) -> UInt8[ndarray, "h w s"]:
+        """Read a part with all samples; True is 1."""
+        pixels = np.empty((box.height, box.width, self.samples), np.uint8)
         if self._raw_offset is not None:
             self._read_raw(pixels, box, self._raw_offset)
             return pixels
@@ -122,7 +143,7 @@ class TiledTiff:
             box.top + box.height,
             box.left + box.width,
         )
-        segments_across = -(-self.size_px[1] // width)
+        segments_across = -(-self._width // width)
         for row in range(box.top // height, -(-bottom // height)):
             for column in range(box.left // width, -(-right // width)):
                 segment = self._segment(row * segments_across + column)
@@ -130,15 +151,14 @@ class TiledTiff:
         return pixels
 
     def _read_raw(self, pixels: UInt8[ndarray, "h w s"], box: Box, raw_offset: int) -> None:
-        file = self._file.filehandle
         with self._lock:
             for row, line in enumerate(pixels, start=box.top):
-                first_pixel = row * self.size_px[1] + box.left
-                file.seek(raw_offset + first_pixel * self._stored_channels)
-                if file.readinto(line) < line.nbytes:
-                    raise self._damaged("the file ends before its pixels do")
+                first_pixel = row * self._width + box.left
+                self._file.seek(raw_offset + first_pixel * self.samples)
+                if self._file.readinto(line) < line.nbytes:
+                    raise _damaged(self._path, "the file ends before its pixels do")
 
-    def _segment(self, index: int) -> UInt8[ndarray, "h w s"]:
+    def _segment(self, index: int) -> UInt8[ndarray, "h w s"] | Bool[ndarray, "h w s"]:
         """Decode a segment, or take it from the cache."""
         with self._lock:
             if index in self._cache:
@@ -148,32 +168,43 @@ class TiledTiff:
                 segment = self._decode_segment(index)
             # Hostile bytes may raise anything
             except Exception as error:
-                raise self._damaged(error) from error
+                raise _damaged(self._path, error) from error
             self._cache[index] = segment
             self._cached_bytes += segment.nbytes
             while self._cached_bytes > CACHE_BYTES and len(self._cache) > 1:
                 self._cached_bytes -= self._cache.popitem(last=False)[1].nbytes
             return segment
 
-    def _decode_segment(self, index: int) -> UInt8[ndarray, "h w s"]:
+    def _decode_segment(self, index: int) -> UInt8[ndarray, "h w s"] | Bool[ndarray, "h w s"]:
         page = self._page
         offset, count = page.dataoffsets[index], page.databytecounts[index]
-        self._file.filehandle.seek(offset)
-        content = self._file.filehandle.read(count)
+        if not offset and not count:
+            # GDAL leaves out tiles of one value
+            return np.full((*self._segment_px, self.samples), page.nodata, page.dtype)
+        self._file.seek(offset)
+        content = self._file.read(count)
         if not count or len(content) < count:
             raise ValueError("the file ends before its pixels do")
         decoded, _, shape = page.decode(content, index, jpegtables=page.jpegtables)
         return np.ascontiguousarray(decoded[0, : shape[1], : shape[2]])
 
-    def _damaged(self, cause: object) -> LimnerError:
-        return LimnerError(
-            f"{self._path} is damaged: {str(cause).rstrip('.')}. It must decode whole: copy or "
-            "export it again."
-        )
+
+def _segment_size(page: Any) -> tuple[int, int]:
+    """Height and width of a page's tiles or strips."""
+    if page.is_tiled:
+        return int(page.tilelength), int(page.tilewidth)
+    return min(int(page.rowsperstrip), int(page.imagelength)), int(page.imagewidth)
+
+
+def _damaged(path: Path, cause: object) -> LimnerError:
+    return LimnerError(
+        f"{path} is damaged: {str(cause).rstrip('.')}. It must decode whole: copy or export it "
+        "again."
+    )
 
 
 def _copy_overlap(
-    source: UInt8[ndarray, "h w s"],
+    source: UInt8[ndarray, "h w s"] | Bool[ndarray, "h w s"],
     source_origin: tuple[int, int],
     target: UInt8[ndarray, "h2 w2 s"],
     target_origin: tuple[int, int],

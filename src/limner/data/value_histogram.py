@@ -1,10 +1,11 @@
 """Which values a mask holds, and which share of its pixels has each."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from limner.data.mask_pixels import PixelKind
-from limner.labels import Labels
+from limner.data.readers.decoded import WhiteIsZero
+from limner.labels import VOID, Labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +14,7 @@ class ValueHistogram:
 
     The values are grey levels, palette indices or colours (0xRRGGBB), as `kind` says. `palette`
     gives the colour of each index that occurs. `lossy` says that the file's format smears values.
+    `white_is_zero` says what was done with the values where the file stores white as 0.
     """
 
     file: str
@@ -20,6 +22,9 @@ class ValueHistogram:
     kind: PixelKind = "grey"
     palette: Mapping[int, int] = field(default_factory=dict)
     lossy: bool = False
+    white_is_zero: WhiteIsZero | None = None
+    void_share: float = 0.0
+    """The share of pixels without data, which have no value."""
 
     def to_colours(self) -> "ValueHistogram":
         """Give the histogram of the colours that a viewer shows."""
@@ -29,7 +34,7 @@ class ValueHistogram:
         for value, share in self.shares.items():
             colour = self._colour_of(value)
             shares[colour] = shares.get(colour, 0.0) + share
-        return ValueHistogram(self.file, shares, "colour", {}, self.lossy)
+        return replace(self, shares=shares, kind="colour", palette={})
 
     def _colour_of(self, value: int) -> int:
         return self.palette.get(value, 0) if self.kind == "palette" else min(value, 255) * 0x010101
@@ -44,7 +49,7 @@ def class_shares(labels: Labels, mask: ValueHistogram) -> dict[int, float]:
 
     Values without a class are left out.
     """
-    shares: dict[int, float] = {}
+    shares: dict[int, float] = {VOID: mask.void_share} if mask.void_share else {}
     for value, share in (mask.to_colours() if labels.coloured else mask).shares.items():
         class_index = labels.class_of(value)
         if class_index is not None:

@@ -26,8 +26,6 @@ def evaluate(
     *,
     tolerance_px: float = TOLERANCE_PX,
     jaccard_threshold: float = JACCARD_THRESHOLD,
-    truth_labels: Labels | None = None,
-    on_failure: OnFailure | None = None,
     progress: Progress | None = None,
 ) -> Scores:
     """Score a predictor on samples.
@@ -37,24 +35,43 @@ def evaluate(
         samples: at least one image with its mask, such as those of a `Dataset`.
         tolerance_px: outlines that lie no further apart count as equal in the surface Dice.
         jaccard_threshold: in 0..1; below it a Jaccard counts as 0 in the thresholded Jaccard.
-        truth_labels: how the masks hold the model's classes, in its order, where they are coded
-            otherwise than those that it was trained on; see `label_alignment`.
-        on_failure: called with the error of an image that cannot be scored, which is then left
-            out. By default the error is raised.
         progress: called with an iterable and its length; yields the same items, and may draw a
             progress bar.
 
     Returns the scores of every image, and from them their means with 95 % intervals.
 
-    Raises LimnerError where no sample can be scored. Without `on_failure` also where an image or a
-    mask cannot be read, a mask has another size than its image, or holds a value that is no class
-    of the model.
+    Raises LimnerError where there is no sample, an image or a mask cannot be read, a mask has
+    another size than its image, or holds a value that is no class of the model.
 
     Example:
         predictor = limner.Predictor.load("runs/lesions/model.safetensors")
         scores = limner.evaluate(predictor, limner.scan("lesions").samples)
         dice = scores.summary()["dice"]
         print(f"{dice.mean:.3f}, 95 % interval {dice.interval[0]:.3f} to {dice.interval[1]:.3f}")
+    """
+    images = score_samples(predictor, samples, tolerance_px=tolerance_px, progress=progress)
+    return Scores.from_images(images, predictor.labels, jaccard_threshold)
+
+
+def score_samples(
+    predictor: Predictor,
+    samples: Sequence[Sample],
+    *,
+    tolerance_px: float = TOLERANCE_PX,
+    truth_labels: Labels | None = None,
+    on_failure: OnFailure | None = None,
+    progress: Progress | None = None,
+) -> list[ImageScore]:
+    """Score a predictor on samples, and go on past those that cannot be scored where told to.
+
+    Args:
+        predictor: as for `evaluate`, as are `samples`, `tolerance_px` and `progress`.
+        truth_labels: how the masks hold the model's classes, in its order, where they are coded
+            otherwise than those that it was trained on; see `label_alignment`.
+        on_failure: called with the error of an image that cannot be scored, which is then left
+            out. By default the error is raised.
+
+    Raises LimnerError as `evaluate` does, and where no sample can be scored.
     """
 
     def score(sample: Sample) -> ImageScore | None:
@@ -73,14 +90,14 @@ def evaluate(
             f"none of the {len(samples)} images can be scored. What is wrong with each was said "
             "above: mend them, or choose others."
         )
-    return Scores.from_images(scored, predictor.labels, jaccard_threshold)
+    return scored
 
 
 def _score_sample(
     predictor: Predictor, sample: Sample, truth_labels: Labels, tolerance_px: float
 ) -> ImageScore:
     truth = sample.class_index(truth_labels)
-    image = sample.read_image()
+    image = sample.read_image(channels=predictor.channels)
     prediction = predictor.predict(image)
     return score_image(sample, image, truth, prediction, predictor.labels, tolerance_px)
 

@@ -95,7 +95,12 @@ def export(
         if out.suffix == ".pt2"
         else _export_graph(bundle, _trace(bundle), record, out.suffix)
     )
-    pixels = map(read_source, sources) if sources else synthetic_images(bundle.recipe.data.channels)
+    channels = bundle.preprocessing.channels
+    pixels = (
+        (read_source(image, channels) for image in sources)
+        if sources
+        else synthetic_images(bundle.recipe.data.channels)
+    )
     parity = compare_engines(load_torch(bundle), exported.model, pixels)
     if not parity.holds:
         raise LimnerError(
@@ -261,7 +266,7 @@ def _export_program(bundle: Bundle, record: Mapping[str, Any]) -> _ExportedModel
 
 def _canvas(bundle: Bundle, sample: Sample) -> Float32[ndarray, "c h w"]:
     """Return the network's input for the first view of a sample."""
-    image: UInt8[ndarray, "h w c"] = sample.read_image()
     preprocessing = bundle.preprocessing
+    image: UInt8[ndarray, "h w c"] = sample.read_image(channels=preprocessing.channels)
     view = preprocessing.views((image.shape[0], image.shape[1]))[0]
     return preprocessing.normalise(preprocessing.to_canvas(image, view))

@@ -1,10 +1,11 @@
 """A table about the images of a dataset, by whose columns scores are split into subgroups."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from limner.data.groups import ids_by_name
-from limner.data.image_file import IMAGE_SUFFIXES
+from limner.data.groups import ids_by_name, ids_by_path
+from limner.data.image_file import IMAGE_SUFFIXES, without_suffix
+from limner.data.named_files import portable_path
 from limner.data.sample import Sample
 from limner.data.scan import Dataset
 from limner.data.tables import read_table
@@ -75,9 +76,8 @@ def _rows_by_id(
 
 def _matching_ids(name: str, ids_of: Mapping[str, set[str]]) -> set[str]:
     """The sample ids that a name means: as a whole, by its file name, or by that without suffix."""
-    # The table may come from a machine whose paths have backslashes
-    file = PurePosixPath(name.replace("\\", "/"))
-    names = [name, file.name]
-    if file.suffix.lower() in IMAGE_SUFFIXES:
-        names.append(file.stem)
-    return next((ids_of[known] for known in names if known in ids_of), set())
+    ids = ids_by_path(name, ids_of)
+    file = portable_path(name)
+    if not ids and file.suffix.lower() in IMAGE_SUFFIXES:
+        return ids_of.get(without_suffix(file.name), set())
+    return ids

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -122,7 +123,8 @@ def measure_change(
     labels = before.metadata.labels
     dice, changed, pixels = [], 0, 0
     for sample in scored:
-        truth, image = sample.class_index(labels), sample.read_image()
+        truth = sample.class_index(labels)
+        image = sample.read_image(channels=predictors[0].channels)
         first, second = (predictor.predict(image).mask for predictor in predictors)
         dice.append([image_dice(mask, truth, labels) for mask in (first, second)])
         changed += int((first != second).sum())
@@ -156,7 +158,8 @@ def _median_seconds(
     return [float(np.median(measured[1:])) for measured in seconds]
 
 
-def synthetic_images(channels: int) -> list[UInt8[ndarray, "_ _ c"]]:
+@cache
+def synthetic_images(channels: int) -> tuple[UInt8[ndarray, "_ _ c"], ...]:
     """Draw synthetic lesions of odd sizes; for one channel they are colour images too."""
     images = []
     for index, (height, width) in enumerate(SIZES_PX):
@@ -164,4 +167,4 @@ def synthetic_images(channels: int) -> list[UInt8[ndarray, "_ _ c"]]:
         if channels not in {1, 3}:
             image = image[..., np.arange(channels) % 3]
         images.append(np.ascontiguousarray(image))
-    return images
+    return tuple(images)

@@ -108,7 +108,7 @@ class PredictFile:
 
     def _predict(self, name: str, path: Path) -> list[PredictionRecord]:
         mask = PurePosixPath(self.job.masks[name])
-        if image := open_large_image(path):
+        if image := open_large_image(path, self.predictor.channels):
             return [self._predict_large(name, image, mask.with_suffix(".tif").as_posix())]
         pages = pages_in_file(path)
         if pages == 1:
@@ -131,7 +131,7 @@ class PredictFile:
 
         Only a band of it has probabilities at a time: they take four bytes a pixel and class.
         """
-        image = read_image(path, page=page)
+        image = read_image(path, page=page, channels=self.predictor.channels)
         mask = np.empty(image.shape[:2], np.uint8)
         uncertainty = np.empty(image.shape[:2], np.uint8)
         total_entropy = 0.0

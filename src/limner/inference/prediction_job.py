@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
+from limner.data.image_file import without_suffix
 from limner.data.storage import Storage, relative_prefix
 from limner.errors import LimnerError
 from limner.inference.image_selection import GIVE, ImageSelection
@@ -106,7 +107,7 @@ def mask_names(names: Sequence[str]) -> dict[str, str]:
     Raises LimnerError where two masks would have the same name, or where masks would lie in a
     folder that limner itself uses.
     """
-    masks = {name: PurePosixPath(name).with_suffix(".png").as_posix() for name in names}
+    masks = {name: f"{without_suffix(name)}.png" for name in names}
     image_of: dict[str, str] = {}
     for name, mask in masks.items():
         if (other := image_of.setdefault(mask, name)) != name:

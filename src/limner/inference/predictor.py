@@ -172,7 +172,7 @@ class Predictor:
             mask = predictor.predict("photo.jpg").mask
             lesion_px = (mask == 1).sum()
         """
-        return self._predict_pixels(read_source(image))
+        return self._predict_pixels(read_source(image, self.channels))
 
     def predict_many(self, images: Iterable[ImageSource]) -> Iterator[Prediction]:
         """Segment many images; the next one is read while the network works on this one.
@@ -196,7 +196,7 @@ class Predictor:
         with ThreadPoolExecutor(1) as reader:
             waiting = None
             for image in images:
-                following = reader.submit(read_source, image)
+                following = reader.submit(read_source, image, self.channels)
                 if waiting is not None:
                     yield self._predict_pixels(waiting.result())
                 waiting = following
@@ -222,6 +222,11 @@ class Predictor:
             for probabilities in split_rows(self._probability_bands(picture, statistics), rows)
         )
         return bands, lambda: self._assess(statistics)
+
+    @property
+    def channels(self) -> int | None:
+        """How many channels its images have; None where that does not matter."""
+        return self._networks[0].preprocessing.channels
 
     @property
     def blends_tiles(self) -> bool:
@@ -307,8 +312,10 @@ class Predictor:
         )
 
 
-def read_source(image: ImageSource) -> UInt8[ndarray, "h w c"]:
-    return to_image(image) if isinstance(image, ndarray) else read_image(Path(image))
+def read_source(image: ImageSource, channels: int | None) -> UInt8[ndarray, "h w c"]:
+    if isinstance(image, ndarray):
+        return to_image(image)
+    return read_image(Path(image), channels=channels)
 
 
 def _shared_labels(models: Sequence[LoadedModel]) -> Labels:

@@ -98,6 +98,7 @@ def report_to_json(report: ReportData) -> dict[str, Any]:
         "failed": list(report.failures),
         "times_scored": report.times_scored,
         "command": report.command,
+        "left_out": list(report.left_out),
         "scores": scores_to_json(scores),
         "classes": scores.per_class(),
         "subgroups": {

@@ -39,6 +39,8 @@ class ReportData:
     """Metadata of each sample, by the column's name."""
     curve_svg: str = ""
     """The learning curve; empty where there is none."""
+    left_out: Sequence[str] = ()
+    """What is wrong with files that are in no pair, and so were not scored."""
 
     @property
     def title(self) -> str:

@@ -130,9 +130,10 @@ def _gallery(report: ReportData, progress: Progress | None) -> dict[str, list[_G
 def _gallery_image(
     report: ReportData, sample: Sample, score: ImageScore, dice: float
 ) -> _GalleryImage:
-    labels, image = report.predictor.labels, sample.read_image()
+    predictor = report.predictor
+    labels, image = predictor.labels, sample.read_image(channels=predictor.channels)
     small, truth = shrink_pair(image, sample.class_index(report.truth_labels), SIDE_PX)
-    prediction = shrink_pair(image, report.predictor.predict(image).mask, SIDE_PX)[1]
+    prediction = shrink_pair(image, predictor.predict(image).mask, SIDE_PX)[1]
     pictures = {
         "image": small,
         "truth": draw_overlay(small, truth, labels),

@@ -6,7 +6,7 @@ the names of the training's: it is scored as a whole, under its own name.
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from limner.data.sample import Sample
 from limner.data.scan import Dataset
@@ -28,6 +28,8 @@ class ScoredData:
     split: str
     """"train", "val", "test" or "new" of the training, or "all" images of the folder."""
     samples: Sequence[Sample]
+    sides: Mapping[str, Sequence[Sample]] = field(default_factory=dict)
+    """All samples of the folder by their split in the training; "new" was in none."""
     name: str = ""
     """Of other data, the name of its folder; empty for the data of the training."""
     sha256: str = ""
@@ -83,7 +85,7 @@ def choose_scored_data(
         for other in others:
             _require_unseen(samples, chosen, other)
     notes = _notes(records[0], first, chosen, dataset, contents)
-    return ScoredData(chosen, samples, sha256=_sha256(samples, contents), notes=notes)
+    return ScoredData(chosen, samples, first, sha256=_sha256(samples, contents), notes=notes)
 
 
 def _other_data(
@@ -111,7 +113,8 @@ def _other_data(
     same_names = {id for ids in records[0].ids.values() for id in ids}
     if any(sample.id in same_names for sample in samples):
         note += ". Its files have names of the training's, but other content"
-    return ScoredData("all", samples, name, _sha256(samples, contents), (note,))
+    sha256 = _sha256(samples, contents)
+    return ScoredData("all", samples, {"new": samples}, name, sha256, (note,))
 
 
 def _notes(

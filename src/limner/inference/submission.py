@@ -82,7 +82,7 @@ def write_submission(
     files: dict[str, bytes] = {}
     empty = []
     for id in with_progress(iter(paths), len(paths), progress):
-        prediction = predictor.predict(read_image(paths[id]))
+        prediction = predictor.predict(read_image(paths[id], channels=predictor.channels))
         if not (prediction.mask == 1).any():
             empty.append(id)
         mask = _submitted_mask(prediction, predictor.labels, rules)

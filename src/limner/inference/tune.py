@@ -149,7 +149,8 @@ def _score_sample(
     network: ModelRunner, sample: Sample, labels: Labels, names: Sequence[str]
 ) -> _AugmentationScores:
     """Score one sample with the named augmentations; what they share is predicted once."""
-    image, truth = sample.read_image(), sample.class_index(labels)
+    image = sample.read_image(channels=network.preprocessing.channels)
+    truth = sample.class_index(labels)
     transforms = list(
         dict.fromkeys(transform for name in names for transform in TTA_TRANSFORMS[name])
     )
@@ -174,7 +175,8 @@ def _score_masks(
     calibration: Calibration,
 ) -> _MaskScores:
     """Score one sample after each post-processing."""
-    image, truth = sample.read_image(), sample.class_index(labels)
+    image = sample.read_image(channels=network.preprocessing.channels)
+    truth = sample.class_index(labels)
     output = run_network(network, image, TTA_TRANSFORMS[settings.tta])
     mask = to_class_index(output.probabilities(), settings.threshold)
     canvases = [

@@ -11,11 +11,13 @@ from jaxtyping import UInt8
 from numpy import ndarray
 
 from limner.data.check import check
+from limner.data.image_file import without_suffix
 from limner.data.images import read_image, read_predicted_mask
 from limner.data.parallel import Progress
 from limner.data.sample import AnnotationMask, Sample
 from limner.data.scan import Dataset, scan
 from limner.data.storage import Storage
+from limner.data.united_mask import UnitedMask
 from limner.errors import LimnerError
 from limner.files import printable_name, sha256_of_file
 from limner.inference.prediction_record import (
@@ -34,7 +36,7 @@ class Entry:
     image: str
     """Its path or URL."""
     page: int
-    mask: Path | AnnotationMask
+    mask: Path | UnitedMask | AnnotationMask
     priority: float
     """What entries are sorted by for review: the lowest first."""
     predicted_dice: float | None = None
@@ -43,6 +45,12 @@ class Entry:
     """Of the image's file as it was predicted, where that was recorded."""
     group: str | None = None
     """Shared by entries that belong together, such as the pages of a stack."""
+
+    def mask_files(self) -> tuple[Path, ...]:
+        """List the files of the mask; none where it is drawn from annotations."""
+        if isinstance(self.mask, AnnotationMask):
+            return ()
+        return self.mask.files if isinstance(self.mask, UnitedMask) else (self.mask,)
 
     @property
     def name(self) -> str:
@@ -67,7 +75,7 @@ class Predictions:
     def sample_id(self, entry: Entry) -> str:
         """The id of the sample that a reviewed mask becomes."""
         if self.from_limner:
-            return PurePosixPath(entry.id).with_suffix("").as_posix()
+            return without_suffix(entry.id)
         return entry.id
 
     def image(self, entry: Entry) -> UInt8[ndarray, "h w c"]:
@@ -97,9 +105,8 @@ class Predictions:
     def fingerprint(self, entry: Entry) -> str:
         """A text that changes whenever the file of the image or of the mask does."""
         return " ".join(
-            _storage_of(str(path)).fingerprint(PurePosixPath(path).name)
-            for path in (entry.image, entry.mask)
-            if not isinstance(path, AnnotationMask)
+            _storage_of(path).fingerprint(PurePosixPath(path).name)
+            for path in (entry.image, *map(str, entry.mask_files()))
         )
 
     def image_hash(self, entry: Entry) -> str:

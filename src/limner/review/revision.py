@@ -9,7 +9,7 @@ from pathlib import Path
 from jaxtyping import UInt
 from numpy import ndarray
 
-from limner.data.sample import AnnotationMask, Sample
+from limner.data.sample import Sample
 from limner.data.stacks import pages_in_file
 from limner.data.storage import Storage
 from limner.data.writers.png import encode_png
@@ -55,7 +55,7 @@ class RevisionWriter:
         )
         if reviewed:
             mask = self._write_reviewed_mask(sample.id, reviewed)
-        elif isinstance(sample.mask, AnnotationMask) or sample.pages > 1:
+        elif not isinstance(sample.mask, Path) or sample.pages > 1:
             labels = self.dataset.labels
             mask = self._write_mask(sample.id, labels.to_source_pixels(sample.class_index(labels)))
         else:

@@ -18,7 +18,7 @@ from numpy import ndarray
 
 from limner.data.check import check, require_valid
 from limner.data.parallel import StageProgress
-from limner.data.sample import AnnotationMask, Sample
+from limner.data.sample import Sample
 from limner.data.scan import scan
 from limner.data.splits import SplitSamples
 from limner.errors import LimnerError
@@ -194,7 +194,7 @@ class _Simulation:
         priorities = []
         for sample in self.progress("predicting")(pool, len(pool)):
             assert isinstance(sample, Sample)
-            prediction = predictor.predict(sample.read_image())
+            prediction = predictor.predict(sample.read_image(channels=predictor.channels))
             mean_entropy = float(prediction.uncertainty.mean())
             priorities.append(review_priority(prediction.predicted_dice, mean_entropy))
         return [pool[row] for row in np.argsort(priorities, kind="stable")[: self.schedule.step]]
@@ -214,7 +214,7 @@ class _Simulation:
         dice = []
         for sample in self.progress("scoring")(self.sides["test"], len(self.sides["test"])):
             assert isinstance(sample, Sample)
-            mask = predictor.predict(sample.read_image()).mask
+            mask = predictor.predict(sample.read_image(channels=predictor.channels)).mask
             dice.append(image_dice(mask, sample.class_index(self.labels), self.labels))
         return _Model(predictor, tuple(dice))
 
@@ -238,10 +238,10 @@ def _write_dataset(folder: Path, sides: SplitSamples, labels: Labels) -> Path:
         writer.writerow(["id", "image", "mask", "split"])
         for side, samples in sides.items():
             for sample in samples if side != "test" else ():
-                if isinstance(sample.mask, AnnotationMask) or sample.page:
+                if not isinstance(sample.mask, Path) or sample.page:
                     raise LimnerError(
-                        f"{sample.id} is drawn in a table or lies in a stack. The loop needs "
-                        "a file for each image and each mask."
+                        f"{sample.id} is drawn in a table, has several masks, or lies in a "
+                        "stack. The loop needs a file for each image and each mask."
                     )
                 writer.writerow([sample.id, sample.image.resolve(), sample.mask.resolve(), side])
     (folder / "labels.toml").write_text(dump_labels(labels), encoding="utf-8")

@@ -92,7 +92,8 @@ def _line(event: Event) -> str | None:
     if isinstance(event, Tuned):
         outcome = "[green]taken[/]" if event.taken else "left out"
         interval = format_interval((event.low, event.high), 4, signed=True)
-        return f"{event.name}: {event.gain:+.4f} mean Dice on validation ({interval}), {outcome}"
+        shown = "" if interval == "none" else f" ({interval})"
+        return f"{event.name}: {event.gain:+.4f} mean Dice on validation{shown}, {outcome}"
     if isinstance(event, Validation):
         loss = "" if event.loss is None else f"  loss {event.loss:.4f}"
         best = "  [green]best[/]" if event.best else ""

@@ -62,8 +62,8 @@ def _tune_model(run: Run, inputs: RunInputs, stop_requested: Callable[[], bool])
     judged_by = min((result.images for result in results), default=0)
     if judged_by < MIN_DECISION_IMAGES:
         yield Note(
-            f"{judged_by} validation images with a score are too few to choose a threshold, an "
-            f"augmentation or post-processing by: {MIN_DECISION_IMAGES} are needed, so none is "
+            "threshold, augmentation and post-processing are chosen by at least "
+            f"{MIN_DECISION_IMAGES} validation images; {judged_by} have a score, so none is "
             "taken. A larger data.validation_fraction gives more"
         )
     for result in results:

@@ -1,21 +1,24 @@
 """A folder of images and masks becomes a model: scan, check, split, plan, prepare and train."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from limner.data.broken_samples import BROKEN, UsableSamples, leave_out_broken
 from limner.data.cache import PreparedDataset, prepare
-from limner.data.check import CheckResult, check, foreground_shares, require_valid
+from limner.data.check import CheckResult, check, classes_by_id, foreground_shares, require_valid
 from limner.data.parallel import StageProgress, no_progress
 from limner.data.preprocess import Preprocessing, channel_statistics
 from limner.data.resize_ceiling import ResizeCeiling
-from limner.data.sample import AnnotationMask, Sample
+from limner.data.sample import Sample
 from limner.data.sample_info import SampleInfo
-from limner.data.scan import scan
+from limner.data.scan import Dataset, scan
+from limner.data.split_folders import describe_splits
 from limner.data.split_record import SplitRecord, known_contents
 from limner.data.splits import SplitFacts, SplitSamples, split_ids, split_samples
 from limner.data.views import views
+from limner.errors import LimnerError
 from limner.labels import Labels
 from limner.model.bundle import Bundle
 from limner.model.pretrained import encoder_normalisation
@@ -31,6 +34,8 @@ from limner.training.trainer import train_run
 
 LEAKS = frozenset({"leak", "group-leak"})
 """Codes of findings about samples that belong together and lie in two splits."""
+SPLITS_IN_DOUBT = frozenset({"split-name", "no-split-name", "groups-likely", "groups-cut"})
+"""Codes of findings about names that may tell a split or a group, and are not taken for one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +44,8 @@ class TrainingSession:
 
     announce: Callable[[Plan], None] = lambda plan: None
     """Called with the plan before anything is prepared."""
+    note: Callable[[str], None] = lambda text: None
+    """Called with what is trained on, and what is left out, before the plan is made."""
     progress: StageProgress = no_progress
     started: float | None = None
     """The moment of the monotonic clock from which a time budget counts; now by default."""
@@ -56,6 +63,8 @@ class CheckedDataset:
 
     sides: SplitSamples
     info: Mapping[str, SampleInfo]
+    left_out: Sequence[str] = ()
+    """What is wrong with the files that were left out."""
 
     def side_info(self, side: str) -> list[SampleInfo]:
         """What the check learnt of the samples of one split."""
@@ -138,6 +147,8 @@ def start_run(
         checked.split_record(),
         bundle,
     )
+    if checked.left_out:
+        run.update_receipt(lambda _: {"left_out": list(checked.left_out)})
     return run, _lead_run(run, checked, session)
 
 
@@ -149,7 +160,9 @@ def resume_run(run: Run, session: TrainingSession | None = None) -> Iterator[Eve
     session = _with_clock(session)
     if not session.distributed.is_main:
         return _join_run(session)[1]
-    return _lead_run(run, CheckedDataset(run.split_samples(), {}), session)
+    sides = run.split_samples()
+    session.note(describe_splits(run.data, sides))
+    return _lead_run(run, CheckedDataset(sides, {}), session)
 
 
 def split_dataset(samples: Sequence[Sample], result: CheckResult, recipe: Recipe) -> SplitSamples:
@@ -163,6 +176,7 @@ def split_dataset(samples: Sequence[Sample], result: CheckResult, recipe: Recipe
             digest={info.id: info.pixel_sha256.hex() for info in result.sample_info},
             copies=result.clusters,
             foreground=foreground_shares(result),
+            classes=classes_by_id(result),
         ),
     )
 
@@ -184,24 +198,50 @@ def _check_and_split(
     result = check(dataset, session.progress("checking"))
     # New samples may be copies of those that the origin is tested on; they are put beside them
     leaks_allowed = origin is not None or recipe.data.allow_leaks
-    labels = require_valid(result, LEAKS if leaks_allowed else frozenset())
+    usable, labels = _usable_samples(dataset, result, recipe, LEAKS if leaks_allowed else set())
     if folder is not None and folder.exists():
         raise run_exists(folder)
     sides = (
-        warm_start.inherit_split(dataset.samples, result, labels, origin)
+        warm_start.inherit_split(usable.samples, result, labels, origin)
         if origin
-        else split_dataset(dataset.samples, result, recipe)
+        else split_dataset(usable.samples, result, recipe)
     )
+    for finding in result.findings:
+        if finding.code in SPLITS_IN_DOUBT:
+            session.note(f"{finding.severity}: {finding.message}")
+    if usable.left_out:
+        session.note(usable.describe())
+    session.note(describe_splits(dataset.root, sides))
     # The working directory may be another one by the time that a file is read again
-    absolute = {side: [_absolute(sample) for sample in samples] for side, samples in sides.items()}
-    return CheckedDataset(absolute, result.info_by_id), labels
+    info = result.info_by_id
+    settled = {
+        side: [replace(sample.absolute(), channels=info[sample.id].channels) for sample in samples]
+        for side, samples in sides.items()
+    }
+    return CheckedDataset(settled, info, usable.left_out), labels
 
 
-def _absolute(sample: Sample) -> Sample:
-    mask = sample.mask
-    if isinstance(mask, AnnotationMask):
-        return replace(sample, image=sample.image.absolute())
-    return replace(sample, image=sample.image.absolute(), mask=mask.absolute())
+def _usable_samples(
+    dataset: Dataset, result: CheckResult, recipe: Recipe, allowed: Set[str]
+) -> tuple[UsableSamples, Labels]:
+    """The samples to train on and their classes, broken samples left out where the recipe says so.
+
+    Raises LimnerError where there are errors of other codes than the `allowed` ones.
+    """
+    if not recipe.data.skip_broken:
+        try:
+            return UsableSamples(dataset.samples), require_valid(result, frozenset(allowed))
+        except LimnerError as error:
+            if result.labels is None or {found.code for found in result.errors} - allowed - BROKEN:
+                raise
+            raise LimnerError(
+                f"{error} Or leave these files out: limner train … --skip-broken (in a recipe, "
+                "data.skip_broken = true)."
+            ) from error
+    usable = leave_out_broken(dataset.samples, result.findings)
+    if not usable.samples:
+        raise LimnerError(f"all pairs of {dataset.root} are broken. {usable.describe()}")
+    return usable, require_valid(result, BROKEN | allowed)
 
 
 def _plan(recipe: Recipe, checked: CheckedDataset, labels: Labels, processes: int) -> Plan:

@@ -5,7 +5,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -177,7 +177,15 @@ class Run:
                 f"{missing} samples that the run {self.folder} was begun with are no longer in "
                 f"{self.data}. Put them back, or begin a new run."
             )
-        return {name: samples for name, samples in by_split.items() if name in recorded}
+        channels = self.recipe.data.channels
+        return {
+            # Of one channel, the mean, it is not known how many there are
+            name: [replace(each, channels=channels) for each in samples]
+            if channels > 1
+            else samples
+            for name, samples in by_split.items()
+            if name in recorded
+        }
 
     def samples(self, split: str) -> list[Sample]:
         """Find the samples of one split: "train", "val" or "test".

@@ -151,7 +151,7 @@ def compare_on_validation(
     for sample in spread_order(samples):
         if len(scores) >= MIN_IMAGES and seconds_left() <= 0:
             break
-        truth, image = sample.class_index(labels), sample.read_image()
+        truth, image = sample.class_index(labels), sample.read_image(channels=before.channels)
         masks = [predictor.predict(image).mask for predictor in (before, after)]
         scores.append([image_dice(mask, truth, before.labels) for mask in masks])
         yield len(scores)

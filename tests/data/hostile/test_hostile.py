@@ -107,7 +107,7 @@ def test_annotations_that_cannot_be_drawn_are_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "complaint"),
     [
-        ({"list.csv": "image,mask,split\na.png,b.png,holdout\n"}, r"list\.csv, line 2.*holdout"),
+        ({"list.csv": "image,mask,split\na.png,b.png,fifth\n"}, r"list\.csv, line 2.*fifth"),
         ({"list.csv": "image,mask\na.png,\n"}, r"list\.csv, line 2.*no image or no mask"),
         ({"classes.txt": "1 a\n1 b\n"}, r"classes\.txt gives a pixel value twice"),
         ({"groups.csv": "picture,patient\na,b\n"}, r"groups\.csv has no columns"),

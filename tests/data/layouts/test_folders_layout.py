@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from pathlib import Path
+from unicodedata import normalize
 
 import pytest
 
@@ -51,3 +52,11 @@ def test_two_files_that_differ_only_in_the_suffix_are_reported(tmp_path: Path) -
     images = tmp_path / "images"
     assert scan(tmp_path).same_name == ((images / "a.jpg", images / "a.png"),)
     assert ids_and_splits(tmp_path) == [("a", None)]
+
+
+def test_names_that_differ_by_their_unicode_form_are_a_pair(tmp_path: Path) -> None:
+    composed, decomposed = normalize("NFC", "Größe é"), normalize("NFD", "Größe é")
+    save_images(tmp_path, f"images/{composed}.png", f"masks/{decomposed}_mask.png")
+    save_images(tmp_path, f"images/{decomposed}/1.png", f"masks/{composed}/1.png")
+    assert ids_and_splits(tmp_path) == [(composed, None), (f"{composed}/1", None)]
+    assert scan(tmp_path).unused == ()

@@ -37,7 +37,7 @@ def test_a_manifest_may_name_its_samples(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("line", "complaint"),
-    [("1.png,1.png,holdout", "the split 'holdout'"), ("1.png,,train", "no image or no mask")],
+    [("1.png,1.png,fifth", "the split 'fifth'"), ("1.png,,train", "no image or no mask")],
 )
 def test_a_line_that_cannot_be_used_is_named(tmp_path: Path, line: str, complaint: str) -> None:
     (tmp_path / "list.csv").write_text(f"image,mask,split\n1.png,1.png,\n{line}\n")

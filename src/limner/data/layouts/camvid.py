@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from limner.data.folder_listing import FolderListing
 from limner.data.layout_match import FolderPair, LayoutMatch, match_folder_pairs
 from limner.data.split_names import SPLIT_NAMES, split_from_names
+from limner.data.unread_masks import PICTURES, UNREAD
 
 MASK_FOLDER_ENDINGS = ("annot", "_labels", "_masks", "labels")
 
@@ -17,9 +18,10 @@ def match_layout(listing: FolderListing) -> LayoutMatch | None:
 
 def _folder_pairs(listing: FolderListing) -> Iterator[FolderPair]:
     for images in listing.direct_folders():
-        if images.name.lower() not in SPLIT_NAMES:
+        if not (split := split_from_names([images.name])):
             continue
-        split = split_from_names([images.name])
+        # "valid" and "val" are one part of the set, "test_A" and "test_B" are two
+        prefix = split if images.name.lower() in SPLIT_NAMES else images.name
         for ending in MASK_FOLDER_ENDINGS:
             masks = images.with_name(images.name + ending)
             if masks.is_dir():
@@ -28,7 +30,9 @@ def _folder_pairs(listing: FolderListing) -> Iterator[FolderPair]:
                     masks,
                     listing.images(images),
                     listing.images(masks),
-                    split,
-                    id_prefix=f"{split}/",
+                    [images.name],
+                    id_prefix=f"{prefix}/",
                     mask_ending="_L",
+                    unread_images=listing.files(PICTURES, images),
+                    unread_masks=listing.files(UNREAD, masks),
                 )

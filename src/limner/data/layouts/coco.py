@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,9 @@ from limner.data.annotation_shapes import segmentation_area
 from limner.data.class_names import ClassNames
 from limner.data.folder_listing import FolderListing
 from limner.data.layout_match import LayoutMatch
+from limner.data.named_files import NamedFiles
 from limner.data.sample import AnnotationMask, Sample, Split
-from limner.data.split_names import split_from_names
+from limner.data.split_names import splits_of
 from limner.data.tables import read_json_object
 from limner.errors import LimnerError
 
@@ -39,53 +40,28 @@ def match_layout(listing: FolderListing) -> LayoutMatch | None:
     if not tables:
         return None
     class_names = _category_names(tables)
-    finder = _ImageFinder.of(listing)
+    files = NamedFiles.of(listing)
+    splits = _splits(listing, tables)
+    named = [
+        (path, mask, files.find(mask.image_name, path, splits[path]))
+        for path, table in tables.items()
+        for mask in _annotation_masks(path, table, class_names)
+    ]
     samples = []
-    for path, table in tables.items():
-        # A single file is a set without splits
-        names = [path.stem, *path.relative_to(listing.root).parts[:-1]]
-        split = split_from_names(names) if len(tables) > 1 else None
+    for path, mask, image in named:
+        if files.is_ambiguous(mask.image_name, path):
+            continue
+        split = splits[path]
         prefix = f"{split}/" if split else ""
-        for mask in _annotation_masks(path, table, class_names):
-            id = prefix + Path(mask.image_name).with_suffix("").as_posix()
-            samples.append(Sample(id, finder.find(mask, split), mask, split))
-    return LayoutMatch("COCO", tuple(samples), class_names)
+        id = prefix + files.id_of(mask.image_name, path, image)
+        samples.append(Sample(id, image, mask, split))
+    return LayoutMatch("COCO", tuple(samples), class_names, findings=tuple(files.findings()))
 
 
-@dataclass(frozen=True, slots=True)
-class _ImageFinder:
-    """Finds the images that annotation files name."""
-
-    root: Path
-    by_name: Mapping[str, Sequence[Path]]
-
-    @classmethod
-    def of(cls, listing: FolderListing) -> "_ImageFinder":
-        by_name: dict[str, list[Path]] = defaultdict(list)
-        for path in listing.images():
-            by_name[path.name].append(path)
-        return cls(listing.root, by_name)
-
-    def find(self, mask: AnnotationMask, split: Split | None) -> Path:
-        """The image beside the annotation file, at the top, or the only one with that path's end.
-
-        Where there are several, the split decides. A file that is not there is reported when it
-        is read.
-        """
-        beside, at_top = mask.file.parent / mask.image_name, self.root / mask.image_name
-        for path in (beside, at_top):
-            if path.is_file():
-                return path
-        candidates = [
-            path
-            for path in self.by_name.get(Path(mask.image_name).name, [])
-            if path.as_posix().endswith(f"/{mask.image_name}") and self._may_be(path, split)
-        ]
-        return candidates[0] if len(candidates) == 1 else beside
-
-    def _may_be(self, path: Path, split: Split | None) -> bool:
-        folders = path.relative_to(self.root).parts[:-1]
-        return split is None or split_from_names(folders) in {split, None}
+def _splits(listing: FolderListing, tables: Iterable[Path]) -> dict[Path, Split | None]:
+    """The split of each annotation file. A single file is a set without splits."""
+    names = {path: (path.stem, *path.relative_to(listing.root).parts[:-1]) for path in tables}
+    return splits_of(names) if len(names) > 1 else dict.fromkeys(names)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,10 @@
 from pathlib import Path
 
 from limner.data.folder_listing import FolderListing
+from limner.data.image_file import IMAGE_SUFFIXES
 from limner.data.layout_match import FolderPair, LayoutMatch, match_folder_pairs
 from limner.data.split_names import split_from_names
+from limner.data.unread_masks import PICTURES, UNREAD
 
 IMAGE_FOLDERS = ("images", "image", "imgs", "img")
 MASK_FOLDERS = ("masks", "mask", "labels", "label", "annotations", "gt", "groundtruth")
@@ -15,25 +17,32 @@ def match_layout(listing: FolderListing) -> LayoutMatch | None:
     """images/ beside masks/ with files of the same names (at any depth; train, val and test above
     or below)
     """
-    folders = [
-        (images, masks)
-        for images in _image_folders(listing)
-        if (masks := _mask_folder_beside(images, listing))
-    ]
-    if not folders:
+    pairs = folder_pairs(listing)
+    if not pairs:
         return None
-    pairs = [_folder_pair(images, masks, listing) for images, masks in folders]
-    split = " under train, val and test" if any(pair.split for pair in pairs) else ""
+    above = any(split_from_names(pair.split_names) for pair in pairs)
+    split = " under train, val and test" if above else ""
     return match_folder_pairs(f"images/ and masks/{split}", pairs)
 
 
-def _image_folders(listing: FolderListing) -> list[Path]:
-    """Folders with an image folder's name: at the top, or at any depth where images lie below."""
-    folders_of_images = {path.parent for path in listing.images()}
-    above = {parent for folder in folders_of_images for parent in (folder, *folder.parents)}
-    below_root = {folder for folder in above if listing.root in folder.parents}
-    candidates = below_root.union(listing.direct_folders())
-    return sorted(folder for folder in candidates if folder.name.lower() in IMAGE_FOLDERS)
+def folder_pairs(listing: FolderListing) -> list[FolderPair]:
+    """Find the image folders that have a mask folder beside them."""
+    return [
+        _folder_pair(images, masks, listing)
+        for images in image_folders(listing)
+        if (masks := _mask_folder_beside(images, listing))
+    ]
+
+
+def image_folders(listing: FolderListing) -> list[Path]:
+    """Find folders with an image folder's name: at the top, or at any depth with images below."""
+    candidates = {*listing.folders(), *listing.direct_folders()}
+    return sorted(
+        folder
+        for folder in candidates
+        if folder.name.lower() in IMAGE_FOLDERS
+        and (folder.parent == listing.root or listing.files(IMAGE_SUFFIXES | PICTURES, folder))
+    )
 
 
 def _mask_folder_beside(images: Path, listing: FolderListing) -> Path | None:
@@ -48,6 +57,8 @@ def _folder_pair(images: Path, masks: Path, listing: FolderListing) -> FolderPai
         masks,
         listing.images(images),
         listing.images(masks),
-        split_from_names(parent.parts),
+        parent.parts,
         id_prefix="" if parent == Path() else f"{parent.as_posix()}/",
+        unread_images=listing.files(PICTURES, images),
+        unread_masks=listing.files(UNREAD, masks),
     )

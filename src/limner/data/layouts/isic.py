@@ -24,8 +24,8 @@ def match_layout(listing: FolderListing) -> LayoutMatch | None:
         superpixels = [path for path in files if path.stem.endswith(SUPERPIXELS)]
         photographs = [path for path in files if not path.stem.endswith(SUPERPIXELS)]
         # A single part of the challenge is a set without splits
-        split = split_from_names([images.name]) if len(folders) > 1 else None
-        pairs.append(FolderPair(images, masks, photographs, listing.images(masks), split))
+        names = [images.name] if len(folders) > 1 else []
+        pairs.append(FolderPair(images, masks, photographs, listing.images(masks), names))
         set_aside += superpixels
     return match_folder_pairs("ISIC", pairs, set_aside=set_aside)
 

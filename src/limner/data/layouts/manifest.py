@@ -1,12 +1,14 @@
 """CSV tables that list images, masks, splits and groups."""
 
-from collections.abc import Iterator
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from limner.data.folder_listing import FolderListing
 from limner.data.layout_match import LayoutMatch
+from limner.data.named_files import NamedFiles
 from limner.data.sample import Sample, Split
-from limner.data.split_names import SPLIT_NAMES, split_from_names
+from limner.data.split_names import splits_of
 from limner.data.tables import Row, lower_case_columns, read_table
 from limner.errors import LimnerError
 
@@ -23,8 +25,70 @@ def match_layout(listing: FolderListing) -> LayoutMatch | None:
     if not tables:
         return None
     names = " ".join(path.name for path in tables)
-    samples = [sample for path, rows in tables.items() for sample in _samples(path, rows)]
-    return LayoutMatch(f"CSV manifest {names}", tuple(samples))
+    files = NamedFiles.of(listing)
+    table_splits = splits_of({path: [path.stem] for path in tables})
+    stated = {row.get("split", "") for table in tables.values() for row in table}
+    stated_splits = splits_of({name: [name] for name in stated})
+    lines = [
+        _Line.of(path, number, row, stated_splits).within(table_splits[path])
+        for path, table in tables.items()
+        for number, row in enumerate(table, start=2)
+    ]
+    found = [
+        (line, files.find(line.image, line.table), files.find(line.mask, line.table))
+        for line in lines
+    ]
+    samples = [
+        Sample(
+            line.id or files.id_of(line.image, line.table, image),
+            image,
+            mask,
+            line.split,
+            line.group,
+        )
+        for line, image, mask in found
+        if not any(files.is_ambiguous(name, line.table) for name in (line.image, line.mask))
+    ]
+    return LayoutMatch(f"CSV manifest {names}", tuple(samples), findings=tuple(files.findings()))
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A line of a manifest, checked."""
+
+    table: Path
+    id: str
+    image: str
+    mask: str
+    split: Split | None
+    group: str | None
+
+    @classmethod
+    def of(cls, table: Path, number: int, row: Row, splits: Mapping[str, Split | None]) -> "_Line":
+        """Check a line. Raises LimnerError for an unknown split or a missing file.
+
+        `splits` has what is stated in the column of that name.
+        """
+        stated = row.get("split", "")
+        unknown_split = stated and not splits[stated]
+        if unknown_split or not Path(row["image"]).name or not Path(row["mask"]).name:
+            cause = f"the split {stated!r}" if unknown_split else "no image or no mask"
+            raise LimnerError(
+                f"{table}, line {number}, gives {cause}. A line holds an image, its mask "
+                "and, if any, train, val or test."
+            )
+        return cls(
+            table,
+            row.get("id", ""),
+            row["image"],
+            row["mask"],
+            splits[stated],
+            row.get("group") or None,
+        )
+
+    def within(self, table_split: Split | None) -> "_Line":
+        """Return the line with the split of its table where it states none."""
+        return replace(self, split=self.split or table_split)
 
 
 def _manifest_rows(path: Path) -> list[Row]:
@@ -34,28 +98,3 @@ def _manifest_rows(path: Path) -> list[Row]:
     except LimnerError:
         return []
     return rows if rows and {"image", "mask"} <= rows[0].keys() else []
-
-
-def _samples(path: Path, rows: list[Row]) -> Iterator[Sample]:
-    table_split = split_from_names([path.stem])
-    for number, row in enumerate(rows, start=2):
-        yield Sample(
-            row.get("id") or Path(row["image"]).with_suffix("").as_posix(),
-            path.parent / row["image"],
-            path.parent / row["mask"],
-            _row_split(path, number, row) or table_split,
-            row.get("group") or None,
-        )
-
-
-def _row_split(path: Path, number: int, row: Row) -> Split | None:
-    """The split that a line states. Raises LimnerError for an unknown one or a missing file."""
-    split = row.get("split", "").lower()
-    unknown_split = split and split not in SPLIT_NAMES
-    if unknown_split or not Path(row["image"]).name or not Path(row["mask"]).name:
-        cause = f"the split {split!r}" if unknown_split else "no image or no mask"
-        raise LimnerError(
-            f"{path}, line {number}, gives {cause}. A line holds an image, its mask "
-            "and, if any, train, val or test."
-        )
-    return SPLIT_NAMES.get(split)

@@ -7,12 +7,11 @@ from pathlib import Path
 from limner.data.class_names import ClassNames
 from limner.data.folder_listing import FolderListing
 from limner.data.layout_match import FolderPair, LayoutMatch, match_folder_pairs
-from limner.data.sample import Split
 from limner.data.tables import read_json_object
 from limner.errors import LimnerError
 
 # The training folder has no split of its own: validation is cut from it
-FOLDER_SPLITS: tuple[tuple[str, Split | None], ...] = (("Tr", None), ("Ts", "test"))
+FOLDER_SPLITS = (("Tr", ()), ("Ts", ("test",)))
 FIRST_CHANNEL = "_0000"
 FURTHER_CHANNEL = re.compile(r"_(?!0000)\d{4}$")
 
@@ -27,7 +26,7 @@ def match_layout(listing: FolderListing) -> LayoutMatch | None:
 
 
 def _folder_pairs(listing: FolderListing) -> Iterator[FolderPair]:
-    for ending, split in FOLDER_SPLITS:
+    for ending, split_names in FOLDER_SPLITS:
         images, masks = listing.root / f"images{ending}", listing.root / f"labels{ending}"
         if not (images.is_dir() and masks.is_dir()):
             continue
@@ -38,7 +37,7 @@ def _folder_pairs(listing: FolderListing) -> Iterator[FolderPair]:
             masks,
             image_files,
             listing.images(masks),
-            split,
+            split_names,
             image_ending=FIRST_CHANNEL,
         )
 

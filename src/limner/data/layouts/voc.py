@@ -3,13 +3,14 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from unicodedata import normalize
 
 from limner.data.folder_listing import FolderListing
 from limner.data.image_file import IMAGE_SUFFIXES
 from limner.data.layout_match import FolderPair, LayoutMatch, match_folder_pairs
 from limner.data.layouts.folders import IMAGE_FOLDERS
 from limner.data.sample import Sample, Split
-from limner.data.split_names import SPLIT_NAMES
+from limner.data.split_names import SPLIT_NAMES, splits_of
 from limner.data.tables import read_lines
 from limner.errors import LimnerError
 
@@ -34,18 +35,18 @@ def match_layout(listing: FolderListing) -> LayoutMatch | None:
     splits = _read_splits(_split_lists(folders.lists))
     image_files, mask_files = listing.images(folders.images), listing.images(folders.masks)
     # Most of VOC's images have only boxes, and are neither listed nor segmented
-    segmented = {path.stem for path in mask_files} | splits.keys()
+    segmented = {_stem(path) for path in mask_files} | splits.keys()
     pair = FolderPair(
         folders.images,
         folders.masks,
-        [path for path in image_files if path.stem in segmented],
+        [path for path in image_files if _stem(path) in segmented],
         mask_files,
     )
-    set_aside = [path for path in image_files if path.stem not in segmented]
+    set_aside = [path for path in image_files if _stem(path) not in segmented]
     match = match_folder_pairs("Pascal VOC", [pair], set_aside=set_aside)
     if not splits:
         return match
-    _check_listed(folders.lists, splits, {path.stem for path in (*mask_files, *image_files)})
+    _check_listed(folders.lists, splits, {_stem(path) for path in (*mask_files, *image_files)})
     return replace(match, samples=_listed_samples(folders.lists, splits, match.samples))
 
 
@@ -69,10 +70,10 @@ def _split_lists(folder: Path) -> dict[Path, Split]:
     since images of the validation split are in it as well.
     """
     paths = sorted(folder.glob("*.txt"))
-    lists = {path: SPLIT_NAMES[path.stem] for path in paths if path.stem in SPLIT_NAMES}
-    if "train" not in lists.values():
-        lists.update((path, "train") for path in paths if path.stem == "trainval")
-    return lists
+    exact = {path: [path.stem] for path in paths if path.stem.lower() in SPLIT_NAMES}
+    both = {path: exact.pop(path) for path in paths if path.stem.lower() == "trainval"}
+    lists = {path: split for path, split in splits_of(exact).items() if split}
+    return lists if "train" in lists.values() else {**lists, **dict.fromkeys(both, "train")}
 
 
 def _read_splits(lists: Mapping[Path, Split]) -> dict[str, Split]:
@@ -94,9 +95,16 @@ def _listed_stem(line: str) -> str:
 
     A name may hold spaces. After a file name or a path, the rest of the line is no part of it.
     """
+    # Lists that were written on Windows have backslashes
+    line = normalize("NFC", line.replace("\\", "/"))
     first_word = line.split()[0]
     name = Path(first_word if first_word.endswith(tuple(IMAGE_SUFFIXES)) else line).name
     return Path(name).stem if Path(name).suffix.lower() in IMAGE_SUFFIXES else name
+
+
+def _stem(path: Path) -> str:
+    """The stem of a file, its accents written as in the ids of samples."""
+    return normalize("NFC", path.stem)
 
 
 def _check_listed(folder: Path, splits: Mapping[str, Split], stems: Collection[str]) -> None:

@@ -1,1 +1,3 @@
-"""One file for each image format. A new one also needs a line in `data/image_file.py`."""
+"""One file for each image format; DICOM has several. A new format also needs a line in
+`data/image_file.py`.
+"""

@@ -2,9 +2,9 @@
 
 import io
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Literal
 
-from jaxtyping import Shaped, UInt8
+from jaxtyping import Bool, Shaped, UInt8
 from numpy import ndarray
 
 if TYPE_CHECKING:
@@ -13,6 +13,14 @@ else:
     # Those who check types at run time do not take io.BytesIO for a typing.BinaryIO
     BinaryFile = io.IOBase
 Pixels = Shaped[ndarray, "h w *c"]
+ExtraBand = Literal["opaque", "transparency", "data"]
+"""What a last band is by its values, which may be a transparency: opaque everywhere, so that it is
+neither; mostly opaque; or varying like an image.
+"""
+WhiteIsZero = Literal["turned", "kept"]
+"""What was done with the values of a mask whose file stores white as 0. They were turned, so that
+white has the highest value, as in other files. Or they were kept, as True and False are.
+"""
 
 
 class UnsupportedImageError(Exception):
@@ -52,7 +60,20 @@ class DecodeOptions:
     at_least_px: tuple[int, int] | None = None
     """Upright height and width that suffice; a JPEG may be decoded at a reduced scale."""
     as_stored: bool = False
-    """For masks: neither rescale values nor turn dark on light into light on dark."""
+    """For masks: do not rescale values."""
+    channels: int | None = None
+    """How many the set has. By it a last band that may be transparency is kept or left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredKind:
+    """How a file holds its pixels, by which it is compared with the others of its set."""
+
+    colours: str
+    """Such as MINISBLACK or RGB."""
+    bands: int
+    depth: str
+    """Such as uint16."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,3 +93,12 @@ class DecodedImage:
     """The channels are no colours: each is a plane with a range of its own."""
     is_lossy: bool = False
     """The format changes values when it is written."""
+    valid: Bool[ndarray, "h w *c"] | None = None
+    """Where values are measurements; None where all are. Elsewhere the file holds no data."""
+    stored: StoredKind | None = None
+    extra_band: ExtraBand | None = None
+    """What the last band is, where it may be no channel of the image."""
+    left_out: tuple[str, ...] = ()
+    """What else the file holds, in words."""
+    white_is_zero: WhiteIsZero | None = None
+    """Of masks alone; None where the file stores black as 0."""

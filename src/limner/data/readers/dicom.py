@@ -1,89 +1,82 @@
-"""Read DICOM with pydicom."""
+"""Read DICOM with pydicom. A frame is a page, and only it is decoded."""
 
-from typing import Any
+import math
 
 import numpy as np
+from jaxtyping import Integer
+from numpy import ndarray
 
 from limner.data.readers.decoded import (
     BinaryFile,
     DecodedImage,
     DecodeOptions,
     ImageHeader,
-    Pixels,
     UnsupportedImageError,
 )
+from limner.data.readers.dicom_codecs import LOSSY_SYNTAXES
+from limner.data.readers.dicom_file import is_dicom, open_dicom
+from limner.data.readers.dicom_frame import frame_count, read_frame, read_layout
+from limner.data.readers.dicom_lookup import LookupTable, apply_palette, read_palette
+from limner.data.readers.dicom_segmentation import (
+    is_segmentation,
+    read_segments,
+    require_one_image,
+)
+from limner.data.readers.dicom_values import frame_attributes, to_shown_values
 
 NAME = "DICOM"
-SUFFIXES = frozenset({".dcm"})
+SUFFIXES = frozenset({".dcm", ".dicom"})
 HOLDS_PAGES = True
+PALETTE_PIXEL_BYTES = 3
 
 
 def recognises(start: bytes) -> bool:
-    return start[128:132] == b"DICM"
+    return is_dicom(start)
 
 
 def read_header(file: BinaryFile) -> ImageHeader:
-    dataset = _read_dataset(file, stop_before_pixels=True)
-    return ImageHeader(int(dataset.Rows), int(dataset.Columns), pages=_frame_count(dataset))
+    dicom = open_dicom(file)
+    layout = read_layout(dicom)
+    pages = frame_count(dicom.attributes)
+    if is_segmentation(dicom.attributes):
+        require_one_image(dicom.attributes)
+        pages = 1
+    sample_bytes = layout.channels * math.ceil(layout.bits_allocated / 8)
+    return ImageHeader(
+        layout.height,
+        layout.width,
+        pages=pages,
+        pixel_bytes=max(sample_bytes, PALETTE_PIXEL_BYTES),
+    )
 
 
 def decode(file: BinaryFile, _header: ImageHeader, options: DecodeOptions) -> DecodedImage:
-    """Decode a frame, rescaled and windowed as the file says (DICOM PS3.3 C.7.6.3, C.11)."""
-    dataset = _read_dataset(file, stop_before_pixels=False)
-    pixels = dataset.pixel_array
-    if _frame_count(dataset) > 1:
-        pixels = pixels[options.page]
+    """Decode a frame, rescaled and windowed as the file says."""
+    dicom = open_dicom(file)
+    layout = read_layout(dicom)
+    if is_segmentation(dicom.attributes):
+        if not options.as_stored:
+            raise UnsupportedImageError(
+                "is a DICOM segmentation (SEG), which is a mask. Give the image that it is about."
+            )
+        return DecodedImage(read_segments(dicom, layout))
+    frame = read_frame(dicom, layout, options.page)
+    is_little_endian = bool(dicom.attributes.original_encoding[1])
+    if frame.photometric == "PALETTE COLOR":
+        palette = read_palette(dicom.attributes, is_little_endian=is_little_endian)
+        return _with_palette(frame.pixels, palette)
     if options.as_stored:
-        return DecodedImage(pixels)
-    pixels = _to_colours(pixels, dataset)
-    window = None
-    if dataset.SamplesPerPixel == 1:
-        pixels, window = _rescale(pixels, dataset), _window(dataset)
-    if dataset.PhotometricInterpretation == "MONOCHROME1":
-        # Dark on light
-        low, high = window or (float(pixels.min()), float(pixels.max()))
-        pixels = low + high - pixels.astype(np.float64)
-    return DecodedImage(pixels, window=window)
+        return DecodedImage(frame.pixels, is_lossy=str(dicom.transfer_syntax) in LOSSY_SYNTAXES)
+    if frame.photometric == "RGB":
+        bounds = 0.0, float(2**layout.bits_stored - 1)
+        return DecodedImage(frame.pixels, window=bounds)
+    attributes = frame_attributes(dicom.attributes, options.page)
+    return to_shown_values(frame.pixels, attributes, layout, is_little_endian=is_little_endian)
 
 
-def _read_dataset(file: BinaryFile, *, stop_before_pixels: bool) -> Any:
-    try:
-        import pydicom
-    except ImportError as error:
-        raise UnsupportedImageError(
-            "is DICOM, which needs pydicom: pip install 'limner[dicom]'."
-        ) from error
-    return pydicom.dcmread(file, stop_before_pixels=stop_before_pixels)
-
-
-def _frame_count(dataset: Any) -> int:
-    return int(dataset.get("NumberOfFrames") or 1)
-
-
-def _to_colours(pixels: Pixels, dataset: Any) -> Pixels:
-    """Turn palette and YBR into RGB; grey and RGB stay as they are."""
-    from pydicom.pixels.processing import apply_color_lut, convert_color_space
-
-    if dataset.PhotometricInterpretation == "PALETTE COLOR":
-        return apply_color_lut(pixels, dataset)
-    if dataset.PhotometricInterpretation.startswith("YBR"):
-        return convert_color_space(pixels, dataset.PhotometricInterpretation, "RGB")
-    return pixels
-
-
-def _rescale(pixels: Pixels, dataset: Any) -> Pixels:
-    if "RescaleSlope" not in dataset and "WindowCenter" not in dataset:
-        return pixels
-    slope = float(dataset.get("RescaleSlope") or 1)
-    return pixels * slope + float(dataset.get("RescaleIntercept") or 0)
-
-
-def _window(dataset: Any) -> tuple[float, float] | None:
-    """Read the lowest and highest value of the first linear window (PS3.3 C.11.2.1.2)."""
-    if dataset.get("WindowWidth") is None or dataset.get("WindowCenter") is None:
-        return None
-    centre, width = (
-        float(value[0] if hasattr(value, "__len__") else value)
-        for value in (dataset.WindowCenter, dataset.WindowWidth)
-    )
-    return centre - 0.5 - (width - 1) / 2, centre - 0.5 + (width - 1) / 2
+def _with_palette(indices: Integer[ndarray, "h w"], palette: list[LookupTable]) -> DecodedImage:
+    """Keep indices and the colour of each; negative ones, which are no indices, become colours."""
+    if indices.min() < 0:
+        return DecodedImage(apply_palette(indices, palette))
+    colours = apply_palette(np.arange(int(indices.max()) + 1), palette)
+    return DecodedImage(indices.astype(f"u{indices.itemsize}"), palette=colours)

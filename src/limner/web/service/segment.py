@@ -27,6 +27,7 @@ IMAGE_TYPES = (
     "image/webp",
     "image/bmp",
     "image/tiff",
+    "application/dicom",
     "application/octet-stream",
 )
 CURL_DEFAULT_TYPE = "application/x-www-form-urlencoded"
@@ -172,7 +173,7 @@ def _segment(served: ServedModel, options: Options, most_pixels: int, body: byte
     """Decode an image, predict its mask, and encode it."""
     start_s = time.monotonic()
     labels = served.predictor.labels
-    prediction = served.predictor.predict(_decode(body, most_pixels))
+    prediction = served.predictor.predict(_decode(body, most_pixels, served.predictor.channels))
     mask = responses.mask_at_threshold(prediction, options.threshold)
     content = (
         responses.mask_png(mask, labels, options.only)
@@ -252,10 +253,10 @@ def _require_image_type(content_type: str | None) -> None:
         )
 
 
-def _decode(body: bytes, most_pixels: int) -> UInt8[ndarray, "h w c"]:
+def _decode(body: bytes, most_pixels: int, channels: int | None) -> UInt8[ndarray, "h w c"]:
     """Decode an image. Raises ProblemError where it is too large or cannot be read."""
     try:
-        return decode_image(body, "the image", most_pixels)
+        return decode_image(body, "the image", most_pixels, channels=channels)
     except TooLargeError as error:
         raise ProblemError(413, str(error)) from None
     except LimnerError as error:

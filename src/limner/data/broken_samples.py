@@ -1,0 +1,75 @@
+"""Leave out the samples whose files are broken or missing, so that they do not stop the rest."""
+
+from collections.abc import Iterable, Sequence, Set
+from dataclasses import dataclass
+
+from limner.data.check_sample import inspect_sample
+from limner.data.findings import Finding
+from limner.data.parallel import Progress, map_in_order, with_progress
+from limner.data.sample import Sample
+
+BROKEN = frozenset(
+    {
+        "ambiguous-name",
+        "channels-differ",
+        "missing-image",
+        "missing-mask",
+        "pages-differ",
+        "size-differs",
+        "unread-image",
+        "unread-mask",
+        "unreadable-image",
+        "unreadable-mask",
+    }
+)
+"""Codes of errors that are about one pair alone, so that the others can do without it."""
+LISTED = 20
+"""Problems that are printed before the rest is counted; the record has them all."""
+
+
+@dataclass(frozen=True, slots=True)
+class UsableSamples:
+    """The samples without those that are broken, and what is wrong with these."""
+
+    samples: tuple[Sample, ...]
+    left_out: tuple[str, ...] = ()
+    """The message of each problem."""
+
+    def describe(self) -> str:
+        """Name what was left out; empty where nothing was."""
+        if not self.left_out:
+            return ""
+        shown = [f"  {message.splitlines()[0]}" for message in self.left_out[:LISTED]]
+        more = len(self.left_out) - len(shown)
+        count = f"{len(self.left_out)} problem{'s' * (len(self.left_out) > 1)}"
+        head = f"{count} left out, {len(self.samples)} pairs remain:"
+        return "\n".join([head, *shown, *([f"  and {more} more"] if more else [])])
+
+
+def leave_out_broken(samples: Iterable[Sample], findings: Iterable[Finding]) -> UsableSamples:
+    """Leave out the samples that errors of the `BROKEN` codes are about.
+
+    Args:
+        samples: All of the dataset.
+        findings: Those of its check.
+    """
+    broken = [finding for finding in findings if finding.code in BROKEN]
+    ids: Set[str] = {id for finding in broken for id in finding.ids}
+    return UsableSamples(
+        tuple(sample for sample in samples if sample.id not in ids),
+        tuple(finding.message for finding in broken),
+    )
+
+
+def leave_out_unreadable(
+    samples: Sequence[Sample], progress: Progress | None = None
+) -> UsableSamples:
+    """Read all files of some samples, and leave out those that are broken.
+
+    Args:
+        samples: Such as those of one split.
+        progress: Wraps the iteration over the samples; none by default.
+    """
+    inspected = with_progress(map_in_order(inspect_sample, samples), len(samples), progress)
+    findings = [finding for found, _ in inspected for finding in found]
+    return leave_out_broken(samples, findings)

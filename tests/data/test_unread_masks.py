@@ -1,0 +1,144 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from command_line import limner
+from dataset_folders import save_image
+from limner.data.check import check, require_valid
+from limner.data.scan import scan
+from limner.errors import LimnerError
+from shapes import disc
+
+
+def follow_cure(root: Path, code: str) -> str:
+    """Run the lines of a finding as a person would, and return what stands before them."""
+    (finding,) = [found for found in check(scan(root)).findings if found.code == code]
+    text, _, lines = finding.message.partition("\n")
+    done = subprocess.run([sys.executable, "-c", lines], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return text
+
+
+def save_photos(folder: Path, count: int = 3, size: tuple[int, int] = (20, 16)) -> None:
+    for seed in range(count):
+        noise = np.random.default_rng(seed).integers(0, 255, (size[1], size[0], 3))
+        save_image(folder / f"{seed}.jpg", noise.astype(np.uint8))
+
+
+def masks_of(root: Path) -> list[np.ndarray]:
+    dataset = scan(root)
+    assert not check(dataset).errors
+    assert dataset.unsupported == dataset.unread == ()
+    return [sample.read_mask().values for sample in dataset.samples]
+
+
+@pytest.mark.parametrize("masks", ["set/train_masks/{}_mask", "set/train/{}_mask"])
+def test_carvana_s_gif_masks_are_named_and_converted_by_the_cure(
+    tmp_path: Path, masks: str
+) -> None:
+    save_photos(tmp_path / "set/train", size=(16, 16))
+    for number in range(3):
+        save_image(tmp_path / f"{masks.format(number)}.gif", disc(radius=3 + number))
+    text = follow_cure(tmp_path / "set", "unread-mask")
+    assert text == (
+        f"3 masks are in a format that is not read. {tmp_path}/{masks.format(0)}.gif, the mask of "
+        f"{tmp_path}/set/train/0.jpg, is a GIF file. These lines of Python make masks of them:"
+    )
+    for number, mask in enumerate(masks_of(tmp_path / "set")):
+        with Image.open(tmp_path / f"{masks.format(number)}.gif") as truth:
+            assert (mask == np.asarray(truth)).all()
+
+
+def test_images_and_masks_that_are_both_gif_have_a_cure_each(tmp_path: Path) -> None:
+    for number in range(3):
+        noise = np.random.default_rng(number).integers(0, 255, (16, 16)).astype(np.uint8)
+        save_image(tmp_path / f"images/{number}.gif", noise)
+        save_image(tmp_path / f"masks/{number}.gif", disc())
+    assert "These lines of Python make images of them" in follow_cure(tmp_path, "unread-image")
+    follow_cure(tmp_path, "unread-mask")
+    assert len(masks_of(tmp_path)) == 3
+
+
+def test_arrays_of_numpy_are_converted_by_the_cure(tmp_path: Path) -> None:
+    save_photos(tmp_path / "images", size=(16, 16))
+    (tmp_path / "masks").mkdir()
+    for number in range(3):
+        np.save(tmp_path / f"masks/{number}.npy", disc(value=1).astype(np.int64))
+    assert "is a NumPy array" in follow_cure(tmp_path, "unread-mask")
+    assert (masks_of(tmp_path)[0] == disc(value=1)).all()
+
+
+def test_cellpose_s_pickles_are_not_to_be_loaded(tmp_path: Path) -> None:
+    save_photos(tmp_path / "images", 1)
+    (tmp_path / "masks").mkdir()
+    (tmp_path / "masks/0_seg.npy").touch()
+    (error,) = check(scan(tmp_path)).errors
+    assert error.message.endswith(
+        "is Cellpose's _seg.npy, a pickle that may run any program. Export the masks as PNG in "
+        "Cellpose (save_masks, or the menu File)."
+    )
+
+
+def write_yolo(labels: Path) -> None:
+    """Write a large object of class 1 and a small one of class 0 upon it; 0.txt has none."""
+    labels.mkdir(parents=True, exist_ok=True)
+    (labels / "0.txt").write_text("")
+    for number in (1, 2):
+        (labels / f"{number}.txt").write_text(
+            "0 0.2 0.25 0.3 0.25 0.3 0.5 0.2 0.5\n1 0.1 0.125 0.725 0.125 0.725 0.75 0.1 0.75\n"
+        )
+
+
+@pytest.mark.parametrize(
+    ("images", "labels"),
+    [("images/train", "labels/train"), ("train/images", "train/labels"), ("data", "data")],
+)
+def test_yolo_s_texts_are_named_and_drawn_by_the_cure(
+    tmp_path: Path, images: str, labels: str
+) -> None:
+    save_photos(tmp_path / images)
+    write_yolo(tmp_path / labels)
+    (tmp_path / "data.yaml").write_text("train: images\nnames:\n  0: spot\n  1: 'leaf'\n")
+    text = follow_cure(tmp_path, "unread-mask")
+    assert text.startswith("3 masks are in a format that is not read. ")
+    assert "is a text of polygons, as YOLO has for segmentation." in text
+    empty, first, second = masks_of(tmp_path)
+    # Corners are times 20 and 16, without fractions, and the border belongs to the object
+    expected = np.zeros((16, 20), np.uint8)
+    expected[2:13, 2:15] = 2
+    expected[4:9, 4:7] = 1
+    assert (empty == 0).all()
+    assert (first == expected).all() and (second == expected).all()
+    labels_found = check(scan(tmp_path)).labels
+    assert labels_found is not None
+    assert labels_found.names == ("background", "spot", "leaf")
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [("data.yaml", "nc: 2\nnames: ['spot', \"leaf\"]\n"), ("classes.txt", "spot\nleaf\n")],
+)
+def test_yolo_s_class_names_are_taken_from_its_files(
+    tmp_path: Path, file: str, content: str
+) -> None:
+    save_photos(tmp_path / "images")
+    write_yolo(tmp_path / "labels")
+    (tmp_path / file).write_text(content)
+    follow_cure(tmp_path, "unread-mask")
+    assert '"spot" = 1\n"leaf" = 2' in (tmp_path / "labels.toml").read_text()
+
+
+def test_the_lines_of_a_cure_are_printed_unbroken(tmp_path: Path) -> None:
+    save_photos(tmp_path / "set/images")
+    write_yolo(tmp_path / "set/labels")
+    (finding,) = check(scan(tmp_path / "set")).errors
+    lines = finding.message.partition("\n")[2]
+    printed = limner("check", tmp_path / "set", "--out", tmp_path / "check")
+    assert f"For unread-mask:\n{lines}\n" in printed.stdout
+    with pytest.raises(LimnerError) as refused:
+        require_valid(check(scan(tmp_path / "set")))
+    assert lines in str(refused.value)

@@ -23,8 +23,8 @@ Seeds = Annotated[
 Minutes = Annotated[
     float | None,
     typer.Option(
-        help="of the first training, whose number of steps all others have, too; by default the "
-        "plan's length, or --set train.epochs=30"
+        help="the time of the first training; all others see as many images as it did; by "
+        "default the plan's length, or --set train.epochs=30"
     ),
 ]
 OutFolder = Annotated[

@@ -1,11 +1,9 @@
 """Leave out the samples whose files are broken or missing, so that they do not stop the rest."""
 
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
 
-from limner.data.check_sample import inspect_sample
 from limner.data.findings import Finding
-from limner.data.parallel import Progress, map_in_order, with_progress
 from limner.data.sample import Sample
 
 BROKEN = frozenset(
@@ -59,17 +57,3 @@ def leave_out_broken(samples: Iterable[Sample], findings: Iterable[Finding]) -> 
         tuple(sample for sample in samples if sample.id not in ids),
         tuple(finding.message for finding in broken),
     )
-
-
-def leave_out_unreadable(
-    samples: Sequence[Sample], progress: Progress | None = None
-) -> UsableSamples:
-    """Read all files of some samples, and leave out those that are broken.
-
-    Args:
-        samples: Such as those of one split.
-        progress: Wraps the iteration over the samples; none by default.
-    """
-    inspected = with_progress(map_in_order(inspect_sample, samples), len(samples), progress)
-    findings = [finding for found, _ in inspected for finding in found]
-    return leave_out_broken(samples, findings)

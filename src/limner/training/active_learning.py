@@ -98,7 +98,8 @@ def simulate_review(
     """Train on a few labels, correct the masks that come first in an order, and train again.
 
     The first labels are drawn at random, and are the same for all orders. Every model is trained
-    from scratch, and all by the same work: as many steps as the first one took, and no early stop.
+    from scratch and without an early stop. With a time budget all see as many images as the first
+    one did, whatever the clock says.
 
     Args:
         data: the dataset, whose masks are the truth.
@@ -181,7 +182,8 @@ class _Simulation:
         changed = 0
         for sample in corrected:
             truth = sample.class_index(self.labels)
-            mask = predictor.predict(sample.read_image()).mask
+            image = sample.read_image(channels=predictor.channels)
+            mask = predictor.predict(image).mask
             changed += int(((truth != mask) & (truth != VOID)).sum())
         return changed
 

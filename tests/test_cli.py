@@ -194,6 +194,7 @@ def test_check_exits_with_1_on_errors_and_prints_json(lesions: Path, pairs, tmp_
         (["test", "none.safetensors", "nowhere"], "model.safetensors of a run"),
         (["predict", "none.safetensors", "nowhere"], "model.safetensors of a run"),
         (["predict", "nowhere"], "must be a model"),
+        (["test", "runs/nothing", "something"], "runs/nothing does not exist"),
         (["test", "nowhere"], "must be one model"),
         (["test", "a", "b", "c", "nowhere"], "or several with --ensemble"),
         (["submit", "nowhere"], "must be a model"),

@@ -177,3 +177,11 @@ def test_a_mask_of_another_size_than_its_image_is_an_error(tmp_path: Path) -> No
     Image.new("L", (20, 16)).save(sample.mask)
     with pytest.raises(LimnerError, match="another size than its image"):
         evaluate(bright_predictor(), [sample])
+
+
+def test_images_that_are_all_void_have_no_score_and_no_interval() -> None:
+    void = Scores.from_images([image("a", [[0] * 4, [0] * 4]), image("b", [[0] * 4] * 2)], BINARY)
+    assert void.unscored == ("a", "b")
+    dice = void.summary()["dice"]
+    assert np.isnan([dice.mean, *dice.interval]).all() and dice.pooled is not None
+    assert np.isnan(dice.pooled)

@@ -93,3 +93,6 @@ def test_a_mask_that_cannot_be_read_is_left_to_the_scoring(pairs: Pairs) -> None
     root = pairs(discs(1))
     (root / "masks" / "0.png").write_bytes(b"broken")
     assert align(BINARY, scan(root)).labels.class_of(1) == 1
+    for path in (root / "masks").iterdir():
+        path.write_bytes(b"broken")
+    assert align(BINARY, scan(root)) == AlignedLabels(BINARY)

@@ -73,13 +73,25 @@ def test_another_folder_of_the_same_names_is_other_data_and_scored_whole(
 
 
 def test_images_that_are_new_or_gone_are_named(folder: Path, record: SplitRecord) -> None:
-    shutil.copy(folder / "masks" / "0.png", folder / "images" / "3.png")
+    for name in ("images", "masks"):
+        shutil.copy(folder / "masks" / "0.png", folder / name / "x.png")
+        (folder / name / "3.png").unlink()
     scored = choose(folder, record)
     assert ids(scored) == ["4"]
     assert "1 images were not there when the model was trained" in scored.notes[0]
     assert "1 of the 2 test images of the training are not in" in scored.notes[1]
-    assert all("such as 3" in note for note in scored.notes)
-    assert ids(choose(folder, record, split="new")) == ["3"]
+    assert ids(choose(folder, record, split="new")) == ["x"]
+
+
+def test_a_test_image_that_was_damaged_since_is_not_missed_in_silence(
+    folder: Path, record: SplitRecord
+) -> None:
+    path = folder / "images" / "3.png"
+    path.write_bytes(path.read_bytes()[:60])
+    scored = choose(folder, record)
+    assert ids(scored) == ["3", "4"]
+    (note,) = scored.notes
+    assert "1 images of test have other content than in the training, such as 3" in note
 
 
 def test_a_model_that_knows_names_alone_says_so(folder: Path) -> None:

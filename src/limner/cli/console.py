@@ -72,9 +72,11 @@ def split_models(
     files = [model_file(Path(path)) for path in arguments if _is_model(path)]
     others = [path for path in arguments if not _is_model(path)]
     if not files or not others:
+        missing = [path for path in others if "://" not in path and not Path(path).exists()]
+        cause = f" {missing[0]} does not exist." if missing else ""
         raise LimnerError(
-            f"there must be {models}, and {rest}. A model is a .safetensors, .onnx, .xml or .pt2 "
-            "file, or the folder of a run."
+            f"there must be {models}, and {rest}.{cause} A model is a .safetensors, .onnx, .xml or "
+            ".pt2 file, or the folder of a run."
         )
     return files, others
 

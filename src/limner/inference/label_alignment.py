@@ -45,8 +45,8 @@ def align_labels(
         return _align(model, dataset.stated_labels, dataset)
     read = with_progress(map_in_order(_read_histogram, samples), len(samples), progress)
     histograms = [histogram for histogram in read if histogram is not None]
-    detected = _detect(histograms, dataset)
-    if _fits(model, histograms, detected):
+    detected = _detect(histograms, dataset) if histograms else None
+    if not histograms or _fits(model, histograms, detected):
         return AlignedLabels(model)
     if detected is None:
         raise LimnerError(_unknown_coding(model, dataset))

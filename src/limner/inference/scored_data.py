@@ -72,6 +72,7 @@ def choose_scored_data(
     if not any(first[side] for side in ("train", "val", "test")):
         return _other_data(records, dataset, contents, split)
     chosen = split or DEFAULT_SPLIT
+    changed = _take_changed(records[0], first, chosen)
     samples = [
         sample for name, group in first.items() for sample in group if chosen in {"all", name}
     ]
@@ -85,7 +86,27 @@ def choose_scored_data(
         for other in others:
             _require_unseen(samples, chosen, other)
     notes = _notes(records[0], first, chosen, dataset, contents)
+    if changed:
+        notes.append(
+            f"{len(changed)} images of {chosen} have other content than in the training, such as "
+            f"{_some(changed)}, and are known by their names alone: they were saved anew, or "
+            "are damaged"
+        )
     return ScoredData(chosen, samples, first, sha256=_sha256(samples, contents), notes=notes)
+
+
+def _take_changed(record: SplitRecord, sides: dict[str, list[Sample]], split: str) -> list[str]:
+    """Move new images that bear a name of a split into it, and return their ids.
+
+    In a folder that the model knows, such an image was saved anew or is damaged. Left out, it would
+    be missed by nobody.
+    """
+    names = set(record.ids.get(split, ()))
+    changed = [sample for sample in sides["new"] if sample.id in names]
+    if changed:
+        sides["new"] = [sample for sample in sides["new"] if sample.id not in names]
+        sides[split] = sorted([*sides[split], *changed], key=lambda sample: sample.id)
+    return [sample.id for sample in changed]
 
 
 def _other_data(

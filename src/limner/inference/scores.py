@@ -182,7 +182,7 @@ class Scores:
         counts = self._scored_counts()
         # An image that is void everywhere says nothing of how images differ
         counts = counts[counts.sum((1, 2)) > 0]
-        flat_counts = counts.reshape(len(counts), -1)
+        flat_counts = counts.reshape(len(counts), counts.shape[1] * counts.shape[2])
 
         def metrics(totals: Num[ndarray, "r k2 4"]) -> Float64[ndarray, "r m"]:
             scores = [

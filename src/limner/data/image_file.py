@@ -62,6 +62,18 @@ OTHER_SUFFIXES = frozenset(
     | {".safetensors", ".toml", ".tsv", ".txt", ".xml", ".yaml", ".yml", ".zip"}
 )
 """Of files that are no images. The content of all others tells."""
+UNSUPPORTED_SUFFIXES = frozenset[str]().union(
+    # Photographs and drawings
+    {".avif", ".gif", ".heic", ".heif", ".j2k", ".jp2", ".jpe", ".jxl", ".psd", ".svg", ".tga"},
+    {".exr", ".pbm", ".pgm", ".ppm"},
+    # Raw data of cameras
+    {".cr2", ".dng", ".nef", ".raw"},
+    # Arrays, medical volumes, microscopes
+    {".npy", ".npz"},
+    {".gz", ".mha", ".nii", ".nrrd"},
+    {".czi", ".svs"},
+)
+"""Suffixes of images that are not read."""
 START_BYTES = 132
 SNIFFED_BYTES = 1024
 """In which the metadata of a DICOM file says what kind it is."""

@@ -12,6 +12,7 @@ from limner.data.class_names import ClassNames, read_class_names
 from limner.data.findings import Finding
 from limner.data.folder_listing import FolderListing
 from limner.data.groups import with_groups
+from limner.data.image_file import UNSUPPORTED_SUFFIXES
 from limner.data.layout_match import LayoutMatch
 from limner.data.layouts import (
     annotation_files,
@@ -51,19 +52,6 @@ LAYOUTS: tuple[Layout, ...] = (
     annotation_files.match_layout,
 )
 """The layouts in the order in which a folder is tried; the first that matches is taken."""
-
-UNSUPPORTED_SUFFIXES = frozenset[str]().union(
-    # Photographs and drawings
-    {".avif", ".gif", ".heic", ".heif", ".j2k", ".jp2", ".jpe", ".jxl", ".psd", ".svg", ".tga"},
-    {".exr", ".pbm", ".pgm", ".ppm"},
-    # Raw data of cameras
-    {".cr2", ".dng", ".nef", ".raw"},
-    # Arrays, medical volumes, microscopes
-    {".npy", ".npz"},
-    {".gz", ".mha", ".nii", ".nrrd"},
-    {".czi", ".svs"},
-)
-"""Suffixes of images that are not read."""
 
 
 @dataclass(frozen=True, slots=True)

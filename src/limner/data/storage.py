@@ -15,9 +15,9 @@ from limner.data.image_file import (
     IMAGE_SUFFIXES,
     OTHER_SUFFIXES,
     SNIFFED_BYTES,
+    UNSUPPORTED_SUFFIXES,
     is_image_by_content,
 )
-from limner.data.scan import UNSUPPORTED_SUFFIXES
 from limner.errors import LimnerError
 from limner.files import FOLDER_LOCK, atomic_file, exclusive_lock, write_atomic
 

@@ -232,9 +232,8 @@ def _loader(data: Files, batch: int, shuffle: bool) -> Any:
 
 def _pretrained(name: str) -> dict[str, Tensor]:
     """The weights of an encoder as limner finds them."""
-    from limner.model.encoders import TimmEncoder
-    from limner.model.pretrained import load_pretrained
+    from limner.model.pretrained import build_pretrained, load_pretrained
 
-    encoder = TimmEncoder(name, 3)
-    load_pretrained(encoder, name, "hub", 3)
+    encoder = build_pretrained(name, 3)
+    load_pretrained(encoder, "hub", 3)
     return encoder.body.state_dict()

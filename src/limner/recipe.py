@@ -104,7 +104,8 @@ class ModelSettings(_Section):
     deep_supervision: bool = False
     """The coarser levels of the decoder are trained to predict the mask as well."""
     encoder: str = ""
-    """Pretrained encoder by its name in timm, such as resnet34; empty is the preset's own."""
+    """Pretrained encoder by its name in timm, such as tf_efficientnet_lite0 (which needs no timm)
+    or resnet34; empty is the preset's own."""
     encoder_weights: str = "hub"
     """Weights of the encoder: none, a file, or hub, which also finds an installed package that
     holds them."""

@@ -281,8 +281,7 @@ def test_a_frozen_encoder_keeps_its_weights_and_its_normalisation(
 ) -> None:
     import torch
 
-    from limner.model.encoders import TimmEncoder
-    from limner.model.pretrained import load_pretrained
+    from limner.model.pretrained import build_pretrained, load_pretrained
 
     name = "tf_efficientnet_lite0"
     keys = {
@@ -292,8 +291,8 @@ def test_a_frozen_encoder_keeps_its_weights_and_its_normalisation(
         "train.epochs": 1,
     }
     bundle = Bundle.load(train(lesions, TINY.replace(keys), tmp_path / "run").model)
-    pretrained = TimmEncoder(name, 3)
-    load_pretrained(pretrained, name, "hub", 3)
+    pretrained = build_pretrained(name, 3)
+    load_pretrained(pretrained, "hub", 3)
     same = all(
         torch.equal(value, bundle.weights[f"encoder.{key}"])
         for key, value in pretrained.state_dict().items()

@@ -42,7 +42,8 @@ Minutes = Annotated[
 Encoder = Annotated[
     str | None,
     typer.Option(
-        help="a pretrained encoder by timm's name, such as resnet34 or tf_efficientnet_lite0"
+        help="a pretrained encoder by timm's name, such as tf_efficientnet_lite1 or resnet34; "
+        "tf_efficientnet_lite0 comes with limner and is the default"
     ),
 ]
 RecipeFile = Annotated[

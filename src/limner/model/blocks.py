@@ -95,6 +95,41 @@ class PointwiseConv2d(nn.Conv2d):
         return F.conv2d(picked, self.weight, self.bias)
 
 
+class FixedPaddingConv2d(nn.Conv2d):
+    """Convolve with TensorFlow's "same" padding as a constant.
+
+    Within a U-Net the stride divides every side, and then the padding is the same for all images.
+    timm computes it anew from each image's size. That makes exported graphs slower, and
+    torch.export takes minutes.
+    """
+
+    @classmethod
+    def from_conv(cls, conv: nn.Conv2d) -> "FixedPaddingConv2d":
+        """Make the same convolution, sharing its weights."""
+        fixed = cls(
+            conv.in_channels,
+            conv.out_channels,
+            _two(conv.kernel_size),
+            _two(conv.stride),
+            0,
+            _two(conv.dilation),
+            conv.groups,
+            device="meta",
+        )
+        fixed.weight, fixed.bias = conv.weight, conv.bias
+        return fixed
+
+    def forward(self, input: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c2 h2 w2"]:
+        rows, columns = (
+            max(0, dilation * (side - 1) + 1 - stride)
+            for side, stride, dilation in zip(
+                self.kernel_size, self.stride, self.dilation, strict=True
+            )
+        )
+        padding = (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2)
+        return super().forward(F.pad(input, padding))
+
+
 def conv2d(
     in_channels: int,
     out_channels: int,
@@ -146,3 +181,7 @@ def _normalisation(channels: int, settings: ModelSettings) -> list[nn.Module]:
 
 def _activation(settings: ModelSettings) -> nn.Module:
     return ACTIVATIONS[settings.activation]()
+
+
+def _two(sides: tuple[int, ...]) -> tuple[int, int]:
+    return sides[0], sides[1]

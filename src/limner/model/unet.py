@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from limner.errors import LimnerError
 from limner.model.decoders import Decoder, NestedDecoder
-from limner.model.encoders import ConvEncoder, Encoder, TimmEncoder
+from limner.model.encoders import ConvEncoder, Encoder, PretrainedEncoder
 from limner.model.presets import resolve_settings
-from limner.model.pretrained import load_pretrained
+from limner.model.pretrained import build_pretrained, load_pretrained
 from limner.recipe import ModelSettings, parse_recipe
 
 
@@ -26,7 +26,8 @@ class UNet(nn.Module):
         classes: Output channels k. For a binary task take 1 and a sigmoid: limner's own losses and
             models of two classes have one logit, the foreground's. From 2 on take a softmax over
             all classes, the background among them.
-        encoder: timm's name of a pretrained encoder, such as "resnet34". None is the preset's own.
+        encoder: timm's name of a pretrained encoder, such as "tf_efficientnet_lite0" (which needs
+            no timm) or "resnet34". None is the preset's own.
         encoder_weights: "hub" (an installed package that holds them, else timm's hub), a file of
             weights, or None for random ones. Without an encoder it has no meaning.
         **settings: Any other key of a recipe's model section: preset ("limner", "unet", "unet++",
@@ -69,9 +70,8 @@ class UNet(nn.Module):
         self.deep_heads = nn.ModuleList(
             nn.Conv2d(channels, classes, kernel_size=1) for channels in coarser
         )
-        if isinstance(self.encoder, TimmEncoder):
-            weights = resolved.encoder_weights
-            load_pretrained(self.encoder, resolved.encoder, weights, in_channels)
+        if isinstance(self.encoder, PretrainedEncoder):
+            load_pretrained(self.encoder, resolved.encoder_weights, in_channels)
 
     @classmethod
     def from_settings(cls, settings: ModelSettings, in_channels: int, classes: int) -> "UNet":
@@ -124,5 +124,5 @@ def pad_to_stride(images: Float[Tensor, "b c h w"], stride: int) -> Float[Tensor
 
 def _build_encoder(settings: ModelSettings, in_channels: int) -> Encoder:
     if settings.encoder:
-        return TimmEncoder(settings.encoder, in_channels)
+        return build_pretrained(settings.encoder, in_channels)
     return ConvEncoder(settings, in_channels)

@@ -11,7 +11,7 @@ from limner.data.loader import BatchLoader
 from limner.errors import LimnerError
 from limner.inference.engines import require_device
 from limner.model.bundle import Bundle
-from limner.model.encoders import TimmEncoder
+from limner.model.encoders import PretrainedEncoder
 from limner.model.pretrained import load_pretrained
 from limner.model.unet import UNet
 from limner.recipe import Recipe
@@ -112,8 +112,8 @@ def _build_network(inputs: RunInputs, origin: Bundle | None, *, trained: bool) -
     network = UNet.from_settings(model, channels, inputs.labels.out_channels)
     if origin is not None:
         network.load_state_dict(dict(origin.weights))
-    elif isinstance(network.encoder, TimmEncoder) and not trained:
-        load_pretrained(network.encoder, model.encoder, model.encoder_weights, channels)
+    elif isinstance(network.encoder, PretrainedEncoder) and not trained:
+        load_pretrained(network.encoder, model.encoder_weights, channels)
     return network
 
 

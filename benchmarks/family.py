@@ -17,7 +17,7 @@ import numpy as np
 
 from limner.inference.evaluate import evaluate
 from limner.inference.predictor import Predictor
-from limner.metrics.bootstrap import bootstrap_mean_interval
+from limner.metrics.intervals import mean_interval
 from limner.model.bundle import Bundle
 from limner.model.presets import PRESETS, resolve_settings
 from limner.recipe import ModelSettings, Recipe
@@ -99,7 +99,7 @@ def row(data: Path, recipe: Recipe) -> dict[str, float]:
         epochs = len(validations(run.folder))
         scores = evaluate(Predictor.from_models(bundle), run.test_samples())
     per_image, jaccards = (scores.per_image()[name] for name in ("dice", "jaccard"))
-    low, high = bootstrap_mean_interval(per_image[:, None])[0]
+    low, high = mean_interval(per_image[:, None])[0]
     return {
         "parameters": sum(parameter.numel() for parameter in bundle.network().parameters()),
         "images_per_second": epochs * len(bundle.split["train"]) / seconds,

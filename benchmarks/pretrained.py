@@ -21,7 +21,7 @@ from limner.data.scan import scan
 from limner.data.splits import SplitSamples
 from limner.inference.evaluate import evaluate
 from limner.inference.predictor import Predictor
-from limner.metrics.bootstrap import paired_difference
+from limner.metrics.intervals import paired_difference
 from limner.recipe import Recipe
 from limner.training.pipeline import split_dataset, train
 

@@ -226,13 +226,13 @@ def test_other_data_tta_and_an_ensemble_have_reports_and_lines_of_their_own(
     other = pairs({path.stem: disc(32, 1, 6 + i) for i, path in enumerate(test_images)}, "ward-b")
     output = " ".join(limner("test", str(run), str(other)).split())
     assert "none of the 4 images" in output and "are matched by class" in output
-    limner("test", model, str(lesions), "--tta", "flips")
+    limner("test", model, str(lesions), "--tta", "turns")
     limner("test", model, model, str(lesions), "--ensemble")
     assert (run / "report" / "report.json").read_bytes() == own
     scored = json.loads((run / "report-ward-b" / "report.json").read_text())
     assert scored["data"] == "ward-b" and scored["split"] == "all" and scored["images"] == 4
     listed = limner("runs", str(run.parent))
-    for name in ("ward-b", "tta-flips", "ensemble-lesions"):
+    for name in ("ward-b", "tta-turns", "ensemble-lesions"):
         assert f"on {name}" in listed
     counts = json.loads((run / "receipt.json").read_text())["scored"]
     assert any(key.startswith("ward-b ") for key in counts)

@@ -115,8 +115,8 @@ def test_few_validation_images_judge_no_model(trained: Run, more: Path, tmp_path
         origin=trained.folder,
     )
     notes = [event.text for event in events if isinstance(event, Note)]
-    assert any("Fewer than 10 images cannot tell the two apart" in note for note in notes), notes
-    assert any("10 validation images; 4 have a score, so none is taken" in note for note in notes)
+    assert any("4 images are too few to tell the two apart" in note for note in notes), notes
+    assert any("so only what helps on other sets is taken" in note for note in notes)
     assert run.receipt["judged"]["kept"] == "after" and not (run.folder / WORSE).exists()
     origin = run.origin
     assert origin is not None and origin.weights.keys() == Bundle.load(trained.model).weights.keys()

@@ -80,7 +80,7 @@ def _export_reduced(model: Path, target: Path, precision: str, data: Path) -> No
     from limner.data.split_folders import describe_splits
     from limner.data.split_record import read_contents
     from limner.inference.export import export_reduced_precision
-    from limner.metrics.bootstrap import format_interval
+    from limner.metrics.intervals import format_interval
     from limner.model.bundle import Bundle
 
     dataset = scan(data)

@@ -77,7 +77,7 @@ def loop(
 
 def _table(rows: "Sequence[LoopRow]", orders: Sequence[str]) -> Table:
     """The mean Dice of each order after so many corrections, and the gain where both were tried."""
-    from limner.metrics.bootstrap import format_interval
+    from limner.metrics.intervals import format_interval
 
     columns = [
         Column(heading, justify="right")

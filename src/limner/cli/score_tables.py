@@ -11,7 +11,7 @@ from limner.cli.console import console, list_some
 
 if TYPE_CHECKING:
     from limner.inference.scores import Scores
-    from limner.metrics.bootstrap import PairedDifference
+    from limner.metrics.intervals import PairedDifference
 
 TITLES = {
     "dice": "Dice",
@@ -25,7 +25,7 @@ def print_comparison(
     comparisons: "Mapping[str, PairedDifference]", models: Sequence[Path], images: int, title: str
 ) -> None:
     """Print a row for each score: both means, and the difference with its interval."""
-    from limner.metrics.bootstrap import MIN_DECISION_IMAGES, format_interval
+    from limner.metrics.intervals import format_interval
 
     first, second = (escape(model.resolve().parent.name) for model in models)
     headings = ("mean", first, second, "difference", "95 % interval", "won", "lost", "same")
@@ -42,15 +42,13 @@ def print_comparison(
         "where its interval leaves out 0."
     )
     console.print(table)
-    if images < MIN_DECISION_IMAGES:
-        console.print(
-            f"{images} images are too few to tell the two apart: {MIN_DECISION_IMAGES} are needed."
-        )
+    if doubt := comparisons["dice"].doubt:
+        console.print(doubt)
 
 
 def print_scores(scores: "Scores", title: str) -> None:
     """Print every score with its interval, the classes, and the worst images."""
-    from limner.metrics.bootstrap import format_interval
+    from limner.metrics.intervals import format_interval
 
     titled = f"{len(scores.ids)} images of {escape(title)}"
     headings = ("", "mean over images", "95 % interval", "pooled pixels")
@@ -69,6 +67,12 @@ def print_scores(scores: "Scores", title: str) -> None:
     console.print(table)
     if len(scores.ids) - len(scores.unscored) < 2:
         console.print("There is no interval: it takes two images with a score.")
+    groups = len(set(scores.groups) - {None})
+    if groups:
+        console.print(
+            f"The intervals are over groups of images ({groups}), such as patients: images of one "
+            "group are not independent."
+        )
     if scores.unscored:
         console.print(
             f"{len(scores.unscored)} images have no score, since they are void everywhere or "

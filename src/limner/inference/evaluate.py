@@ -140,4 +140,5 @@ def score_image(
         reliability=np.stack(
             [reliability_bins(values, truth) for values in (probabilities, calibrated)]
         ),
+        group=sample.group,
     )

@@ -14,7 +14,7 @@ from limner.data.synthetic import draw_lesion
 from limner.inference.calibration import to_probabilities
 from limner.inference.engines import Engine, LoadedModel
 from limner.inference.predictor import Predictor
-from limner.metrics.bootstrap import paired_difference
+from limner.metrics.intervals import paired_difference
 from limner.metrics.overlap import image_dice
 
 MAX_CHANGED = 1e-5
@@ -129,7 +129,9 @@ def measure_change(
         dice.append([image_dice(mask, truth, labels) for mask in (first, second)])
         changed += int((first != second).sum())
         pixels += truth.size
-    difference = paired_difference(*np.array(dice).T)
+    first_dice, second_dice = np.array(dice).T
+    groups = [sample.group for sample in scored]
+    difference = paired_difference(first_dice, second_dice, groups)
     seconds_before, seconds_after = _median_seconds([before.engine, after.engine], canvases)
     return PrecisionChange(
         len(scored),

@@ -16,7 +16,7 @@ from limner.inference.report_page import render_report
 from limner.inference.scored_data import ScoredData
 from limner.inference.scores import Scores, scores_to_json
 from limner.inference.subgroups import Subgroup, score_subgroups
-from limner.metrics.bootstrap import PairedDifference
+from limner.metrics.intervals import PairedDifference
 
 REPORT, COMPARISON = "report.json", "comparison.json"
 

@@ -17,7 +17,6 @@ from limner.inference.model_card import model_card
 from limner.inference.report_data import ReportData
 from limner.inference.scores import ImageScore, Scores
 from limner.inference.subgroups import score_subgroups
-from limner.metrics.bootstrap import RESAMPLES
 from limner.recipe_file import dump_recipe
 
 GALLERY_IMAGES = 6
@@ -78,7 +77,7 @@ def render_report(report: ReportData, progress: Progress | None = None) -> str:
         unusual=[image for image in scores.images if image.unusual],
         curve=Markup(report.curve_svg),
         cards=[(model_card(model), dump_recipe(model.recipe, {})) for model in report.models],
-        resamples=RESAMPLES,
+        grouped=any(scores.groups),
         **{name: Markup(chart) for name, chart in _dice_charts(scores).items()},
     )
 

@@ -1,5 +1,6 @@
 """The scores of many images: per image, their means with intervals, pooled, and by class."""
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,11 +12,11 @@ from numpy import ndarray
 from limner.errors import LimnerError
 from limner.inference.out_of_distribution import is_unusual
 from limner.labels import Labels
-from limner.metrics.bootstrap import (
+from limner.metrics.intervals import (
     PairedDifference,
-    bootstrap_interval,
-    bootstrap_mean_interval,
+    mean_interval,
     paired_difference,
+    statistic_interval,
 )
 from limner.metrics.overlap import (
     JACCARD_THRESHOLD,
@@ -47,6 +48,8 @@ class ImageScore:
     """Mean over pixels and channels, in 0..1."""
     reliability: Float64[ndarray, "2 bins 3"]
     """Before and after calibration: pixels, and sums of predicted and true frequency, by bin."""
+    group: str | None = None
+    """The patient or film that it shares with others; None where it stands alone."""
 
     @property
     def unusual(self) -> bool:
@@ -104,6 +107,11 @@ class Scores:
         return tuple(image.id for image in self.images)
 
     @property
+    def groups(self) -> tuple[str | None, ...]:
+        """The group of each image, in the order of `images`."""
+        return tuple(image.group for image in self.images)
+
+    @property
     def unscored(self) -> tuple[str, ...]:
         """The ids of the images without a Dice.
 
@@ -136,16 +144,21 @@ class Scores:
     def summary(self) -> dict[str, ScoreSummary]:
         """Summarise every score: its mean over images, and pooled over pixels, with intervals."""
         per_image = self.per_image()
-        intervals = bootstrap_mean_interval(np.stack(list(per_image.values()), axis=1))
         pooled, pooled_intervals = self._pooled()
         return {
             name: ScoreSummary(
                 _mean_of_present(values),
-                _as_pair(interval),
+                _as_pair(
+                    mean_interval(
+                        values[:, None],
+                        self.groups,
+                        bounds=(0.0, math.inf if name in SURFACE_METRICS else 1.0),
+                    )[0]
+                ),
                 pooled.get(name),
                 _as_pair(pooled_intervals[name]) if name in pooled else None,
             )
-            for (name, values), interval in zip(per_image.items(), intervals, strict=True)
+            for name, values in per_image.items()
         }
 
     def per_class(self) -> dict[str, dict[str, float]]:
@@ -181,7 +194,8 @@ class Scores:
         """The overlap scores of all pixels together, and their intervals over images."""
         counts = self._scored_counts()
         # An image that is void everywhere says nothing of how images differ
-        counts = counts[counts.sum((1, 2)) > 0]
+        scored = np.flatnonzero(counts.sum((1, 2)) > 0)
+        counts, groups = counts[scored], [self.groups[row] for row in scored]
         flat_counts = counts.reshape(len(counts), counts.shape[1] * counts.shape[2])
 
         def metrics(totals: Num[ndarray, "r k2 4"]) -> Float64[ndarray, "r m"]:
@@ -191,9 +205,11 @@ class Scores:
             ]
             return np.stack(scores, axis=1)
 
-        intervals = bootstrap_interval(
+        intervals = statistic_interval(
             len(counts),
             lambda weights: metrics((weights @ flat_counts).reshape(-1, *counts.shape[1:])),
+            groups,
+            bounds=(0.0, 1.0),
         )
         pooled = metrics(counts.sum(0)[None])[0].tolist()
         return (
@@ -214,7 +230,7 @@ def compare_models(first: Scores, second: Scores) -> dict[str, PairedDifference]
         )
     first_scores, second_scores = first.per_image(), second.per_image()
     return {
-        name: paired_difference(first_scores[name], second_scores[name])
+        name: paired_difference(first_scores[name], second_scores[name], first.groups)
         for name in COMPARED_METRICS
     }
 

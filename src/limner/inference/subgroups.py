@@ -8,7 +8,7 @@ from jaxtyping import Float64
 from numpy import ndarray
 
 from limner.inference.scores import Scores
-from limner.metrics.bootstrap import bootstrap_mean_interval
+from limner.metrics.intervals import Groups, mean_interval
 
 QUARTERS = 4
 MAX_VALUES = 12
@@ -49,7 +49,10 @@ def score_subgroups(
         **{name: _group_values(values) for name, values in (columns or {}).items()},
     }
     return {
-        title: [_score_subgroup(name, dice[rows]) for name, rows in group]
+        title: [
+            _score_subgroup(name, dice[rows], [scores.groups[row] for row in rows])
+            for name, rows in group
+        ]
         for title, group in groups.items()
         if len(group) > 1
     }
@@ -110,9 +113,9 @@ def _range_names(groups: Sequence[Float64[ndarray, " _"]], *, as_percent: bool) 
     return names
 
 
-def _score_subgroup(name: str, dice: Float64[ndarray, " n"]) -> Subgroup:
+def _score_subgroup(name: str, dice: Float64[ndarray, " n"], groups: Groups) -> Subgroup:
     present = dice[~np.isnan(dice)]
-    low, high = bootstrap_mean_interval(present[:, None])[0]
+    low, high = mean_interval(dice[:, None], groups, bounds=(0.0, 1.0))[0]
     return Subgroup(
         name=name or "not stated",
         images=len(dice),

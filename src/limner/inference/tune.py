@@ -82,7 +82,14 @@ def tune(
     augmented = yield from _score_augmentations(network, selected, labels, seconds_left)
     if not augmented:
         return bundle, []
-    settings, results = choose_settings([scores.dice for scores in augmented], labels)
+    groups = [sample.group for sample in selected]
+    augment = bundle.recipe.augment
+    settings, results = choose_settings(
+        [scores.dice for scores in augmented],
+        labels,
+        groups[: len(augmented)],
+        trained_mirrored=augment.horizontal_flip > 0 and augment.vertical_flip > 0,
+    )
     calibration = _fit_calibration(augmented, settings.tta)
     masks: list[_MaskScores] = []
     for sample in selected[: len(augmented)]:
@@ -91,7 +98,9 @@ def tune(
             break
         masks.append(_score_masks(network, sample, labels, settings, calibration))
         yield len(augmented) + len(masks), 2 * len(augmented)
-    postprocessing, more_results = choose_postprocessing([scores.dice for scores in masks])
+    postprocessing, more_results = choose_postprocessing(
+        [scores.dice for scores in masks], groups[: len(masks)]
+    )
     confidence = _fit_confidence(calibration, masks, postprocessing, training)
     tuned = replace(
         bundle,

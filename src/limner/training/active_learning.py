@@ -26,7 +26,7 @@ from limner.files import dump_json, require_new, write_atomic
 from limner.inference.prediction_record import review_priority
 from limner.inference.predictor import Predictor
 from limner.labels import VOID, Labels, dump_labels
-from limner.metrics.bootstrap import bootstrap_mean_interval
+from limner.metrics.intervals import mean_interval
 from limner.metrics.overlap import image_dice
 from limner.recipe import Recipe
 from limner.training.event_log import validations
@@ -293,7 +293,7 @@ def _mean_interval(values: Float64[ndarray, "s n"]) -> tuple[float, float]:
     """
     if len(values) < MIN_SEEDS:
         return float("nan"), float("nan")
-    low, high = bootstrap_mean_interval(values.mean(0)[:, None])[0]
+    low, high = mean_interval(values.mean(0)[:, None])[0]
     return float(low), float(high)
 
 

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from limner.metrics.bootstrap import format_interval
+from limner.metrics.intervals import format_interval
 from limner.training.events import (
     Event,
     Note,
@@ -93,6 +93,10 @@ def _line(event: Event) -> str | None:
         outcome = "[green]taken[/]" if event.taken else "left out"
         interval = format_interval((event.low, event.high), 4, signed=True)
         shown = "" if interval == "none" else f" ({interval})"
+        if event.usual_gain is not None:
+            outcome += f" ({event.usual_gain:+.4f} on other sets counted too)"
+        if event.passes > 1:
+            outcome += f"; it takes {event.passes} passes for each image"
         return f"{event.name}: {event.gain:+.4f} mean Dice on validation{shown}, {outcome}"
     if isinstance(event, Validation):
         loss = "" if event.loss is None else f"  loss {event.loss:.4f}"

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from limner.inference.predictor import Predictor
 from limner.inference.tune import tune
-from limner.metrics.bootstrap import MIN_DECISION_IMAGES, format_interval
+from limner.metrics.intervals import MIN_DECISION_IMAGES, format_interval
 from limner.model.bundle import Bundle
 from limner.recipe import TrainSettings
 from limner.training import warm_start
@@ -59,12 +59,13 @@ def _tune_model(run: Run, inputs: RunInputs, stop_requested: Callable[[], bool])
             f"the time allowed a look at {tuned_on} of {len(samples)} validation images, from "
             "which the following is chosen"
         )
-    judged_by = min((result.images for result in results), default=0)
+    judged_by = min((result.groups for result in results), default=0)
     if judged_by < MIN_DECISION_IMAGES:
         yield Note(
             "threshold, augmentation and post-processing are chosen by at least "
-            f"{MIN_DECISION_IMAGES} validation images; {judged_by} have a score, so none is "
-            "taken. A larger data.validation_fraction gives more"
+            f"{MIN_DECISION_IMAGES} validation images, each of another group where there are "
+            f"groups; {judged_by} have a score, so only what helps on other sets is taken. A "
+            "larger data.validation_fraction gives more"
         )
     for result in results:
         yield Tuned(**asdict(result))
@@ -116,11 +117,8 @@ def _comparison_note(comparison: warm_start.ModelComparison, *, worse: bool) -> 
         if worse
         else "the new model takes its place"
     )
-    if comparison.images < MIN_DECISION_IMAGES:
-        outcome += (
-            f". Fewer than {MIN_DECISION_IMAGES} images cannot tell the two apart; the one before "
-            "is origin.safetensors"
-        )
+    if comparison.doubt:
+        outcome += f". {comparison.doubt} The one before is origin.safetensors"
     return Note(
         f"validation Dice {comparison.before:.4f} before and {comparison.after:.4f} after on "
         f"{comparison.images} images (95 % interval of the difference: {interval}): {outcome}"

@@ -19,7 +19,7 @@ from limner.errors import LimnerError
 from limner.inference.predictor import Predictor
 from limner.inference.tune import MIN_IMAGES, spread_order
 from limner.labels import Labels
-from limner.metrics.bootstrap import paired_difference
+from limner.metrics.intervals import paired_difference
 from limner.metrics.overlap import image_dice
 from limner.model.bundle import Bundle
 from limner.recipe import Recipe
@@ -127,6 +127,8 @@ class ModelComparison:
     """That have a score by one of the models."""
     worse: bool
     """Whether the new model is worse by more than chance explains."""
+    doubt: str
+    """Why the two cannot be told apart, in words; empty where there are enough images."""
 
 
 def compare_on_validation(
@@ -156,11 +158,13 @@ def compare_on_validation(
         scores.append([image_dice(mask, truth, before.labels) for mask in masks])
         yield len(scores)
     old, new = np.array(scores).T
-    difference = paired_difference(old, new)
+    groups = [sample.group for sample in spread_order(samples)[: len(scores)]]
+    difference = paired_difference(old, new, groups)
     return ModelComparison(
         difference.first,
         difference.second,
         difference.interval,
         difference.pairs,
         difference.is_loss,
+        difference.doubt,
     )

@@ -23,8 +23,8 @@ from limner.cli.score_tables import print_comparison, print_scores
 from limner.errors import LimnerError
 
 if TYPE_CHECKING:
+    from limner.data.dataset import Dataset
     from limner.data.sample import Sample
-    from limner.data.scan import Dataset
     from limner.inference.engines import LoadedModel
     from limner.inference.predictor import Predictor
     from limner.inference.scored_data import ScoredData

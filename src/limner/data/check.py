@@ -14,6 +14,7 @@ from limner.data.check_same_mask import same_mask_findings
 from limner.data.check_sample import inspect_sample
 from limner.data.check_set import dataset_findings
 from limner.data.check_specks import speck_findings
+from limner.data.dataset import Dataset
 from limner.data.findings import SEVERITIES, Finding, Severity
 from limner.data.group_proposal import group_proposals
 from limner.data.label_coding import detect_label_coding
@@ -21,7 +22,6 @@ from limner.data.mask_polarity import polarity_findings
 from limner.data.parallel import Progress, map_in_order, with_progress
 from limner.data.sample import Sample
 from limner.data.sample_info import SampleInfo
-from limner.data.scan import Dataset
 from limner.data.value_histogram import class_shares
 from limner.errors import LimnerError
 from limner.labels import VOID, Labels

@@ -8,8 +8,8 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from limner.data.dataset import Dataset
 from limner.data.sample import Sample
-from limner.data.scan import Dataset
 from limner.data.split_record import SplitRecord
 from limner.errors import LimnerError
 

@@ -11,11 +11,12 @@ from jaxtyping import UInt8
 from numpy import ndarray
 
 from limner.data.check import check
+from limner.data.dataset import Dataset
 from limner.data.image_file import without_suffix
 from limner.data.images import read_image, read_predicted_mask
 from limner.data.parallel import Progress
 from limner.data.sample import AnnotationMask, Sample
-from limner.data.scan import Dataset, scan
+from limner.data.scan import scan
 from limner.data.storage import Storage
 from limner.data.united_mask import UnitedMask
 from limner.errors import LimnerError

@@ -5,7 +5,6 @@ of another layout. A new layout needs such a file and a line in `LAYOUTS`.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from limner.data.class_names import read_class_names
@@ -152,4 +151,4 @@ def _with_official_splits(samples: Sequence[Sample]) -> list[Sample]:
     """Where some samples have a split of the layout, the others are for training."""
     if not any(sample.split for sample in samples):
         return list(samples)
-    return [replace(sample, split=sample.split or "train") for sample in samples]
+    return [sample.with_split(sample.split_or_train) for sample in samples]

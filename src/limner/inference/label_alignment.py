@@ -7,12 +7,11 @@ by their names, which a labels.toml or a class-name file states.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from limner.data.check_sample import value_histogram
 from limner.data.dataset import Dataset
 from limner.data.label_coding import detect_label_coding
 from limner.data.parallel import Progress, map_in_order, with_progress
 from limner.data.sample import Sample
-from limner.data.value_histogram import ValueHistogram
+from limner.data.value_histogram import ValueHistogram, value_histogram
 from limner.errors import LimnerError
 from limner.labels import Labels, dump_labels
 

@@ -1,6 +1,6 @@
 import json
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from PIL import Image
 from dicom_files import dicom_dataset, save_dicom, write_dicom
 from limner.data import large_images
 from limner.data.images import read_image
+from limner.data.parallel import Progress
 from limner.data.preprocess import Preprocessing
 from limner.data.storage import Storage
 from limner.errors import LimnerError
@@ -27,7 +28,6 @@ from limner.model.metadata import InferenceSettings, PostprocessSettings
 
 BINARY = Labels.from_values(("background", "foreground"), (0, 255))
 MODELS = {"m.safetensors": "0123"}
-Progress = Callable[[Iterable[object], int], Iterable[object]]
 
 
 def brightness(images: np.ndarray) -> np.ndarray:

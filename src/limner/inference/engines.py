@@ -35,7 +35,7 @@ Exported files do not contain it anywhere else.
 
 VERSION_DIGITS = 12
 """A model's version is the first digits of its file's SHA-256."""
-LARGE_PIXELS = 1024 * 1024
+LARGE_BATCH_PIXELS = 1024 * 1024
 """Batches of more pixels give their memory back.
 
 Otherwise tiles of several sizes would each keep memory of their own.
@@ -158,7 +158,7 @@ class OnnxEngine:
     def __call__(self, images: Float32[ndarray, "b c h w"]) -> Float32[ndarray, "b k h w"]:
         """Run the network."""
         batch, _, height, width = images.shape
-        large = batch * height * width > LARGE_PIXELS
+        large = batch * height * width > LARGE_BATCH_PIXELS
         session = self._large_session() if large else self._session
         logits: ndarray = session.run(
             None, {"images": images}, self._free_memory if large else None

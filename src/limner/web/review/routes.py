@@ -19,9 +19,9 @@ from limner.review.queue import Task
 from limner.review.session import Decision, MaskVersion, ReviewSession
 from limner.web.errors import ProblemError
 from limner.web.limits import BodyReader, Limits
-from limner.web.review.images import MAX_PIXELS, TaskImages, public_errors
+from limner.web.review.images import MAX_REVIEWED_PIXELS, TaskImages, public_errors
 
-LIMITS = Limits(body_bytes=MAX_PIXELS + 1_000_000)
+LIMITS = Limits(body_bytes=MAX_REVIEWED_PIXELS + 1_000_000)
 MAX_VERSION_DIGITS = 9
 
 

@@ -35,7 +35,7 @@ _CHECKSUM = re.compile(rb"limner-sha256:([0-9a-f]{64})")
 def write_atomic(path: Path, content: bytes | str, *, durable: bool = False) -> None:
     """Write a file so that it is complete or what was there before.
 
-    Text is written as UTF-8; a file name within it that is no valid text is replaced by question
+    Text is written as UTF-8; a file name within it that is not valid text is replaced by question
     marks. With `durable` the call returns once the disk has it, so that it survives a loss of
     power. Raises OSError where the disk refuses; what was at `path` is then untouched.
     """

@@ -340,7 +340,7 @@ def _parse_ranges(stated: Any) -> tuple[ValueRange, ...]:
             raise ValueError(f"the range {stated} runs backwards")
         return ((low, high),)
     if type(stated) is not int or stated < 0:
-        raise ValueError(f"{stated!r} is no pixel value")
+        raise ValueError(f"{stated!r} is not a pixel value")
     return ((stated, stated),)
 
 

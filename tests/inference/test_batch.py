@@ -364,7 +364,7 @@ def test_folders_elsewhere_are_read_and_written_as_those_here(photos: Path, tmp_
     assert [record.mask for record in there.records] == [
         f"deep/{record.mask}" for record in here.records
     ]
-    assert there.failures and "memory://in/bad.png is no image" in there.failures[0]
+    assert there.failures and "memory://in/bad.png is not an image" in there.failures[0]
     for record in here.records:
         mask = system.cat_file(f"/out/deep/{record.mask}")
         assert mask == (tmp_path / "here" / record.mask).read_bytes()

@@ -32,7 +32,7 @@ def grey_labels(values: Sequence[int], masks: Histograms) -> Labels:
         values: The values of all masks, in order.
         masks: The histograms of all masks.
 
-    Raises LimnerError where the values are no class coding or an ambiguous one.
+    Raises LimnerError where the values are not a class coding or an ambiguous one.
     """
     grey = _GreySet(masks, values)
     for rule in GREY_RULES:
@@ -144,7 +144,7 @@ def _refuse_lossy(grey: _GreySet) -> None:
 
 
 def _refuse_numbered_objects(grey: _GreySet) -> None:
-    """Values that number objects one by one are no class indices."""
+    """Values that number objects one by one are not class indices."""
     many = len(grey.values) > MAX_CLASSES and grey.indices[-1] >= MAX_CLASSES
     if _number_objects(grey.masks) or (many and _are_consecutive(grey.indices[: MAX_CLASSES // 2])):
         raise _no_class_coding(
@@ -173,7 +173,7 @@ def _are_consecutive(values: Sequence[int]) -> bool:
 
 
 def _refuse_grey_levels(grey: _GreySet) -> None:
-    """Values above class indices are no coding, and neither is one class index beside 255."""
+    """Values above class indices are not a coding, and neither is one class index beside 255."""
     if len(grey.values) == 2 or grey.indices[-1] >= MAX_CLASSES:
         listed = ", ".join(map(str, grey.values[:MAX_EXAMPLES]))
         more = " and more" if len(grey.values) > MAX_EXAMPLES else ""

@@ -28,7 +28,7 @@ def detect_label_coding(
             concluded from the values.
         stated: The labels of a labels.toml. They are only checked against the masks.
 
-    Raises LimnerError where the values are no class coding or an ambiguous one.
+    Raises LimnerError where the values are not a class coding or an ambiguous one.
     """
     coloured = stated.coloured if stated else _is_coloured(masks, class_names)
     if coloured:

@@ -111,7 +111,7 @@ def _unknown_classes(unknown: Sequence[str], model: Labels, dataset: Dataset) ->
 
 def _unknown_coding(model: Labels, dataset: Dataset) -> str:
     return (
-        f"the masks of {dataset.root} have values that are no class of the model "
+        f"the masks of {dataset.root} have values that belong to no class of the model "
         f"({model.describe()}), and do not tell by themselves what they mean. "
         f"{_cure(model, dataset)}"
     )

@@ -165,8 +165,8 @@ class Predictor:
         Returns the mask at the image's size, and what the model says about it.
 
         Raises:
-            LimnerError: the file cannot be read, the array is no image, or it has other channels
-                than the images of the training.
+            LimnerError: the file cannot be read, the array is not an image, or it has other
+                channels than the images of the training.
 
         Example:
             mask = predictor.predict("photo.jpg").mask

@@ -139,8 +139,8 @@ def images_by_id(images: Path, rules: Challenge) -> dict[str, Path]:
         )
     if not paths:
         raise LimnerError(
-            f"{images} {'holds no image' if images.is_dir() else 'is no folder'}. Give the folder "
-            "of the challenge's images."
+            f"{images} {'holds no image' if images.is_dir() else 'is not a folder'}. Give the "
+            "folder of the challenge's images."
         )
     return dict(sorted(paths.items()))
 
@@ -172,7 +172,7 @@ def find_problems(
             entries = [entry for entry in archive.infolist() if not entry.is_dir()]
             files = [(entry.filename, archive.read(entry)) for entry in entries]
     except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
-        return [f"it is no zip that can be read ({error})"]
+        return [f"it is not a zip that can be read ({error})"]
     names = [name for name, _ in files]
     expected = {rules.file_name.format(id=id): size_px for id, size_px in sizes_px.items()}
     distinct = dict.fromkeys(names)
@@ -209,7 +209,7 @@ def _find_mask_problem(data: bytes, size_px: tuple[int, int], rules: Challenge) 
             mode, pixels = image.mode, np.asarray(image)
     # A damaged file may raise anything
     except Exception as error:  # noqa: BLE001
-        return f"is no PNG that decodes ({error})"
+        return f"is not a PNG that decodes ({error})"
     if mode != "L":
         return f"has the mode {mode}; it must have a single channel of 8 bits (L)"
     if pixels.shape != size_px:

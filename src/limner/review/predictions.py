@@ -118,7 +118,7 @@ class Predictions:
     def mask(self, entry: Entry) -> UInt8[ndarray, "h w"]:
         """Read the mask as it was predicted, in class indices.
 
-        Raises LimnerError where the file is gone, or holds values that are no class.
+        Raises LimnerError where the file is gone, or holds values that belong to no class.
         """
         if not self.from_limner:
             sample = Sample(entry.id, Path(entry.image), entry.mask, page=entry.page)
@@ -138,7 +138,7 @@ def read_predictions(folder: Path, progress: Progress | None = None) -> Predicti
         return _from_record(folder, record.read_bytes())
     if not folder.is_dir():
         raise LimnerError(
-            f"{folder} is no folder. Give one that limner predict wrote, or one with images/ "
+            f"{folder} is not a folder. Give one that limner predict wrote, or one with images/ "
             "and masks/ of another tool."
         )
     try:

@@ -123,7 +123,7 @@ class Run:
         """Open an existing run. Raises LimnerError where there is none."""
         if not (folder / "recipe.toml").is_file() or not (folder / "receipt.json").is_file():
             raise LimnerError(
-                f"{folder} is no run: it has no recipe.toml and receipt.json. Runs lie in the "
+                f"{folder} is not a run: it has no recipe.toml and receipt.json. Runs lie in the "
                 "runs/ folder."
             )
         return cls(folder)

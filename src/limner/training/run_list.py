@@ -31,7 +31,7 @@ def list_runs(folder: Path) -> list[dict[str, Any]]:
     """
     if not folder.is_dir():
         raise LimnerError(
-            f"{folder} is no folder. Runs lie in the runs/ folder of the place where they "
+            f"{folder} is not a folder. Runs lie in the runs/ folder of the place where they "
             "were begun."
         )
     rows = []

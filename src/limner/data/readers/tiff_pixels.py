@@ -71,7 +71,7 @@ def white_is_zero(page: Any, pixels: Pixels) -> WhiteIsZero | None:
     """Tell whether the values of a mask are turned, so that they are as a viewer shows them.
 
     tifffile marks every array of True and False as white-is-zero, and does not turn it: there True
-    is meant, though viewers show it black. Signed numbers and fractions are no shades of grey.
+    is meant, though viewers show it black. Signed numbers and fractions are not shades of grey.
     """
     if photometric(page) != "MINISWHITE" or pixels.dtype.kind not in "bu":
         return None

@@ -260,7 +260,7 @@ def _seen(context: ReviewContext, if_match: str | None) -> MaskVersion:
     parts = ["", "", *if_match.removeprefix("W/").strip('"').split("-")]
     edition, fingerprint, version = parts[-3:]
     if not version.isascii() or not version.isdigit() or len(version) > MAX_VERSION_DIGITS:
-        raise ProblemError(400, "If-Match is no ETag of this service.")
+        raise ProblemError(400, "If-Match is not an ETag of this service.")
     if edition != context.session.edition:
         raise ProblemError(
             409,

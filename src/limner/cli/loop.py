@@ -47,10 +47,11 @@ def loop(
     A simulated reviewer corrects predicted masks by the true ones, and a model is trained after
     each round.
     """
+    from limner.inference.prediction_record import REVIEW_ORDERS
     from limner.recipe_file import load_recipe
     from limner.training import active_learning
 
-    orders = list(dict.fromkeys(order or active_learning.ORDERS))
+    orders = list(dict.fromkeys(order or REVIEW_ORDERS))
     overrides = [*(settings or []), *([f"train.minutes={minutes}"] if minutes else [])]
     schedule = active_learning.ReviewSchedule(budget, rounds, range(seeds), orders)
     points = []

@@ -10,6 +10,8 @@ from limner.errors import LimnerError
 from limner.labels import Labels
 
 PREDICTIONS_FILE = "predictions.json"
+REVIEW_ORDERS = ("predicted", "random")
+"""By review priority, or shuffled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +139,12 @@ def review_priority(predicted_dice: float | None, mean_entropy: float) -> float:
         mean_entropy: mean uncertainty of the pixels, in 0..1.
     """
     return -mean_entropy if predicted_dice is None else predicted_dice
+
+
+def require_review_order(order: str) -> None:
+    """Raise LimnerError for an order that is not one of `REVIEW_ORDERS`."""
+    if order not in REVIEW_ORDERS:
+        raise LimnerError(f"--order {order} is not known. Choose {' or '.join(REVIEW_ORDERS)}.")
 
 
 def _is_outside(mask: str) -> bool:

@@ -7,7 +7,7 @@ import typer
 from rich.markup import escape
 
 from limner.cli.console import Predictions, Prefer, Store, console, progress_bar
-from limner.errors import LimnerError
+from limner.errors import requires_extra
 
 Format = Annotated[
     str,
@@ -28,13 +28,9 @@ def masks(
     store: Store = None,
 ) -> None:
     """Write accepted and corrected masks as other tools read them."""
-    try:
+    with requires_extra("the review", "review"):
         from limner.review.formats.write import write_masks
         from limner.review.verdicts import open_results
-    except ImportError as error:
-        raise LimnerError(
-            f"the review needs {error.name}, which is not installed: pip install 'limner[review]'."
-        ) from error
 
     with open_results(predictions, store, progress_bar("reading")) as results:
         count = write_masks(results, out, format_name, prefer)

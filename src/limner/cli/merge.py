@@ -7,7 +7,7 @@ import typer
 from rich.markup import escape
 
 from limner.cli.console import Predictions, Prefer, Store, console, progress_bar
-from limner.errors import LimnerError
+from limner.errors import requires_extra
 
 
 def merge(
@@ -35,14 +35,10 @@ def merge(
     Every mask in it says where it is from. Conflicts and images that were changed since are errors,
     all reported together. Go on with: limner train NEW --from RUN
     """
-    try:
+    with requires_extra("the review", "review"):
         from limner.review.merge import MergePolicy, merge_results
         from limner.review.revision import PROVENANCE
         from limner.review.verdicts import open_results
-    except ImportError as error:
-        raise LimnerError(
-            f"the review needs {error.name}, which is not installed: pip install 'limner[review]'."
-        ) from error
 
     with open_results(predictions, store, progress_bar("reading")) as results:
         policy = MergePolicy(prefer, replace)

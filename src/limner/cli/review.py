@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from limner.cli.console import AllowHost, Host, Store, console, progress_bar
-from limner.errors import LimnerError
+from limner.errors import LimnerError, requires_extra
 
 Reviewer = Annotated[
     str | None, typer.Option(help="who you are; your name on this machine by default")
@@ -52,7 +52,7 @@ def review(
 
     Every stroke is saved. No model is needed.
     """
-    try:
+    with requires_extra("the review", "review"):
         from limner.review.predictions import read_predictions
         from limner.review.queue import order_tasks
         from limner.review.session import ReviewSession
@@ -60,10 +60,6 @@ def review(
         from limner.web.auth import Access, read_tokens
         from limner.web.review.app import create_review_app
         from limner.web.server import serve as run_server
-    except ImportError as error:
-        raise LimnerError(
-            f"the review needs {error.name}, which is not installed: pip install 'limner[review]'."
-        ) from error
 
     tokens = read_tokens(reviewers) if reviewers else {}
     access = Access.for_team(host, tokens, allow_host or ())

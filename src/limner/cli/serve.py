@@ -12,7 +12,7 @@ import typer
 from rich.markup import escape
 
 from limner.cli.console import AllowHost, Host, console, stderr
-from limner.errors import LimnerError
+from limner.errors import LimnerError, requires_extra
 from limner.files import sha256_of_file
 
 if TYPE_CHECKING:
@@ -64,17 +64,13 @@ def serve(
     torch is not needed. SIGTERM ends what was begun and stops; SIGHUP loads the models' files
     again.
     """
-    try:
+    with requires_extra("serving", "serve"):
         from limner.web.auth import Access
         from limner.web.limits import Limits
         from limner.web.server import serve as run_server
         from limner.web.service.app import create_app
         from limner.web.service.models import ModelRepository, parse_model_names
         from limner.web.service.work_queue import WorkQueue
-    except ImportError as error:
-        raise LimnerError(
-            f"serving needs {error.name}, which is not installed: pip install 'limner[serve]'."
-        ) from error
 
     if hasattr(signal, "SIGHUP"):
         # It waits until there is a server that takes it

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float32
 from numpy import ndarray
 
-from limner.errors import LimnerError
+from limner.errors import LimnerError, requires_extra
 from limner.files import read_stable, verify_checksum
 from limner.model.metadata import ModelMetadata, parse_metadata
 
@@ -238,15 +238,11 @@ def _load_exported(path: Path, device: str, threads: int) -> LoadedModel:
             ".onnx or the .safetensors."
         )
     engine: Engine
-    try:
+    with requires_extra(str(path), "export"):
         if path.suffix == ".xml":
             engine = OpenVinoEngine(content, weights, record["precision"], threads)
         else:
             engine = OnnxEngine(content, device, threads)
-    except ImportError as error:
-        raise LimnerError(
-            f"{path} needs {error.name}, which is not installed: pip install 'limner[export]'."
-        ) from error
     # Files of earlier versions call it "sight"
     receptive_field = ReceptiveField(*(record.get("receptive_field") or record["sight"]))
     version = hashlib.sha256(content).hexdigest()[:VERSION_DIGITS]

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from limner.errors import LimnerError
+from limner.errors import LimnerError, requires_extra
 from limner.model.blocks import ConvBlock, block_out_channels
 from limner.recipe import ModelSettings
 
@@ -122,10 +122,8 @@ class FixedPaddingConv2d(nn.Conv2d):
 
 def import_timm() -> Any:
     """Import timm. Raises LimnerError naming the command that installs it."""
-    try:
+    with requires_extra("a pretrained encoder", "timm"):
         import timm
-    except ImportError as error:
-        raise LimnerError("pretrained encoders need timm: pip install 'limner[timm]'.") from error
     return timm
 
 

@@ -44,10 +44,8 @@ class PredictionRecord:
         return review_priority(self.predicted_dice, self.mean_entropy)
 
     def to_json(self) -> dict[str, Any]:
-        """The record as `predictions.json` holds it. Numbers are rounded to 6 digits."""
+        """The record as `predictions.json` holds it."""
         content = asdict(self)
-        for key in ("predicted_dice", "unusualness", "mean_entropy"):
-            content[key] = None if content[key] is None else round(content[key], 6)
         content["left_out"] = list(self.left_out)
         if not self.left_out:
             del content["left_out"]

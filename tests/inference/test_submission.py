@@ -107,7 +107,7 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
         "is missing",
     ),
     "the same name twice": (twice, "is there 2 times"),
-    "not a zip": (lambda: b"PK\x03\x04 no", "no zip"),
+    "not a zip": (lambda: b"PK\x03\x04 no", "not a zip"),
     "a zip cut off": (lambda: zip_files(good())[:-40], "not a zip"),
 }
 

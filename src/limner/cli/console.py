@@ -50,14 +50,6 @@ Prefer = Annotated[str | None, typer.Option(help="whose verdict counts where two
 MODEL_SUFFIXES = frozenset({".safetensors", ".onnx", ".xml", ".pt2"})
 MODEL_FILE, RECEIPT_FILE = "model.safetensors", "receipt.json"
 """In a run folder."""
-LISTED = 5
-"""Names that a line on the terminal lists before it counts the rest."""
-
-
-def list_some(names: Sequence[str]) -> str:
-    """The first names, and how many more there are."""
-    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    return ", ".join(names[:LISTED]) + more
 
 
 def split_models(

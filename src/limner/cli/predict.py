@@ -11,13 +11,13 @@ from limner.cli.console import (
     Device,
     Tta,
     console,
-    list_some,
     progress_bar,
     split_models,
     stderr,
 )
 from limner.errors import LimnerError
 from limner.files import read_stable
+from limner.name_list import list_some
 
 if TYPE_CHECKING:
     from limner.inference.batch import BatchResult, MapFiles

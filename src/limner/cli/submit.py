@@ -10,12 +10,12 @@ from limner.cli.console import (
     Device,
     Tta,
     console,
-    list_some,
     progress_bar,
     split_models,
     stderr,
 )
 from limner.errors import LimnerError
+from limner.name_list import list_some
 
 
 def submit(

@@ -14,13 +14,13 @@ from limner.cli.console import (
     Device,
     Tta,
     console,
-    list_some,
     progress_bar,
     split_models,
     stderr,
 )
 from limner.cli.score_tables import print_comparison, print_scores
 from limner.errors import LimnerError
+from limner.name_list import list_some
 
 if TYPE_CHECKING:
     from limner.data.dataset import Dataset

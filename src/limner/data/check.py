@@ -25,9 +25,7 @@ from limner.data.sample_info import SampleInfo
 from limner.data.value_histogram import class_shares
 from limner.errors import LimnerError
 from limner.labels import VOID, Labels
-
-SHOWN = 5
-"""Errors that are named where a dataset is refused."""
+from limner.name_list import list_some_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,10 +150,9 @@ def require_valid(result: CheckResult, allowed: frozenset[str] = frozenset()) ->
     """
     errors = [finding for finding in result.errors if finding.code not in allowed]
     if errors or result.labels is None:
-        shown = "\n".join(f"  {finding.message}" for finding in errors[:SHOWN])
-        more = f"\n  and {len(errors) - SHOWN} more" if len(errors) > SHOWN else ""
+        shown = list_some_lines([finding.message for finding in errors])
         raise LimnerError(
-            f"the dataset has {len(errors)} error{'s' * (len(errors) != 1)}:\n{shown}{more}\n"
+            f"the dataset has {len(errors)} error{'s' * (len(errors) != 1)}:\n{shown}\n"
             "Mend them; `limner check` lists them all."
         )
     return result.labels

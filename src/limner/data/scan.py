@@ -32,6 +32,7 @@ from limner.data.split_folders import split_name_findings
 from limner.data.stacks import count_pages, split_stacks
 from limner.errors import LimnerError
 from limner.labels import load_labels
+from limner.name_list import list_some
 
 Layout = Callable[[FolderListing], LayoutMatch | None]
 """The error for an unknown layout prints its docstring, so that is written for users."""
@@ -131,7 +132,7 @@ def _unknown_layout(listing: FolderListing) -> LimnerError:
     entries = sorted(path.name for path in listing.direct_files() + listing.direct_folders())
     return LimnerError(
         f"{listing.root} is in no layout that limner knows. Looked for:\n{known}\n"
-        f"Found there: {', '.join(entries[:8]) or 'nothing'}."
+        f"Found there: {list_some(entries, 8) or 'nothing'}."
     )
 
 

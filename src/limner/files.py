@@ -262,6 +262,11 @@ def dump_json(content: Any, indent: int | None = 2) -> str:
     return json.dumps(_without_nan(content), indent=indent) + "\n"
 
 
+def json_sha256(content: Any) -> str:
+    """Hash what JSON can hold, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
 def _without_nan(content: Any) -> Any:
     if isinstance(content, Mapping):
         return {key: _without_nan(value) for key, value in content.items()}

@@ -15,7 +15,8 @@ from limner.errors import LimnerError
 from limner.model.bundle import Bundle
 from limner.training.events import Note, TrainingStep, TuningProgress
 from limner.training.pipeline import resume_run, start_run, train
-from limner.training.run import WORSE, Run
+from limner.training.run import Run
+from limner.training.run_files import WORSE
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from limner.errors import LimnerError, is_out_of_memory
+from limner.training import run_files
 
 console = Console(highlight=False)
 stderr = Console(stderr=True, highlight=False)
@@ -48,8 +49,6 @@ Store = Annotated[
 ]
 Prefer = Annotated[str | None, typer.Option(help="whose verdict counts where two reviewers differ")]
 MODEL_SUFFIXES = frozenset({".safetensors", ".onnx", ".xml", ".pt2"})
-MODEL_FILE, RECEIPT_FILE = "model.safetensors", "receipt.json"
-"""In a run folder."""
 
 
 def split_models(
@@ -80,17 +79,17 @@ def model_file(path: Path) -> Path:
     """
     if not path.is_dir():
         return path
-    if not (path / MODEL_FILE).is_file():
+    if not (path / run_files.MODEL).is_file():
         raise LimnerError(
-            f"{path} holds no {MODEL_FILE}. A run has one after its first epoch: wait for it, or "
-            "give the model of another run."
+            f"{path} holds no {run_files.MODEL}. A run has one after its first epoch: wait for it, "
+            "or give the model of another run."
         )
-    return path / MODEL_FILE
+    return path / run_files.MODEL
 
 
 def _is_model(path: str) -> bool:
     """Whether a path is a model by its suffix, or the folder of a run."""
-    return Path(path).suffix.lower() in MODEL_SUFFIXES or (Path(path) / RECEIPT_FILE).is_file()
+    return Path(path).suffix.lower() in MODEL_SUFFIXES or (Path(path) / run_files.RECEIPT).is_file()
 
 
 def progress_bar(stage: str) -> Callable[[Iterable[Any], int], Iterable[Any]]:

@@ -218,7 +218,7 @@ def _report(
     """Count this test in the run's receipt, print the scores, and write the report."""
     from limner.inference.report import write_report
     from limner.inference.report_data import ReportData
-    from limner.training.run import learning_curve_svg
+    from limner.training.event_log import learning_curve_svg
 
     times_scored = scoring.count()
     print_scores(scores, scoring.scored.title)

@@ -33,6 +33,7 @@ from limner.labels import VOID, Labels, dump_labels
 from limner.metrics.bootstrap import bootstrap_mean_interval
 from limner.metrics.overlap import image_dice
 from limner.recipe import Recipe
+from limner.training import run_files
 from limner.training.event_log import validations
 from limner.training.pipeline import split_dataset, train
 from limner.training.plan_rules import UNLIMITED_PATIENCE
@@ -213,7 +214,7 @@ class _Simulation:
             epochs = validations(run.folder)[-1]["epoch"]
             self.work["images"] = epochs * len(labelled)
         # Its checkpoints are large, and nobody resumes it
-        shutil.rmtree(run.folder / "last", ignore_errors=True)
+        shutil.rmtree(run.folder / run_files.CHECKPOINTS, ignore_errors=True)
         predictor = Predictor.load(run.model, device=run.recipe.train.device)
         dice = []
         for sample in self.progress("scoring")(self.sides["test"], len(self.sides["test"])):

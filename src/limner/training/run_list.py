@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from limner.errors import LimnerError
+from limner.inference.report import REPORT
+from limner.training import run_files
 from limner.training.event_log import read_events, validations
 from limner.training.run import Run
 
@@ -35,7 +37,7 @@ def list_runs(folder: Path) -> list[dict[str, Any]]:
             "were begun."
         )
     rows = []
-    for path in folder.glob("*/receipt.json"):
+    for path in folder.glob(f"*/{run_files.RECEIPT}"):
         run = Run(path.parent)
         try:
             rows.append((float(run.receipt["began"]), _describe(run)))
@@ -66,7 +68,7 @@ def _describe(run: Run) -> dict[str, Any]:
 
 def _test_dice(run: Run) -> float | None:
     """From the report of `limner test` on the test images; None before it."""
-    report = run.folder / "report" / "report.json"
+    report = run.folder / "report" / REPORT
     if not report.is_file():
         return None
     return json.loads(report.read_text(encoding="utf-8"))["scores"]["dice"]["mean"]
@@ -78,7 +80,7 @@ def _other_reports(run: Run) -> list[dict[str, Any]]:
     A report that cannot be read is listed without its numbers.
     """
     rows = []
-    for path in sorted(run.folder.glob("report-*/report.json")):
+    for path in sorted(run.folder.glob(f"report-*/{REPORT}")):
         name = path.parent.name.removeprefix("report-")
         try:
             report = json.loads(path.read_text(encoding="utf-8"))
@@ -91,7 +93,7 @@ def _other_reports(run: Run) -> list[dict[str, Any]]:
 
 def _state(run: Run) -> str:
     """Finished, training, or stopped. A process that trains a run holds its lock."""
-    if (run.folder / "state.json").is_file():
+    if (run.folder / run_files.STATE).is_file():
         reasons = [
             event["reason"]
             for event in read_events(run.folder)

@@ -14,7 +14,9 @@ Format = Annotated[
     typer.Option(
         "--format",
         help=(
-            "png, coco (run lengths), label-studio (brush), cvat (Segmentation mask 1.1) or nnunet"
+            "The format to write: png, coco (run lengths), label-studio (brush), cvat "
+            "(Segmentation "
+            "mask 1.1) or nnunet."
         ),
     ),
 ]
@@ -22,7 +24,9 @@ Format = Annotated[
 
 def masks(
     predictions: Predictions,
-    out: Annotated[Path, typer.Option("--out", "-o", help="a new folder", show_default=False)],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="The folder to make.", show_default=False)
+    ],
     format_name: Format = "png",
     prefer: Prefer = None,
     store: Store = None,

@@ -15,18 +15,22 @@ def merge(
     data: Annotated[
         Path,
         typer.Argument(
-            help="the folder of images and masks that it is added to; it stays as it is",
+            help="The dataset that the masks are added to. It is not changed.",
             show_default=False,
         ),
     ],
     out: Annotated[
         Path,
-        typer.Option("--out", "-o", help="the new folder: the next revision", show_default=False),
+        typer.Option(
+            "--out", "-o", help="The folder to make for the next revision.", show_default=False
+        ),
     ],
     prefer: Prefer = None,
     replace: Annotated[
         bool,
-        typer.Option("--replace", help="reviewed masks take the place of those of the same images"),
+        typer.Option(
+            "--replace", help="Let reviewed masks replace the dataset's masks of the same images."
+        ),
     ] = False,
     store: Store = None,
 ) -> None:

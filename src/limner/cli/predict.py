@@ -48,7 +48,9 @@ def predict(
     engine: Annotated[
         str, typer.Option(help="local, or ray: the workers of a Ray cluster")
     ] = "local",
-    workers: Annotated[int, typer.Option(min=1, help="of --engine ray")] = 2,
+    workers: Annotated[
+        int, typer.Option(min=1, help="How many workers of the cluster --engine ray uses.")
+    ] = 2,
 ) -> None:
     """Segment new images: a mask, a map of uncertainty and a predicted Dice for each.
 

@@ -233,7 +233,10 @@ def _usable_samples(
         try:
             return UsableSamples(dataset.samples), require_valid(result, frozenset(allowed))
         except LimnerError as error:
-            if result.labels is None or {found.code for found in result.errors} - allowed - BROKEN:
+            if (
+                result.labels is None
+                or {finding.code for finding in result.errors} - allowed - BROKEN
+            ):
                 raise
             raise LimnerError(
                 f"{error} Or leave these files out: limner train … --skip-broken (in a recipe, "

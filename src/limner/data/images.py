@@ -139,7 +139,7 @@ def read_mask(path: Path, *, page: int = 0) -> MaskPixels:
 
     1-bit masks give 0 and 255. RGB that is grey gives its one channel. Where alpha is all that
     varies, alpha is the mask; where a pixel is transparent it is 0. A TIFF that stores white as 0
-    is turned, so that its values are as a viewer shows them.
+    is inverted, so that its values are as a viewer shows them.
 
     Raises:
         LimnerError: The file cannot be decoded whole, or is not a mask.

@@ -69,8 +69,8 @@ def _check_all_stated(values: Sequence[int], masks: Histograms, stated: Labels) 
     if missing:
         example = next(mask.file for mask in masks if missing[0] in mask.shares)
         listed = list_some(list(map(stated.format_value, missing)), MAX_EXAMPLES)
-        turned = any(mask.white_is_zero == "turned" for mask in masks)
-        hint = " Masks that store white as 0 count from it: 255 for the 0 of 8 bits." * turned
+        inverted = any(mask.white_is_zero == "inverted" for mask in masks)
+        hint = " Masks that store white as 0 count from it: 255 for the 0 of 8 bits." * inverted
         raise LimnerError(
             f"the masks hold {listed} (for instance {example}), which labels.toml gives "
             f"to no class. Add each to a class or to void.{hint}"

@@ -17,8 +17,8 @@ ExtraBand = Literal["opaque", "transparency", "data"]
 """What a last band is by its values, which may be a transparency: opaque everywhere, so that it is
 neither; mostly opaque; or varying like an image.
 """
-WhiteIsZero = Literal["turned", "kept"]
-"""What was done with the values of a mask whose file stores white as 0. They were turned, so that
+WhiteIsZero = Literal["inverted", "kept"]
+"""What was done with the values of a mask whose file stores white as 0. They were inverted, so that
 white has the highest value, as in other files. Or they were kept, as True and False are.
 """
 

@@ -1,4 +1,4 @@
-"""merge: accepted and mended masks become the next revision of a dataset, in a new folder."""
+"""merge: accepted and corrected masks become the next revision of a dataset, in a new folder."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -40,7 +40,7 @@ def runs(
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
-    """A row as text, without the moment that the run began and why it ended."""
+    """A row as text, without the moment that the run started and why it ended."""
     texts = {
         key: "" if value is None else f"{value:.4f}" if "dice" in key else str(value)
         for key, value in row.items()

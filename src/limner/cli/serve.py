@@ -80,7 +80,7 @@ def serve(
 ) -> None:
     """Answer images with masks over HTTP, on this machine alone unless told otherwise.
 
-    torch is not needed. SIGTERM ends what was begun and stops; SIGHUP loads the models' files
+    torch is not needed. SIGTERM ends what was started and stops; SIGHUP loads the models' files
     again.
     """
     with requires_extra("serving", "serve"):

@@ -92,7 +92,7 @@ class Recorder:
         return notes
 
     def save_checkpoint(self) -> None:
-        """Write a checkpoint, and in the receipt what was done since the run was begun or
+        """Write a checkpoint, and in the receipt what was done since the run was started or
         resumed.
         """
         self._run.checkpoints.save(self._state, {"identity": self._identity})

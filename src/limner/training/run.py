@@ -133,7 +133,7 @@ class Run:
 
     @property
     def split(self) -> dict[str, list[str]]:
-        """Ids of the samples of each split, as settled when the run began."""
+        """Ids of the samples of each split, as settled when the run started."""
         return self.read_json(run_files.SPLIT)
 
     @property
@@ -145,7 +145,7 @@ class Run:
 
     @property
     def labels(self) -> Labels:
-        """The classes, as settled when the run began."""
+        """The classes, as settled when the run started."""
         return Labels.from_dict(self.read_json(run_files.LABELS))
 
     @property
@@ -160,7 +160,7 @@ class Run:
 
     @property
     def data(self) -> Path:
-        """The dataset that the run was begun with."""
+        """The dataset that the run was started with."""
         return Path(self.receipt["data"])
 
     def split_samples(self) -> dict[str, list[Sample]]:
@@ -174,8 +174,8 @@ class Run:
         missing = sum(len(ids) - len(by_split[name]) for name, ids in recorded.items())
         if missing:
             raise LimnerError(
-                f"{missing} samples that the run {self.folder} was begun with are no longer in "
-                f"{self.data}. Put them back, or begin a new run."
+                f"{missing} samples that the run {self.folder} was started with are no longer in "
+                f"{self.data}. Put them back, or start a new run."
             )
         channels = self.recipe.data.channels
         return {

@@ -34,7 +34,7 @@ def list_runs(folder: Path) -> list[dict[str, Any]]:
     if not folder.is_dir():
         raise LimnerError(
             f"{folder} is not a folder. Runs lie in the runs/ folder of the place where they "
-            "were begun."
+            "were started."
         )
     rows = []
     for path in folder.glob(f"*/{run_files.RECEIPT}"):
@@ -49,8 +49,9 @@ def list_runs(folder: Path) -> list[dict[str, Any]]:
 
 def _describe(run: Run) -> dict[str, Any]:
     receipt, recipe, validated = run.receipt, run.recipe, validations(run.folder)
-    sittings = receipt["sittings"]
-    seconds = sum(sitting["seconds"] for sitting in sittings)
+    # Receipts of every version call a session so
+    sessions = receipt["sittings"]
+    seconds = sum(session["seconds"] for session in sessions)
     start = time.localtime(float(receipt["began"]))
     return {
         "run": run.folder.name,
@@ -59,7 +60,7 @@ def _describe(run: Run) -> dict[str, Any]:
         "validation_dice": max((event["mean_dice"] for event in validated), default=None),
         "test_dice": _test_dice(run),
         "network": recipe.model.encoder or recipe.model.preset,
-        "images_per_second": sittings[-1]["images_per_second"] if sittings else None,
+        "images_per_second": sessions[-1]["images_per_second"] if sessions else None,
         "minutes": round(seconds / 60, 1),
         "begun": time.strftime("%Y-%m-%d %H:%M", start),
         "other_reports": _other_reports(run),

@@ -101,7 +101,7 @@ def _require_trainable(run: Run, recipe: Recipe, distributed: DistributedContext
     # Earlier versions hashed the recipe in their own keys
     if run.receipt["recipe_sha256"] not in {json_sha256(table), json_sha256(in_old_keys(table))}:
         raise LimnerError(
-            f"{run.folder} was begun with another recipe than {run.folder / run_files.RECIPE} "
+            f"{run.folder} was started with another recipe than {run.folder / run_files.RECIPE} "
             "holds. Put the recipe back as it was."
         )
 

@@ -20,10 +20,11 @@ from PIL import Image
 
 from limner.data.cache import prepare
 from limner.data.check import check
+from limner.data.dataset import Dataset
 from limner.data.images import read_image
 from limner.data.parallel import map_in_order
 from limner.data.resize import resize_image
-from limner.data.scan import Dataset, scan
+from limner.data.scan import scan
 from limner.data.synthetic import draw_lesion, write_synthetic
 from limner.labels import Labels
 

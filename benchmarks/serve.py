@@ -131,7 +131,7 @@ def main() -> None:
             f"{'':10} {'clients':>8} {'images/s':>9} {'raw':>6} {'of raw':>7} "
             f"{'quarter to quarter':>19} {'p50 ms':>8} {'p99 ms':>8}"
         )
-        print(f"{columns}  answers that are no masks")
+        print(f"{columns}  answers that are not masks")
         for clients in options.clients:
             rounds: dict[str, list[tuple[float, ...]]] = {name: [] for name in servers}
             before = raw()
@@ -169,7 +169,7 @@ class Server:
 def load(
     body: bytes, kind: str, server: Server, clients: int, seconds: int
 ) -> tuple[float, float, float, int]:
-    """Masks a second, p50 and p99 of the latency in ms, and how many answers were no masks."""
+    """Masks a second, p50 and p99 of the latency in ms, and how many answers were not masks."""
     with tempfile.TemporaryDirectory() as folder:
         sent, script = Path(folder) / "body", Path(folder) / "script.lua"
         sent.write_bytes(body)

@@ -187,7 +187,7 @@ def test_check_exits_with_1_on_errors_and_prints_json(lesions: Path, pairs, tmp_
         (["check", "nowhere"], "nowhere is not there"),
         (["train", "nowhere"], "nowhere is not there"),
         (["train"], "nothing to train on"),
-        (["train", "--resume", "nowhere"], "is no run"),
+        (["train", "--resume", "nowhere"], "is not a run"),
         (["train", "nowhere", "--resume", "x"], "Give it alone"),
         (["train", "nowhere", "--set", "train.epoch=3"], "Did you mean train.epochs"),
         (["train", "nowhere", "--minutes", "-1"], "train.minutes"),

@@ -42,7 +42,7 @@ def test_all_problems_are_reported_at_once() -> None:
 
 
 def test_a_key_like_no_other_points_to_the_documentation() -> None:
-    with pytest.raises(LimnerError, match=r"a problem:\n  zzz is no key .* docs/recipe\.md"):
+    with pytest.raises(LimnerError, match=r"a problem:\n  zzz is not a key .* docs/recipe\.md"):
         parse_recipe({"zzz": 1})
 
 

@@ -18,7 +18,7 @@ OTHER_VALUES = {
     "model.upsampling": "nearest",
     "train.lr_schedule": "polynomial",
 }
-"""Values that are no default, of the keys that hold no number."""
+"""Values other than the default, of the keys that hold no number."""
 
 
 def test_old_keys_are_gone_and_their_new_names_are_keys() -> None:

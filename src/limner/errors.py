@@ -1,5 +1,8 @@
 """LimnerError: what happened, what was expected, how to mend it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class LimnerError(Exception):
     """A mistake that the user can mend; the command line prints it without a traceback.
@@ -17,3 +20,19 @@ def is_out_of_memory(error: BaseException) -> bool:
         or "not enough memory" in message
         or "allocate memory" in message
     )
+
+
+@contextmanager
+def requires_extra(what: str, extra: str) -> Iterator[None]:
+    """Turn an ImportError within the block into a LimnerError that says what to install.
+
+    Args:
+        what: What needs the package that is missing, such as "the review".
+        extra: The extra of limner that installs it.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise LimnerError(
+            f"{what} needs {error.name}, which is not installed: pip install 'limner[{extra}]'."
+        ) from error

@@ -35,7 +35,7 @@ _CHECKSUM = re.compile(rb"limner-sha256:([0-9a-f]{64})")
 def write_atomic(path: Path, content: bytes | str, *, durable: bool = False) -> None:
     """Write a file so that it is complete or what was there before.
 
-    Text is written as UTF-8; a file name within it that is no valid text is replaced by question
+    Text is written as UTF-8; a file name within it that is not valid text is replaced by question
     marks. With `durable` the call returns once the disk has it, so that it survives a loss of
     power. Raises OSError where the disk refuses; what was at `path` is then untouched.
     """
@@ -260,6 +260,11 @@ def dump_json(content: Any, indent: int | None = 2) -> str:
     JSON knows no NaN, and other programs refuse a file that holds one.
     """
     return json.dumps(_without_nan(content), indent=indent) + "\n"
+
+
+def json_sha256(content: Any) -> str:
+    """Hash what JSON can hold, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _without_nan(content: Any) -> Any:

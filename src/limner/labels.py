@@ -11,6 +11,7 @@ from jaxtyping import UInt, UInt8
 from numpy import ndarray
 
 from limner.errors import LimnerError
+from limner.name_list import LISTED, list_some
 
 VOID = 255
 """The class index of pixels that are neither trained on nor scored."""
@@ -136,11 +137,11 @@ class Labels:
             class_index = self._class_table(colours)[np.searchsorted(colours, values)]
         unlabelled = class_index == _UNLABELLED
         if unlabelled.any():
-            examples = [
-                self.format_value(int(value)) for value in np.unique(values[unlabelled])[:8]
-            ]
+            unknown = np.unique(values[unlabelled])
+            examples = [self.format_value(int(value)) for value in unknown[:LISTED]]
+            listed = list_some(examples, count=len(unknown))
             raise LimnerError(
-                f"a mask has the pixel values {', '.join(examples)}, which belong to no class. "
+                f"a mask has the pixel values {listed}, which belong to no class. "
                 f"Known are {self.describe()}."
             )
         return class_index
@@ -340,7 +341,7 @@ def _parse_ranges(stated: Any) -> tuple[ValueRange, ...]:
             raise ValueError(f"the range {stated} runs backwards")
         return ((low, high),)
     if type(stated) is not int or stated < 0:
-        raise ValueError(f"{stated!r} is no pixel value")
+        raise ValueError(f"{stated!r} is not a pixel value")
     return ((stated, stated),)
 
 

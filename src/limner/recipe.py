@@ -262,5 +262,5 @@ def _explain(kind: str, location: tuple[int | str, ...], message: str, value: ob
     if kind == "extra_forbidden":
         similar = difflib.get_close_matches(key, recipe_keys(), n=1, cutoff=0.5)
         hint = f"Did you mean {similar[0]}?" if similar else "The keys stand in docs/recipe.md."
-        return f"  {key} is no key of a recipe. {hint}"
+        return f"  {key} is not a key of a recipe. {hint}"
     return f"  {key} = {value!r}: {message[0].lower()}{message[1:]}."

@@ -24,7 +24,7 @@ def load_recipe(path: Path | None, overrides: Sequence[str] = ()) -> Recipe:
     """
     sections = in_current_keys({} if path is None else _read_toml(path))
     for name, values in in_current_keys(_parse_overrides(overrides)).items():
-        # A section that is no table stays, and is reported with the other problems
+        # A section that is not a table stays, and is reported with the other problems
         if isinstance(sections.setdefault(name, {}), dict):
             sections[name].update(values)
     return parse_recipe(sections)
@@ -68,7 +68,7 @@ def _parse_overrides(overrides: Sequence[str]) -> dict[str, dict[str, Any]]:
         section, dot, name = key.strip().partition(".")
         if not (equals and dot and name):
             raise LimnerError(
-                f"--set {override} is no setting. Write section.key=value, for example --set "
+                f"--set {override} is not a setting. Write section.key=value, for example --set "
                 "train.epochs=40."
             )
         sections.setdefault(section, {})[name] = _parse_value(text.strip())

@@ -49,7 +49,7 @@ def test_a_pattern_without_parentheses_is_the_group(pairs: Callable[..., Path]) 
 
 @pytest.mark.parametrize(
     ("pattern", "complaint"),
-    [("(", "is no regular expression"), ("[0-9]{9}", "matches no name, such as a")],
+    [("(", "is not a regular expression"), ("[0-9]{9}", "matches no name, such as a")],
 )
 def test_a_pattern_that_cannot_be_used_says_why(
     pairs: Callable[..., Path], pattern: str, complaint: str

@@ -65,7 +65,7 @@ def test_an_array_that_is_no_image_is_refused(shape: tuple[int, ...]) -> None:
 
 def test_numbers_that_are_none_are_refused(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "x.tif", np.full((4, 4), np.nan, np.float32))
-    with pytest.raises(LimnerError, match=r"x\.tif holds values that are no numbers"):
+    with pytest.raises(LimnerError, match=r"x\.tif holds values that are not numbers"):
         read_image(tmp_path / "x.tif")
 
 

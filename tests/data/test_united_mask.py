@@ -100,4 +100,4 @@ def test_a_broken_part_is_an_error_that_names_it(tmp_path: Path) -> None:
     assert ids_and_splits(tmp_path) == [("a", None)]
     (error,) = check(scan(tmp_path)).errors
     assert error.code == "unreadable-mask"
-    assert f"{tmp_path}/a_mask_1.png is no image" in error.message
+    assert f"{tmp_path}/a_mask_1.png is not an image" in error.message

@@ -1,6 +1,6 @@
 import json
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from PIL import Image
 from dicom_files import dicom_dataset, save_dicom, write_dicom
 from limner.data import large_images
 from limner.data.images import read_image
+from limner.data.parallel import Progress
 from limner.data.preprocess import Preprocessing
 from limner.data.storage import Storage
 from limner.errors import LimnerError
@@ -27,7 +28,6 @@ from limner.model.metadata import InferenceSettings, PostprocessSettings
 
 BINARY = Labels.from_values(("background", "foreground"), (0, 255))
 MODELS = {"m.safetensors": "0123"}
-Progress = Callable[[Iterable[object], int], Iterable[object]]
 
 
 def brightness(images: np.ndarray) -> np.ndarray:
@@ -364,7 +364,7 @@ def test_folders_elsewhere_are_read_and_written_as_those_here(photos: Path, tmp_
     assert [record.mask for record in there.records] == [
         f"deep/{record.mask}" for record in here.records
     ]
-    assert there.failures and "memory://in/bad.png is no image" in there.failures[0]
+    assert there.failures and "memory://in/bad.png is not an image" in there.failures[0]
     for record in here.records:
         mask = system.cat_file(f"/out/deep/{record.mask}")
         assert mask == (tmp_path / "here" / record.mask).read_bytes()

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from limner.data.scan import Dataset, scan
+from limner.data.dataset import Dataset
+from limner.data.scan import scan
 from limner.errors import LimnerError
 from limner.inference.label_alignment import AlignedLabels, align_labels
 from limner.labels import Labels

@@ -22,7 +22,7 @@ RECORD = PredictionRecord(
     mean_entropy=0.1,
     image_sha256="0123",
 )
-FILE = PredictionFile(("/m.onnx",), LABELS, (RECORD,), ("b.png is no image.",))
+FILE = PredictionFile(("/m.onnx",), LABELS, (RECORD,), ("b.png is not an image.",))
 PATH = Path("out/predictions.json")
 
 

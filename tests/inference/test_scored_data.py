@@ -100,7 +100,7 @@ def test_a_model_that_knows_names_alone_says_so(folder: Path) -> None:
 
 def test_a_split_that_is_none_or_empty_is_refused(folder: Path, record: SplitRecord) -> None:
     with pytest.raises(
-        LimnerError, match=r"--split tset is no split\. Choose train, val, test, new"
+        LimnerError, match=r"--split tset is not a split\. Choose train, val, test, new"
     ):
         choose(folder, record, split="tset")
     with pytest.raises(LimnerError, match=r"has no test split. There are train \(3\), val \(2\)"):

@@ -3,8 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from limner.data.dataset import Dataset
 from limner.data.sample import Sample
-from limner.data.scan import Dataset
 from limner.errors import LimnerError
 from limner.inference.calibration import BINS
 from limner.inference.image_metadata import read_metadata

@@ -82,8 +82,8 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "16 bits": (lambda: with_first(png(square((20, 30)).astype(np.uint16) * 257)), "mode I;16"),
     "alpha": (lambda: with_first(png(square((20, 30)), "LA")), "mode LA"),
     "another size": (lambda: with_first(png(square((30, 20)))), "is 20x30; its image is 30x20"),
-    "cut off": (lambda: with_first(good()[FIRST][:-30]), "no PNG that decodes"),
-    "a JPEG": (lambda: with_first(b"\xff\xd8\xff\xe0 no"), "no PNG that decodes"),
+    "cut off": (lambda: with_first(good()[FIRST][:-30]), "not a PNG that decodes"),
+    "a JPEG": (lambda: with_first(b"\xff\xd8\xff\xe0 no"), "not a PNG that decodes"),
     "two parts": (lambda: with_first(png(parted())), "2 parts"),
     "a hole": (lambda: with_first(png(holed())), "1 holes"),
     "empty": (lambda: with_first(png(np.zeros((20, 30), np.uint8))), "0 parts"),
@@ -107,8 +107,8 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
         "is missing",
     ),
     "the same name twice": (twice, "is there 2 times"),
-    "no zip": (lambda: b"PK\x03\x04 no", "no zip"),
-    "a zip cut off": (lambda: zip_files(good())[:-40], "no zip"),
+    "not a zip": (lambda: b"PK\x03\x04 no", "not a zip"),
+    "a zip cut off": (lambda: zip_files(good())[:-40], "not a zip"),
 }
 
 

@@ -174,10 +174,10 @@ def test_where_time_is_shorter_fewer_images_are_augmented(
 
 def test_of_large_images_fewer_are_used(pairs: Pairs, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tune_module, "MIN_LARGE_IMAGES", 5)
-    monkeypatch.setattr(tune_module, "MAX_PIXELS", 16 * 16 * 9)
+    monkeypatch.setattr(tune_module, "MAX_TUNING_PIXELS", 16 * 16 * 9)
     samples = scan(pairs(discs())).samples
     assert len(tune_module._select_samples(samples)) == 9
-    monkeypatch.setattr(tune_module, "MAX_PIXELS", 16 * 16)
+    monkeypatch.setattr(tune_module, "MAX_TUNING_PIXELS", 16 * 16)
     selected = [sample.id for sample in tune_module._select_samples(samples)]
     assert len(selected) == 5 and {"00", "23"} <= set(selected)
 

@@ -275,7 +275,7 @@ def test_a_network_has_the_output_channels_that_were_asked_for() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"width": (2, 4)}, r"model\.width is no key of a recipe\. Did you mean model\.widths"),
+        ({"width": (2, 4)}, r"model\.width is not a key of a recipe\. Did you mean model\.widths"),
         ({"block": "dense"}, r"model\.block = 'dense'"),
         ({"in_channels": 0}, r"0 image channels and 2 classes.*at least 1"),
         ({"classes": 0}, r"3 image channels and 0 classes.*at least 1"),

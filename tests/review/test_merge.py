@@ -104,7 +104,7 @@ def test_conflicts_are_reported_together_and_nothing_is_written(
     message = str(caught.value)
     assert "3 conflicts, and nothing was written" in message
     assert (
-        "new-0.png: anna (accepted) and ben (mended) differ, by a Dice of 0." in message
+        "new-0.png: anna (accepted) and ben (corrected) differ, by a Dice of 0." in message
         and "new-1.png" in message
         and "changed since" in message
         and "does not exist" in message
@@ -256,7 +256,7 @@ def test_preferring_somebody_who_gave_no_verdict_settles_nothing(
     review = LocalReview(folder, second_readings=1.0)
     review.decide("new-0.png")
     review.decide("new-0.png", "ben", reading=2, mended=True)
-    with pytest.raises(LimnerError, match=r"anna \(accepted\) and ben \(mended\) differ"):
+    with pytest.raises(LimnerError, match=r"anna \(accepted\) and ben \(corrected\) differ"):
         merge(review.folder, lesions, tmp_path / "next", prefer="ana")
 
 

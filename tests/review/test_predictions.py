@@ -92,7 +92,7 @@ def test_a_folder_without_predictions_is_an_error(
 ) -> None:
     (tmp_path / "empty").mkdir()
     for folder in (tmp_path / "empty", tmp_path / "none"):
-        with pytest.raises(LimnerError, match=r"predictions\.json|no folder"):
+        with pytest.raises(LimnerError, match=r"predictions\.json|is not a folder"):
             read_predictions(folder)
     root = pairs({"a": disc(), "b": disc()})
     (root / "masks" / "b.png").write_bytes(b"damaged")

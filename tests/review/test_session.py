@@ -55,7 +55,7 @@ def test_audited_masks_say_how_many_masks_people_change(folder: Path) -> None:
     decide(session, session.tasks[3])
     assert (
         session.progress().audit
-        == "Of 1 masks drawn at random 1 was mended or rejected (100%), of the 3 others 1 (33%)."
+        == "Of 1 masks drawn at random 1 was corrected or rejected (100%), of the 3 others 1 (33%)."
     )
     decide(session, session.tasks[4])
     assert session.progress().audited == (2, 1)

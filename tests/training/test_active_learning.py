@@ -10,8 +10,8 @@ from tiny_run import TINY
 from command_line import limner
 from limner.data.parallel import no_progress
 from limner.errors import LimnerError
+from limner.inference.prediction_record import REVIEW_ORDERS
 from limner.training.active_learning import (
-    ORDERS,
     LoopPoint,
     ReviewSchedule,
     corrections_needed,
@@ -30,7 +30,7 @@ def test_a_reviewer_who_knows_the_truth_is_simulated(lesions: Path, tmp_path: Pa
     assert [(point.order, point.seed, point.corrections) for point in points] == [
         (order, seed, corrections)
         for seed in (0, 1)
-        for order in ORDERS
+        for order in REVIEW_ORDERS
         for corrections in (0, 2, 4)
     ]
     assert points[0].dice == points[3].dice, "both orders begin from one model"

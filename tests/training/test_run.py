@@ -162,7 +162,7 @@ def test_a_changed_recipe_is_not_resumed(copied: Run) -> None:
 
 
 def test_a_folder_that_is_no_run_is_named(tmp_path: Path) -> None:
-    with pytest.raises(LimnerError, match="is no run"):
+    with pytest.raises(LimnerError, match="is not a run"):
         Run.open(tmp_path)
 
 

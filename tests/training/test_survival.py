@@ -39,7 +39,7 @@ def weights_of(run: Run) -> dict[str, torch.Tensor]:
 
 
 def make_logits_nan(monkeypatch: pytest.MonkeyPatch, steps: set[int]) -> None:
-    """Let some steps' logits be no numbers, as by a fault of the hardware or of arithmetic."""
+    """Let some steps' logits be NaN, as by a fault of the hardware or of arithmetic."""
     calls, forward = iter(range(10**6)), UNet.forward_supervised
 
     def faulty(self: UNet, images: torch.Tensor) -> list[torch.Tensor]:

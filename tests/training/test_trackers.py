@@ -134,7 +134,7 @@ def test_runs_are_listed_with_state_and_scores(lesions: Path, trained: Run, tmp_
         "limner",
     )
     assert 0 <= whole["validation_dice"] <= 1 and whole["images_per_second"] > 0
-    with pytest.raises(LimnerError, match="is no folder"):
+    with pytest.raises(LimnerError, match="is not a folder"):
         list_runs(tmp_path / "nowhere")
 
 

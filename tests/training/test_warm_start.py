@@ -15,7 +15,8 @@ from limner.errors import LimnerError
 from limner.model.bundle import Bundle
 from limner.training.events import Note, TrainingStep, TuningProgress
 from limner.training.pipeline import resume_run, start_run, train
-from limner.training.run import WORSE, Run
+from limner.training.run import Run
+from limner.training.run_files import WORSE
 
 
 @pytest.fixture
@@ -218,7 +219,7 @@ def test_another_network_or_other_classes_are_refused(
     scenes = pairs({f"{index}": values for index in range(8)})
     with pytest.raises(LimnerError, match="must be the same"):
         train(scenes, TINY, tmp_path / "b", trained.folder)
-    with pytest.raises(LimnerError, match="is no file"):
+    with pytest.raises(LimnerError, match="is not a file"):
         train(more, TINY, tmp_path / "c", tmp_path / "nowhere")
     small = pairs(
         {

@@ -35,7 +35,7 @@ def test_keys_accept_and_reject_and_lead_to_the_next(page: Page, folder: Path) -
     page.keyboard.press("a")
     expect(page.locator("#done")).to_be_visible()
     saved(page)
-    assert "0 left · 4 accepted · 0 mended · 2 rejected" in page.inner_text("#counts")
+    assert "0 left · 4 accepted · 0 corrected · 2 rejected" in page.inner_text("#counts")
     session = open_session(folder)
     # Several are sent at once, and arrive in any order
     events = {event.entry: event for event in session.store.events()}

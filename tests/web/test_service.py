@@ -110,7 +110,7 @@ def test_threshold_and_class_are_options(server: Served, models: dict[str, Path]
 @pytest.mark.parametrize(
     ("address", "content", "headers", "status", "message"),
     [
-        ("/v1/segment", b"nonsense", IMAGE, 422, "the image is no image that can be read"),
+        ("/v1/segment", b"nonsense", IMAGE, 422, "the image is not an image that can be read"),
         ("/v1/segment", b"", IMAGE, 422, "body is empty"),
         ("/v1/segment", png()[:-100], IMAGE, 422, "the image is damaged"),
         (

@@ -223,5 +223,5 @@ def test_a_person_drops_an_image_and_sees_its_mask(server: Served, tmp_path: Pat
             "#file", {"name": "x.png", "mimeType": "image/png", "buffer": b"broken"}
         )
         page.wait_for_selector("#status.bad")
-        assert "no image that can be read" in page.inner_text("#status")
+        assert "not an image that can be read" in page.inner_text("#status")
         assert [text for text in errors if "422" not in text] == []

@@ -26,14 +26,14 @@ def test_a_call_beyond_its_deadline_is_refused_then_and_makes_room() -> None:
     assert asyncio.run(both()) >= 0.1 and done == ["in time"]
 
 
-def test_a_call_after_its_deadline_is_not_begun() -> None:
+def test_a_call_after_its_deadline_is_not_started() -> None:
     done = list[str]()
     with pytest.raises(DeadlineError):
         asyncio.run(WorkQueue(1, 1).submit(lambda: done.append("late"), time.monotonic() - 1))
     assert not done
 
 
-def test_a_call_that_has_begun_is_finished_whatever_its_deadline() -> None:
+def test_a_call_that_has_started_is_finished_whatever_its_deadline() -> None:
     deadline = time.monotonic() + 1
 
     def work() -> str:

@@ -55,6 +55,6 @@ def main() -> None:
     """The entry point of the `limner` command."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # A file name may be no valid text
+            # A file name may not be valid text
             stream.reconfigure(errors="replace")
     app()

@@ -11,53 +11,56 @@ from rich.console import Console
 from rich.markup import escape
 
 from limner.errors import LimnerError, is_out_of_memory
+from limner.training import run_files
 
 console = Console(highlight=False)
 stderr = Console(stderr=True, highlight=False)
 
 DataFolder = Annotated[
-    Path, typer.Argument(help="the folder of images and masks", show_default=False)
+    Path, typer.Argument(help="The folder of images and masks.", show_default=False)
 ]
-Predictions = Annotated[Path, typer.Argument(help="what was reviewed", show_default=False)]
-Device = Annotated[str, typer.Option(help="cpu, cuda or mps")]
+Predictions = Annotated[
+    Path, typer.Argument(help="The folder that was reviewed.", show_default=False)
+]
+Device = Annotated[str, typer.Option(help="Where the network runs: cpu, cuda or mps.")]
 Tta = Annotated[
     str | None,
     typer.Option(
         help=(
-            "test-time augmentation: none, flips, turns or scales; by default what validation chose"
+            "Test-time augmentation: none, flips, turns or scales. The default is what validation "
+            "chose."
         )
     ),
 ]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", help="override one key, such as train.epochs=40; may be repeated"),
+    typer.Option(
+        "--set", help="Override one key of the recipe, such as train.epochs=40. It may be repeated."
+    ),
 ]
 Host = Annotated[
-    str, typer.Option(help="the address to listen on; one that others reach needs tokens")
+    str, typer.Option(help="The address to listen on. One that other machines reach needs tokens.")
 ]
 AllowHost = Annotated[
     list[str] | None,
-    typer.Option(help="another name that the page is called by, such as that of a proxy"),
+    typer.Option(
+        help="Another name that the page is reached by, such as a proxy's. It may be repeated."
+    ),
 ]
 Store = Annotated[
     str | None,
     typer.Option(
         envvar="LIMNER_STORE",
-        help="postgresql://user:password@host/name; by default a file beside the predictions",
+        help=(
+            "The database: postgresql://user:password@host/name. The default is a file beside the "
+            "predictions."
+        ),
     ),
 ]
-Prefer = Annotated[str | None, typer.Option(help="whose verdict counts where two reviewers differ")]
+Prefer = Annotated[
+    str | None, typer.Option(help="The reviewer whose verdict counts where two differ.")
+]
 MODEL_SUFFIXES = frozenset({".safetensors", ".onnx", ".xml", ".pt2"})
-MODEL_FILE, RECEIPT_FILE = "model.safetensors", "receipt.json"
-"""In a run folder."""
-LISTED = 5
-"""Names that a line on the terminal lists before it counts the rest."""
-
-
-def list_some(names: Sequence[str]) -> str:
-    """The first names, and how many more there are."""
-    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    return ", ".join(names[:LISTED]) + more
 
 
 def split_models(
@@ -88,17 +91,17 @@ def model_file(path: Path) -> Path:
     """
     if not path.is_dir():
         return path
-    if not (path / MODEL_FILE).is_file():
+    if not (path / run_files.MODEL).is_file():
         raise LimnerError(
-            f"{path} holds no {MODEL_FILE}. A run has one after its first epoch: wait for it, or "
-            "give the model of another run."
+            f"{path} holds no {run_files.MODEL}. A run has one after its first epoch: wait for it, "
+            "or give the model of another run."
         )
-    return path / MODEL_FILE
+    return path / run_files.MODEL
 
 
 def _is_model(path: str) -> bool:
     """Whether a path is a model by its suffix, or the folder of a run."""
-    return Path(path).suffix.lower() in MODEL_SUFFIXES or (Path(path) / RECEIPT_FILE).is_file()
+    return Path(path).suffix.lower() in MODEL_SUFFIXES or (Path(path) / run_files.RECEIPT).is_file()
 
 
 def progress_bar(stage: str) -> Callable[[Iterable[Any], int], Iterable[Any]]:

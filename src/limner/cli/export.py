@@ -18,32 +18,32 @@ OutFile = Annotated[
         "--out",
         "-o",
         help=(
-            "a new .onnx (ONNX Runtime), .xml (OpenVINO) or .pt2 (torch.export); beside the model "
-            "by default"
+            "The file to make: .onnx (ONNX Runtime), .xml (OpenVINO) or .pt2 (torch.export). The "
+            "default is a file beside the model."
         ),
     ),
 ]
 Precision = Annotated[
     str,
-    typer.Option(help="float32, or, measured on --data: float16 (.onnx), bfloat16 (.xml) or int8"),
+    typer.Option(help="float32; or, measured on --data, float16 (.onnx), bfloat16 (.xml) or int8."),
 ]
 MeasuredOn = Annotated[
     Path | None,
     typer.Option(
-        help="the folder of images and masks: other precisions are measured on its test split"
+        help="The folder of images and masks whose test split other precisions are measured on."
     ),
 ]
 ComparedOn = Annotated[
     Path | None,
     typer.Option(
-        help="a folder of images on which both models must agree; synthetic ones by default"
+        help="A folder of images on which both models must agree. The default is synthetic ones."
     ),
 ]
 
 
 def export(
     model: Annotated[
-        Path, typer.Argument(help="the model.safetensors of a run", show_default=False)
+        Path, typer.Argument(help="The model.safetensors of a run.", show_default=False)
     ],
     out: OutFile = None,
     precision: Precision = "float32",

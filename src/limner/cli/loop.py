@@ -15,27 +15,44 @@ if TYPE_CHECKING:
 
 Orders = Annotated[
     list[str] | None,
-    typer.Option(help="predicted (lowest predicted Dice first) or random; both by default"),
+    typer.Option(
+        help=(
+            "predicted (lowest predicted Dice first) or random. The default is both; it may be "
+            "repeated."
+        )
+    ),
 ]
 Seeds = Annotated[
-    int, typer.Option(min=1, help="how often all is done, each time with other first labels")
+    int,
+    typer.Option(
+        min=1, help="How often the experiment is repeated, each time from other first labels."
+    ),
 ]
 Minutes = Annotated[
     float | None,
     typer.Option(
-        help="the time of the first training; all others see as many images as it did; by "
-        "default the plan's length, or --set train.epochs=30"
+        help="How many minutes the first training takes. The others see as many images as it "
+        "did. The default is the plan's length. --set train.epochs=30 sets it in epochs."
     ),
 ]
 OutFolder = Annotated[
-    Path, typer.Option("--out", "-o", help="a new folder for all that is trained")
+    Path,
+    typer.Option("--out", "-o", help="The folder to make for the trained models and loop.json."),
 ]
 
 
 def loop(
     data: DataFolder,
-    budget: Annotated[int, typer.Option(min=1, help="corrections in all")] = 200,
-    rounds: Annotated[int, typer.Option(min=1, help="trainings into which they are split")] = 4,
+    budget: Annotated[
+        int,
+        typer.Option(min=1, help="How many masks the simulated reviewer corrects in each order."),
+    ] = 200,
+    rounds: Annotated[
+        int,
+        typer.Option(
+            min=1, help="How many rounds share the corrections; a model is trained after each."
+        ),
+    ] = 4,
     order: Orders = None,
     seeds: Seeds = 3,
     minutes: Minutes = None,
@@ -47,10 +64,11 @@ def loop(
     A simulated reviewer corrects predicted masks by the true ones, and a model is trained after
     each round.
     """
+    from limner.inference.prediction_record import REVIEW_ORDERS
     from limner.recipe_file import load_recipe
     from limner.training import active_learning
 
-    orders = list(dict.fromkeys(order or active_learning.ORDERS))
+    orders = list(dict.fromkeys(order or REVIEW_ORDERS))
     overrides = [*(settings or []), *([f"train.minutes={minutes}"] if minutes else [])]
     schedule = active_learning.ReviewSchedule(budget, rounds, range(seeds), orders)
     points = []

@@ -7,14 +7,16 @@ import typer
 from rich.markup import escape
 
 from limner.cli.console import Predictions, Prefer, Store, console, progress_bar
-from limner.errors import LimnerError
+from limner.errors import requires_extra
 
 Format = Annotated[
     str,
     typer.Option(
         "--format",
         help=(
-            "png, coco (run lengths), label-studio (brush), cvat (Segmentation mask 1.1) or nnunet"
+            "The format to write: png, coco (run lengths), label-studio (brush), cvat "
+            "(Segmentation "
+            "mask 1.1) or nnunet."
         ),
     ),
 ]
@@ -22,19 +24,17 @@ Format = Annotated[
 
 def masks(
     predictions: Predictions,
-    out: Annotated[Path, typer.Option("--out", "-o", help="a new folder", show_default=False)],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="The folder to make.", show_default=False)
+    ],
     format_name: Format = "png",
     prefer: Prefer = None,
     store: Store = None,
 ) -> None:
     """Write accepted and corrected masks as other tools read them."""
-    try:
+    with requires_extra("the review", "review"):
         from limner.review.formats.write import write_masks
         from limner.review.verdicts import open_results
-    except ImportError as error:
-        raise LimnerError(
-            f"the review needs {error.name}, which is not installed: pip install 'limner[review]'."
-        ) from error
 
     with open_results(predictions, store, progress_bar("reading")) as results:
         count = write_masks(results, out, format_name, prefer)

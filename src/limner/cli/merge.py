@@ -7,7 +7,7 @@ import typer
 from rich.markup import escape
 
 from limner.cli.console import Predictions, Prefer, Store, console, progress_bar
-from limner.errors import LimnerError
+from limner.errors import requires_extra
 
 
 def merge(
@@ -15,18 +15,22 @@ def merge(
     data: Annotated[
         Path,
         typer.Argument(
-            help="the folder of images and masks that it is added to; it stays as it is",
+            help="The dataset that the masks are added to. It is not changed.",
             show_default=False,
         ),
     ],
     out: Annotated[
         Path,
-        typer.Option("--out", "-o", help="the new folder: the next revision", show_default=False),
+        typer.Option(
+            "--out", "-o", help="The folder to make for the next revision.", show_default=False
+        ),
     ],
     prefer: Prefer = None,
     replace: Annotated[
         bool,
-        typer.Option("--replace", help="reviewed masks take the place of those of the same images"),
+        typer.Option(
+            "--replace", help="Let reviewed masks replace the dataset's masks of the same images."
+        ),
     ] = False,
     store: Store = None,
 ) -> None:
@@ -35,14 +39,10 @@ def merge(
     Every mask in it says where it is from. Conflicts and images that were changed since are errors,
     all reported together. Go on with: limner train NEW --from RUN
     """
-    try:
+    with requires_extra("the review", "review"):
         from limner.review.merge import MergePolicy, merge_results
         from limner.review.revision import PROVENANCE
         from limner.review.verdicts import open_results
-    except ImportError as error:
-        raise LimnerError(
-            f"the review needs {error.name}, which is not installed: pip install 'limner[review]'."
-        ) from error
 
     with open_results(predictions, store, progress_bar("reading")) as results:
         policy = MergePolicy(prefer, replace)

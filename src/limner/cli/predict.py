@@ -11,13 +11,13 @@ from limner.cli.console import (
     Device,
     Tta,
     console,
-    list_some,
     progress_bar,
     split_models,
     stderr,
 )
 from limner.errors import LimnerError
 from limner.files import read_stable
+from limner.name_list import list_some
 
 if TYPE_CHECKING:
     from limner.inference.batch import BatchResult, MapFiles
@@ -48,7 +48,9 @@ def predict(
     engine: Annotated[
         str, typer.Option(help="local, or ray: the workers of a Ray cluster")
     ] = "local",
-    workers: Annotated[int, typer.Option(min=1, help="of --engine ray")] = 2,
+    workers: Annotated[
+        int, typer.Option(min=1, help="How many workers of the cluster --engine ray uses.")
+    ] = 2,
 ) -> None:
     """Segment new images: a mask, a map of uncertainty and a predicted Dice for each.
 

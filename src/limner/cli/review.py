@@ -9,21 +9,26 @@ from typing import Annotated
 import typer
 
 from limner.cli.console import AllowHost, Host, Store, console, progress_bar
-from limner.errors import LimnerError
+from limner.errors import LimnerError, requires_extra
 
 Reviewer = Annotated[
-    str | None, typer.Option(help="who you are; your name on this machine by default")
+    str | None,
+    typer.Option(help="Your name in the record of verdicts. The default is your user name."),
 ]
 Reviewers = Annotated[
     Path | None,
-    typer.Option(help='a TOML file of names and tokens, such as anna = "...", for a team'),
+    typer.Option(help='For a team: a TOML file with a line anna = "TOKEN" for each reviewer.'),
 ]
-Order = Annotated[str, typer.Option(help="predicted: the least certain first; or random")]
+Order = Annotated[
+    str, typer.Option(help="predicted shows the least certain masks first; random shuffles them.")
+]
 Twice = Annotated[
-    float, typer.Option(min=0, max=1, help="the share of the images that two people look at")
+    float,
+    typer.Option(min=0, max=1, help="The share of the images that two people review, from 0 to 1."),
 ]
 Seed = Annotated[
-    int, typer.Option(help="of a random order, of the audited tenth and of those seen twice")
+    int,
+    typer.Option(help="Draws the random order, the audited tenth and the images reviewed twice."),
 ]
 
 
@@ -31,12 +36,14 @@ def review(
     predictions: Annotated[
         Path,
         typer.Argument(
-            help="what limner predict wrote, or a folder of images and masks of another tool",
+            help="A folder that limner predict wrote, or another tool's images and masks.",
             show_default=False,
         ),
     ],
     host: Host = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one")] = 8010,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="The port to listen on; 0 takes a free one.")
+    ] = 8010,
     reviewer: Reviewer = None,
     reviewers: Reviewers = None,
     allow_host: AllowHost = None,
@@ -45,14 +52,14 @@ def review(
     twice: Twice = 0.0,
     seed: Seed = 0,
     open_page: Annotated[
-        bool, typer.Option("--open/--no-open", help="open the page in a browser")
+        bool, typer.Option("--open/--no-open", help="Open the page in a browser.")
     ] = True,
 ) -> None:
     """Check, correct and accept masks in a browser, the least certain first.
 
     Every stroke is saved. No model is needed.
     """
-    try:
+    with requires_extra("the review", "review"):
         from limner.review.predictions import read_predictions
         from limner.review.queue import order_tasks
         from limner.review.session import ReviewSession
@@ -60,10 +67,6 @@ def review(
         from limner.web.auth import Access, read_tokens
         from limner.web.review.app import create_review_app
         from limner.web.server import serve as run_server
-    except ImportError as error:
-        raise LimnerError(
-            f"the review needs {error.name}, which is not installed: pip install 'limner[review]'."
-        ) from error
 
     tokens = read_tokens(reviewers) if reviewers else {}
     access = Access.for_team(host, tokens, allow_host or ())

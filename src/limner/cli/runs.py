@@ -14,8 +14,10 @@ HEADINGS = ("run", "state", "epoch", "val Dice", "test Dice", "network", "images
 
 
 def runs(
-    folder: Annotated[Path, typer.Argument(help="where the runs lie")] = Path("runs"),
-    as_json: Annotated[bool, typer.Option("--json", help="print them for a program")] = False,
+    folder: Annotated[Path, typer.Argument(help="The folder of the runs.")] = Path("runs"),
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the table as JSON, for a program.")
+    ] = False,
 ) -> None:
     """List the runs of a folder: what each trained on, how far it is, and its scores."""
     from limner.training.run_list import list_runs
@@ -38,7 +40,7 @@ def runs(
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
-    """A row as text, without the moment that the run began and why it ended."""
+    """A row as text, without the moment that the run started and why it ended."""
     texts = {
         key: "" if value is None else f"{value:.4f}" if "dice" in key else str(value)
         for key, value in row.items()

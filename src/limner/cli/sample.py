@@ -10,12 +10,12 @@ from limner.cli.console import console, progress_bar
 
 
 def sample(
-    folder: Annotated[Path, typer.Argument(help="a new folder", show_default=False)],
+    folder: Annotated[Path, typer.Argument(help="The folder to make.", show_default=False)],
     count: Annotated[
-        int, typer.Option(help="how many images: 70 % to train, 15 % to validate, 15 % to test")
+        int, typer.Option(help="How many images: 70 % train, 15 % validate, 15 % test.")
     ] = 400,
-    size: Annotated[int, typer.Option(help="height and width, in px")] = 256,
-    seed: Annotated[int, typer.Option(help="another seed gives another set")] = 0,
+    size: Annotated[int, typer.Option(help="The height and width of each image, in px.")] = 256,
+    seed: Annotated[int, typer.Option(help="Another seed draws another set.")] = 0,
 ) -> None:
     """Write the embedded sample set: synthetic dermoscopy with exact masks, in ISIC's layout."""
     from limner.data.synthetic import write_synthetic

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 from rich.table import Table
 
-from limner.cli.console import console, list_some
+from limner.cli.console import console
+from limner.name_list import list_some
 
 if TYPE_CHECKING:
     from limner.inference.scores import Scores

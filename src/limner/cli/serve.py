@@ -12,7 +12,7 @@ import typer
 from rich.markup import escape
 
 from limner.cli.console import AllowHost, Host, console, stderr
-from limner.errors import LimnerError
+from limner.errors import LimnerError, requires_extra
 from limner.files import sha256_of_file
 
 if TYPE_CHECKING:
@@ -22,27 +22,40 @@ Models = Annotated[
     list[str],
     typer.Argument(
         metavar="[NAME=]MODEL...",
-        help="model.onnx (or model.safetensors, which is exported first)",
+        help=(
+            "The models to serve: .onnx, .xml or .safetensors, which is exported first. NAME= "
+            "gives one a name."
+        ),
         show_default=False,
     ),
 ]
-Port = Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one")]
+Port = Annotated[
+    int, typer.Option(min=0, max=65535, help="The port to listen on; 0 takes a free one.")
+]
 Token = Annotated[
     str | None,
     typer.Option(
         envvar="LIMNER_TOKEN",
-        help="what callers must know; better in the environment than on the command line",
+        help=(
+            "The secret that callers must send. It is safer in the environment than on the "
+            "command line."
+        ),
     ),
 ]
 Workers = Annotated[
     int | None,
-    typer.Option(min=1, help="requests worked on at once; as many as cores by default"),
+    typer.Option(
+        min=1, help="How many requests are worked on at once. The default is the number of cores."
+    ),
 ]
 QueueLength = Annotated[
-    int, typer.Option(min=0, help="requests that may wait; others are answered 503 at once")
+    int, typer.Option(min=0, help="How many requests may wait. More are answered with 503 at once.")
 ]
 Deadline = Annotated[
-    float, typer.Option(min=0.1, help="seconds in which a request's turn must have come")
+    float,
+    typer.Option(
+        min=0.1, help="How many seconds a request may wait before it is answered with 504."
+    ),
 ]
 
 
@@ -54,27 +67,29 @@ def serve(
     allow_host: AllowHost = None,
     workers: Workers = None,
     queue: QueueLength = 64,
-    max_megapixels: Annotated[float, typer.Option(min=0.01, help="of an image")] = 50,
-    max_megabytes: Annotated[float, typer.Option(min=0.01, help="of a body")] = 50,
+    max_megapixels: Annotated[
+        float,
+        typer.Option(min=0.01, help="The largest image, in megapixels. Larger ones are refused."),
+    ] = 50,
+    max_megabytes: Annotated[
+        float,
+        typer.Option(min=0.01, help="The largest body, in megabytes. Larger ones are refused."),
+    ] = 50,
     deadline: Deadline = 30,
-    device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
+    device: Annotated[str, typer.Option(help="Where the network runs: cpu or cuda.")] = "cpu",
 ) -> None:
     """Answer images with masks over HTTP, on this machine alone unless told otherwise.
 
-    torch is not needed. SIGTERM ends what was begun and stops; SIGHUP loads the models' files
+    torch is not needed. SIGTERM ends what was started and stops; SIGHUP loads the models' files
     again.
     """
-    try:
+    with requires_extra("serving", "serve"):
         from limner.web.auth import Access
         from limner.web.limits import Limits
         from limner.web.server import serve as run_server
         from limner.web.service.app import create_app
         from limner.web.service.models import ModelRepository, parse_model_names
         from limner.web.service.work_queue import WorkQueue
-    except ImportError as error:
-        raise LimnerError(
-            f"serving needs {error.name}, which is not installed: pip install 'limner[serve]'."
-        ) from error
 
     if hasattr(signal, "SIGHUP"):
         # It waits until there is a server that takes it

@@ -10,12 +10,12 @@ from limner.cli.console import (
     Device,
     Tta,
     console,
-    list_some,
     progress_bar,
     split_models,
     stderr,
 )
 from limner.errors import LimnerError
+from limner.name_list import list_some
 
 
 def submit(
@@ -23,13 +23,15 @@ def submit(
         list[Path],
         typer.Argument(
             metavar="MODEL... IMAGES",
-            help="a model or several, then the challenge's images",
+            help="One model or several, then the folder of the challenge's images.",
             show_default=False,
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="a new zip")] = Path("submission.zip"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="The zip to make.")] = Path(
+        "submission.zip"
+    ),
     challenge: Annotated[
-        str, typer.Option(help="whose rules hold: isic2018 (Task 1)")
+        str, typer.Option(help="The challenge whose rules the zip follows: isic2018 (Task 1).")
     ] = "isic2018",
     tta: Tta = None,
     device: Device = "cpu",

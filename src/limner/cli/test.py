@@ -14,17 +14,17 @@ from limner.cli.console import (
     Device,
     Tta,
     console,
-    list_some,
     progress_bar,
     split_models,
     stderr,
 )
 from limner.cli.score_tables import print_comparison, print_scores
 from limner.errors import LimnerError
+from limner.name_list import list_some
 
 if TYPE_CHECKING:
+    from limner.data.dataset import Dataset
     from limner.data.sample import Sample
-    from limner.data.scan import Dataset
     from limner.inference.engines import LoadedModel
     from limner.inference.predictor import Predictor
     from limner.inference.scored_data import ScoredData
@@ -218,7 +218,7 @@ def _report(
     """Count this test in the run's receipt, print the scores, and write the report."""
     from limner.inference.report import write_report
     from limner.inference.report_data import ReportData
-    from limner.training.run import learning_curve_svg
+    from limner.training.event_log import learning_curve_svg
 
     times_scored = scoring.count()
     print_scores(scores, scoring.scored.title)

@@ -107,7 +107,7 @@ def _sample_colour(
     """Contrast, white balance and saturation as a matrix over the channels."""
     b = len(contrast)
     balance = 1 + _uniform((b, c, 1), settings.colour / 2, generator)
-    # The channels of a microscope are no colours
+    # The channels of a microscope are not colours
     largest = settings.colour if c == 3 else 0.0
     saturation = 1 + _uniform((b, 1, 1), largest, generator)
     return contrast * balance * (saturation * torch.eye(c) + (1 - saturation) / c)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from limner.data.findings import Finding
 from limner.data.sample import Sample
+from limner.name_list import list_some_lines
 
 BROKEN = frozenset(
     {
@@ -21,7 +22,7 @@ BROKEN = frozenset(
     }
 )
 """Codes of errors that are about one pair alone, so that the others can do without it."""
-LISTED = 20
+SHOWN = 20
 """Problems that are printed before the rest is counted; the record has them all."""
 
 
@@ -37,11 +38,10 @@ class UsableSamples:
         """Name what was left out; empty where nothing was."""
         if not self.left_out:
             return ""
-        shown = [f"  {message.splitlines()[0]}" for message in self.left_out[:LISTED]]
-        more = len(self.left_out) - len(shown)
+        shown = list_some_lines([text.splitlines()[0] for text in self.left_out], SHOWN)
         count = f"{len(self.left_out)} problem{'s' * (len(self.left_out) > 1)}"
         head = f"{count} left out, {len(self.samples)} pairs remain:"
-        return "\n".join([head, *shown, *([f"  and {more} more"] if more else [])])
+        return f"{head}\n{shown}"
 
 
 def leave_out_broken(samples: Iterable[Sample], findings: Iterable[Finding]) -> UsableSamples:

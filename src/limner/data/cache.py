@@ -147,11 +147,11 @@ class _Source:
         mask, mask_info = sample.read_mask_with_info()
         image, image_info = sample.read_image_with_info(reduced)
         checked = self.digests[position]
-        for file, read, known in (
+        for file, sha256, checked_sha256 in (
             (sample.image, image_info.sha256, checked.image),
             (sample.mask, mask_info.sha256, checked.mask),
         ):
-            if read != known:
+            if sha256 != checked_sha256:
                 raise LimnerError(
                     f"{file} changed while its dataset was prepared. The files must stay as they "
                     "were checked: wait until nothing writes to them, and start again."

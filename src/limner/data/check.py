@@ -14,6 +14,7 @@ from limner.data.check_same_mask import same_mask_findings
 from limner.data.check_sample import inspect_sample
 from limner.data.check_set import dataset_findings
 from limner.data.check_specks import speck_findings
+from limner.data.dataset import Dataset
 from limner.data.findings import SEVERITIES, Finding, Severity
 from limner.data.group_proposal import group_proposals
 from limner.data.label_coding import detect_label_coding
@@ -21,13 +22,10 @@ from limner.data.mask_polarity import polarity_findings
 from limner.data.parallel import Progress, map_in_order, with_progress
 from limner.data.sample import Sample
 from limner.data.sample_info import SampleInfo
-from limner.data.scan import Dataset
 from limner.data.value_histogram import class_shares
 from limner.errors import LimnerError
 from limner.labels import VOID, Labels
-
-SHOWN = 5
-"""Errors that are named where a dataset is refused."""
+from limner.name_list import list_some_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,10 +150,9 @@ def require_valid(result: CheckResult, allowed: frozenset[str] = frozenset()) ->
     """
     errors = [finding for finding in result.errors if finding.code not in allowed]
     if errors or result.labels is None:
-        shown = "\n".join(f"  {finding.message}" for finding in errors[:SHOWN])
-        more = f"\n  and {len(errors) - SHOWN} more" if len(errors) > SHOWN else ""
+        shown = list_some_lines([finding.message for finding in errors])
         raise LimnerError(
-            f"the dataset has {len(errors)} error{'s' * (len(errors) != 1)}:\n{shown}{more}\n"
+            f"the dataset has {len(errors)} error{'s' * (len(errors) != 1)}:\n{shown}\n"
             "Mend them; `limner check` lists them all."
         )
     return result.labels

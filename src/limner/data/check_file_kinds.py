@@ -8,6 +8,7 @@ from limner.data.findings import Finding, Severity
 from limner.data.images import ImageInfo
 from limner.data.sample import AnnotationMask, Sample
 from limner.data.sample_info import SampleInfo
+from limner.name_list import list_some
 
 SHOWN = 3
 """So many files a finding names."""
@@ -117,11 +118,10 @@ def _differing_kinds(
             for info, stored in kinds
             if getattr(stored, question) != commonest
         ]
-        listed = ", ".join(f"{name(info)}: {answer}" for info, answer in others[:SHOWN])
-        more = f" and {len(others) - SHOWN} more" if len(others) > SHOWN else ""
+        listed = list_some([f"{name(info)}: {answer}" for info, answer in others], SHOWN)
         message = (
             f"{len(others)} {what} differ in their {question} from the other {count}, which have "
-            f"{commonest} ({listed}{more}). Were they made in another way? Export all alike."
+            f"{commonest} ({listed}). Were they made in another way? Export all alike."
         )
         ids = tuple(info.id for info, _ in others[:SHOWN])
         yield Finding(f"{what}-differ", "warning", name(others[0][0]), message, ids)

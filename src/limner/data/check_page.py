@@ -11,13 +11,13 @@ import numpy as np
 
 from limner.data.check import CheckResult
 from limner.data.check_masks import ClassCounts, count_classes
+from limner.data.dataset import Dataset
 from limner.data.findings import Finding
 from limner.data.html_page import css_colour, embed_jpeg, render_page
 from limner.data.overlays import draw_overlay, shrink_pair
 from limner.data.parallel import map_in_order
 from limner.data.sample import Sample
 from limner.data.sample_info import SampleInfo
-from limner.data.scan import Dataset
 from limner.data.split_folders import SplitFolders, official_splits
 from limner.errors import LimnerError
 from limner.files import require_own_folder, write_atomic

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
+from limner.data.dataset import Dataset
 from limner.data.findings import Finding, file_finding
 from limner.data.image_file import FORMATS
 from limner.data.sample import Sample
-from limner.data.scan import Dataset
 from limner.data.unread_masks import unread_findings
 
 

@@ -8,7 +8,7 @@ from limner.data.sample import Sample
 from limner.data.sample_info import SampleInfo
 
 FEWEST = 4
-"""So many different images with one mask are no accident."""
+"""So many different images with one mask are no coincidence."""
 SAME_SHARE = 0.5
 """Of the masks that mark something."""
 COMPARED = 12

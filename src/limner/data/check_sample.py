@@ -18,7 +18,7 @@ from limner.data.images import ImageInfo
 from limner.data.mask_pixels import MaskPixels
 from limner.data.sample import Sample, SampleDigest
 from limner.data.sample_info import SampleInfo
-from limner.data.value_histogram import ValueHistogram
+from limner.data.value_histogram import value_histogram
 from limner.errors import LimnerError
 
 INSPECTED_PX = (256, 256)
@@ -135,28 +135,3 @@ def _transposed_hint(orientation: int) -> str:
             "not)."
         )
     return " It looks transposed."
-
-
-def value_histogram(sample: Sample, mask: MaskPixels) -> ValueHistogram:
-    """Count the share of a mask's pixels that has each value."""
-    pixels = mask.values.ravel() if mask.void is None else mask.values[~mask.void]
-    if mask.values.itemsize > 2:
-        values, counts = np.unique(pixels, return_counts=True)
-    else:
-        counts_by_value = np.bincount(pixels)
-        values = np.flatnonzero(counts_by_value)
-        counts = counts_by_value[values]
-    shares = {
-        int(value): float(count / mask.values.size)
-        for value, count in zip(values, counts, strict=True)
-    }
-    palette = {value: mask.palette[value] for value in shares if value < len(mask.palette)}
-    return ValueHistogram(
-        str(sample.mask),
-        shares,
-        mask.kind,
-        palette,
-        mask.lossy,
-        mask.white_is_zero,
-        void_share=1 - pixels.size / mask.values.size,
-    )

@@ -115,7 +115,7 @@ def _candidates(
         first, second = _most_similar(best)
         if len(first):
             by_orientation = np.stack(
-                [np.einsum("cpd,cd->cp", rows[first], turned[second]).max(1) for turned in oriented]
+                [np.einsum("cpd,cd->cp", rows[first], images[second]).max(1) for images in oriented]
             )
             yield first + start, second, by_orientation.argmax(0)
 
@@ -128,8 +128,8 @@ def _best_correlations(
     correlation = np.empty_like(best)
     for window in range(rows.shape[1]):
         left = np.ascontiguousarray(rows[:, window])
-        for turned in oriented:
-            np.matmul(left, turned.T, out=correlation)
+        for images in oriented:
+            np.matmul(left, images.T, out=correlation)
             np.maximum(best, correlation, out=best)
     return best
 

@@ -123,7 +123,7 @@ def find_images(folder: Path) -> list[Path]:
 
 
 def _read_start(path: Path) -> bytes:
-    """The first bytes of a file; none where it is no plain file or cannot be read."""
+    """The first bytes of a file; none where it is not a plain file or cannot be read."""
     try:
         if not path.is_file():
             return b""

@@ -8,6 +8,7 @@ from limner.data.object_numbers import both_readings, may_number_objects, object
 from limner.data.value_histogram import Histograms
 from limner.errors import LimnerError
 from limner.labels import LABELS_TOML_HINT, VOID, Labels
+from limner.name_list import list_some
 
 MAX_CLASSES = 64
 """How many classes are recognised from values alone."""
@@ -32,7 +33,7 @@ def grey_labels(values: Sequence[int], masks: Histograms) -> Labels:
         values: The values of all masks, in order.
         masks: The histograms of all masks.
 
-    Raises LimnerError where the values are no class coding or an ambiguous one.
+    Raises LimnerError where the values are not a class coding or an ambiguous one.
     """
     grey = _GreySet(masks, values)
     for rule in GREY_RULES:
@@ -144,7 +145,7 @@ def _refuse_lossy(grey: _GreySet) -> None:
 
 
 def _refuse_numbered_objects(grey: _GreySet) -> None:
-    """Values that number objects one by one are no class indices."""
+    """Values that number objects one by one are not class indices."""
     many = len(grey.values) > MAX_CLASSES and grey.indices[-1] >= MAX_CLASSES
     if _number_objects(grey.masks) or (many and _are_consecutive(grey.indices[: MAX_CLASSES // 2])):
         raise _no_class_coding(
@@ -173,14 +174,13 @@ def _are_consecutive(values: Sequence[int]) -> bool:
 
 
 def _refuse_grey_levels(grey: _GreySet) -> None:
-    """Values above class indices are no coding, and neither is one class index beside 255."""
+    """Values above class indices are not a coding, and neither is one class index beside 255."""
     if len(grey.values) == 2 or grey.indices[-1] >= MAX_CLASSES:
-        listed = ", ".join(map(str, grey.values[:MAX_EXAMPLES]))
-        more = " and more" if len(grey.values) > MAX_EXAMPLES else ""
+        listed = list_some(list(map(str, grey.values)), MAX_EXAMPLES)
         may_be_objects = may_number_objects(object_numbers(grey.masks))
         objects = ". They seem to number objects one by one" if may_be_objects else ""
         raise _no_class_coding(
-            f"the values {listed}{more}: neither two values nor class indices from 0 to "
+            f"the values {listed}: neither two values nor class indices from 0 to "
             f"{MAX_CLASSES - 1}{objects}",
             grey.masks,
             LABELS_TOML_HINT if len(grey.values) == 2 else both_readings(grey.masks),

@@ -99,15 +99,16 @@ def _findings(
             splits_of.setdefault(groups[sample.id], set()).add(sample.split)
     cut = sorted(group for group, splits in splits_of.items() if len(splits) > 1)
     size = max(Counter(groups.values()).items(), key=lambda item: item[1])
-    found = (
+    summary = (
         f"{len(groups)} images have {form.what}, in {len(set(groups.values()))} groups such as "
         f"{size[0]} ({size[1]} images)."
     )
     if cut:
         if form.severity == "warning":
             message = (
-                f"{found} {len(cut)} groups, such as {cut[0]}, lie in several splits. If images of "
-                "a group show the same subject, scores are too high: move each group to one split."
+                f"{summary} {len(cut)} groups, such as {cut[0]}, lie in several splits. If images "
+                "of a group show the same subject, scores are too high: move each group to one "
+                "split."
             )
             yield Finding("groups-cut", "warning", "", message)
         return
@@ -116,7 +117,7 @@ def _findings(
         return
     setting = shlex.quote(f"data.group_pattern={_plain_pattern(form.pattern, samples, groups)}")
     message = (
-        f"{found} If images of a group show the same subject, they must be on one side of every "
+        f"{summary} If images of a group show the same subject, they must be on one side of every "
         f"split, or scores are too high. This keeps them together:\n"
         f"limner train {shlex.quote(str(root))} --set {setting}"
     )

@@ -72,14 +72,14 @@ def groups_by_pattern(samples: Sequence[Sample], pattern: str) -> dict[str, str]
     """Find the group of each sample id in the id itself.
 
     The group is what the first parenthesis of the regular expression matches, or the whole match.
-    Images of a stack are searched by the stack's name. Raises LimnerError for a pattern that is no
-    regular expression or matches no id.
+    Images of a stack are searched by the stack's name. Raises LimnerError for a pattern that is
+    not a regular expression or matches no id.
     """
     try:
         expression = re.compile(pattern)
     except re.error as error:
         raise LimnerError(
-            f"data.group_pattern = {pattern!r} is no regular expression: {error}."
+            f"data.group_pattern = {pattern!r} is not a regular expression: {error}."
         ) from error
     matches = {sample.id: expression.search(searched_name(sample)) for sample in samples}
     if samples and not any(matches.values()):

@@ -61,7 +61,7 @@ OTHER_SUFFIXES = frozenset(
     {".csv", ".geojson", ".gz", ".html", ".json", ".jsonl", ".md", ".npy", ".npz", ".pdf", ".py"}
     | {".safetensors", ".toml", ".tsv", ".txt", ".xml", ".yaml", ".yml", ".zip"}
 )
-"""Of files that are no images. The content of all others tells."""
+"""Of files that are not images. The content of all others tells."""
 UNSUPPORTED_SUFFIXES = frozenset[str]().union(
     # Photographs and drawings
     {".avif", ".gif", ".heic", ".heif", ".j2k", ".jp2", ".jpe", ".jxl", ".psd", ".svg", ".tga"},
@@ -91,7 +91,7 @@ OTHER_CONTENT = {
     b"\x00\x00\x00\x0cjP": "it is a JPEG 2000",
     b"\x1f\x8b": "it is a gzip archive, such as NIfTI",
 }
-"""What a file that is no image is, by its first bytes."""
+"""What a file that is not an image is, by its first bytes."""
 
 
 class TooLargeError(LimnerError):
@@ -147,7 +147,7 @@ def read_only_header(path: Path) -> ImageHeader:
     """Read the header of a file, and no more of it than that takes.
 
     Raises:
-        LimnerError: The file cannot be opened, is no image, or its header is damaged.
+        LimnerError: The file cannot be opened, is not an image, or its header is damaged.
     """
     # A buffer would read more
     with _open_file(path, buffering=0) as file, _naming_errors(str(path)):
@@ -160,7 +160,7 @@ def open_image(path: Path) -> Iterator[OpenImage]:
 
     Raises:
         TooLargeError: The header gives more than `MAX_PIXELS`.
-        LimnerError: The file cannot be opened, is no image, or is damaged.
+        LimnerError: The file cannot be opened, is not an image, or is damaged.
     """
     with _open_file(path) as file, _naming_errors(str(path)):
         yield _read_header(file, str(path))
@@ -256,13 +256,13 @@ def _pick_reader(file: BinaryFile) -> FormatReader:
         if reader.recognises(start):
             return reader
     raise UnsupportedImageError(
-        f"is no image that can be read: {_what_it_is(start)}. Formats are {', '.join(FORMATS)}: "
-        "export it as one of them."
+        f"is not an image that can be read: {_what_it_is(start)}. Formats are "
+        f"{', '.join(FORMATS)}: export it as one of them."
     )
 
 
 def _what_it_is(start: bytes) -> str:
-    """Say what a file that is no image seems to be."""
+    """Say what a file that is not an image seems to be."""
     if not start:
         return "it is empty"
     if start[4:8] == b"ftyp":

@@ -57,7 +57,7 @@ def to_rgb(pixels: UInt8[ndarray, "h w c"]) -> UInt8[ndarray, "h w 3"]:
 def to_8_bit_image(decoded: DecodedImage) -> UInt8[ndarray, "h w c"]:
     """Turn decoded pixels into an image of 0..255 without alpha; grey becomes RGB.
 
-    Values that are no measurements are 0, and have no part in the contrast.
+    Values that are not measurements are 0, and have no part in the contrast.
 
     Raises:
         UnsupportedImageError: A value is not a finite number.
@@ -110,7 +110,7 @@ def _scale_range_to_8_bits(
     measured = pixels if valid is None else pixels[valid]
     if pixels.dtype.kind not in "uif" or not np.isfinite(measured).all():
         raise UnsupportedImageError(
-            f"holds values that are no numbers (NaN or infinite, or type {pixels.dtype}). Export "
+            f"holds values that are not numbers (NaN or infinite, or type {pixels.dtype}). Export "
             "it with finite pixel values."
         )
     if not measured.size:

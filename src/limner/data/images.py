@@ -51,7 +51,7 @@ class ImageInfo:
     stored: StoredKind | None = None
     """How the file holds its pixels, where its format has many ways."""
     extra_band: ExtraBand | None = None
-    """What the last band is, where it may be no channel of the image."""
+    """What the last band is, where it may not be a channel of the image."""
     no_data_share: float = 0.0
     """The share of pixels that hold no data."""
     left_out: tuple[str, ...] = ()
@@ -139,10 +139,10 @@ def read_mask(path: Path, *, page: int = 0) -> MaskPixels:
 
     1-bit masks give 0 and 255. RGB that is grey gives its one channel. Where alpha is all that
     varies, alpha is the mask; where a pixel is transparent it is 0. A TIFF that stores white as 0
-    is turned, so that its values are as a viewer shows them.
+    is inverted, so that its values are as a viewer shows them.
 
     Raises:
-        LimnerError: The file cannot be decoded whole, or is no mask.
+        LimnerError: The file cannot be decoded whole, or is not a mask.
     """
     with open_image(path) as image:
         return to_mask_pixels(image.decode_upright(DecodeOptions(page, as_stored=True)))
@@ -175,7 +175,7 @@ def image_size(path: Path) -> tuple[int, int]:
     """Read height and width after the EXIF turn, from the header alone.
 
     Raises:
-        LimnerError: The file cannot be opened, is no image, or its header is damaged.
+        LimnerError: The file cannot be opened, is not an image, or its header is damaged.
     """
     return read_only_header(path).size_px
 

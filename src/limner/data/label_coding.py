@@ -8,6 +8,7 @@ from limner.data.mask_polarity import are_nearly_black_and_white, black_follows
 from limner.data.value_histogram import Histograms
 from limner.errors import LimnerError
 from limner.labels import LABELS_TOML_HINT, MAX_NAMED_CLASSES, VOID, Labels, background_first
+from limner.name_list import list_some
 
 VOID_NAMES = frozenset({"void", "unlabelled", "unlabeled", "ignore"})
 """Names of void in class-name files, in lower case."""
@@ -28,7 +29,7 @@ def detect_label_coding(
             concluded from the values.
         stated: The labels of a labels.toml. They are only checked against the masks.
 
-    Raises LimnerError where the values are no class coding or an ambiguous one.
+    Raises LimnerError where the values are not a class coding or an ambiguous one.
     """
     coloured = stated.coloured if stated else _is_coloured(masks, class_names)
     if coloured:
@@ -67,9 +68,9 @@ def _check_all_stated(values: Sequence[int], masks: Histograms, stated: Labels) 
     missing = [value for value in values if stated.class_of(value) is None]
     if missing:
         example = next(mask.file for mask in masks if missing[0] in mask.shares)
-        listed = ", ".join(map(stated.format_value, missing[:MAX_EXAMPLES]))
-        turned = any(mask.white_is_zero == "turned" for mask in masks)
-        hint = " Masks that store white as 0 count from it: 255 for the 0 of 8 bits." * turned
+        listed = list_some(list(map(stated.format_value, missing)), MAX_EXAMPLES)
+        inverted = any(mask.white_is_zero == "inverted" for mask in masks)
+        hint = " Masks that store white as 0 count from it: 255 for the 0 of 8 bits." * inverted
         raise LimnerError(
             f"the masks hold {listed} (for instance {example}), which labels.toml gives "
             f"to no class. Add each to a class or to void.{hint}"
@@ -89,8 +90,8 @@ def _named_labels(
             refuse_mixed_binary(masks)
         void.add(VOID)
     elif unnamed:
-        listed = ", ".join(
-            f"#{value:06x}" if coloured else str(value) for value in unnamed[:MAX_EXAMPLES]
+        listed = list_some(
+            [f"#{value:06x}" if coloured else str(value) for value in unnamed], MAX_EXAMPLES
         )
         raise LimnerError(
             f"the masks hold the pixel values {listed}, which the class-name file does not name. "

@@ -160,7 +160,7 @@ class BatchLoader:
 
 
 def _prefetch(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
-    """The results in the order of the items, each begun in a thread before the last one is used."""
+    """The results in the order of the items, each started in a thread before the last is used."""
     with ThreadPoolExecutor(1) as pool:
         pending: deque[Future[Result]] = deque()
         for item in items:

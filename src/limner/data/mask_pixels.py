@@ -57,7 +57,7 @@ def to_mask_pixels(decoded: DecodedImage) -> MaskPixels:
     the mask; elsewhere transparent pixels are 0.
 
     Raises:
-        UnsupportedImageError: The pixels are no mask.
+        UnsupportedImageError: The pixels are not a mask.
     """
     mask = _find_mask(decoded)
     if decoded.valid is None:

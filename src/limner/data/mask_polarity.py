@@ -12,10 +12,10 @@ from limner.errors import LimnerError
 from limner.labels import LABELS_TOML_HINT, VOID, Labels, labels_lines
 
 WHITES = (255, 65535, 4294967295)
-"""What 0 becomes where the values of 8, 16 and 32 bits are turned."""
+"""What 0 becomes where the values of 8, 16 and 32 bits are inverted."""
 POLARITIES: dict[WhiteIsZero | None, str] = {
     None: "store black as 0",
-    "turned": "store white as 0",
+    "inverted": "store white as 0",
     "kept": "store False as 0 and call it white, as tifffile does",
 }
 DARK, BRIGHT = 64, 160
@@ -64,7 +64,7 @@ def _white_is_zero(infos: Sequence[SampleInfo], labels: Labels) -> Finding:
     first = infos[0]
     how = (
         "They are read as a viewer shows them: what is white there is the foreground"
-        if first.mask.white_is_zero == "turned"
+        if first.mask.white_is_zero == "inverted"
         else "tifffile marks every array of True and False so. True is read as the foreground, "
         "though a viewer shows it black"
     )
@@ -103,16 +103,16 @@ def _background_in_colour(infos: Sequence[SampleInfo], labels: Labels) -> Iterat
 def numbers_below_white(values: Sequence[int], masks: Histograms) -> tuple[int, ...]:
     """The class numbers that files store though they call 0 white, else nothing.
 
-    Such numbers are next to white once they are turned. Whoever wrote them meant no shades.
+    Such numbers are next to white once they are inverted. Whoever wrote them meant no shades.
 
     Args:
-        values: The turned values of all masks.
+        values: The inverted values of all masks.
         masks: The histograms of all masks.
     """
     white = next(white for white in WHITES if values[-1] <= white)
     stored = tuple(sorted(white - value for value in values))
-    all_turned = all(mask.white_is_zero == "turned" for mask in masks)
-    return stored if all_turned and 0 < stored[-1] < DARK else ()
+    all_inverted = all(mask.white_is_zero == "inverted" for mask in masks)
+    return stored if all_inverted and 0 < stored[-1] < DARK else ()
 
 
 def swap_binary(labels: Labels) -> Labels:

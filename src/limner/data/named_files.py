@@ -21,7 +21,7 @@ from limner.data.split_names import split_from_names
 
 @dataclass(frozen=True, slots=True)
 class _Lookup:
-    """A name that is no path in the set, and the files that it may mean."""
+    """A name that is not a path in the set, and the files that it may mean."""
 
     table: Path
     name: str
@@ -88,7 +88,7 @@ class NamedFiles:
         return lookup is not None and (len(lookup.candidates) > 1 or len(self._rivals(lookup)) > 1)
 
     def findings(self) -> Iterator[Finding]:
-        """Report the names that are no paths in the set, and what they are taken for."""
+        """Report the names that are not paths in the set, and what they are taken for."""
         clear: dict[Path, list[_Lookup]] = defaultdict(list)
         for lookup in self._lookups.values():
             if len(lookup.candidates) > 1:

@@ -17,10 +17,10 @@ from numpy import ndarray
 from limner.data.value_histogram import Histograms
 from limner.labels import VOID, Labels, labels_lines
 
-Verdict = Literal["objects", "undecided", "classes"]
+NumberMeaning = Literal["objects", "undecided", "classes"]
 EIGHT_NEIGHBOURS = np.ones((3, 3), np.bool_)
 WHOLE_SHARE = 0.9
-"""A number is of one part where its largest part has this share of its pixels. The verdict wants
+"""A number is of one part where its largest part has this share of its pixels. Objects need
 this share of such numbers.
 """
 MOST_OFTEN_SHARE = 0.8
@@ -65,7 +65,7 @@ def may_number_objects(numbers: Sequence[MaskNumbers]) -> bool:
     return _are_sparse(numbers) or len(counts) > 2 or (len(counts) == 2 and several >= FEW_MASKS)
 
 
-def judge_numbers(numbers: Sequence[MaskNumbers], whole_share: float) -> Verdict:
+def judge_numbers(numbers: Sequence[MaskNumbers], whole_share: float) -> NumberMeaning:
     """Judge whether numbers are those of objects or of classes.
 
     Args:

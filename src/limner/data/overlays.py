@@ -92,7 +92,7 @@ def shrink_pair(
 
 
 def _outline(inside: Bool[ndarray, "h w"]) -> Bool[ndarray, "h w"]:
-    """Find the pixels inside that touch one outside; the image's edge is no outside."""
+    """Find the pixels inside that touch one outside; the image's edge does not count as outside."""
     padded = np.pad(inside, 1, mode="edge")
     core = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
     return inside & ~core

@@ -113,6 +113,11 @@ class Sample:
         mask = self.mask if isinstance(self.mask, AnnotationMask) else self.mask.absolute()
         return replace(self, image=self.image.absolute(), mask=mask)
 
+    @property
+    def split_or_train(self) -> Split:
+        """The split in a dataset that has splits: what none is stated for is for training."""
+        return self.split or "train"
+
     def with_split(self, split: Split | None) -> "Sample":
         """Return the same sample in a split."""
         return self if split == self.split else replace(self, split=split)

@@ -5,11 +5,10 @@ of another layout. A new layout needs such a file and a line in `LAYOUTS`.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 
-from limner.data.class_names import ClassNames, read_class_names
-from limner.data.findings import Finding
+from limner.data.class_names import read_class_names
+from limner.data.dataset import Dataset
 from limner.data.folder_listing import FolderListing
 from limner.data.groups import with_groups
 from limner.data.image_file import UNSUPPORTED_SUFFIXES
@@ -31,9 +30,9 @@ from limner.data.nested_folder import has_settings, inner_folder, nested_finding
 from limner.data.sample import Sample
 from limner.data.split_folders import split_name_findings
 from limner.data.stacks import count_pages, split_stacks
-from limner.data.unread_masks import UnreadFile
 from limner.errors import LimnerError
-from limner.labels import Labels, load_labels
+from limner.labels import load_labels
+from limner.name_list import list_some
 
 Layout = Callable[[FolderListing], LayoutMatch | None]
 """The error for an unknown layout prints its docstring, so that is written for users."""
@@ -52,33 +51,6 @@ LAYOUTS: tuple[Layout, ...] = (
     annotation_files.match_layout,
 )
 """The layouts in the order in which a folder is tried; the first that matches is taken."""
-
-
-@dataclass(frozen=True, slots=True)
-class Dataset:
-    """The samples of a folder in the order of their ids, and the files that are in no sample."""
-
-    root: Path
-    layout: str
-    samples: tuple[Sample, ...]
-    class_names: ClassNames = ()
-    """Of a class-name file or the layout: pixel values or colours, and names."""
-    stated_labels: Labels | None = None
-    """Of a labels.toml."""
-    images_without_mask: tuple[Path, ...] = ()
-    masks_without_image: tuple[Path, ...] = ()
-    same_name: tuple[tuple[Path, Path], ...] = ()
-    """Pairs of files in one folder whose names differ only in the suffix."""
-    unsupported: tuple[Path, ...] = ()
-    """Images in formats that are not read."""
-    unused: tuple[Path, ...] = ()
-    """Images that are in no pair and in no other of these lists."""
-    page_mismatches: tuple[tuple[Sample, int], ...] = ()
-    """Samples whose mask file holds another number of images, and that number."""
-    unread: tuple[UnreadFile, ...] = ()
-    """Files that would complete a pair if they were read."""
-    findings: tuple[Finding, ...] = ()
-    """What else there is to say of how the files were found."""
 
 
 def scan(root: Path | str, group_pattern: str = "") -> Dataset:
@@ -160,7 +132,7 @@ def _unknown_layout(listing: FolderListing) -> LimnerError:
     entries = sorted(path.name for path in listing.direct_files() + listing.direct_folders())
     return LimnerError(
         f"{listing.root} is in no layout that limner knows. Looked for:\n{known}\n"
-        f"Found there: {', '.join(entries[:8]) or 'nothing'}."
+        f"Found there: {list_some(entries, 8) or 'nothing'}."
     )
 
 
@@ -180,4 +152,4 @@ def _with_official_splits(samples: Sequence[Sample]) -> list[Sample]:
     """Where some samples have a split of the layout, the others are for training."""
     if not any(sample.split for sample in samples):
         return list(samples)
-    return [replace(sample, split=sample.split or "train") for sample in samples]
+    return [sample.with_split(sample.split_or_train) for sample in samples]

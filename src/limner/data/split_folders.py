@@ -81,7 +81,7 @@ def official_splits(samples: Sequence[Sample]) -> dict[str, list[Sample]]:
         return {"undivided": list(samples)}
     sides: dict[str, list[Sample]] = {"train": [], "val": [], "test": []}
     for sample in samples:
-        sides[sample.split or "train"].append(sample)
+        sides[sample.split_or_train].append(sample)
     return sides
 
 

@@ -48,7 +48,7 @@ def split_samples(
     ordered = sorted(samples, key=lambda sample: sample.id)
     official: SplitSamples = {"train": [], "val": [], "test": []}
     for sample in ordered:
-        official[sample.split or "train"].append(sample)
+        official[sample.split_or_train].append(sample)
     cuts = []
     if all(sample.split is None for sample in ordered):
         cuts = [

@@ -214,7 +214,7 @@ class Storage:
 
 
 def relative_prefix(inner: Storage, outer: Storage) -> str | None:
-    """How names in `outer` begin that lie in `inner`; None where it is no folder below `outer`."""
+    """How names in `outer` begin that lie in `inner`; None where it is not below `outer`."""
     start, end = (f"{storage.path_of().rstrip('/')}/" for storage in (outer, inner))
     return end.removeprefix(start) if end.startswith(start) else None
 

@@ -8,7 +8,7 @@ gel bubbles and specular highlights.
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Float, UInt8
 from numpy import ndarray
 from PIL import Image, ImageDraw, ImageFilter
 
@@ -267,18 +267,3 @@ def _layer_alpha(layer: Image.Image, size_px: int) -> Float[ndarray, "h w 1"]:
     """How opaque a layer is at the image's size, 0..1."""
     small = layer.resize((size_px, size_px), Image.Resampling.BOX)
     return np.asarray(small, np.float32)[..., None] / 255
-
-
-def otsu_dice(image: UInt8[ndarray, "h w 3"], mask: Bool[ndarray, "h w"]) -> float:
-    """The Dice of Otsu's threshold (doi:10.1109/TSMC.1979.4310076) with dark as lesion.
-
-    The synthetic set must be harder than that.
-    """
-    grey = np.asarray(Image.fromarray(image).convert("L"))
-    counts = np.bincount(grey.ravel(), minlength=256).astype(np.float64)
-    below, sums = np.cumsum(counts), np.cumsum(counts * np.arange(256))
-    above = below[-1] - below
-    with np.errstate(divide="ignore", invalid="ignore"):
-        between = below * above * (sums / below - (sums[-1] - sums) / above) ** 2
-    dark = grey <= np.nanargmax(between)
-    return float(2 * (dark & mask).sum() / max(dark.sum() + mask.sum(), 1))

@@ -53,7 +53,7 @@ def read_lines(path: Path) -> list[str]:
 def read_json_object(path: Path) -> dict[str, Any]:
     """Read a JSON object; an empty one where the file holds no JSON object.
 
-    A dataset may hold JSON files of other programs, so that is no error.
+    A dataset may hold JSON files of other programs, so that is not an error.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))

@@ -3,8 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from limner.data.mask_pixels import PixelKind
+import numpy as np
+
+from limner.data.mask_pixels import MaskPixels, PixelKind
 from limner.data.readers.decoded import WhiteIsZero
+from limner.data.sample import Sample
 from limner.labels import VOID, Labels
 
 
@@ -42,6 +45,31 @@ class ValueHistogram:
 
 Histograms = Sequence[ValueHistogram]
 """Of all masks of a dataset."""
+
+
+def value_histogram(sample: Sample, mask: MaskPixels) -> ValueHistogram:
+    """Count the share of a mask's pixels that has each value."""
+    pixels = mask.values.ravel() if mask.void is None else mask.values[~mask.void]
+    if mask.values.itemsize > 2:
+        values, counts = np.unique(pixels, return_counts=True)
+    else:
+        counts_by_value = np.bincount(pixels)
+        values = np.flatnonzero(counts_by_value)
+        counts = counts_by_value[values]
+    shares = {
+        int(value): float(count / mask.values.size)
+        for value, count in zip(values, counts, strict=True)
+    }
+    palette = {value: mask.palette[value] for value in shares if value < len(mask.palette)}
+    return ValueHistogram(
+        str(sample.mask),
+        shares,
+        mask.kind,
+        palette,
+        mask.lossy,
+        mask.white_is_zero,
+        void_share=1 - pixels.size / mask.values.size,
+    )
 
 
 def class_shares(labels: Labels, mask: ValueHistogram) -> dict[int, float]:

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float32
 from numpy import ndarray
 
-from limner.errors import LimnerError
+from limner.errors import LimnerError, requires_extra
 from limner.files import read_stable, verify_checksum
 from limner.model.metadata import ModelMetadata, parse_metadata
 
@@ -35,7 +35,7 @@ Exported files do not contain it anywhere else.
 
 VERSION_DIGITS = 12
 """A model's version is the first digits of its file's SHA-256."""
-LARGE_PIXELS = 1024 * 1024
+LARGE_BATCH_PIXELS = 1024 * 1024
 """Batches of more pixels give their memory back.
 
 Otherwise tiles of several sizes would each keep memory of their own.
@@ -158,7 +158,7 @@ class OnnxEngine:
     def __call__(self, images: Float32[ndarray, "b c h w"]) -> Float32[ndarray, "b k h w"]:
         """Run the network."""
         batch, _, height, width = images.shape
-        large = batch * height * width > LARGE_PIXELS
+        large = batch * height * width > LARGE_BATCH_PIXELS
         session = self._large_session() if large else self._session
         logits: ndarray = session.run(
             None, {"images": images}, self._free_memory if large else None
@@ -238,15 +238,11 @@ def _load_exported(path: Path, device: str, threads: int) -> LoadedModel:
             ".onnx or the .safetensors."
         )
     engine: Engine
-    try:
+    with requires_extra(str(path), "export"):
         if path.suffix == ".xml":
             engine = OpenVinoEngine(content, weights, record["precision"], threads)
         else:
             engine = OnnxEngine(content, device, threads)
-    except ImportError as error:
-        raise LimnerError(
-            f"{path} needs {error.name}, which is not installed: pip install 'limner[export]'."
-        ) from error
     # Files of earlier versions call it "sight"
     receptive_field = ReceptiveField(*(record.get("receptive_field") or record["sight"]))
     version = hashlib.sha256(content).hexdigest()[:VERSION_DIGITS]

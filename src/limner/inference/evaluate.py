@@ -41,7 +41,7 @@ def evaluate(
     Returns the scores of every image, and from them their means with 95 % intervals.
 
     Raises LimnerError where there is no sample, an image or a mask cannot be read, a mask has
-    another size than its image, or holds a value that is no class of the model.
+    another size than its image, or holds a value that belongs to no class of the model.
 
     Example:
         predictor = limner.Predictor.load("runs/lesions/model.safetensors")

@@ -5,8 +5,7 @@ changes was measured.
 """
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from numpy import ndarray
 
 from limner.data.folder_listing import find_images
 from limner.data.sample import Sample
-from limner.errors import LimnerError
+from limner.errors import LimnerError, requires_extra
 from limner.files import already_exists, atomic_file, read_stable, require_new
 from limner.inference.engines import (
     Engine,
@@ -216,19 +215,8 @@ def _load_bundle(source: Path) -> tuple[Bundle, dict[str, Any]]:
     }
 
 
-@contextmanager
-def _missing_package_named() -> Iterator[None]:
-    """Turn an ImportError into a LimnerError that says what to install."""
-    try:
-        yield
-    except ImportError as error:
-        raise LimnerError(
-            f"export needs {error.name}, which is not installed: pip install 'limner[export]'."
-        ) from error
-
-
 def _trace(bundle: Bundle) -> bytes:
-    with _missing_package_named():
+    with requires_extra("export", "export"):
         return to_onnx(bundle.network(), bundle.recipe.data.channels)
 
 
@@ -238,7 +226,7 @@ def _export_graph(
     """Finish an ONNX graph as .onnx or .xml, and open it in its engine."""
     engine: Engine
     weights = b""
-    with _missing_package_named():
+    with requires_extra("export", "export"):
         if suffix == ".xml":
             content, weights = to_openvino(graph, record)
             engine = OpenVinoEngine(content, weights, record["precision"])

@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from limner.data.dataset import Dataset
 from limner.data.groups import ids_by_name, ids_by_path
 from limner.data.image_file import IMAGE_SUFFIXES, without_suffix
 from limner.data.named_files import portable_path
 from limner.data.sample import Sample
-from limner.data.scan import Dataset
 from limner.data.tables import read_table
 from limner.errors import LimnerError
 

@@ -7,12 +7,11 @@ by their names, which a labels.toml or a class-name file states.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from limner.data.check_sample import value_histogram
+from limner.data.dataset import Dataset
 from limner.data.label_coding import detect_label_coding
 from limner.data.parallel import Progress, map_in_order, with_progress
 from limner.data.sample import Sample
-from limner.data.scan import Dataset
-from limner.data.value_histogram import ValueHistogram
+from limner.data.value_histogram import ValueHistogram, value_histogram
 from limner.errors import LimnerError
 from limner.labels import Labels, dump_labels
 
@@ -112,7 +111,7 @@ def _unknown_classes(unknown: Sequence[str], model: Labels, dataset: Dataset) ->
 
 def _unknown_coding(model: Labels, dataset: Dataset) -> str:
     return (
-        f"the masks of {dataset.root} have values that are no class of the model "
+        f"the masks of {dataset.root} have values that belong to no class of the model "
         f"({model.describe()}), and do not tell by themselves what they mean. "
         f"{_cure(model, dataset)}"
     )

@@ -7,7 +7,7 @@ from limner.model.metadata import ModelMetadata
 LIMITS = (
     "It was trained on images like those of its training set and tested on those named here. On "
     "images of another kind, device or site its scores are unknown; images that are flagged as "
-    "unusual deserve a look. It is no medical device."
+    "unusual deserve a look. It is not a medical device."
 )
 LICENCE = (
     "The weights are made from the training images, and may be used as their licence allows: that "

@@ -35,11 +35,11 @@ class ModelRunner(NamedTuple):
         )
 
     def predict_tiles(
-        self, picture: ImageReader, transforms: Sequence[TtaTransform]
+        self, image: ImageReader, transforms: Sequence[TtaTransform]
     ) -> Iterator[Tile]:
         """Predict an image tile by tile, with each test-time augmentation."""
         return predict_tiles(
-            picture, self.engine, self.preprocessing, self.receptive_field, transforms
+            image, self.engine, self.preprocessing, self.receptive_field, transforms
         )
 
 

@@ -10,6 +10,8 @@ from limner.errors import LimnerError
 from limner.labels import Labels
 
 PREDICTIONS_FILE = "predictions.json"
+REVIEW_ORDERS = ("predicted", "random")
+"""By review priority, or shuffled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +44,8 @@ class PredictionRecord:
         return review_priority(self.predicted_dice, self.mean_entropy)
 
     def to_json(self) -> dict[str, Any]:
-        """The record as `predictions.json` holds it. Numbers are rounded to 6 digits."""
+        """The record as `predictions.json` holds it."""
         content = asdict(self)
-        for key in ("predicted_dice", "unusualness", "mean_entropy"):
-            content[key] = None if content[key] is None else round(content[key], 6)
         content["left_out"] = list(self.left_out)
         if not self.left_out:
             del content["left_out"]
@@ -137,6 +137,12 @@ def review_priority(predicted_dice: float | None, mean_entropy: float) -> float:
         mean_entropy: mean uncertainty of the pixels, in 0..1.
     """
     return -mean_entropy if predicted_dice is None else predicted_dice
+
+
+def require_review_order(order: str) -> None:
+    """Raise LimnerError for an order that is not one of `REVIEW_ORDERS`."""
+    if order not in REVIEW_ORDERS:
+        raise LimnerError(f"--order {order} is not known. Choose {' or '.join(REVIEW_ORDERS)}.")
 
 
 def _is_outside(mask: str) -> bool:

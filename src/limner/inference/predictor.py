@@ -165,8 +165,8 @@ class Predictor:
         Returns the mask at the image's size, and what the model says about it.
 
         Raises:
-            LimnerError: the file cannot be read, the array is no image, or it has other channels
-                than the images of the training.
+            LimnerError: the file cannot be read, the array is not an image, or it has other
+                channels than the images of the training.
 
         Example:
             mask = predictor.predict("photo.jpg").mask
@@ -204,7 +204,7 @@ class Predictor:
                 yield self._predict_pixels(waiting.result())
 
     def stream(
-        self, picture: ImageReader, rows: int
+        self, image: ImageReader, rows: int
     ) -> tuple[Iterator[MaskBand], Callable[[], tuple[float | None, float | None]]]:
         """Segment an image that need not fit into memory, in bands of so many rows.
 
@@ -219,7 +219,7 @@ class Predictor:
                 to_class_index(probabilities, self.settings.threshold),
                 entropy(self.calibration(probabilities)),
             )
-            for probabilities in split_rows(self._probability_bands(picture, statistics), rows)
+            for probabilities in split_rows(self._probability_bands(image, statistics), rows)
         )
         return bands, lambda: self._assess(statistics)
 
@@ -260,14 +260,14 @@ class Predictor:
         )
 
     def _probability_bands(
-        self, picture: ImageReader, statistics: Sequence[list[CanvasStatistics]]
+        self, image: ImageReader, statistics: Sequence[list[CanvasStatistics]]
     ) -> Iterator[Float32[ndarray, "k h w"]]:
         """Yield probabilities from top to bottom, the mean over the models.
 
         The statistics of each model's canvases are added to its list.
         """
         streams = [
-            merge_tiles(self._observed_tiles(network, picture, kept), picture.size_px)
+            merge_tiles(self._observed_tiles(network, image, kept), image.size_px)
             for network, kept in zip(self._networks, statistics, strict=True)
         ]
         if len(streams) == 1:
@@ -277,10 +277,10 @@ class Predictor:
             yield np.mean(bands, axis=0)
 
     def _observed_tiles(
-        self, network: ModelRunner, picture: ImageReader, statistics: list[CanvasStatistics]
+        self, network: ModelRunner, image: ImageReader, statistics: list[CanvasStatistics]
     ) -> Iterator[Tile]:
         """Yield the tiles of a network, and add their statistics to the list."""
-        for tile in network.predict_tiles(picture, TTA_TRANSFORMS[self.settings.tta]):
+        for tile in network.predict_tiles(image, TTA_TRANSFORMS[self.settings.tta]):
             if network.confidence:
                 statistics.append(
                     canvas_statistics(

@@ -16,7 +16,7 @@ from limner.metrics.overlap import JACCARD_THRESHOLD
 
 RIM_PX = 6
 """Width of the rims inside and outside of an outline that are compared."""
-MIN_IMAGES = 20
+MIN_FIT_IMAGES = 20
 """Fewest validation images for a fit; with fewer, the expected Dice is the predicted one."""
 REVIEWED_SHARE = 0.2
 """Share of images, those of the lowest predicted Dice, that a person is assumed to review."""
@@ -224,10 +224,10 @@ def fit_quality(
         features: of each image, from `quality_features`.
         dice: its true Dice; images of NaN are left out.
 
-    Returns None for fewer than `MIN_IMAGES` images.
+    Returns None for fewer than `MIN_FIT_IMAGES` images.
     """
     features, dice = features[~np.isnan(dice)], dice[~np.isnan(dice)]
-    if len(dice) < MIN_IMAGES:
+    if len(dice) < MIN_FIT_IMAGES:
         return None
     centre, scale = features.mean(0), features.std(0) + 1e-6
     x, y = (features - centre) / scale, dice - dice.mean()

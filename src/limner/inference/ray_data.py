@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from limner.errors import LimnerError
+from limner.errors import requires_extra
 from limner.inference.batch import MapFiles
 from limner.inference.predict_file import PredictFile
 from limner.inference.prediction_job import FileResult, PredictionJob
@@ -63,11 +63,9 @@ def map_on_ray(
 
     Raises LimnerError where Ray is not installed.
     """
-    try:
+    with requires_extra("--engine ray", "ray"):
         import ray
         import ray.data
-    except ImportError as error:
-        raise LimnerError(f"--engine ray needs {error.name}: pip install 'limner[ray]'.") from error
 
     contents = [_read_model(path) for path in models]
 

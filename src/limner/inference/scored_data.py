@@ -8,8 +8,8 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from limner.data.dataset import Dataset
 from limner.data.sample import Sample
-from limner.data.scan import Dataset
 from limner.data.split_record import SplitRecord
 from limner.errors import LimnerError
 
@@ -68,7 +68,7 @@ def choose_scored_data(
     """
     first, *others = (record.assign(dataset.samples, contents) for record in records)
     if split not in {None, "all", *first}:
-        raise LimnerError(f"--split {split} is no split. Choose {', '.join(first)} or all.")
+        raise LimnerError(f"--split {split} is not a split. Choose {', '.join(first)} or all.")
     if not any(first[side] for side in ("train", "val", "test")):
         return _other_data(records, dataset, contents, split)
     chosen = split or DEFAULT_SPLIT

@@ -74,7 +74,7 @@ def _group_values(values: Sequence[str]) -> list[tuple[str, Rows]]:
 
 
 def _parse_numbers(values: Sequence[str]) -> Float64[ndarray, " n"] | None:
-    """The values as numbers, NaN where there is none; None where one is no number."""
+    """The values as numbers, NaN where there is none; None where one is not a number."""
     try:
         return np.array([float(value) if value else np.nan for value in values])
     except ValueError:

@@ -3,7 +3,7 @@
 import io
 import re
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from limner.inference.postprocess import count_components_and_holes, postprocess
 from limner.inference.predictor import Prediction, Predictor
 from limner.labels import Labels
 from limner.model.metadata import PostprocessSettings
+from limner.name_list import list_some, list_some_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +92,8 @@ def write_submission(
     sizes_px = {id: image_size(path) for id, path in paths.items()}
     if problems := find_problems(content, sizes_px, challenge):
         raise LimnerError(
-            "the submission would be refused or misread, and was not written: "
-            f"{'; '.join(problems[:5])}."
+            "the submission would be refused or misread, and was not written:\n"
+            f"{list_some_lines(problems)}"
         )
     out.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -129,18 +130,18 @@ def images_by_id(images: Path, rules: Challenge) -> dict[str, Path]:
             paths[ids[0]] = path
     if without_id:
         raise LimnerError(
-            f"{_list_some(without_id)} in {images} have no id like ISIC_0012345 in their name. The "
+            f"{list_some(without_id)} in {images} have no id like ISIC_0012345 in their name. The "
             "scorer finds masks by it: rename or remove them."
         )
     if duplicates:
         raise LimnerError(
-            f"{_list_some(duplicates)} in {images} have an id that another image has. The scorer "
+            f"{list_some(duplicates)} in {images} have an id that another image has. The scorer "
             "refuses two masks of one id: remove them."
         )
     if not paths:
         raise LimnerError(
-            f"{images} {'holds no image' if images.is_dir() else 'is no folder'}. Give the folder "
-            "of the challenge's images."
+            f"{images} {'holds no image' if images.is_dir() else 'is not a folder'}. Give the "
+            "folder of the challenge's images."
         )
     return dict(sorted(paths.items()))
 
@@ -172,7 +173,7 @@ def find_problems(
             entries = [entry for entry in archive.infolist() if not entry.is_dir()]
             files = [(entry.filename, archive.read(entry)) for entry in entries]
     except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
-        return [f"it is no zip that can be read ({error})"]
+        return [f"it is not a zip that can be read ({error})"]
     names = [name for name, _ in files]
     expected = {rules.file_name.format(id=id): size_px for id, size_px in sizes_px.items()}
     distinct = dict.fromkeys(names)
@@ -209,7 +210,7 @@ def _find_mask_problem(data: bytes, size_px: tuple[int, int], rules: Challenge) 
             mode, pixels = image.mode, np.asarray(image)
     # A damaged file may raise anything
     except Exception as error:  # noqa: BLE001
-        return f"is no PNG that decodes ({error})"
+        return f"is not a PNG that decodes ({error})"
     if mode != "L":
         return f"has the mode {mode}; it must have a single channel of 8 bits (L)"
     if pixels.shape != size_px:
@@ -225,8 +226,3 @@ def _find_region_problem(mask: Bool[ndarray, "h w"]) -> str | None:
     if components != 1:
         return f"has {components} parts; it must be one connected region"
     return f"has {holes} holes; it must have none" if holes else None
-
-
-def _list_some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - 3} others" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more

@@ -50,7 +50,7 @@ class Tile:
 
 
 def predict_tiles(
-    picture: ImageReader,
+    image: ImageReader,
     engine: Engine,
     preprocessing: Preprocessing,
     receptive_field: ReceptiveField,
@@ -59,7 +59,7 @@ def predict_tiles(
     """Predict an image tile by tile, row by row.
 
     Args:
-        picture: the image, which need not be in memory.
+        image: the image, which need not be in memory.
         engine: runs the network.
         preprocessing: of the network's training.
         receptive_field: gives stride and halo of the tiles.
@@ -67,32 +67,32 @@ def predict_tiles(
 
     Raises LimnerError for an image with other channels than those of the training.
     """
-    preprocessing.check_channels(picture.channels)
+    preprocessing.check_channels(image.channels)
     if preprocessing.resize_mode == "tile" and receptive_field.halo_px is not None:
-        grid = plan_tiles(picture.size_px, preprocessing.size_px, receptive_field)
+        grid = plan_tiles(image.size_px, preprocessing.size_px, receptive_field)
         for cell in grid.cells():
-            canvas = _read_padded(picture, cell.outer, grid.before)
+            canvas = _read_padded(image, cell.outer, grid.before)
             probabilities = _predict_canvas(engine, preprocessing.normalise(canvas), transforms)
             content = Box(0, 0, cell.box.height, cell.box.width)
             yield Tile(
                 cell.core.crop(canvas), cell.core.crop_planes(probabilities), content, cell.box
             )
         return
-    for view in preprocessing.views(picture.size_px):
-        canvas = _read_view(picture, preprocessing, view)
+    for view in preprocessing.views(image.size_px):
+        canvas = _read_view(image, preprocessing, view)
         probabilities = _predict_canvas(engine, preprocessing.normalise(canvas), transforms)
         yield Tile(canvas, probabilities, view.target, view.source, _blend_weight(view))
 
 
 def _read_view(
-    picture: ImageReader, preprocessing: Preprocessing, view: View
+    image: ImageReader, preprocessing: Preprocessing, view: View
 ) -> UInt8[ndarray, "h w c"]:
     """Read a view of the image as a canvas of the working size."""
     if view.source is not None:
-        return pad_to_canvas(picture.read(view.source), view, preprocessing.size_px)
-    if isinstance(picture, ArrayImage):
-        return preprocessing.to_canvas(picture.read(Box(0, 0, *picture.size_px)), view)
-    small = downsample(picture, (view.target.height, view.target.width))
+        return pad_to_canvas(image.read(view.source), view, preprocessing.size_px)
+    if isinstance(image, ArrayImage):
+        return preprocessing.to_canvas(image.read(Box(0, 0, *image.size_px)), view)
+    small = downsample(image, (view.target.height, view.target.width))
     return pad_to_canvas(small, view, preprocessing.size_px)
 
 
@@ -103,16 +103,16 @@ def _blend_weight(view: View) -> Float32[ndarray, "h w"] | None:
 
 
 def _read_padded(
-    picture: ImageReader, outer: Box, before: tuple[int, int]
+    image: ImageReader, outer: Box, before: tuple[int, int]
 ) -> UInt8[ndarray, "h w c"]:
     """Read a box of the padded image; outside of the image its edge is repeated."""
     rows, columns = (
         np.clip(np.arange(start, start + length) - padding, 0, side - 1)
         for start, length, padding, side in zip(
-            outer[:2], outer[2:], before, picture.size_px, strict=True
+            outer[:2], outer[2:], before, image.size_px, strict=True
         )
     )
-    part = picture.read(
+    part = image.read(
         Box.from_edges(int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1)
     )
     if part.shape[:2] == (outer.height, outer.width):

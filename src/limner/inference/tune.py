@@ -36,7 +36,7 @@ MIN_IMAGES = 12
 """Validation images that are used whatever the time."""
 MIN_LARGE_IMAGES, MAX_IMAGES = 24, 1000
 """Validation images that are used where time allows: the fewest of large ones, and the most."""
-MAX_PIXELS = 150e6
+MAX_TUNING_PIXELS = 150e6
 """Pixels of all validation images that are used.
 
 25 images of 6 megapixels took 40 s on two cores.
@@ -51,7 +51,7 @@ ALL_POSTPROCESSING = tuple(
     PostprocessSettings(*steps) for steps in product((False, True), repeat=3)
 )
 
-Progress = tuple[int, int]
+PredictionCounts = tuple[int, int]
 """How many predictions are done, and how many there will be at most."""
 
 
@@ -61,7 +61,7 @@ def tune(
     training: UInt8[ndarray, "n h w c"],
     device: str = "cpu",
     seconds_left: Callable[[], float] = lambda: math.inf,
-) -> Generator[Progress, None, tuple[Bundle, list[TuningResult]]]:
+) -> Generator[PredictionCounts, None, tuple[Bundle, list[TuningResult]]]:
     """Choose the inference settings of a trained model, and fit its confidence model.
 
     Images are predicted twice: with each augmentation, then with the chosen settings. Yields how
@@ -138,7 +138,7 @@ def _score_augmentations(
     samples: Sequence[Sample],
     labels: Labels,
     seconds_left: Callable[[], float],
-) -> Generator[Progress, None, list[_AugmentationScores]]:
+) -> Generator[PredictionCounts, None, list[_AugmentationScores]]:
     """Score each sample with each augmentation; later ones without, where time is short."""
     seconds = seconds_left()
     scores: list[_AugmentationScores] = []
@@ -229,12 +229,12 @@ def _fit_confidence(
 
 
 def _select_samples(samples: Sequence[Sample]) -> list[Sample]:
-    """Select samples up to `MAX_IMAGES` and `MAX_PIXELS`, in the order of `spread_order`."""
+    """Select samples up to `MAX_IMAGES` and `MAX_TUNING_PIXELS`, in the order of `spread_order`."""
     if not samples:
         return []
     probed = samples[:: max(1, len(samples) // MIN_LARGE_IMAGES)]
     pixels = float(np.median([math.prod(sample.size_px()) for sample in probed]))
-    count = min(len(samples), MAX_IMAGES, max(MIN_LARGE_IMAGES, int(MAX_PIXELS / pixels)))
+    count = min(len(samples), MAX_IMAGES, max(MIN_LARGE_IMAGES, int(MAX_TUNING_PIXELS / pixels)))
     rows = np.linspace(0, len(samples) - 1, count).round()
     return spread_order([samples[int(row)] for row in rows])
 

@@ -99,10 +99,10 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises LimnerError where the file is missing, was not written by limner, or fails its checksum.
     """
     if not path.is_file():
-        raise LimnerError(f"{path} is no file. Give the model.safetensors of a run.")
+        raise LimnerError(f"{path} is not a file. Give the model.safetensors of a run.")
     try:
         with safe_open(path, framework="pt") as file:
-            # The file is no mapping: only keys() gives its names
+            # The file is not a mapping: only keys() gives its names
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             header = file.metadata() or {}
     except (SafetensorError, OSError, UnicodeDecodeError) as error:
@@ -115,7 +115,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         sha256, text = json.loads(header["limner"])
     except ValueError as error:
         raise LimnerError(
-            f"{path} is damaged: its description is no JSON. Take another copy."
+            f"{path} is damaged: its description is not JSON. Take another copy."
         ) from error
     if _sha256(tensors, text) != sha256:
         raise LimnerError(

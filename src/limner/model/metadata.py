@@ -104,7 +104,7 @@ class ModelMetadata:
 
     def as_fields(self) -> dict[str, Any]:
         """Return the fields by name, to build a subclass from them."""
-        return {one.name: getattr(self, one.name) for one in fields(ModelMetadata)}
+        return {field.name: getattr(self, field.name) for field in fields(ModelMetadata)}
 
 
 def parse_metadata(record: Mapping[str, Any], path: Path) -> ModelMetadata:

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from limner.errors import LimnerError
+from limner.errors import LimnerError, requires_extra
 from limner.model.blocks import FixedPaddingConv2d
 from limner.model.encoders import Features, PretrainedEncoder
 
@@ -88,13 +88,8 @@ def timm_normalisation(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]
 
 def import_timm() -> Any:
     """Import timm. Raises LimnerError naming the command that installs it."""
-    try:
+    with requires_extra("an encoder other than EfficientNet-Lite", "timm"):
         import timm
-    except ImportError as error:
-        raise LimnerError(
-            "this encoder needs timm: pip install 'limner[timm]'. tf_efficientnet_lite0 needs "
-            "nothing more."
-        ) from error
     return timm
 
 

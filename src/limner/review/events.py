@@ -9,6 +9,13 @@ from typing import Any, Literal
 from limner.errors import LimnerError
 
 Verdict = Literal["accepted", "mended", "rejected"]
+"""As stored, and as the page and the provenance hold it."""
+VERDICT_NAMES: Mapping[Verdict, str] = {
+    "accepted": "accepted",
+    "mended": "corrected",
+    "rejected": "rejected",
+}
+"""As people read it. Reviews of earlier versions hold "mended", which stays in the files."""
 NO_PREVIOUS = "0" * 64
 """What the first event names as the hash of the event before it."""
 
@@ -45,8 +52,8 @@ class StaleError(Exception):
 class NewVerdict:
     """A verdict that is to be appended.
 
-    `mask` is the mended mask as bytes, None if it is the predicted one. `base_hash` is the hash of
-    the predicted mask, `image_hash` that of the image's file.
+    `mask` is the corrected mask as bytes, None if it is the predicted one. `base_hash` is the hash
+    of the predicted mask, `image_hash` that of the image's file.
     """
 
     reviewer: str

@@ -94,7 +94,7 @@ def _candidate(results: ReviewResults, entry: Entry, event: VerdictEvent) -> Can
     """Raises LimnerError where the image or the mask is not as it was reviewed."""
     predictions = results.predictions
     with predictions.image_file(entry) as path:
-        _, content = image_content(path, entry.page, pages_in_file(path))
+        _, content = image_file_content(path, entry.page, pages_in_file(path))
         if predictions.image_hash(entry) != event.image_hash:
             raise LimnerError(
                 "its image was changed since it was reviewed. Restore it, or review it again."
@@ -155,7 +155,7 @@ def _ids_by_content(dataset: TargetDataset) -> dict[str, list[str]]:
     """The ids of the samples that have an image, by its SHA-256."""
     ids: dict[str, list[str]] = {}
     for sample in dataset.samples:
-        _, content = image_content(sample.image, sample.page, sample.pages)
+        _, content = image_file_content(sample.image, sample.page, sample.pages)
         ids.setdefault(hashlib.sha256(content).hexdigest(), []).append(sample.id)
     return ids
 
@@ -169,7 +169,7 @@ def _with_another_mask(
     return [id for id in ids if not np.array_equal(samples[id].class_index(labels), mask)]
 
 
-def image_content(path: Path, page: int, pages: int) -> tuple[str, bytes]:
+def image_file_content(path: Path, page: int, pages: int) -> tuple[str, bytes]:
     """The suffix and the content of an image's file, as a dataset holds it.
 
     Of several `pages` each becomes a file of its own: PNG, or TIFF if it has other channels than

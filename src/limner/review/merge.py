@@ -1,4 +1,4 @@
-"""merge: accepted and mended masks become the next revision of a dataset, in a new folder."""
+"""merge: accepted and corrected masks become the next revision of a dataset, in a new folder."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ from limner.data.parallel import Progress
 from limner.data.scan import scan
 from limner.errors import LimnerError
 from limner.files import require_new
+from limner.name_list import list_some_lines
 from limner.review.matching import TargetDataset, collect_candidates, match_candidates
 from limner.review.queue import task_key
 from limner.review.revision import write_revision
@@ -134,11 +135,8 @@ def _read_dataset(folder: Path, results: ReviewResults, progress: Progress | Non
 def _require_no_conflicts(conflicts: Sequence[str]) -> None:
     if not conflicts:
         return
-    hidden = len(conflicts) - SHOWN_CONFLICTS
-    lines = [*conflicts[:SHOWN_CONFLICTS], *([f"and {hidden} more"] if hidden > 0 else [])]
-    raise LimnerError(
-        f"{len(conflicts)} conflicts, and nothing was written:\n  " + "\n  ".join(lines)
-    )
+    shown = list_some_lines(conflicts, SHOWN_CONFLICTS)
+    raise LimnerError(f"{len(conflicts)} conflicts, and nothing was written:\n{shown}")
 
 
 def _count_left(results: ReviewResults, reviewed: Sequence[ReviewedEntry]) -> int:

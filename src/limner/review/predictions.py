@@ -11,11 +11,12 @@ from jaxtyping import UInt8
 from numpy import ndarray
 
 from limner.data.check import check
+from limner.data.dataset import Dataset
 from limner.data.image_file import without_suffix
 from limner.data.images import read_image, read_predicted_mask
 from limner.data.parallel import Progress
 from limner.data.sample import AnnotationMask, Sample
-from limner.data.scan import Dataset, scan
+from limner.data.scan import scan
 from limner.data.storage import Storage
 from limner.data.united_mask import UnitedMask
 from limner.errors import LimnerError
@@ -117,7 +118,7 @@ class Predictions:
     def mask(self, entry: Entry) -> UInt8[ndarray, "h w"]:
         """Read the mask as it was predicted, in class indices.
 
-        Raises LimnerError where the file is gone, or holds values that are no class.
+        Raises LimnerError where the file is gone, or holds values that belong to no class.
         """
         if not self.from_limner:
             sample = Sample(entry.id, Path(entry.image), entry.mask, page=entry.page)
@@ -137,7 +138,7 @@ def read_predictions(folder: Path, progress: Progress | None = None) -> Predicti
         return _from_record(folder, record.read_bytes())
     if not folder.is_dir():
         raise LimnerError(
-            f"{folder} is no folder. Give one that limner predict wrote, or one with images/ "
+            f"{folder} is not a folder. Give one that limner predict wrote, or one with images/ "
             "and masks/ of another tool."
         )
     try:

@@ -22,7 +22,7 @@ class ReviewProgress:
     rejected: int
     minutes_per_image: float | None
     audited: tuple[int, int] = (0, 0)
-    """How many audited masks have a verdict, and how many of these were mended or rejected."""
+    """How many audited masks have a verdict, and how many of these were corrected or rejected."""
 
     @property
     def left(self) -> int:
@@ -48,7 +48,7 @@ class ReviewProgress:
         )
         return (
             f"Of {decided} masks drawn at random {changed} {'was' if changed == 1 else 'were'} "
-            f"mended or rejected ({changed / decided:.0%}){comparison}."
+            f"corrected or rejected ({changed / decided:.0%}){comparison}."
         )
 
 

@@ -4,12 +4,10 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from limner.errors import LimnerError
 from limner.files import printable_name
+from limner.inference.prediction_record import require_review_order
 from limner.review.predictions import Entry
 
-ORDERS = ("predicted", "random")
-"""By priority, or shuffled."""
 AUDITED = 0.1
 """The share of entries that are audited.
 
@@ -52,12 +50,11 @@ def order_tasks(
         entries: what is reviewed.
         seed: of the audit, the second readings and the random order.
         second_readings: the share of entries that two people review, in 0..1.
-        order: one of `ORDERS`.
+        order: one of `REVIEW_ORDERS`.
 
     Raises LimnerError for an unknown order.
     """
-    if order not in ORDERS:
-        raise LimnerError(f"--order {order} is not known. Choose {' or '.join(ORDERS)}.")
+    require_review_order(order)
     ordered = sorted(
         entries,
         key=lambda entry: (

@@ -15,7 +15,7 @@ from limner.data.storage import Storage
 from limner.data.writers.png import encode_png
 from limner.files import atomic_folder, printable_name, write_atomic
 from limner.labels import dump_labels
-from limner.review.matching import Candidate, Matches, TargetDataset, image_content
+from limner.review.matching import Candidate, Matches, TargetDataset, image_file_content
 from limner.review.verdicts import ReviewResults, safe_file_name
 
 PROVENANCE, MANIFEST = "provenance.jsonl", "dataset.csv"
@@ -51,7 +51,7 @@ class RevisionWriter:
     def add_sample(self, sample: Sample, reviewed: Candidate | None) -> None:
         """Write a sample of the dataset, with its own mask or a reviewed one."""
         image = self._write_image(
-            sample.id, *image_content(sample.image, sample.page, sample.pages)
+            sample.id, *image_file_content(sample.image, sample.page, sample.pages)
         )
         if reviewed:
             mask = self._write_reviewed_mask(sample.id, reviewed)
@@ -68,7 +68,7 @@ class RevisionWriter:
         entry = candidate.entry
         with self.results.predictions.image_file(entry) as path:
             image = self._write_image(
-                candidate.id, *image_content(path, entry.page, pages_in_file(path))
+                candidate.id, *image_file_content(path, entry.page, pages_in_file(path))
             )
         mask = self._write_reviewed_mask(candidate.id, candidate)
         self._add_row(candidate.id, image, mask, split, entry.group or "")

@@ -162,13 +162,13 @@ class ReviewSession:
         self._require_unchanged(task, seen)
         mask, _ = self.mask(task)
         predicted = self.predictions.mask(task.entry)
-        mended = None if np.array_equal(mask, predicted) else mask_to_bytes(mask)
+        corrected = None if np.array_equal(mask, predicted) else mask_to_bytes(mask)
         verdict = NewVerdict(
             reviewer,
-            "rejected" if decision.rejected else "accepted" if mended is None else "mended",
+            "rejected" if decision.rejected else "accepted" if corrected is None else "mended",
             base_hash=sha256(mask_to_bytes(predicted)),
             image_hash=self.predictions.image_hash(task.entry),
-            mask=mended,
+            mask=corrected,
             reason=decision.reason,
             seconds=decision.seconds,
             client=decision.client,

@@ -15,7 +15,7 @@ from limner.data.parallel import Progress
 from limner.errors import LimnerError
 from limner.files import printable_name
 from limner.metrics.overlap import image_dice
-from limner.review.events import VerdictEvent, sha256
+from limner.review.events import VERDICT_NAMES, VerdictEvent, sha256
 from limner.review.mask_tiles import mask_from_bytes, mask_to_bytes
 from limner.review.predictions import Entry, Predictions, read_predictions
 from limner.review.queue import task_key
@@ -40,7 +40,7 @@ class ReviewedEntry:
 
     @property
     def kept_by_two(self) -> bool:
-        """Whether two people accepted or mended the mask."""
+        """Whether two people accepted or corrected the mask."""
         return len(self.events) == 2 and all(event.verdict != "rejected" for event in self.events)
 
     def is_settled(self, prefer: str | None) -> bool:
@@ -54,7 +54,7 @@ class ReviewedEntry:
 
 @dataclass(frozen=True, slots=True)
 class KeptMask:
-    """A mask that was accepted or mended; `name` is its relative path without a suffix, unique."""
+    """A mask that was accepted or corrected; `name` is its unique relative path, without suffix."""
 
     name: str
     entry: Entry
@@ -128,7 +128,9 @@ class ReviewResults:
 
     def describe_difference(self, reviewed: ReviewedEntry) -> str:
         """Who said what of an entry, and the Dice between the masks if both people kept one."""
-        verdicts = " and ".join(f"{event.reviewer} ({event.verdict})" for event in reviewed.events)
+        verdicts = " and ".join(
+            f"{event.reviewer} ({VERDICT_NAMES[event.verdict]})" for event in reviewed.events
+        )
         try:
             dice = self._dice_between(reviewed) if reviewed.kept_by_two else np.nan
         except LimnerError:

@@ -23,19 +23,22 @@ from limner.data.scan import scan
 from limner.data.splits import SplitSamples
 from limner.errors import LimnerError
 from limner.files import dump_json, require_new, write_atomic
-from limner.inference.prediction_record import review_priority
+from limner.inference.prediction_record import (
+    REVIEW_ORDERS,
+    require_review_order,
+    review_priority,
+)
 from limner.inference.predictor import Predictor
 from limner.labels import VOID, Labels, dump_labels
 from limner.metrics.intervals import mean_interval
 from limner.metrics.overlap import image_dice
 from limner.recipe import Recipe
+from limner.training import run_files
 from limner.training.event_log import validations
 from limner.training.pipeline import split_dataset, train
 from limner.training.plan_rules import UNLIMITED_PATIENCE
 
 MIN_SEEDS = 2
-ORDERS = ("predicted", "random")
-"""By review priority, or shuffled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,7 @@ class ReviewSchedule:
     """Corrections in all."""
     rounds: int
     seeds: Sequence[int]
-    orders: Sequence[str] = ORDERS
+    orders: Sequence[str] = REVIEW_ORDERS
 
     @property
     def step(self) -> int:
@@ -111,8 +114,8 @@ def simulate_review(
     Raises LimnerError for an order that is not known, a folder that exists, and where there are
     fewer training images than the budget and the first labels need.
     """
-    if unknown := [order for order in schedule.orders if order not in ORDERS]:
-        raise LimnerError(f"--order {unknown[0]} is not known. Choose {' or '.join(ORDERS)}.")
+    for order in schedule.orders:
+        require_review_order(order)
     require_new(folder)
     dataset = scan(data, recipe.data.group_pattern)
     result = check(dataset, progress("checking"))
@@ -211,7 +214,7 @@ class _Simulation:
             epochs = validations(run.folder)[-1]["epoch"]
             self.work["images"] = epochs * len(labelled)
         # Its checkpoints are large, and nobody resumes it
-        shutil.rmtree(run.folder / "last", ignore_errors=True)
+        shutil.rmtree(run.folder / run_files.CHECKPOINTS, ignore_errors=True)
         predictor = Predictor.load(run.model, device=run.recipe.train.device)
         dice = []
         for sample in self.progress("scoring")(self.sides["test"], len(self.sides["test"])):
@@ -272,7 +275,7 @@ def _summarise_corrections(corrections: int, points: Sequence[LoopPoint]) -> Loo
     }
     means = {order: float(np.nanmean(table)) for order, table in dice.items()}
     intervals = {order: _mean_interval(table) for order, table in dice.items()}
-    if set(dice) != set(ORDERS) or len(dice["predicted"]) != len(dice["random"]):
+    if set(dice) != set(REVIEW_ORDERS) or len(dice["predicted"]) != len(dice["random"]):
         return LoopRow(corrections, means, intervals, changed)
     gains = dice["predicted"] - dice["random"]
     return LoopRow(

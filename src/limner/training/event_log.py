@@ -8,6 +8,7 @@ from typing import Any
 
 from limner.files import dump_json, write_atomic
 from limner.inference.charts import learning_curve
+from limner.training import run_files
 from limner.training.events import Event
 
 NOT_LOGGED = "previews"
@@ -39,7 +40,7 @@ class EventLog:
 
 def log_path(folder: Path) -> Path:
     """Give the path of a run's log."""
-    return folder / "events.jsonl"
+    return folder / run_files.EVENTS
 
 
 def read_events(folder: Path) -> list[dict[str, Any]]:
@@ -75,4 +76,10 @@ def write_learning_curve(folder: Path) -> None:
             [row["mean_dice"] for row in rows],
             [row["loss"] for row in rows],
         )
-        write_atomic(folder / "curve.svg", curve)
+        write_atomic(folder / run_files.CURVE, curve)
+
+
+def learning_curve_svg(model: Path) -> str:
+    """Read the learning curve of a model's run as SVG; empty where there is none."""
+    curve = model.parent / run_files.CURVE
+    return curve.read_text(encoding="utf-8") if curve.is_file() else ""

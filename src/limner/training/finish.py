@@ -10,9 +10,10 @@ from limner.inference.tune import tune
 from limner.metrics.intervals import MIN_DECISION_IMAGES, format_interval
 from limner.model.bundle import Bundle
 from limner.recipe import TrainSettings
-from limner.training import warm_start
 from limner.training.events import Event, Note, Tuned, TuningProgress
-from limner.training.run import WORSE, Run, RunInputs
+from limner.training.model_comparison import ModelComparison, compare_on_validation
+from limner.training.run import Run, RunInputs
+from limner.training.run_files import MODEL, ORIGIN, WORSE
 from limner.training.schedule import Deadline
 
 FINISH_SHARE = 0.05
@@ -88,14 +89,14 @@ def _compare_with_origin(
     predictor_before = Predictor.from_models(before, device=settings.device)
     predictor_after = Predictor.from_models(after, device=settings.device)
     seconds_left = _seconds_left(settings)
-    comparing = warm_start.compare_on_validation(
+    comparing = compare_on_validation(
         predictor_before, predictor_after, samples, inputs.labels, seconds_left
     )
     while not stop_requested():
         try:
             event = TuningProgress(next(comparing), len(samples))
         except StopIteration as finished:
-            comparison: warm_start.ModelComparison = finished.value
+            comparison: ModelComparison = finished.value
             break
         yield event
     else:
@@ -109,16 +110,15 @@ def _compare_with_origin(
     yield _comparison_note(comparison, worse=worse)
 
 
-def _comparison_note(comparison: warm_start.ModelComparison, *, worse: bool) -> Note:
+def _comparison_note(comparison: ModelComparison, *, worse: bool) -> Note:
     interval = format_interval(comparison.interval, 4, signed=True)
     outcome = (
-        f"the new model is worse, so model.safetensors is the one before, and the new one is "
-        f"{WORSE}"
+        f"the new model is worse, so {MODEL} is the one before, and the new one is {WORSE}"
         if worse
         else "the new model takes its place"
     )
     if comparison.doubt:
-        outcome += f". {comparison.doubt} The one before is origin.safetensors"
+        outcome += f". {comparison.doubt} The one before is {ORIGIN}"
     return Note(
         f"validation Dice {comparison.before:.4f} before and {comparison.after:.4f} after on "
         f"{comparison.images} images (95 % interval of the difference: {interval}): {outcome}"

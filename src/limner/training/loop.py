@@ -10,6 +10,7 @@ from torch import Tensor
 
 from limner.data.loader import BatchLoader, DeviceDataset
 from limner.errors import LimnerError
+from limner.name_list import list_some
 from limner.training.events import (
     Event,
     Note,
@@ -224,9 +225,8 @@ class _SkippedSteps:
 
 
 def _not_finite(last: Skipped) -> LimnerError:
-    others = " and others" if len(last.ids) > 8 else ""
     return LimnerError(
         f"the loss or its gradient was not finite in {MAX_SKIPPED} steps in a row, the last in "
-        f"epoch {last.epoch} with the images {', '.join(last.ids[:8])}{others}. The best model so "
+        f"epoch {last.epoch} with the images {list_some(last.ids)}. The best model so "
         "far is kept. Lower train.learning_rate, or set train.precision=float32."
     )

@@ -8,12 +8,13 @@ from pathlib import Path
 from limner.data.broken_samples import BROKEN, UsableSamples, leave_out_broken
 from limner.data.cache import PreparedDataset, prepare
 from limner.data.check import CheckResult, check, classes_by_id, foreground_shares, require_valid
+from limner.data.dataset import Dataset
 from limner.data.parallel import StageProgress, no_progress
 from limner.data.preprocess import Preprocessing, channel_statistics
 from limner.data.resize_ceiling import ResizeCeiling
 from limner.data.sample import Sample
 from limner.data.sample_info import SampleInfo
-from limner.data.scan import Dataset, scan
+from limner.data.scan import scan
 from limner.data.split_folders import describe_splits
 from limner.data.split_record import SplitRecord, known_contents
 from limner.data.splits import SplitFacts, SplitSamples, split_ids, split_samples
@@ -232,7 +233,10 @@ def _usable_samples(
         try:
             return UsableSamples(dataset.samples), require_valid(result, frozenset(allowed))
         except LimnerError as error:
-            if result.labels is None or {found.code for found in result.errors} - allowed - BROKEN:
+            if (
+                result.labels is None
+                or {finding.code for finding in result.errors} - allowed - BROKEN
+            ):
                 raise
             raise LimnerError(
                 f"{error} Or leave these files out: limner train … --skip-broken (in a recipe, "

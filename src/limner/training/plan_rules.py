@@ -22,10 +22,10 @@ PRETRAINED_ENCODER = "tf_efficientnet_lite0"
 MAX_BATCH_SIZE = 16
 MIN_EPOCHS, MAX_EPOCHS = 20, 300
 MIN_PATIENCE, UNLIMITED_PATIENCE = 10, 1_000_000
-VALIDATION_COST, VALIDATION_SHARE = 1 / 3, 0.1
-"""Of the time of a training image, what a validation image takes (no backward pass). And of the
-time in all, what validation may take.
-"""
+EXPECTED_VALIDATION_COST = 1 / 3
+"""Of a training image's time, what a validation image takes, which has no backward pass."""
+VALIDATION_SHARE = 0.1
+"""Of the time in all, what validation may take."""
 
 
 def channels(context: PlanContext) -> Iterator[Choice]:
@@ -123,7 +123,9 @@ def epochs(context: TimedContext) -> Iterator[Choice]:
 
 
 def validate_every(context: TimedContext) -> Iterator[Choice]:
-    epochs = max(1, math.ceil(context.validation_ratio * VALIDATION_COST / VALIDATION_SHARE))
+    epochs = max(
+        1, math.ceil(context.validation_ratio * EXPECTED_VALIDATION_COST / VALIDATION_SHARE)
+    )
     reason = (
         f"validation takes less than {VALIDATION_SHARE:.0%} of the time"
         if epochs > 1

@@ -9,7 +9,9 @@ from numpy import ndarray
 
 from limner.data.overlays import contact_sheet, draw_overlay, shrink_pair
 from limner.data.writers.jpeg import write_jpeg
+from limner.files import json_sha256
 from limner.model.bundle import Bundle
+from limner.training import run_files
 from limner.training.event_log import EventLog, write_learning_curve
 from limner.training.events import (
     Event,
@@ -20,7 +22,7 @@ from limner.training.events import (
     Validation,
     ValidationProgress,
 )
-from limner.training.run import Run, RunInputs, json_sha256
+from limner.training.run import Run, RunInputs
 from limner.training.state import TrainState
 from limner.training.trackers import Tracker, open_trackers
 
@@ -86,11 +88,11 @@ class Recorder:
             self.save_checkpoint()
         if isinstance(event, Stopped) and event.finished:
             best = {"best_epoch": self._state.best_epoch, "best_mean_dice": self._state.best_dice}
-            self._run.write_json("state.json", {"finished": True, **best})
+            self._run.write_json(run_files.STATE, {"finished": True, **best})
         return notes
 
     def save_checkpoint(self) -> None:
-        """Write a checkpoint, and in the receipt what was done since the run was begun or
+        """Write a checkpoint, and in the receipt what was done since the run was started or
         resumed.
         """
         self._run.checkpoints.save(self._state, {"identity": self._identity})
@@ -113,7 +115,7 @@ class Recorder:
             self._save_best_model()
         write_learning_curve(self._run.folder)
         picture = self._draw_previews(event)
-        write_jpeg(self._run.folder / "validation.jpg", picture)
+        write_jpeg(self._run.folder / run_files.VALIDATION_IMAGES, picture)
         return self._notify(lambda tracker: tracker.log_image(event.epoch, picture))
 
     def _save_best_model(self) -> None:

@@ -1,6 +1,5 @@
 """The run folder: recipe, split, labels, receipt, checkpoints and model."""
 
-import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,6 +20,7 @@ from limner.files import (
     atomic_file,
     atomic_folder,
     dump_json,
+    json_sha256,
     try_lock,
     write_atomic,
 )
@@ -28,14 +28,11 @@ from limner.labels import Labels
 from limner.model.bundle import Bundle
 from limner.recipe import Recipe
 from limner.recipe_file import dump_recipe, load_recipe
+from limner.training import run_files
 from limner.training.checkpoint import Checkpoints
 from limner.training.hardware import machine_identity, processor_name
 from limner.training.plan import Plan
 
-WORSE = "worse.safetensors"
-"""A new model that was worse than the one that the run goes on from."""
-CONTENTS = "contents.json"
-"""What the images of the run are, whatever their names."""
 LOCK_TRIES, LOCK_POLL_S = 11, 0.02
 """A lock that is held is tried so often before its holder counts as training.
 
@@ -68,10 +65,10 @@ class Run:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.model = folder / "model.safetensors"
+        self.model = folder / run_files.MODEL
         """The best model so far."""
-        self.checkpoints = Checkpoints(folder / "last")
-        self._origin = folder / "origin.safetensors"
+        self.checkpoints = Checkpoints(folder / run_files.CHECKPOINTS)
+        self._origin = folder / run_files.ORIGIN
 
     @classmethod
     def create(
@@ -96,16 +93,16 @@ class Run:
         Raises LimnerError where the folder is in use or cannot be made.
         """
         records = {
-            "split.json": split.ids,
-            CONTENTS: split.contents,
-            "labels.json": asdict(labels),
-            "receipt.json": _first_receipt(plan.recipe, data, split.ids, origin),
+            run_files.SPLIT: split.ids,
+            run_files.CONTENTS: split.contents,
+            run_files.LABELS: asdict(labels),
+            run_files.RECEIPT: _first_receipt(plan.recipe, data, split.ids, origin),
         }
         try:
             with atomic_folder(folder) as part:
-                (part / "last").mkdir()
+                (part / run_files.CHECKPOINTS).mkdir()
                 recipe_text = dump_recipe(plan.recipe, plan.reasons)
-                write_atomic(part / "recipe.toml", recipe_text, durable=True)
+                write_atomic(part / run_files.RECIPE, recipe_text, durable=True)
                 if origin is not None:
                     origin.save(cls(part)._origin)
                 for name, content in records.items():
@@ -121,9 +118,10 @@ class Run:
     @classmethod
     def open(cls, folder: Path) -> "Run":
         """Open an existing run. Raises LimnerError where there is none."""
-        if not (folder / "recipe.toml").is_file() or not (folder / "receipt.json").is_file():
+        required = (run_files.RECIPE, run_files.RECEIPT)
+        if not all((folder / name).is_file() for name in required):
             raise LimnerError(
-                f"{folder} is no run: it has no recipe.toml and receipt.json. Runs lie in the "
+                f"{folder} is not a run: it has no {' and '.join(required)}. Runs lie in the "
                 "runs/ folder."
             )
         return cls(folder)
@@ -131,22 +129,24 @@ class Run:
     @property
     def recipe(self) -> Recipe:
         """The complete recipe of the run."""
-        return load_recipe(self.folder / "recipe.toml")
+        return load_recipe(self.folder / run_files.RECIPE)
 
     @property
     def split(self) -> dict[str, list[str]]:
-        """Ids of the samples of each split, as settled when the run began."""
-        return self.read_json("split.json")
+        """Ids of the samples of each split, as settled when the run started."""
+        return self.read_json(run_files.SPLIT)
 
     @property
     def contents(self) -> dict[str, str]:
         """The content of each sample's image by id; empty in runs of earlier versions."""
-        return self.read_json(CONTENTS) if (self.folder / CONTENTS).is_file() else {}
+        if not (self.folder / run_files.CONTENTS).is_file():
+            return {}
+        return self.read_json(run_files.CONTENTS)
 
     @property
     def labels(self) -> Labels:
-        """The classes, as settled when the run began."""
-        return Labels.from_dict(self.read_json("labels.json"))
+        """The classes, as settled when the run started."""
+        return Labels.from_dict(self.read_json(run_files.LABELS))
 
     @property
     def origin(self) -> Bundle | None:
@@ -156,11 +156,11 @@ class Run:
     @property
     def receipt(self) -> dict[str, Any]:
         """What the run is made of and where it ran."""
-        return self.read_json("receipt.json")
+        return self.read_json(run_files.RECEIPT)
 
     @property
     def data(self) -> Path:
-        """The dataset that the run was begun with."""
+        """The dataset that the run was started with."""
         return Path(self.receipt["data"])
 
     def split_samples(self) -> dict[str, list[Sample]]:
@@ -174,8 +174,8 @@ class Run:
         missing = sum(len(ids) - len(by_split[name]) for name, ids in recorded.items())
         if missing:
             raise LimnerError(
-                f"{missing} samples that the run {self.folder} was begun with are no longer in "
-                f"{self.data}. Put them back, or begin a new run."
+                f"{missing} samples that the run {self.folder} was started with are no longer in "
+                f"{self.data}. Put them back, or start a new run."
             )
         channels = self.recipe.data.channels
         return {
@@ -236,7 +236,7 @@ class Run:
         """
         with ExitStack() as stack:
             for _ in range(LOCK_TRIES):
-                if stack.enter_context(try_lock(self.folder / "lock")):
+                if stack.enter_context(try_lock(self.folder / run_files.LOCK)):
                     break
                 time.sleep(LOCK_POLL_S)
             else:
@@ -260,7 +260,7 @@ class Run:
 
         It is one step, since other processes (`limner test`) write into it too.
         """
-        with atomic_file(self.folder / "receipt.json", durable=True) as part:
+        with atomic_file(self.folder / run_files.RECEIPT, durable=True) as part:
             receipt = self.receipt
             receipt |= changes(receipt)
             part.write_text(dump_json(receipt), encoding="utf-8")
@@ -273,7 +273,7 @@ def record_test(model: Path, split: str) -> int | None:
     Returns how often it was so far, or None where the model lies in no run.
     """
     run = Run(model.parent)
-    if not (run.folder / "receipt.json").is_file():
+    if not (run.folder / run_files.RECEIPT).is_file():
         return None
 
     def add_one(receipt: dict[str, Any]) -> Mapping[str, Any]:
@@ -283,12 +283,6 @@ def record_test(model: Path, split: str) -> int | None:
     return int(run.update_receipt(add_one)["scored"][split])
 
 
-def learning_curve_svg(model: Path) -> str:
-    """Read the learning curve of a model's run as SVG; empty where there is none."""
-    curve = model.parent / "curve.svg"
-    return curve.read_text(encoding="utf-8") if curve.is_file() else ""
-
-
 def next_run_folder(parent: Path, data: Path) -> Path:
     """Name a new run folder: runs/<dataset>, or runs/<dataset>-2 and so on."""
     name = data.resolve().name or "run"
@@ -296,11 +290,6 @@ def next_run_folder(parent: Path, data: Path) -> Path:
         parent / (name if number == 1 else f"{name}-{number}") for number in range(1, 100_000)
     )
     return next(folder for folder in numbered if not folder.exists())
-
-
-def json_sha256(content: Any) -> str:
-    """Hash what JSON can hold, whatever the order of its keys."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _first_receipt(

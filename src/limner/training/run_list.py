@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from limner.errors import LimnerError
+from limner.inference.report import REPORT
+from limner.training import run_files
 from limner.training.event_log import read_events, validations
 from limner.training.run import Run
 
@@ -31,11 +33,11 @@ def list_runs(folder: Path) -> list[dict[str, Any]]:
     """
     if not folder.is_dir():
         raise LimnerError(
-            f"{folder} is no folder. Runs lie in the runs/ folder of the place where they "
-            "were begun."
+            f"{folder} is not a folder. Runs lie in the runs/ folder of the place where they "
+            "were started."
         )
     rows = []
-    for path in folder.glob("*/receipt.json"):
+    for path in folder.glob(f"*/{run_files.RECEIPT}"):
         run = Run(path.parent)
         try:
             rows.append((float(run.receipt["began"]), _describe(run)))
@@ -47,8 +49,9 @@ def list_runs(folder: Path) -> list[dict[str, Any]]:
 
 def _describe(run: Run) -> dict[str, Any]:
     receipt, recipe, validated = run.receipt, run.recipe, validations(run.folder)
-    sittings = receipt["sittings"]
-    seconds = sum(sitting["seconds"] for sitting in sittings)
+    # Receipts of every version call a session so
+    sessions = receipt["sittings"]
+    seconds = sum(session["seconds"] for session in sessions)
     start = time.localtime(float(receipt["began"]))
     return {
         "run": run.folder.name,
@@ -57,7 +60,7 @@ def _describe(run: Run) -> dict[str, Any]:
         "validation_dice": max((event["mean_dice"] for event in validated), default=None),
         "test_dice": _test_dice(run),
         "network": recipe.model.encoder or recipe.model.preset,
-        "images_per_second": sittings[-1]["images_per_second"] if sittings else None,
+        "images_per_second": sessions[-1]["images_per_second"] if sessions else None,
         "minutes": round(seconds / 60, 1),
         "begun": time.strftime("%Y-%m-%d %H:%M", start),
         "other_reports": _other_reports(run),
@@ -66,7 +69,7 @@ def _describe(run: Run) -> dict[str, Any]:
 
 def _test_dice(run: Run) -> float | None:
     """From the report of `limner test` on the test images; None before it."""
-    report = run.folder / "report" / "report.json"
+    report = run.folder / "report" / REPORT
     if not report.is_file():
         return None
     return json.loads(report.read_text(encoding="utf-8"))["scores"]["dice"]["mean"]
@@ -78,7 +81,7 @@ def _other_reports(run: Run) -> list[dict[str, Any]]:
     A report that cannot be read is listed without its numbers.
     """
     rows = []
-    for path in sorted(run.folder.glob("report-*/report.json")):
+    for path in sorted(run.folder.glob(f"report-*/{REPORT}")):
         name = path.parent.name.removeprefix("report-")
         try:
             report = json.loads(path.read_text(encoding="utf-8"))
@@ -91,7 +94,7 @@ def _other_reports(run: Run) -> list[dict[str, Any]]:
 
 def _state(run: Run) -> str:
     """Finished, training, or stopped. A process that trains a run holds its lock."""
-    if (run.folder / "state.json").is_file():
+    if (run.folder / run_files.STATE).is_file():
         reasons = [
             event["reason"]
             for event in read_events(run.folder)

@@ -8,8 +8,8 @@ from limner.recipe import TrainSettings
 from limner.training.distributed import SINGLE_PROCESS, DistributedContext
 from limner.training.state import TrainState
 
-VALIDATION_COST = 0.5
-"""Of a training image's time, what a validation image takes at most before one was measured."""
+MAX_VALIDATION_COST = 0.5
+"""The most that a validation image takes of a training image's time, until one is timed."""
 VALIDATION_MARGIN, SAVING_MARGIN = 1.2, 1.5
 """The next validation, and saving after it, may take longer than the last by these factors."""
 
@@ -133,4 +133,4 @@ class Schedule:
         elif not self._validation_measured:
             elapsed_s = time.perf_counter() - self._first_step_ended
             per_image_s = elapsed_s / (self._steps - 1) / self._settings.batch_size
-            self._reserved_s = VALIDATION_COST * per_image_s * self._validation_count
+            self._reserved_s = MAX_VALIDATION_COST * per_image_s * self._validation_count

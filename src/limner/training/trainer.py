@@ -9,6 +9,7 @@ import torch
 
 from limner.data.loader import BatchLoader
 from limner.errors import LimnerError
+from limner.files import json_sha256
 from limner.inference.engines import require_device
 from limner.model.bundle import Bundle
 from limner.model.encoders import PretrainedEncoder
@@ -16,6 +17,7 @@ from limner.model.pretrained import load_pretrained
 from limner.model.unet import UNet
 from limner.recipe import Recipe
 from limner.recipe_migration import in_old_keys
+from limner.training import run_files
 from limner.training.checkpoint import LoadedCheckpoint, restore_state
 from limner.training.distributed import DistributedContext, convert_sync_batchnorm
 from limner.training.events import Event, Note, Stopped
@@ -23,7 +25,7 @@ from limner.training.finish import finish_run, training_share
 from limner.training.hardware import NO_COMPILER, can_compile, machine_identity
 from limner.training.loop import STOP_REQUESTED, fit
 from limner.training.recorder import Recorder
-from limner.training.run import Run, RunInputs, json_sha256
+from limner.training.run import Run, RunInputs
 from limner.training.schedule import Deadline, TrainingContext
 from limner.training.state import TrainState, initial_state
 
@@ -99,7 +101,7 @@ def _require_trainable(run: Run, recipe: Recipe, distributed: DistributedContext
     # Earlier versions hashed the recipe in their own keys
     if run.receipt["recipe_sha256"] not in {json_sha256(table), json_sha256(in_old_keys(table))}:
         raise LimnerError(
-            f"{run.folder} was begun with another recipe than {run.folder / 'recipe.toml'} "
+            f"{run.folder} was started with another recipe than {run.folder / run_files.RECIPE} "
             "holds. Put the recipe back as it was."
         )
 
@@ -177,7 +179,7 @@ def _resume_notes(
     changes = _changes(checkpoint.metadata["identity"], identity)
     if changes:
         text = f"this is not the same run bit for bit any more: {'; '.join(changes)}."
-        notes.append(Note(f"{text} receipt.json says so."))
+        notes.append(Note(f"{text} {run_files.RECEIPT} says so."))
     lost_model = _forget_lost_model(run, state)
     if lost_model is not None:
         notes.append(Note(f"{lost_model} The next validation writes it anew."))
@@ -217,5 +219,5 @@ def _missing_compiler(run: Run, distributed: DistributedContext) -> Note:
         run.mark_inexact([NO_COMPILER])
     return Note(
         f"{NO_COMPILER}: training goes on without torch.compile, and not bit for bit. "
-        "receipt.json says so."
+        f"{run_files.RECEIPT} says so."
     )

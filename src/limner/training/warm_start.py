@@ -1,28 +1,21 @@
 """Warm start: train on from an earlier model with more data.
 
-What the new run inherits, how its samples are split, and whether its model replaces the old one.
+It owns what the new run inherits and how its samples are split.
 """
 
-import math
-from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from limner.data.check import CheckResult
 from limner.data.sample import Sample
 from limner.data.split_record import known_contents
 from limner.data.splits import SplitSamples, apply_split, split_units
 from limner.errors import LimnerError
-from limner.inference.predictor import Predictor
-from limner.inference.tune import MIN_IMAGES, spread_order
 from limner.labels import Labels
-from limner.metrics.intervals import paired_difference
-from limner.metrics.overlap import image_dice
 from limner.model.bundle import Bundle
 from limner.recipe import Recipe
+from limner.training import run_files
 
 INHERITED_SECTIONS = ("model", "data", "augment")
 INHERITED_TRAIN_KEYS = (
@@ -45,7 +38,7 @@ def load_origin(path: Path) -> Bundle:
 
     Raises LimnerError where there is none.
     """
-    return Bundle.load(path / "model.safetensors" if path.is_dir() else path)
+    return Bundle.load(path / run_files.MODEL if path.is_dir() else path)
 
 
 def inherited_values(recipe: Recipe, origin: Bundle) -> dict[str, Any]:
@@ -113,58 +106,3 @@ def inherit_split(
             "revision of its data, or train anew without --from."
         )
     return {side: sorted(group, key=lambda sample: sample.id) for side, group in sides.items()}
-
-
-@dataclass(frozen=True, slots=True)
-class ModelComparison:
-    """The mean Dice of two models on the same images."""
-
-    before: float
-    after: float
-    interval: tuple[float, float]
-    """95 % of the paired difference, after less before."""
-    images: int
-    """That have a score by one of the models."""
-    worse: bool
-    """Whether the new model is worse by more than chance explains."""
-    doubt: str
-    """Why the two cannot be told apart, in words; empty where there are enough images."""
-
-
-def compare_on_validation(
-    before: Predictor,
-    after: Predictor,
-    samples: Sequence[Sample],
-    labels: Labels,
-    seconds_left: Callable[[], float] = lambda: math.inf,
-) -> Generator[int, None, ModelComparison]:
-    """Score two models on the same images, and yield how many are done.
-
-    Where the time is short, fewer images are scored, spread over the set.
-
-    Args:
-        before: the old model.
-        after: the new model.
-        samples: images with masks.
-        labels: how their masks are coded.
-        seconds_left: what remains of the time budget.
-    """
-    scores: list[list[float]] = []
-    for sample in spread_order(samples):
-        if len(scores) >= MIN_IMAGES and seconds_left() <= 0:
-            break
-        truth, image = sample.class_index(labels), sample.read_image(channels=before.channels)
-        masks = [predictor.predict(image).mask for predictor in (before, after)]
-        scores.append([image_dice(mask, truth, before.labels) for mask in masks])
-        yield len(scores)
-    old, new = np.array(scores).T
-    groups = [sample.group for sample in spread_order(samples)[: len(scores)]]
-    difference = paired_difference(old, new, groups)
-    return ModelComparison(
-        difference.first,
-        difference.second,
-        difference.interval,
-        difference.pairs,
-        difference.is_loss,
-        difference.doubt,
-    )

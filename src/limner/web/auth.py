@@ -230,7 +230,7 @@ def _host_name(host: str) -> str | None:
         return None
     try:
         parts = urlsplit(f"//{host}")
-        # Raises ValueError where it is no number
+        # Raises ValueError where it is not a number
         _ = parts.port
     except ValueError:
         return None

@@ -1,7 +1,7 @@
 """The HTTP server that an application runs in.
 
 It waits for bodies that are in use, but not for request heads that do not come, and finishes what
-it has begun when it is told to stop.
+it has started when it is told to stop.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from limner.errors import LimnerError
 from limner.web.auth import ALL_ADDRESSES
 
 DRAIN_S = 660
-"""How long begun requests may take after SIGTERM.
+"""How long started requests may take after SIGTERM.
 
 It is the longest wait that a caller may ask for, and the work after it.
 """
@@ -41,7 +41,7 @@ def serve(
     reload: Sequence[Callable[[], object]] = (),
     head_s: int = 15,
 ) -> None:
-    """Run until SIGINT or SIGTERM, then finish what was begun.
+    """Run until SIGINT or SIGTERM, then finish what was started.
 
     Args:
         app: the application.

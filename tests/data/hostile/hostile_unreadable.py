@@ -136,7 +136,7 @@ UNREADABLE: dict[str, Case] = {
         "animation of 2 frames",
         "export the frames",
     ),
-    "values that are no numbers": Case(
+    "values that are not numbers": Case(
         put("images/p03.tif", np.full((HEIGHT, WIDTH), np.nan, np.float32)),
         "unreadable-image",
         "error",

@@ -200,5 +200,5 @@ def test_an_id_that_is_a_list_or_an_object_is_refused(
     tmp_path: Path, keys: dict[str, object], complaint: str
 ) -> None:
     change(write_coco(tmp_path, [[SQUARE]], categories=[3]), **keys)
-    with pytest.raises(LimnerError, match=rf"{complaint}, which is no number and no text"):
+    with pytest.raises(LimnerError, match=rf"{complaint}, which is neither a number nor a text"):
         scan(tmp_path)

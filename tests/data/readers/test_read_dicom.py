@@ -121,7 +121,7 @@ def test_dicom_may_begin_as_another_format_does(tmp_path: Path, start: bytes) ->
 )
 def test_other_content_is_not_taken_for_dicom(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x").write_bytes(content)
-    with pytest.raises(LimnerError, match="is no image that can be read"):
+    with pytest.raises(LimnerError, match="is not an image that can be read"):
         read_image(tmp_path / "x")
 
 

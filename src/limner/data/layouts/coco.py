@@ -124,13 +124,13 @@ def _annotation_masks(path: Path, table: Json, class_names: ClassNames) -> Itera
 
 
 def _check_ids(path: Path, table: Json) -> None:
-    """Raise LimnerError where an id is no number and no text, or two records have the same."""
+    """Raise LimnerError where an id is neither a number nor a text, or two are the same."""
     for key, name in ID_FIELDS:
         for record in _records(path, table, key):
             if isinstance(record.get(name), list | dict):
                 raise LimnerError(
-                    f"{path} has {key} of the {name} {record[name]!r}, which is no number and no "
-                    "text. Export it again."
+                    f"{path} has {key} of the {name} {record[name]!r}, which is neither a number "
+                    "nor a text. Export it again."
                 )
     for key in ("categories", "images"):
         counts = Counter(record.get("id") for record in _records(path, table, key))

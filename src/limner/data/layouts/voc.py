@@ -93,7 +93,7 @@ def _read_splits(lists: Mapping[Path, Split]) -> dict[str, Split]:
 def _listed_stem(line: str) -> str:
     """The stem of the image that a line names: as a stem, a file name or a path.
 
-    A name may hold spaces. After a file name or a path, the rest of the line is no part of it.
+    A name may hold spaces. After a file name or a path, the rest of the line is not part of it.
     """
     # Lists that were written on Windows have backslashes
     line = normalize("NFC", line.replace("\\", "/"))

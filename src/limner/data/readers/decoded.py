@@ -17,8 +17,8 @@ ExtraBand = Literal["opaque", "transparency", "data"]
 """What a last band is by its values, which may be a transparency: opaque everywhere, so that it is
 neither; mostly opaque; or varying like an image.
 """
-WhiteIsZero = Literal["turned", "kept"]
-"""What was done with the values of a mask whose file stores white as 0. They were turned, so that
+WhiteIsZero = Literal["inverted", "kept"]
+"""What was done with the values of a mask whose file stores white as 0. They were inverted, so that
 white has the highest value, as in other files. Or they were kept, as True and False are.
 """
 
@@ -90,14 +90,14 @@ class DecodedImage:
     has_alpha: bool = False
     """The last channel says how opaque a pixel is."""
     separate_channels: bool = False
-    """The channels are no colours: each is a plane with a range of its own."""
+    """The channels are not colours: each is a plane with a range of its own."""
     is_lossy: bool = False
     """The format changes values when it is written."""
     valid: Bool[ndarray, "h w *c"] | None = None
     """Where values are measurements; None where all are. Elsewhere the file holds no data."""
     stored: StoredKind | None = None
     extra_band: ExtraBand | None = None
-    """What the last band is, where it may be no channel of the image."""
+    """What the last band is, where it may not be a channel of the image."""
     left_out: tuple[str, ...] = ()
     """What else the file holds, in words."""
     white_is_zero: WhiteIsZero | None = None

@@ -75,7 +75,7 @@ def decode(file: BinaryFile, _header: ImageHeader, options: DecodeOptions) -> De
 
 
 def _with_palette(indices: Integer[ndarray, "h w"], palette: list[LookupTable]) -> DecodedImage:
-    """Keep indices and the colour of each; negative ones, which are no indices, become colours."""
+    """Keep indices and the colour of each; negative ones, which are not indices, become colours."""
     if indices.min() < 0:
         return DecodedImage(apply_palette(indices, palette))
     colours = apply_palette(np.arange(int(indices.max()) + 1), palette)

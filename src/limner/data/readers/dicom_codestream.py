@@ -56,7 +56,7 @@ def _read_j2k(frame: bytes) -> Codestream:
 
 def _read_jpeg(frame: bytes) -> Codestream:
     if not frame.startswith(b"\xff\xd8"):
-        raise ValueError("its compressed pixels are no JPEG, JPEG-LS or JPEG 2000")
+        raise ValueError("its compressed pixels are not JPEG, JPEG-LS or JPEG 2000")
     adobe_transform: int | None = None
     is_jfif = False
     offset = 2

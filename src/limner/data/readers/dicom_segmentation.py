@@ -21,7 +21,7 @@ def is_segmentation(attributes: Any) -> bool:
 
 
 def require_one_image(attributes: Any) -> None:
-    """Raise UnsupportedImageError for a segmentation that is no mask of one image.
+    """Raise UnsupportedImageError for a segmentation that is not a mask of one image.
 
     Its frames are in an order of their own, and empty ones are left out. So a frame's number does
     not tell which image of a series it belongs to.

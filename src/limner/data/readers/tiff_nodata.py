@@ -59,7 +59,7 @@ def read_nodata(page: Any) -> float | int | None:
 
 
 def _as_type(text: str, dtype: np.dtype[Any]) -> float | int | None:
-    """Turn a text into a number of a type. Raises ValueError where it is no number."""
+    """Turn a text into a number of a type. Raises ValueError where it is not a number."""
     if dtype.kind == "f":
         value, limits = float(text), np.finfo(dtype)
         if math.isfinite(value):

@@ -51,7 +51,7 @@ def read_plane(plane: Plane) -> Pixels:
 def to_colours(page: Any, pixels: Pixels, *, as_stored: bool) -> Shaped[ndarray, "h w *c2"]:
     """Turn stored numbers into grey where more is lighter, RGB, or indices of a palette.
 
-    With `as_stored` grey levels keep their numbers, turned where the file stores white as 0.
+    With `as_stored` grey levels keep their numbers, inverted where the file stores white as 0.
     """
     kind = photometric(page)
     if kind == "YCBCR" and page.compression.name not in JPEG_CODECS:
@@ -62,21 +62,22 @@ def to_colours(page: Any, pixels: Pixels, *, as_stored: bool) -> Shaped[ndarray,
         return pixels.astype(np.uint8)
     if kind in GREY_KINDS and not as_stored:
         return _lighter_is_more(page, pixels)
-    if as_stored and white_is_zero(page, pixels) == "turned":
-        return _turn(page, pixels)
+    if as_stored and white_is_zero(page, pixels) == "inverted":
+        return _invert(page, pixels)
     return pixels
 
 
 def white_is_zero(page: Any, pixels: Pixels) -> WhiteIsZero | None:
-    """Tell whether the values of a mask are turned, so that they are as a viewer shows them.
+    """Tell whether the values of a mask are inverted, so that they are as a viewer shows them.
 
-    tifffile marks every array of True and False as white-is-zero, and does not turn it: there True
-    is meant, though viewers show it black. Signed numbers and fractions are no shades of grey.
+    tifffile marks every array of True and False as white-is-zero, and does not invert it: there
+    True is meant, though viewers show it black. Signed numbers and fractions are not shades of
+    grey.
     """
     if photometric(page) != "MINISWHITE" or pixels.dtype.kind not in "bu":
         return None
     is_array = pixels.dtype == np.bool_ and page.software == "tifffile.py" and page.description
-    return "kept" if is_array else "turned"
+    return "kept" if is_array else "inverted"
 
 
 def palette(page: Any) -> UInt8[ndarray, "n 3"] | None:
@@ -114,16 +115,16 @@ def _read_raw(page: Any, offset: int) -> ndarray:
 
 
 def _lighter_is_more(page: Any, pixels: Pixels) -> Pixels:
-    """Turn dark on light into light on dark, and spread fewer than 8 bits over 8."""
+    """Invert dark on light, and spread fewer than 8 bits over 8."""
     if photometric(page) == "MINISWHITE":
-        pixels = _turn(page, pixels)
+        pixels = _invert(page, pixels)
     most = _most_value(page)
     if pixels.dtype == np.uint8 and page.bitspersample < 8:
         return np.rint(pixels * (255 / most)).astype(np.uint8)
     return pixels
 
 
-def _turn(page: Any, pixels: Pixels) -> Pixels:
+def _invert(page: Any, pixels: Pixels) -> Pixels:
     """Exchange the lowest and the highest value, and what lies between."""
     if pixels.dtype == np.bool_ or pixels.dtype.kind == "i":
         return ~pixels

@@ -52,7 +52,7 @@ def decode(file: BinaryFile, header: ImageHeader, _options: DecodeOptions) -> De
 
 
 def _read_usual_header(file: BinaryFile) -> ImageHeader | None:
-    """Read the header of a sound file that is no animation; None of any other."""
+    """Read the header of a sound file that is not an animation; None of any other."""
     chunks = _read_chunk_heads(file)
     if not USUAL_CHUNKS.fullmatch(b"".join(chunk.kind for chunk in chunks)):
         return None

@@ -27,7 +27,7 @@ EXPORTERS: dict[str, Exporter] = {
 def write_masks(
     results: ReviewResults, out: Path, format_name: str, prefer: str | None = None
 ) -> int:
-    """Write the accepted and mended masks into a new folder, and return how many there are.
+    """Write the accepted and corrected masks into a new folder, and return how many there are.
 
     Args:
         results: the review.
@@ -52,7 +52,7 @@ def write_masks(
 
 
 def _kept_entries(results: ReviewResults, prefer: str | None) -> list[ReviewedEntry]:
-    """The entries whose mask was accepted or mended. Raises LimnerError where there is none."""
+    """The entries whose mask was accepted or corrected. Raises LimnerError where there is none."""
     reviewed = results.reviewed_entries()
     if unsettled := [entry for entry in reviewed if not entry.is_settled(prefer)]:
         first = unsettled[0]
@@ -64,6 +64,6 @@ def _kept_entries(results: ReviewResults, prefer: str | None) -> list[ReviewedEn
     if not kept:
         folder = results.predictions.folder
         raise LimnerError(
-            f"no mask of {folder} was accepted or mended yet. Begin with: limner review {folder}"
+            f"no mask of {folder} was accepted or corrected yet. Begin with: limner review {folder}"
         )
     return kept

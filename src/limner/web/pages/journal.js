@@ -56,7 +56,7 @@ export class Journal {
       for (const key of keys) {
         try {
           this.found.push(JSON.parse(localStorage.getItem(key)));
-        } catch { /* it is no journal of ours */ }
+        } catch { /* it is not a journal of ours */ }
       }
       this.taken = keys.filter((key) => key !== this.key);
     } catch { /* the browser keeps nothing */ }

@@ -31,7 +31,7 @@ export const KEYS = [
   ['arrowright', 'right'],
   ['arrowup', 'up'],
   ['arrowdown', 'down'],
-  ['escape', 'escape', 'Esc', 'leave what was begun'],
+  ['escape', 'escape', 'Esc', 'leave what was started'],
   ['?', 'help', '?', 'this help'],
 ];
 /** What goes on while a key is held. */

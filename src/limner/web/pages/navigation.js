@@ -104,7 +104,7 @@ export async function go(place) {
 }
 
 function showSession(session) {
-  // A stroke may have begun while this one was loaded
+  // A stroke may have started while this one was loaded
   if (tools.busy) tools.escape();
   if (state.current && state.current !== session) leave(state.current);
   state.current = session;

@@ -7,6 +7,8 @@ import { tools } from './stage.js';
 import { $, state } from './state.js';
 
 const MARKS = { a: '✓', m: '✎', r: '✕', d: '•', '.': '' };
+// Verdicts as people read them; the server keeps the word of the first version
+const VERDICT_NAMES = { accepted: 'accepted', mended: 'corrected', rejected: 'rejected' };
 const AROUND = 6; // thumbnails on each side
 const SAID_MS = 4000;
 let saying = 0; // the timer of a notice that goes away by itself
@@ -41,7 +43,7 @@ export function showTask() {
   if (task.unusual) parts.push('unlike the training images');
   if (task.verdict) {
     const by = task.reviewer ? ` by ${task.reviewer}` : '';
-    parts.push(`${task.verdict}${by}${task.reason ? `: ${task.reason}` : ''}`);
+    parts.push(`${VERDICT_NAMES[task.verdict]}${by}${task.reason ? `: ${task.reason}` : ''}`);
   }
   $('facts').textContent = parts.join(' · ');
   showProgress();
@@ -59,7 +61,7 @@ function showProgress() {
     each = ` · ${each} each`;
   }
   $('left').textContent = `${left} left`;
-  const counts = `${accepted} accepted · ${mended} mended · ${rejected} rejected`;
+  const counts = `${accepted} accepted · ${mended} corrected · ${rejected} rejected`;
   $('more').textContent = ` · ${counts}${each}`;
   $('counts').title = progress.audit ?? '';
   $('progress').value = tasks ? (tasks - left) / tasks : 0;

@@ -80,7 +80,7 @@ export class Tools {
     }
   }
 
-  /** Leaves what was begun; false where nothing was. */
+  /** Leaves what was started; false where nothing was. */
   escape() {
     if (this.stroke) {
       this.view.changed(this.host.mask()?.cancel());
@@ -103,7 +103,7 @@ export class Tools {
     return !!this.stroke;
   }
 
-  /** What was begun on another image. */
+  /** What was started on another image. */
   forget() {
     this.points = [];
     this.tap = null;

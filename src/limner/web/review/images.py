@@ -17,7 +17,7 @@ from limner.review.queue import Task
 from limner.review.session import ChangedError, ReviewSession
 from limner.web.errors import ProblemError
 
-MAX_PIXELS = 64_000_000
+MAX_REVIEWED_PIXELS = 64_000_000
 THUMBNAIL_PX = 112
 CACHED_IMAGES, CACHED_THUMBNAILS = 4, 4000
 log = logging.getLogger("limner.web")
@@ -54,11 +54,11 @@ class TaskImages:
         with public_errors(task):
             pixels = self._session.predictions.image(task.entry)
         height, width = pixels.shape[:2]
-        if height * width > MAX_PIXELS:
+        if height * width > MAX_REVIEWED_PIXELS:
             raise ProblemError(
                 413,
-                f"the image has {width}x{height} px; up to {MAX_PIXELS // 1_000_000} megapixels "
-                "can be reviewed.",
+                f"the image has {width}x{height} px; up to {MAX_REVIEWED_PIXELS // 1_000_000} "
+                "megapixels can be reviewed.",
             )
         return to_rgb(pixels)
 

@@ -19,9 +19,9 @@ from limner.review.queue import Task
 from limner.review.session import Decision, MaskVersion, ReviewSession
 from limner.web.errors import ProblemError
 from limner.web.limits import BodyReader, Limits
-from limner.web.review.images import MAX_PIXELS, TaskImages, public_errors
+from limner.web.review.images import MAX_REVIEWED_PIXELS, TaskImages, public_errors
 
-LIMITS = Limits(body_bytes=MAX_PIXELS + 1_000_000)
+LIMITS = Limits(body_bytes=MAX_REVIEWED_PIXELS + 1_000_000)
 MAX_VERSION_DIGITS = 9
 
 
@@ -260,7 +260,7 @@ def _seen(context: ReviewContext, if_match: str | None) -> MaskVersion:
     parts = ["", "", *if_match.removeprefix("W/").strip('"').split("-")]
     edition, fingerprint, version = parts[-3:]
     if not version.isascii() or not version.isdigit() or len(version) > MAX_VERSION_DIGITS:
-        raise ProblemError(400, "If-Match is no ETag of this service.")
+        raise ProblemError(400, "If-Match is not an ETag of this service.")
     if edition != context.session.edition:
         raise ProblemError(
             409,

@@ -102,7 +102,7 @@ def parse_model_names(arguments: Iterable[str]) -> dict[str, Path]:
             name = _default_name(path)
         if not MODEL_NAME.fullmatch(name):
             raise LimnerError(
-                f"{name!r} is no name of a model. Letters, digits, dots and hyphens make one, "
+                f"{name!r} is not a model's name. Letters, digits, dots and hyphens make one, "
                 "such as lesions=runs/lesions/model.onnx."
             )
         if name in paths:

@@ -231,7 +231,7 @@ def _accepted_media(accept: str) -> Literal["png", "json"]:
 
 
 def _quality(parameters: list[str]) -> float:
-    """The weight of an entry of Accept; 0 where it is no number."""
+    """The weight of an entry of Accept; 0 where it is not a number."""
     quality = 1.0
     for parameter in parameters:
         if parameter.startswith("q="):

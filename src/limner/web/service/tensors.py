@@ -46,7 +46,7 @@ def parse_request(body: bytes) -> InferRequest:
     except ValidationError as error:
         first = error.errors()[0]
         if first["type"] == "json_invalid":
-            raise ProblemError(400, "the body is no JSON.") from None
+            raise ProblemError(400, "the body is not JSON.") from None
         location = ".".join(map(str, first["loc"]))
         raise ProblemError(
             400, f"the request is not as the protocol has it: {location}: {first['msg']}."
@@ -56,7 +56,7 @@ def parse_request(body: bytes) -> InferRequest:
 def to_image(tensor: Tensor, most_pixels: int) -> UInt8[ndarray, "h w c"]:
     """The image in a tensor; one channel is repeated as three.
 
-    Raises ProblemError where it is no image, has more pixels, or its data do not fit its shape.
+    Raises ProblemError where it is not an image, has more pixels, or its data do not fit its shape.
     """
     shape = tensor.shape
     is_image = len(shape) == 4 and shape[0] == 1 and min(shape) >= 1 and shape[3] <= MAX_CHANNELS
@@ -100,7 +100,7 @@ def _flatten(data: list[Any], most: int) -> list[int]:
                 stack.append(iter(value))
                 break
             else:
-                raise ValueError(f"{type(value).__name__} is no whole number")
+                raise ValueError(f"{type(value).__name__} is not a whole number")
             if len(numbers) > most:
                 raise ValueError(f"there are more than {most} numbers")
         else:

@@ -22,7 +22,7 @@ class QueueFullError(Exception):
 
 
 class DeadlineError(Exception):
-    """The deadline passed before the call began."""
+    """The deadline passed before the call started."""
 
 
 class WorkQueue:
@@ -43,8 +43,8 @@ class WorkQueue:
     async def submit(self, work: Callable[[], Result], deadline: float) -> tuple[Result, float]:
         """Run a call; return its result and how many seconds it waited.
 
-        Raises QueueFullError where there is no room, and DeadlineError where the call has not begun
-        by `deadline`, a time of time.monotonic.
+        Raises QueueFullError where there is no room, and DeadlineError where the call has not
+        started by `deadline`, a time of time.monotonic.
         """
         self.check()
         submitted_s = time.monotonic()
@@ -66,7 +66,7 @@ class WorkQueue:
         except asyncio.CancelledError:
             call.cancel()
             raise
-        # A call that has begun cannot be cancelled
+        # A call that has started cannot be cancelled
         if not done and call.cancel():
             await asyncio.wait({future})
             raise DeadlineError

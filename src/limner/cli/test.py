@@ -186,14 +186,17 @@ def _choose(
     loaded: "Sequence[LoadedModel]", dataset: "Dataset", split: str | None
 ) -> "tuple[ScoredData, Labels]":
     """Which samples are scored, and how their masks hold the classes of the models."""
+    from limner.data.fingerprints import read_thumbnails
     from limner.data.split_folders import describe_splits
     from limner.data.split_record import read_contents
     from limner.inference.label_alignment import align_labels
-    from limner.inference.scored_data import choose_scored_data
+    from limner.inference.scored_data import choose_scored_data, unknown_samples
 
     contents = read_contents(dataset.samples, progress_bar("identifying"))
     records = [model.metadata.split_record for model in loaded]
-    scored = choose_scored_data(records, dataset, contents, split)
+    unknown = unknown_samples(records, dataset.samples, contents)
+    thumbnails = read_thumbnails(unknown, progress_bar("comparing")) if unknown else {}
+    scored = choose_scored_data(records, dataset, contents, split, thumbnails)
     console.print(escape(describe_splits(dataset.root, scored.sides)), soft_wrap=True)
     labels = loaded[0].metadata.labels
     for model in loaded[1:]:
@@ -204,7 +207,7 @@ def _choose(
             )
     aligned = align_labels(labels, dataset, scored.samples, progress_bar("reading masks of"))
     for note in (*scored.notes, *([aligned.note] if aligned.note else [])):
-        stderr.print(f"note: {escape(note.rstrip('.'))}.")
+        stderr.print(f"note: {escape(note.rstrip('.'))}.", soft_wrap=True)
     return scored, aligned.labels
 
 

@@ -99,6 +99,7 @@ def report_to_json(report: ReportData) -> dict[str, Any]:
         "times_scored": report.times_scored,
         "command": report.command,
         "left_out": list(report.left_out),
+        "notes": list(report.scored.notes),
         "scores": scores_to_json(scores),
         "classes": scores.per_class(),
         "subgroups": {

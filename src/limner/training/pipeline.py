@@ -15,7 +15,7 @@ from limner.data.sample import Sample
 from limner.data.sample_info import SampleInfo
 from limner.data.scan import Dataset, scan
 from limner.data.split_folders import describe_splits
-from limner.data.split_record import SplitRecord, known_contents
+from limner.data.split_record import SplitRecord, known_contents, known_fingerprints
 from limner.data.splits import SplitFacts, SplitSamples, split_ids, split_samples
 from limner.data.views import views
 from limner.errors import LimnerError
@@ -65,6 +65,7 @@ class CheckedDataset:
     info: Mapping[str, SampleInfo]
     left_out: Sequence[str] = ()
     """What is wrong with the files that were left out."""
+    left_out_ids: Sequence[str] = ()
 
     def side_info(self, side: str) -> list[SampleInfo]:
         """What the check learnt of the samples of one split."""
@@ -73,7 +74,10 @@ class CheckedDataset:
     def split_record(self) -> SplitRecord:
         """Which image is in which split, for the run and its model."""
         samples = [sample for side in self.sides.values() for sample in side]
-        return SplitRecord(split_ids(self.sides), known_contents(samples, self.info))
+        ids = split_ids(self.sides)
+        return SplitRecord(
+            ids, known_contents(samples, self.info), known_fingerprints(ids, self.info)
+        )
 
 
 def train(
@@ -148,7 +152,8 @@ def start_run(
         bundle,
     )
     if checked.left_out:
-        run.update_receipt(lambda _: {"left_out": list(checked.left_out)})
+        skipped = {"left_out": list(checked.left_out), "skipped": list(checked.left_out_ids)}
+        run.update_receipt(lambda _: skipped)
     return run, _lead_run(run, checked, session)
 
 
@@ -218,7 +223,7 @@ def _check_and_split(
         side: [replace(sample.absolute(), channels=info[sample.id].channels) for sample in samples]
         for side, samples in sides.items()
     }
-    return CheckedDataset(settled, info, usable.left_out), labels
+    return CheckedDataset(settled, info, usable.left_out, usable.left_out_ids), labels
 
 
 def _usable_samples(

@@ -36,6 +36,8 @@ WORSE = "worse.safetensors"
 """A new model that was worse than the one that the run goes on from."""
 CONTENTS = "contents.json"
 """What the images of the run are, whatever their names."""
+FINGERPRINTS = "fingerprints.json"
+"""By what the images of the run are known when they were saved anew."""
 LOCK_TRIES, LOCK_POLL_S = 11, 0.02
 """A lock that is held is tried so often before its holder counts as training.
 
@@ -98,6 +100,7 @@ class Run:
         records = {
             "split.json": split.ids,
             CONTENTS: split.contents,
+            FINGERPRINTS: split.fingerprints,
             "labels.json": asdict(labels),
             "receipt.json": _first_receipt(plan.recipe, data, split.ids, origin),
         }
@@ -142,6 +145,11 @@ class Run:
     def contents(self) -> dict[str, str]:
         """The content of each sample's image by id; empty in runs of earlier versions."""
         return self.read_json(CONTENTS) if (self.folder / CONTENTS).is_file() else {}
+
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """The fingerprints of each split's images; empty in runs of earlier versions."""
+        return self.read_json(FINGERPRINTS) if (self.folder / FINGERPRINTS).is_file() else {}
 
     @property
     def labels(self) -> Labels:

@@ -79,6 +79,7 @@ class _Scoring:
     loaded: "Sequence[LoadedModel]"
     scored: "ScoredData"
     truth_labels: "Labels"
+    data: Path
     tolerance_px: float
     jaccard_threshold: float
     failures: dict[str, str] = field(default_factory=dict)
@@ -105,6 +106,20 @@ class _Scoring:
         if sample.id not in self.failures:
             stderr.print(f"[red]not scored:[/] {escape(str(error))}")
         self.failures[sample.id] = str(error)
+
+    def doubts(self, scores: "Sequence[Scores]") -> list[str]:
+        """Print and return what is doubtful about the masks, as each predictor tells it."""
+        from limner.inference.mask_agreement import mask_warnings
+
+        shares = self.loaded[0].metadata.receipt.get("class_shares", ())
+        warnings = [
+            warning
+            for each in scores
+            for warning in mask_warnings(each, self.truth_labels, self.data, shares)
+        ]
+        for warning in warnings[:1]:
+            stderr.print(f"[yellow]warning:[/] {escape(warning)}", soft_wrap=True)
+        return warnings[:1]
 
     def count(self) -> int | None:
         """Count this scoring in the runs of the models; return the highest count.
@@ -159,6 +174,7 @@ def test(
         loaded,
         scored,
         truth_labels,
+        dataset.root,
         tolerance,
         jaccard_threshold,
         unpaired=_pairing_problems(dataset),
@@ -225,6 +241,7 @@ def _report(
 
     times_scored = scoring.count()
     print_scores(scores, scoring.scored.title)
+    warnings = scoring.doubts([scores])
     data = ReportData(
         name=" and ".join(model.resolve().parent.name for model in scoring.models),
         scored=scoring.scored,
@@ -236,6 +253,7 @@ def _report(
         tolerance_px=scoring.tolerance_px,
         times_scored=times_scored,
         failures=list(scoring.failures.values()),
+        warnings=warnings,
         left_out=scoring.unpaired,
         columns=columns,
         curve_svg=learning_curve_svg(scoring.models[0]),
@@ -258,6 +276,7 @@ def _compare(scoring: _Scoring, scores: "Sequence[Scores]", target: Path) -> Non
     from limner.inference.scores import compare_models
 
     scoring.count()
+    scoring.doubts(scores)
     # An image that one of the two could not be scored on tells nothing of the difference
     scored_by_both = set(scores[0].ids) & set(scores[1].ids)
     first, second = (each.only(scored_by_both) for each in scores)

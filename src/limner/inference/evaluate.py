@@ -13,7 +13,7 @@ from limner.inference.calibration import reliability_bins
 from limner.inference.predictor import Prediction, Predictor
 from limner.inference.scores import ImageScore, Scores
 from limner.labels import Labels
-from limner.metrics.overlap import JACCARD_THRESHOLD, confusion_counts
+from limner.metrics.overlap import JACCARD_THRESHOLD, confusion_table, one_vs_rest
 from limner.metrics.surface import TOLERANCE_PX, surface_metrics_per_class
 
 OnFailure = Callable[[Sample, LimnerError], None]
@@ -127,11 +127,12 @@ def score_image(
             f"{sample.mask} has another size than its image. Masks must have their image's size: "
             "export this mask again."
         )
+    table = confusion_table(prediction.mask, truth, len(labels.names))
     probabilities = prediction.probabilities
     calibrated = prediction.calibration(probabilities)
     return ImageScore(
         id=sample.id,
-        counts=confusion_counts(prediction.mask, truth, len(labels.names)),
+        counts=one_vs_rest(table),
         surface=surface_metrics_per_class(prediction.mask, truth, labels.scored, tolerance_px),
         predicted_dice=prediction.predicted_dice,
         unusualness=prediction.unusualness,
@@ -140,4 +141,5 @@ def score_image(
         reliability=np.stack(
             [reliability_bins(values, truth) for values in (probabilities, calibrated)]
         ),
+        confusion=np.column_stack([*np.nonzero(table), table[table > 0]]),
     )

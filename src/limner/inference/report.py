@@ -100,6 +100,7 @@ def report_to_json(report: ReportData) -> dict[str, Any]:
         "command": report.command,
         "left_out": list(report.left_out),
         "notes": list(report.scored.notes),
+        "warnings": list(report.warnings),
         "scores": scores_to_json(scores),
         "classes": scores.per_class(),
         "subgroups": {

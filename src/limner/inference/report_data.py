@@ -39,6 +39,8 @@ class ReportData:
     """Metadata of each sample, by the column's name."""
     curve_svg: str = ""
     """The learning curve; empty where there is none."""
+    warnings: Sequence[str] = ()
+    """What is doubtful about the masks that the model is scored by."""
     left_out: Sequence[str] = ()
     """What is wrong with files that are in no pair, and so were not scored."""
 

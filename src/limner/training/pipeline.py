@@ -4,10 +4,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from limner.data.broken_samples import BROKEN, UsableSamples, leave_out_broken
 from limner.data.cache import PreparedDataset, prepare
 from limner.data.check import CheckResult, check, classes_by_id, foreground_shares, require_valid
+from limner.data.check_masks import count_classes
 from limner.data.parallel import StageProgress, no_progress
 from limner.data.preprocess import Preprocessing, channel_statistics
 from limner.data.resize_ceiling import ResizeCeiling
@@ -151,9 +153,7 @@ def start_run(
         checked.split_record(),
         bundle,
     )
-    if checked.left_out:
-        skipped = {"left_out": list(checked.left_out), "skipped": list(checked.left_out_ids)}
-        run.update_receipt(lambda _: skipped)
+    run.update_receipt(lambda _: _facts(checked, labels))
     return run, _lead_run(run, checked, session)
 
 
@@ -263,6 +263,18 @@ def _plan(recipe: Recipe, checked: CheckedDataset, labels: Labels, processes: in
     size_px, resize_mode = plan.recipe.data.size_px, plan.recipe.data.resize_mode
     views_per_epoch = sum(len(views(info.size_px, size_px, resize_mode)) for info in training)
     return choose_compile(plan, views_per_epoch)
+
+
+def _facts(checked: CheckedDataset, labels: Labels) -> dict[str, Any]:
+    """What a receipt says of the data: the share of each class, and what was left out."""
+    counts = count_classes(checked.side_info("train"), labels)
+    pixels = [counts.pixels.get(index, 0) for index in range(len(labels.names))]
+    facts: dict[str, Any] = {
+        "class_shares": [round(count / max(1, sum(pixels)), 6) for count in pixels]
+    }
+    if checked.left_out:
+        facts |= {"left_out": list(checked.left_out), "skipped": list(checked.left_out_ids)}
+    return facts
 
 
 def _lead_run(run: Run, checked: CheckedDataset, session: TrainingSession) -> Iterator[Event]:

@@ -1,3 +1,4 @@
+import json
 import shutil
 from pathlib import Path
 
@@ -168,7 +169,21 @@ def test_a_run_that_cannot_be_written_has_its_report_in_the_working_directory(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     folder = report_folder([Path("/proc/model.safetensors")], ScoredData("test", ()))
-    assert folder == tmp_path / "report"
+    assert folder == tmp_path / "report-proc"
+
+
+def test_two_runs_of_one_name_that_cannot_be_written_have_two_reports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    first, second = Path("/proc/model.safetensors"), Path("/proc/../proc/other.safetensors")
+    test = ScoredData("test", ())
+    folder = report_folder([first], test)
+    folder.mkdir()
+    (folder / "report.json").write_text(json.dumps({"model_files": ["/proc/model.safetensors"]}))
+    assert report_folder([first], test) == folder
+    assert report_folder([second], test) == tmp_path / "report-proc-2"
+    assert comparison_folder([second, first], test) == tmp_path / "comparison-proc-test"
 
 
 def resave(folder: Path, target: Path, names: str, size: tuple[int, int], suffix: str) -> Path:

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from limner.cli.console import AllowHost, Host, Store, console, progress_bar
 from limner.errors import LimnerError
+from limner.plurals import count_noun
 
 Reviewer = Annotated[
     str | None, typer.Option(help="who you are; your name on this machine by default")
@@ -52,6 +54,9 @@ def review(
 
     Every stroke is saved. No model is needed.
     """
+    from limner.data.scan import scan
+    from limner.data.split_folders import describe_splits, official_splits
+
     try:
         from limner.review.predictions import read_predictions
         from limner.review.queue import order_tasks
@@ -71,10 +76,16 @@ def review(
     tasks = order_tasks(entries.entries, seed, twice, order)
     session = ReviewSession(entries, tasks, open_store(predictions, store))
 
+    if not entries.from_limner:
+        samples = scan(predictions).samples
+        console.print(
+            escape(describe_splits(predictions, official_splits(samples))), soft_wrap=True
+        )
+
     def announce(address: str) -> None:
         progress = session.progress()
         console.print(
-            f"{progress.left} of {len(session.tasks)} masks are left to review at "
+            f"{progress.left} of {count_noun(len(session.tasks), 'mask')} left to review at "
             f"[bold]{address}[/] (Ctrl+C ends it; everything is saved)."
         )
         if progress.audit:

@@ -11,6 +11,7 @@ import typer
 from rich.markup import escape
 
 from limner.cli.console import (
+    LISTED,
     Device,
     Tta,
     console,
@@ -21,6 +22,7 @@ from limner.cli.console import (
 )
 from limner.cli.score_tables import print_comparison, print_scores
 from limner.errors import LimnerError
+from limner.plurals import count_noun
 
 if TYPE_CHECKING:
     from limner.data.sample import Sample
@@ -103,8 +105,8 @@ class _Scoring:
         return Scores.from_images(images, predictor.labels, self.jaccard_threshold)
 
     def _report_failure(self, sample: "Sample", error: LimnerError) -> None:
-        if sample.id not in self.failures:
-            stderr.print(f"[red]not scored:[/] {escape(str(error))}")
+        if sample.id not in self.failures and len(self.failures) < LISTED:
+            stderr.print(f"[red]not scored:[/] {escape(str(error))}", soft_wrap=True)
         self.failures[sample.id] = str(error)
 
     def doubts(self, scores: "Sequence[Scores]") -> list[str]:
@@ -190,6 +192,9 @@ def test(
         target = out or comparison_folder(models, scored)
     require_own_folder(target, REPORT if one_report else COMPARISON)
     scores = [scoring.score(predictor) for predictor in predictors]
+    if len(scoring.failures) > LISTED:
+        rest = ", ".join(list(scoring.failures)[LISTED:])
+        stderr.print(f"[red]not scored[/] are also: {escape(rest)}", soft_wrap=True)
     if one_report:
         _report(scoring, scores[0], predictors[0], target, columns)
     else:
@@ -251,6 +256,7 @@ def _report(
         models=[model.metadata for model in scoring.loaded],
         command=shlex.join(["limner", *sys.argv[1:]]),
         tolerance_px=scoring.tolerance_px,
+        model_files=[str(model.resolve()) for model in scoring.models],
         times_scored=times_scored,
         failures=list(scoring.failures.values()),
         warnings=warnings,
@@ -294,7 +300,8 @@ def _pairing_problems(dataset: "Dataset") -> list[str]:
     problems = [found.message for found in pairing_findings(dataset) if found.code in BROKEN]
     if problems:
         stderr.print(
-            f"note: {len(problems)} problems of files that are in no pair, and are not scored: "
+            f"note: {count_noun(len(problems), 'problem')} of files that are in no pair, and are "
+            "not scored: "
             f"{escape(list_some(problems))}",
             soft_wrap=True,
         )

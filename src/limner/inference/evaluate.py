@@ -15,6 +15,7 @@ from limner.inference.scores import ImageScore, Scores
 from limner.labels import Labels
 from limner.metrics.overlap import JACCARD_THRESHOLD, confusion_table, one_vs_rest
 from limner.metrics.surface import TOLERANCE_PX, surface_metrics_per_class
+from limner.plurals import count_noun
 
 OnFailure = Callable[[Sample, LimnerError], None]
 """Called with a sample that cannot be scored, and why."""
@@ -87,8 +88,8 @@ def score_samples(
     scored = [image for image in images if image is not None]
     if samples and not scored:
         raise LimnerError(
-            f"none of the {len(samples)} images can be scored. What is wrong with each was said "
-            "above: mend them, or choose others."
+            f"none of the {count_noun(len(samples), 'image')} can be scored. What is wrong with "
+            "each was said above: mend them, or choose others."
         )
     return scored
 

@@ -89,7 +89,8 @@ def _as_labels(
 ) -> Labels:
     """The labels of these classes; all other values are void."""
     owner = {value: name for name, of_class in value_by_name.items() for value in of_class}
-    runs: dict[str, list[ValueRange]] = {name: [] for name in model.names} | {"": []}
+    # Without a name are the values that are void
+    runs: dict[str, list[ValueRange]] = {name: [] for name in (*model.names, "")}
     previous = None
     for value in values:
         name = owner.get(value, "")

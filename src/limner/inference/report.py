@@ -69,6 +69,7 @@ def write_comparison(
     content = {
         "first": str(models[0]),
         "second": str(models[1]),
+        "model_files": [str(model.resolve()) for model in models],
         "split": scored.split,
         "data": scored.name or None,
         "data_sha256": scored.sha256 or None,
@@ -88,6 +89,7 @@ def report_to_json(report: ReportData) -> dict[str, Any]:
     before, after = scores.reliability()
     return {
         "model": report.name,
+        "model_files": list(report.model_files),
         "split": report.scored.split,
         "data": report.scored.name or None,
         "data_sha256": report.scored.sha256 or None,

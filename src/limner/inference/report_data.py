@@ -28,6 +28,8 @@ class ReportData:
     """The command line that gives this report again."""
     tolerance_px: float
     """Of the surface Dice."""
+    model_files: Sequence[str] = ()
+    """The paths of the models."""
     times_scored: int | None = None
     """How often these images were scored with this model, this time included.
 

@@ -203,7 +203,7 @@ def _check_and_split(
     result = check(dataset, session.progress("checking"))
     # New samples may be copies of those that the origin is tested on; they are put beside them
     leaks_allowed = origin is not None or recipe.data.allow_leaks
-    usable, labels = _usable_samples(dataset, result, recipe, LEAKS if leaks_allowed else set())
+    usable, labels = usable_samples(dataset, result, recipe, LEAKS if leaks_allowed else set())
     if folder is not None and folder.exists():
         raise run_exists(folder)
     sides = (
@@ -226,8 +226,8 @@ def _check_and_split(
     return CheckedDataset(settled, info, usable.left_out, usable.left_out_ids), labels
 
 
-def _usable_samples(
-    dataset: Dataset, result: CheckResult, recipe: Recipe, allowed: Set[str]
+def usable_samples(
+    dataset: Dataset, result: CheckResult, recipe: Recipe, allowed: Set[str] = frozenset()
 ) -> tuple[UsableSamples, Labels]:
     """The samples to train on and their classes, broken samples left out where the recipe says so.
 
@@ -240,8 +240,8 @@ def _usable_samples(
             if result.labels is None or {found.code for found in result.errors} - allowed - BROKEN:
                 raise
             raise LimnerError(
-                f"{error} Or leave these files out: limner train … --skip-broken (in a recipe, "
-                "data.skip_broken = true)."
+                f"{error} Or leave these files out: limner train … --skip-broken (of other "
+                "commands, --set data.skip_broken=true)."
             ) from error
     usable = leave_out_broken(dataset.samples, result.findings)
     if not usable.samples:

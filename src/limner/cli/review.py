@@ -54,9 +54,6 @@ def review(
 
     Every stroke is saved. No model is needed.
     """
-    from limner.data.scan import scan
-    from limner.data.split_folders import describe_splits, official_splits
-
     try:
         from limner.review.predictions import read_predictions
         from limner.review.queue import order_tasks
@@ -77,10 +74,7 @@ def review(
     session = ReviewSession(entries, tasks, open_store(predictions, store))
 
     if not entries.from_limner:
-        samples = scan(predictions).samples
-        console.print(
-            escape(describe_splits(predictions, official_splits(samples))), soft_wrap=True
-        )
+        _print_splits(predictions)
 
     def announce(address: str) -> None:
         progress = session.progress()
@@ -98,6 +92,15 @@ def review(
 
     name = reviewer or ("" if access.tokens else _user_name())
     run_server(create_review_app(session, name, access), host, port, announce)
+
+
+def _print_splits(folder: Path) -> None:
+    """Say how many images each split of another tool's folder has."""
+    from limner.data.scan import scan
+    from limner.data.split_folders import describe_splits, official_splits
+
+    splits = describe_splits(folder, official_splits(scan(folder).samples))
+    console.print(escape(splits), soft_wrap=True)
 
 
 def _user_name() -> str:

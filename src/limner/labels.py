@@ -2,7 +2,7 @@
 
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -203,6 +203,15 @@ class Labels:
         if self.coloured:
             return _split_colours(values)
         return values.astype(np.uint8 if max(table) <= 255 else np.uint16)
+
+    def without_absent(self) -> "Labels":
+        """Leave out the classes that have no pixel value."""
+        kept = [index for index, ranges in enumerate(self.values) if ranges]
+        return replace(
+            self,
+            names=tuple(self.names[index] for index in kept),
+            values=tuple(self.values[index] for index in kept),
+        )
 
     def describe(self) -> str:
         """Spell all pixel values and names, such as "0 = background, 1-255 = lesion"."""

@@ -53,12 +53,12 @@ def test_training_goes_on_without_broken_files_where_it_is_told_to(
     refused = train(broken_set, tmp_path / "run")
     assert refused.returncode == 1
     assert "the dataset has 3 errors" in refused.stderr
-    assert "Or leave these files out: limner train … --skip-broken (in a recipe" in refused.stderr
+    assert "Or leave these files out: limner train … --skip-broken (of other" in refused.stderr
     done = train(broken_set, tmp_path / "run", "--skip-broken")
     assert done.returncode == 0, done.stderr
     assert "3 problems left out, 9 pairs remain:\n" in done.stdout
     receipt = json.loads((tmp_path / "run/receipt.json").read_text())
-    assert len(receipt["left_out"]) == 3
+    assert len(receipt["left_out"]) == 3 and receipt["skipped"] == ["03", "05", "07"]
     split = json.loads((tmp_path / "run/split.json").read_text())
     assert sum(map(len, split.values())) == 9
     assert "skip_broken = true" in (tmp_path / "run/recipe.toml").read_text()
@@ -72,8 +72,10 @@ def test_training_goes_on_without_broken_files_where_it_is_told_to(
     assert tested.returncode == 1, "some images were not scored"
     counts = "train 6 (in images), validation 1 (in images), test 2 (in images), new 2 (in images)"
     assert f"Images: {counts}." in tested.stdout
-    assert "note: 1 problems of files that are in no pair, and are not scored" in tested.stderr
+    assert "note: 1 problem of files that are in no pair, and are not scored" in tested.stderr
     assert f"masks/{test_id}.png is not an image that can be read: it is empty" in tested.stderr
+    left_out = "2 new images have names of what the training left out as broken (--skip-broken)"
+    assert f"note: {left_out}, such as 03, 07. " in tested.stderr
     record = json.loads((report / "report.json").read_text())
     assert record["images"] == 8
     assert len(record["left_out"]) == 1 and len(record["failed"]) == 3

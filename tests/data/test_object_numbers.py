@@ -176,13 +176,34 @@ def test_values_1_and_2_without_0_are_said_to_be_a_guess(tmp_path: Path) -> None
     root = write_set(tmp_path, lambda rng, number: 1 + draw(rng, [1]))
     warning = found(check(scan(root)), "no-background")
     assert "hold 1 and 2 and never 0. 1 is read as the background" in warning.message
-    described = []
-    for lines in offered_lines(warning.message):
-        (root / "labels.toml").write_text(lines)
-        result = check(scan(root))
-        assert result.labels is not None and "no-background" not in result.by_code()
-        described.append(result.labels.describe())
-    assert described == ["2 = background, 1 = foreground", "1 = class 1, 2 = class 2"]
+    (lines,) = offered_lines(warning.message)
+    assert described_once_pasted(root, lines) == "1 = class 1, 2 = class 2"
+
+
+def test_the_more_frequent_of_1_and_2_is_offered_as_the_background_once(tmp_path: Path) -> None:
+    root = write_set(tmp_path, lambda rng, number: 2 - draw(rng, [1]))
+    warning = found(check(scan(root)), "no-background")
+    assert "2 covers more of the masks, and is likelier to be it" in warning.message
+    swapped, both = offered_lines(warning.message)
+    assert described_once_pasted(root, swapped) == "2 = background, 1 = foreground"
+    assert described_once_pasted(root, both) == "1 = class 1, 2 = class 2"
+
+
+def test_a_labels_toml_is_not_answered_with_the_opposite(tmp_path: Path) -> None:
+    root = write_set(tmp_path, lambda rng, number: 2 - draw(rng, [1]))
+    (root / "labels.toml").write_text("[classes]\nbackground = 1\nforeground = 2\n")
+    note = found(check(scan(root)), "mostly-foreground")
+    assert note.severity == "note" and "[classes]" not in note.message
+    assert "as labels.toml states. If that is not meant, exchange the two values" in note.message
+
+
+def described_once_pasted(root: Path, lines: str) -> str:
+    """The coding that the lines of an advice give, which the check has nothing to say against."""
+    (root / "labels.toml").write_text(lines)
+    result = check(scan(root))
+    assert result.labels is not None
+    assert {"no-background", "mostly-foreground"}.isdisjoint(result.by_code())
+    return result.labels.describe()
 
 
 def test_more_than_64_numbers_are_offered_as_one_class_alone(tmp_path: Path) -> None:

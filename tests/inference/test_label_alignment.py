@@ -69,21 +69,87 @@ def test_the_folder_s_own_labels_toml_is_heard(pairs: Pairs) -> None:
 
 
 def test_a_class_that_the_model_does_not_know_is_named(pairs: Pairs) -> None:
-    root = pairs(discs(1))
-    (root / "labels.toml").write_text("[classes]\nbackground = 0\nnerve = 1\nvessel = 2\n")
-    with pytest.raises(LimnerError, match=r"classes nerve, vessel, which the model does not know"):
+    root = pairs({name: mask + np.roll(mask * 2, 16, 0) for name, mask in discs(1).items()})
+    # Mask 3 is in the range of rock, but nothing has it
+    (root / "labels.toml").write_text(
+        '[classes]\nbackground = 0\nnerve = 1\nvessel = 2\nrock = "5-9"\n'
+    )
+    with pytest.raises(LimnerError) as error:
         align(THREE, scan(root))
+    assert "have the classes nerve (1), vessel (2), which the model does not know" in str(
+        error.value
+    )
+    assert "rock" not in str(error.value) and "guessed by the order" in str(error.value)
+    assert f"Change {root / 'labels.toml'}" in str(error.value)
+    labels = paste(root, error.value)
+    assert labels.describe() == "0 = background, 1 = cell, 2 = debris"
+
+
+def test_a_class_that_no_mask_has_need_not_be_known(pairs: Pairs) -> None:
+    root = pairs(discs(1))
+    (root / "labels.toml").write_text('[classes]\nbackground = 0\ncell = 1\nrock = "5-9"\n')
+    assert align(THREE, scan(root)).labels.class_of(1) == 1
+
+
+def paste(root: Path, error: LimnerError, model: Labels = THREE) -> Labels:
+    """Write the lines of an error as people do; return how the masks are then read."""
+    (root / "labels.toml").write_text(str(error).split("such as:\n")[1])
+    dataset = scan(root)
+    labels = align(model, dataset).labels
+    for sample in dataset.samples:
+        sample.class_index(labels)
+    return labels
 
 
 def test_values_that_tell_nothing_are_refused_with_lines_that_can_be_pasted(pairs: Pairs) -> None:
     masks = {name: np.where(mask, 40 + int(name) % 2, 0) for name, mask in discs(1).items()}
     root = pairs({name: mask.astype(np.uint8) for name, mask in masks.items()})
+    with pytest.raises(LimnerError, match=r"the values 40, 41, which the model does not") as error:
+        align(THREE, scan(root))
+    assert paste(root, error.value).describe() == "0 = background, 40 = cell, 41 = debris"
+
+
+def test_values_that_are_no_coding_are_void_in_the_lines(pairs: Pairs) -> None:
+    masks = {
+        name: mask + np.roll(mask, 16, 0) * (90 + int(name)) for name, mask in discs(1).items()
+    }
+    root = pairs({name: mask.astype(np.uint8) for name, mask in masks.items()})
+    with pytest.raises(LimnerError, match="do not tell by themselves what they mean") as error:
+        align(THREE, scan(root))
+    assert "What is void is left out of the scores" in str(error.value)
+    assert paste(root, error.value).describe() == (
+        "0 = background, 1 = cell, 90 = debris, 91-93 = void"
+    )
+
+
+def test_the_lines_for_coloured_masks_are_colours(pairs: Pairs) -> None:
+    root = pairs(discs(1))
+    for number, path in enumerate(sorted((root / "masks").iterdir())):
+        with Image.open(path) as mask:
+            grey = np.asarray(mask)
+        colour = np.array([[255, 0, 16], [0, 200, 0]], np.uint8)[number % 2]
+        Image.fromarray(grey[..., None] * colour).save(path)
     with pytest.raises(LimnerError) as error:
         align(THREE, scan(root))
-    lines = str(error.value).split("such as:\n")[1]
-    lines = lines.replace("cell = 1", "cell = 40").replace("debris = 2", "debris = 41")
-    (root / "labels.toml").write_text(lines)
-    assert align(THREE, scan(root)).labels.class_of(41) == 2
+    assert 'cell = "#00c800"' in str(error.value)
+    assert paste(root, error.value).format_class(2) == "#ff0010"
+
+
+def test_the_lines_name_two_classes_where_masks_hold_one_value(pairs: Pairs) -> None:
+    root = pairs({name: np.full((32, 32), 7, np.uint8) for name in "ab"})
+    with pytest.raises(LimnerError, match="the value 7, which") as error:
+        align(THREE, scan(root))
+    assert paste(root, error.value).format_class(1) == "7"
+
+
+def test_a_labels_toml_that_lacks_most_masks_values_is_told_once(pairs: Pairs) -> None:
+    root = pairs(discs(2))
+    (root / "labels.toml").write_text("[classes]\nbackground = 0\ncell = 1\n")
+    with pytest.raises(
+        LimnerError, match=r"most masks of .* hold values without a class, such as 2"
+    ) as error:
+        align(THREE, scan(root))
+    assert paste(root, error.value).class_of(2) == 1
 
 
 def test_a_part_of_the_classes_is_coded_as_the_model_s(pairs: Pairs) -> None:

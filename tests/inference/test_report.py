@@ -261,13 +261,14 @@ def test_a_void_image_has_no_score_and_one_image_no_interval(
     (root / "labels.toml").write_text("void = 2\n[classes]\nbackground = 0\nlesion = 1\n")
     printed = limner("test", str(run), str(root), "--out", str(tmp_path / "report"))
     output = " ".join(printed.split())
-    assert "1 images have no score, since they are void everywhere" in output
+    assert "1 image has no score: void everywhere" in output
     assert "There is no interval: it takes two images with a score" in output
     report = json.loads((tmp_path / "report" / "report.json").read_text())
     assert report["images_without_score"] == ["b"]
     assert report["scores"]["dice"]["interval"] == [None, None]
     page = (tmp_path / "report" / "index.html").read_text()
-    assert "no interval: fewer than two images" in page and "have no score" in page
+    assert "no interval: fewer than two images" in page and "1 image has no score" in page
+    assert "on 2 images of few, 1 with a score</h1>" in page and "of few, 1 with a score" in output
     with (tmp_path / "report" / "scores.csv").open() as file:
         assert [row["dice"] for row in csv.DictReader(file)][1] == "nan"
 

@@ -1,5 +1,6 @@
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -123,15 +124,20 @@ def test_the_verb_prints_what_each_order_needs(lesions: Path, tmp_path: Path) ->
         "train.device=cpu",
         "train.precision=float32",
     ]
+    shutil.copytree(lesions, tmp_path / "set")
+    broken = sorted((tmp_path / "set" / "ISIC2018_Task1-2_Training_Input").glob("*.jpg"))[0]
+    broken.write_bytes(broken.read_bytes()[:400])
     command = [
         "loop",
-        lesions,
+        tmp_path / "set",
         "--budget",
         "2",
         "--rounds",
         "1",
         "--seeds",
         "1",
+        "--set",
+        "data.skip_broken=true",
         "--out",
         tmp_path / "loop",
         *(part for setting in settings for part in ("--set", setting)),
@@ -141,6 +147,8 @@ def test_the_verb_prints_what_each_order_needs(lesions: Path, tmp_path: Path) ->
     assert process.returncode == 0, process.stderr
     assert (
         "of each seed" in output
+        and "1 problem left out, " in output
+        and "Images: train " in output
         and "seed 0, predicted: 2 corrections, test Dice" in output
         and re.search(r"random: (\d+|more than there were) corrections for a Dice of 0\.", output)
     )

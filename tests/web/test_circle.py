@@ -76,7 +76,8 @@ def test_corrections_become_the_next_model(lesions: Path, tmp_path: Path) -> Non
     assert (
         "24 samples" in output
         and "2 new ones" in output
-        and "1 were rejected, 0 are not reviewed yet" in output
+        and "1 was rejected, 0 are not reviewed yet" in output
+        and "Images: " in output
     )
     dataset = scan(tmp_path / "second-set")
     labels = check(dataset).labels

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from limner.errors import LimnerError, is_out_of_memory
+from limner.plurals import count_noun
 from limner.training import run_files
 
 console = Console(highlight=False)
@@ -110,7 +111,7 @@ def progress_bar(stage: str) -> Callable[[Iterable[Any], int], Iterable[Any]]:
 
     def wrap(iterable: Iterable[Any], total: int) -> Iterable[Any]:
         if not console.is_terminal:
-            console.print(f"{stage} {total} files")
+            console.print(f"{stage} {count_noun(total, 'file')}")
             return iterable
         return track(iterable, stage, total=total, console=console, transient=True)
 

@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from limner.cli.console import DataFolder, Settings, console, progress_bar
+from limner.plurals import count_noun
 
 if TYPE_CHECKING:
     from limner.training.active_learning import LoopRow
@@ -73,13 +74,13 @@ def loop(
     schedule = active_learning.ReviewSchedule(budget, rounds, range(seeds), orders)
     points = []
     for point in active_learning.simulate_review(
-        data, out, load_recipe(None, overrides), schedule, progress_bar
+        data, out, load_recipe(None, overrides), schedule, progress_bar, _note
     ):
         points.append(point)
         active_learning.write_results(out, points)
         console.print(
-            f"seed {point.seed}, {point.order}: {point.corrections} corrections, test Dice "
-            f"{point.mean:.4f}"
+            f"seed {point.seed}, {point.order}: {count_noun(point.corrections, 'correction')}, "
+            f"test Dice {point.mean:.4f}"
         )
     rows = active_learning.summarise(points)
     if seeds < active_learning.MIN_SEEDS:
@@ -91,6 +92,10 @@ def loop(
         text = "more than there were" if count is None else f"{count:.0f}"
         console.print(f"{name}: {text} corrections for a Dice of {lowest:.4f}")
     console.print(f"All of it is in {escape(str(out / 'loop.json'))}.")
+
+
+def _note(text: str) -> None:
+    console.print(escape(text), soft_wrap=True)
 
 
 def _table(rows: "Sequence[LoopRow]", orders: Sequence[str]) -> Table:

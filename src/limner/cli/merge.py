@@ -8,6 +8,7 @@ from rich.markup import escape
 
 from limner.cli.console import Predictions, Prefer, Store, console, progress_bar
 from limner.errors import requires_extra
+from limner.plurals import count_noun
 
 
 def merge(
@@ -39,6 +40,10 @@ def merge(
     Every mask in it says where it is from. Conflicts and images that were changed since are errors,
     all reported together. Go on with: limner train NEW --from RUN
     """
+    from limner.data.scan import scan
+    from limner.data.split_folders import describe_official_splits
+    from limner.recipe import DataSettings
+
     with requires_extra("the review", "review"):
         from limner.review.merge import MergePolicy, merge_results
         from limner.review.revision import PROVENANCE
@@ -48,12 +53,19 @@ def merge(
         policy = MergePolicy(prefer, replace)
         result = merge_results(results, data, out, policy, progress_bar("checking"))
     console.print(
-        f"[bold]{escape(str(out))}[/] has the {result.before} samples of {escape(str(data))} and "
-        f"{result.added} new ones; {result.replaced} masks were reviewed anew. {result.rejected} "
-        f"were rejected, {result.left} are not reviewed yet. {PROVENANCE} says where each is from."
+        f"[bold]{escape(str(out))}[/] has the {count_noun(result.before, 'sample')} of "
+        f"{escape(str(data))} and {count_noun(result.added, 'new one')}; "
+        f"{count_noun(result.replaced, 'mask was', 'masks were')} reviewed anew. "
+        f"{count_noun(result.rejected, 'was', 'were')} rejected, "
+        f"{count_noun(result.left, 'is', 'are')} not reviewed yet. {PROVENANCE} says where each is "
+        "from."
     )
+    revision = scan(out)
+    splits = describe_official_splits(out, revision.samples, DataSettings())
+    console.print(escape(splits), soft_wrap=True)
     if dice := result.agreement:
         console.print(
-            f"{len(dice)} masks were kept by two people each; the Dice between the two is "
-            f"{sum(dice) / len(dice):.4f} in the mean and {min(dice):.4f} at the least."
+            f"{count_noun(len(dice), 'mask was', 'masks were')} kept by two people each; "
+            f"the Dice between the two is {sum(dice) / len(dice):.4f} in the mean and "
+            f"{min(dice):.4f} at the least."
         )

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from limner.cli.console import AllowHost, Host, Store, console, progress_bar
 from limner.errors import LimnerError, requires_extra
+from limner.plurals import count_noun
 
 Reviewer = Annotated[
     str | None,
@@ -74,10 +76,13 @@ def review(
     tasks = order_tasks(entries.entries, seed, twice, order)
     session = ReviewSession(entries, tasks, open_store(predictions, store))
 
+    if not entries.from_limner:
+        _print_splits(predictions)
+
     def announce(address: str) -> None:
         progress = session.progress()
         console.print(
-            f"{progress.left} of {len(session.tasks)} masks are left to review at "
+            f"{progress.left} of {count_noun(len(session.tasks), 'mask')} left to review at "
             f"[bold]{address}[/] (Ctrl+C ends it; everything is saved)."
         )
         if progress.audit:
@@ -90,6 +95,15 @@ def review(
 
     name = reviewer or ("" if access.tokens else _user_name())
     run_server(create_review_app(session, name, access), host, port, announce)
+
+
+def _print_splits(folder: Path) -> None:
+    """Say how many images each split of another tool's folder has."""
+    from limner.data.scan import scan
+    from limner.data.split_folders import describe_splits, official_splits
+
+    splits = describe_splits(folder, official_splits(scan(folder).samples))
+    console.print(escape(splits), soft_wrap=True)
 
 
 def _user_name() -> str:

@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from limner.cli.console import console
+from limner.plurals import count_noun
 
 HEADINGS = ("run", "state", "epoch", "val Dice", "test Dice", "network", "images/s", "minutes")
 
@@ -52,6 +53,6 @@ def _cells(row: dict[str, Any]) -> list[str]:
 
 def _report_cells(report: dict[str, Any]) -> list[str]:
     """A line below its run: what else it was scored on, and the Dice there."""
-    images = "unreadable" if report["images"] is None else f"{report['images']} images"
+    images = "unreadable" if report["images"] is None else count_noun(report["images"], "image")
     dice = "" if report["dice"] is None else f"{report['dice']:.4f}"
     return [f"  on {report['report']}", images, "", "", dice]

@@ -20,7 +20,8 @@ from limner.cli.console import (
 )
 from limner.cli.score_tables import print_comparison, print_scores
 from limner.errors import LimnerError
-from limner.name_list import list_some
+from limner.name_list import LISTED, list_some
+from limner.plurals import count_noun
 
 if TYPE_CHECKING:
     from limner.data.dataset import Dataset
@@ -79,6 +80,7 @@ class _Scoring:
     loaded: "Sequence[LoadedModel]"
     scored: "ScoredData"
     truth_labels: "Labels"
+    data: Path
     tolerance_px: float
     jaccard_threshold: float
     failures: dict[str, str] = field(default_factory=dict)
@@ -102,9 +104,23 @@ class _Scoring:
         return Scores.from_images(images, predictor.labels, self.jaccard_threshold)
 
     def _report_failure(self, sample: "Sample", error: LimnerError) -> None:
-        if sample.id not in self.failures:
-            stderr.print(f"[red]not scored:[/] {escape(str(error))}")
+        if sample.id not in self.failures and len(self.failures) < LISTED:
+            stderr.print(f"[red]not scored:[/] {escape(str(error))}", soft_wrap=True)
         self.failures[sample.id] = str(error)
+
+    def doubts(self, scores: "Sequence[Scores]") -> list[str]:
+        """Print and return what is doubtful about the masks, as each predictor tells it."""
+        from limner.inference.mask_agreement import mask_warnings
+
+        shares = self.loaded[0].metadata.receipt.get("class_shares", ())
+        warnings = [
+            warning
+            for each in scores
+            for warning in mask_warnings(each, self.truth_labels, self.data, shares)
+        ]
+        for warning in warnings[:1]:
+            stderr.print(f"[yellow]warning:[/] {escape(warning)}", soft_wrap=True)
+        return warnings[:1]
 
     def count(self) -> int | None:
         """Count this scoring in the runs of the models; return the highest count.
@@ -159,6 +175,7 @@ def test(
         loaded,
         scored,
         truth_labels,
+        dataset.root,
         tolerance,
         jaccard_threshold,
         unpaired=_pairing_problems(dataset),
@@ -174,6 +191,9 @@ def test(
         target = out or comparison_folder(models, scored)
     require_own_folder(target, REPORT if one_report else COMPARISON)
     scores = [scoring.score(predictor) for predictor in predictors]
+    if len(scoring.failures) > LISTED:
+        rest = ", ".join(list(scoring.failures)[LISTED:])
+        stderr.print(f"[red]not scored[/] are also: {escape(rest)}", soft_wrap=True)
     if one_report:
         _report(scoring, scores[0], predictors[0], target, columns)
     else:
@@ -186,14 +206,17 @@ def _choose(
     loaded: "Sequence[LoadedModel]", dataset: "Dataset", split: str | None
 ) -> "tuple[ScoredData, Labels]":
     """Which samples are scored, and how their masks hold the classes of the models."""
+    from limner.data.fingerprints import read_thumbnails
     from limner.data.split_folders import describe_splits
     from limner.data.split_record import read_contents
     from limner.inference.label_alignment import align_labels
-    from limner.inference.scored_data import choose_scored_data
+    from limner.inference.scored_data import choose_scored_data, unknown_samples
 
     contents = read_contents(dataset.samples, progress_bar("identifying"))
     records = [model.metadata.split_record for model in loaded]
-    scored = choose_scored_data(records, dataset, contents, split)
+    unknown = unknown_samples(records, dataset.samples, contents)
+    thumbnails = read_thumbnails(unknown, progress_bar("comparing")) if unknown else {}
+    scored = choose_scored_data(records, dataset, contents, split, thumbnails)
     console.print(escape(describe_splits(dataset.root, scored.sides)), soft_wrap=True)
     labels = loaded[0].metadata.labels
     for model in loaded[1:]:
@@ -204,7 +227,7 @@ def _choose(
             )
     aligned = align_labels(labels, dataset, scored.samples, progress_bar("reading masks of"))
     for note in (*scored.notes, *([aligned.note] if aligned.note else [])):
-        stderr.print(f"note: {escape(note.rstrip('.'))}.")
+        stderr.print(f"note: {escape(note.rstrip('.'))}.", soft_wrap=True)
     return scored, aligned.labels
 
 
@@ -222,6 +245,7 @@ def _report(
 
     times_scored = scoring.count()
     print_scores(scores, scoring.scored.title)
+    warnings = scoring.doubts([scores])
     data = ReportData(
         name=" and ".join(model.resolve().parent.name for model in scoring.models),
         scored=scoring.scored,
@@ -231,8 +255,10 @@ def _report(
         models=[model.metadata for model in scoring.loaded],
         command=shlex.join(["limner", *sys.argv[1:]]),
         tolerance_px=scoring.tolerance_px,
+        model_files=[str(model.resolve()) for model in scoring.models],
         times_scored=times_scored,
         failures=list(scoring.failures.values()),
+        warnings=warnings,
         left_out=scoring.unpaired,
         columns=columns,
         curve_svg=learning_curve_svg(scoring.models[0]),
@@ -255,6 +281,7 @@ def _compare(scoring: _Scoring, scores: "Sequence[Scores]", target: Path) -> Non
     from limner.inference.scores import compare_models
 
     scoring.count()
+    scoring.doubts(scores)
     # An image that one of the two could not be scored on tells nothing of the difference
     scored_by_both = set(scores[0].ids) & set(scores[1].ids)
     first, second = (each.only(scored_by_both) for each in scores)
@@ -272,7 +299,8 @@ def _pairing_problems(dataset: "Dataset") -> list[str]:
     problems = [found.message for found in pairing_findings(dataset) if found.code in BROKEN]
     if problems:
         stderr.print(
-            f"note: {len(problems)} problems of files that are in no pair, and are not scored: "
+            f"note: {count_noun(len(problems), 'problem')} of files that are in no pair, and are "
+            "not scored: "
             f"{escape(list_some(problems))}",
             soft_wrap=True,
         )

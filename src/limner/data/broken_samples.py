@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Set
 from dataclasses import dataclass
+from pathlib import Path
 
 from limner.data.findings import Finding
 from limner.data.sample import Sample
@@ -33,6 +34,8 @@ class UsableSamples:
     samples: tuple[Sample, ...]
     left_out: tuple[str, ...] = ()
     """The message of each problem."""
+    left_out_ids: tuple[str, ...] = ()
+    """The ids of the samples; of a file that is in no sample, its name."""
 
     def describe(self) -> str:
         """Name what was left out; empty where nothing was."""
@@ -56,4 +59,5 @@ def leave_out_broken(samples: Iterable[Sample], findings: Iterable[Finding]) -> 
     return UsableSamples(
         tuple(sample for sample in samples if sample.id not in ids),
         tuple(finding.message for finding in broken),
+        tuple(sorted(ids | {Path(finding.file).stem for finding in broken if not finding.ids})),
     )

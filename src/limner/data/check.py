@@ -134,7 +134,7 @@ def _label_coding(
         labels = detect_label_coding(histograms, dataset.class_names, dataset.stated_labels)
         if not dataset.class_names and not dataset.stated_labels:
             findings += object_findings(infos, samples, labels)
-        findings += mask_findings(infos, labels)
+        findings += mask_findings(infos, labels, stated=dataset.stated_labels is not None)
     except LimnerError as error:
         labels = None
         findings.append(Finding("mask-values", "error", "", str(error)))

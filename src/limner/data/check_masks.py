@@ -26,13 +26,21 @@ class ClassCounts:
     total_pixels: int
 
 
-def mask_findings(infos: Sequence[SampleInfo], labels: Labels) -> Iterator[Finding]:
-    """Report what is odd about the masks, now that it is known which values mean what."""
+def mask_findings(
+    infos: Sequence[SampleInfo], labels: Labels, *, stated: bool = False
+) -> Iterator[Finding]:
+    """Report what is odd about the masks, now that it is known which values mean what.
+
+    Args:
+        infos: What is known of each readable sample.
+        labels: The coding of the masks.
+        stated: Whether a labels.toml states it.
+    """
     for info in infos:
         yield from _one_mask(info, labels)
     yield from _lossy_masks(infos)
     counts = count_classes(infos, labels)
-    yield from _mostly_foreground(counts, labels)
+    yield from _mostly_foreground(counts, labels, stated=stated)
     for class_index in range(len(labels.names)):
         yield from _one_class(class_index, counts, labels, len(infos))
 
@@ -73,17 +81,29 @@ def _lossy_masks(infos: Sequence[SampleInfo]) -> Iterator[Finding]:
         yield Finding("lossy-mask", "warning", first.mask.file, message, (first.id,))
 
 
-def _mostly_foreground(counts: ClassCounts, labels: Labels) -> Iterator[Finding]:
-    if not labels.binary:
+def mostly_foreground(counts: ClassCounts) -> bool:
+    """Whether so much of a binary set is foreground that its masks may be inverted."""
+    return counts.pixels.get(1, 0) > MOSTLY_SHARE * counts.total_pixels and 0 in counts.pixels
+
+
+def _mostly_foreground(counts: ClassCounts, labels: Labels, *, stated: bool) -> Iterator[Finding]:
+    if not labels.binary or not mostly_foreground(counts):
         return
-    background, foreground = counts.pixels.get(0, 0), counts.pixels.get(1, 0)
-    if foreground > MOSTLY_SHARE * counts.total_pixels and background > 0:
-        message = (
-            f"the foreground ({labels.format_class(1)}) covers "
-            f"{foreground / counts.total_pixels:.0%} of all pixels. Are the masks inverted? Then "
-            f"say so in a labels.toml:\n{labels_lines(swap_binary(labels))}"
-        )
-        yield Finding("mostly-foreground", "warning", "", message, (counts.holders[1][0].id,))
+    message = (
+        f"the foreground ({labels.format_class(1)}) covers "
+        f"{counts.pixels[1] / counts.total_pixels:.0%} of all pixels"
+    )
+    holder = counts.holders[1][0].id
+    if stated:
+        # Whoever pasted lines that were offered is not to be told the opposite
+        message += ", as labels.toml states. If that is not meant, exchange the two values there."
+        yield Finding("mostly-foreground", "note", "", message, (holder,))
+        return
+    message += (
+        ". Are the masks inverted? Then say so in a labels.toml:\n"
+        f"{labels_lines(swap_binary(labels))}"
+    )
+    yield Finding("mostly-foreground", "warning", "", message, (holder,))
 
 
 def _one_class(

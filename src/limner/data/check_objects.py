@@ -6,6 +6,7 @@ from dataclasses import replace
 from jaxtyping import UInt
 from numpy import ndarray
 
+from limner.data.check_masks import count_classes, mostly_foreground
 from limner.data.findings import Finding
 from limner.data.grey_coding import MAX_CLASSES
 from limner.data.mask_polarity import swap_binary
@@ -43,7 +44,7 @@ def object_findings(
     if labels.coloured or any(mask.lossy or mask.white_is_zero for mask in masks):
         return
     if labels.binary:
-        yield from _no_background(labels)
+        yield from _no_background(infos, labels)
         return
     numbers = object_numbers(masks)
     if not may_number_objects(numbers):
@@ -65,16 +66,23 @@ def object_findings(
     yield Finding("numbered-objects", "warning", "", message, (example.id,))
 
 
-def _no_background(labels: Labels) -> Iterator[Finding]:
+def _no_background(infos: Sequence[SampleInfo], labels: Labels) -> Iterator[Finding]:
     """Warn where 1 and 2, or other small numbers, are the only values."""
     first, second = labels.values[0][0][0], labels.values[1][0][0]
     if first > 0 and second < MAX_CLASSES:
+        both = labels_lines(replace(labels, names=(f"class {first}", f"class {second}")))
         message = (
             f"the masks hold {first} and {second} and never 0. {first} is read as the background. "
-            f"Should it be {second}, say so in a labels.toml:\n{labels_lines(swap_binary(labels))}"
-            "\n  Where both are classes to score, name both:\n"
-            f"{labels_lines(replace(labels, names=(f'class {first}', f'class {second}')))}"
         )
+        # Lines that make most of every mask the foreground would be doubted once they are pasted
+        if mostly_foreground(count_classes(infos, labels)):
+            message += (
+                f"{second} covers more of the masks, and is likelier to be it. Then say so in a "
+                f"labels.toml:\n{labels_lines(swap_binary(labels))}\n  Where both are classes to "
+                f"score, name both:\n{both}"
+            )
+        else:
+            message += f"Where both are classes to score, say so in a labels.toml:\n{both}"
         yield Finding("no-background", "warning", "", message)
 
 

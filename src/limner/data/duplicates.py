@@ -104,7 +104,7 @@ def _candidates(
     count = len(thumbnails)
     recognisable = thumbnails.reshape(count, -1).std(1) >= MIN_CONTRAST
     whole = _crop_and_shrink(thumbnails, [WHOLE], COARSE_PX)[:, 0] * recognisable[:, None, None]
-    oriented = _unit(_orientations(whole)).reshape(8, count, -1)
+    oriented = _unit(orientations(whole)).reshape(8, count, -1)
     windows = _windows((0.0, 0.025, 0.05), (0.05,))
     crops = _crop_and_shrink(thumbnails, windows, COARSE_PX)
     crops = _unit(crops * recognisable[:, None, None, None])  # (n, windows, 64)
@@ -155,12 +155,12 @@ def _similarity(
     orientation.
     """
     best = np.zeros(len(first), np.float32)
-    whole = _details(second, [WHOLE])[:, 0]
-    right = _unit(_orientations(whole)[orientation, np.arange(len(second))])
+    whole = thumbnail_details(second, [WHOLE])[:, 0]
+    right = _unit(orientations(whole)[orientation, np.arange(len(second))])
     windows = _windows((0.0, 0.0125, 0.025, 0.0375, 0.05), (0.0, 0.05, 0.1))
     for start in range(0, len(first), CHUNK_ROWS):
         chunk = slice(start, start + CHUNK_ROWS)
-        left = _unit(_details(first[chunk], windows))  # (c, windows, 1024)
+        left = _unit(thumbnail_details(first[chunk], windows))  # (c, windows, 1024)
         best[chunk] = np.einsum("cwd,cd->cw", left, right[chunk]).max(1)
     return best
 
@@ -182,7 +182,7 @@ def _crop_and_shrink(
     return _multiply_both_sides(rows, thumbnails, columns)
 
 
-def _details(
+def thumbnail_details(
     thumbnails: UInt8[ndarray, "n 64 64"], windows: Sequence[Window]
 ) -> Float32[ndarray, "n w s s"]:
     """Windows of the thumbnails less their Gaussian blur, at even contrast."""
@@ -238,7 +238,7 @@ def _gaussian(size_px: int, sigma_px: float) -> Float32[ndarray, "s s"]:
     return (weights / weights.sum(1, keepdims=True)).astype(np.float32)
 
 
-def _orientations(images: Float[ndarray, "n s s"]) -> Float[ndarray, "8 n s s"]:
+def orientations(images: Float[ndarray, "n s s"]) -> Float[ndarray, "8 n s s"]:
     """Four quarter turns, and the same of the mirror image."""
     return np.stack(
         [

@@ -13,8 +13,9 @@ from limner.inference.calibration import reliability_bins
 from limner.inference.predictor import Prediction, Predictor
 from limner.inference.scores import ImageScore, Scores
 from limner.labels import Labels
-from limner.metrics.overlap import JACCARD_THRESHOLD, confusion_counts
+from limner.metrics.overlap import JACCARD_THRESHOLD, confusion_table, one_vs_rest
 from limner.metrics.surface import TOLERANCE_PX, surface_metrics_per_class
+from limner.plurals import count_noun
 
 OnFailure = Callable[[Sample, LimnerError], None]
 """Called with a sample that cannot be scored, and why."""
@@ -87,8 +88,8 @@ def score_samples(
     scored = [image for image in images if image is not None]
     if samples and not scored:
         raise LimnerError(
-            f"none of the {len(samples)} images can be scored. What is wrong with each was said "
-            "above: mend them, or choose others."
+            f"none of the {count_noun(len(samples), 'image')} can be scored. What is wrong with "
+            "each was said above: mend them, or choose others."
         )
     return scored
 
@@ -127,11 +128,12 @@ def score_image(
             f"{sample.mask} has another size than its image. Masks must have their image's size: "
             "export this mask again."
         )
+    table = confusion_table(prediction.mask, truth, len(labels.names))
     probabilities = prediction.probabilities
     calibrated = prediction.calibration(probabilities)
     return ImageScore(
         id=sample.id,
-        counts=confusion_counts(prediction.mask, truth, len(labels.names)),
+        counts=one_vs_rest(table),
         surface=surface_metrics_per_class(prediction.mask, truth, labels.scored, tolerance_px),
         predicted_dice=prediction.predicted_dice,
         unusualness=prediction.unusualness,
@@ -141,4 +143,5 @@ def score_image(
             [reliability_bins(values, truth) for values in (probabilities, calibrated)]
         ),
         group=sample.group,
+        confusion=np.column_stack([*np.nonzero(table), table[table > 0]]),
     )

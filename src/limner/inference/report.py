@@ -69,6 +69,7 @@ def write_comparison(
     content = {
         "first": str(models[0]),
         "second": str(models[1]),
+        "model_files": [str(model.resolve()) for model in models],
         "split": scored.split,
         "data": scored.name or None,
         "data_sha256": scored.sha256 or None,
@@ -88,6 +89,7 @@ def report_to_json(report: ReportData) -> dict[str, Any]:
     before, after = scores.reliability()
     return {
         "model": report.name,
+        "model_files": list(report.model_files),
         "split": report.scored.split,
         "data": report.scored.name or None,
         "data_sha256": report.scored.sha256 or None,
@@ -99,6 +101,8 @@ def report_to_json(report: ReportData) -> dict[str, Any]:
         "times_scored": report.times_scored,
         "command": report.command,
         "left_out": list(report.left_out),
+        "notes": list(report.scored.notes),
+        "warnings": list(report.warnings),
         "scores": scores_to_json(scores),
         "classes": scores.per_class(),
         "subgroups": {

@@ -28,6 +28,8 @@ class ReportData:
     """The command line that gives this report again."""
     tolerance_px: float
     """Of the surface Dice."""
+    model_files: Sequence[str] = ()
+    """The paths of the models."""
     times_scored: int | None = None
     """How often these images were scored with this model, this time included.
 
@@ -39,6 +41,8 @@ class ReportData:
     """Metadata of each sample, by the column's name."""
     curve_svg: str = ""
     """The learning curve; empty where there is none."""
+    warnings: Sequence[str] = ()
+    """What is doubtful about the masks that the model is scored by."""
     left_out: Sequence[str] = ()
     """What is wrong with files that are in no pair, and so were not scored."""
 

@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import count
 from pathlib import Path
 
@@ -33,39 +33,56 @@ def report_folder(
         *(["ensemble"] if ensemble else []),
         *others,
     ]
-    return _free_folder(_writable(models[0]), "-".join(words), REPORT, scored)
+    return _free_folder(models[0], words, REPORT, scored, list(map(resolved, models)))
 
 
 def comparison_folder(models: Sequence[Path], scored: ScoredData) -> Path:
     """Choose the folder for a comparison of two models: beside the second."""
-    name = f"comparison-{scored.title}"
-    return _free_folder(_writable(models[1]), name, COMPARISON, scored)
+    words = ["comparison", scored.title]
+    return _free_folder(models[1], words, COMPARISON, scored, list(map(resolved, models)))
 
 
-def _writable(model: Path) -> Path:
-    """The folder of a model, or the working directory where nothing can be written there."""
+def resolved(model: Path) -> str:
+    """The file of a model as reports name it, whatever the working directory is."""
+    return str(model.resolve())
+
+
+def _writable(model: Path) -> bool:
+    """Whether something can be written beside a model."""
     try:
         # A read-only disk and a right that is missing show themselves only when one writes
         with tempfile.TemporaryFile(dir=model.parent):
-            return model.parent
+            return True
     except OSError:
-        return Path.cwd()
+        return False
 
 
-def _free_folder(parent: Path, name: str, marker: str, scored: ScoredData) -> Path:
-    """The first folder of the name, with a number if need be, that holds no other data's report."""
-    if not scored.name:
-        return parent / name
+def _free_folder(
+    model: Path, words: Sequence[str], marker: str, scored: ScoredData, models: Sequence[str]
+) -> Path:
+    """The first folder of these words, with a number if need be, that holds no other report.
+
+    Where nothing can be written beside the model it is in the working directory, and the name of
+    the model's run is in its name.
+    """
+    kind, *rest = words
+    expected: dict[str, object] = {"data_sha256": scored.sha256} if scored.name else {}
+    parent, name = model.parent, "-".join(words)
+    if not _writable(model):
+        parent, name = Path.cwd(), "-".join([kind, model.resolve().parent.name, *rest])
+        expected["model_files"] = models
     numbered = (parent / (name if number == 1 else f"{name}-{number}") for number in count(1))
-    return next(folder for folder in numbered if _may_hold(folder / marker, scored.sha256))
+    return next(folder for folder in numbered if _may_hold(folder / marker, expected))
 
 
-def _may_hold(file: Path, sha256: str) -> bool:
-    """Whether a report of this data may be written as this file."""
+def _may_hold(file: Path, expected: Mapping[str, object]) -> bool:
+    """Whether a report of these entries may be written as this file."""
+    if not expected:
+        return True
     if not file.is_file():
         return True
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return bool(content.get("data_sha256") == sha256)
+    return all(content.get(key) == value for key, value in expected.items())

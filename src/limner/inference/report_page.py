@@ -17,6 +17,7 @@ from limner.inference.model_card import model_card
 from limner.inference.report_data import ReportData
 from limner.inference.scores import ImageScore, Scores
 from limner.inference.subgroups import score_subgroups
+from limner.plurals import count_noun
 from limner.recipe_file import dump_recipe
 
 GALLERY_IMAGES = 6
@@ -78,6 +79,7 @@ def render_report(report: ReportData, progress: Progress | None = None) -> str:
         curve=Markup(report.curve_svg),
         cards=[(model_card(model), dump_recipe(model.recipe, {})) for model in report.models],
         grouped=any(scores.groups),
+        count_noun=count_noun,
         **{name: Markup(chart) for name, chart in _dice_charts(scores).items()},
     )
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -50,6 +50,8 @@ class ImageScore:
     """Before and after calibration: pixels, and sums of predicted and true frequency, by bin."""
     group: str | None = None
     """The patient or film that it shares with others; None where it stands alone."""
+    confusion: Int64[ndarray, "cells 3"] = field(default_factory=lambda: np.zeros((0, 3), np.int64))
+    """True class, predicted class and pixels, of the pairs of classes that occur."""
 
     @property
     def unusual(self) -> bool:
@@ -176,6 +178,13 @@ class Scores:
         """Sum the reliability diagrams of all images, before and after calibration."""
         total: ndarray = np.sum([image.reliability for image in self.images], axis=0)
         return total
+
+    def confusion(self) -> Int64[ndarray, "k k"]:
+        """Sum the pixels of each true class (in rows) and predicted class, over all images."""
+        table = np.zeros((len(self.labels.names),) * 2, np.int64)
+        cells = np.concatenate([image.confusion for image in self.images])
+        np.add.at(table, (cells[:, 0], cells[:, 1]), cells[:, 2])
+        return table
 
     def ranked(self) -> list[int]:
         """Sort the images by Dice, the lowest first, without those that have no score."""

@@ -29,6 +29,16 @@ def confusion_counts(
 ) -> Int64[ndarray, "k 4"]:
     """Count true and false positives and negatives of each class, in pixels.
 
+    The arguments are those of `confusion_table`.
+    """
+    return one_vs_rest(confusion_table(prediction, truth, classes))
+
+
+def confusion_table(
+    prediction: UInt8[ndarray, "h w"], truth: UInt8[ndarray, "h w"], classes: int
+) -> Int64[ndarray, "k k"]:
+    """Count the pixels of each true class (in rows) that are predicted as each class (in columns).
+
     Args:
         prediction: class indices, none of them `VOID`.
         truth: class indices; `VOID` pixels are left out.
@@ -36,7 +46,7 @@ def confusion_counts(
     """
     valid = truth != VOID
     pairs = truth[valid].astype(np.int64) * classes + prediction[valid]
-    return one_vs_rest(np.bincount(pairs, minlength=classes * classes).reshape(classes, classes))
+    return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
 
 
 def one_vs_rest(table: Int64[ndarray, "*shape k k"]) -> Int64[ndarray, "*shape k 4"]:

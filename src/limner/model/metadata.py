@@ -24,7 +24,7 @@ OLD_NAMES = {
     "familiarity": "out_of_distribution",
 }
 """Names in metadata of `OLD_FORMAT`, and today's names. `recipe.py` translates the recipe."""
-UNTRANSLATED = ("recipe", "labels", "scores", "split", "contents", "receipt")
+UNTRANSLATED = ("recipe", "labels", "scores", "split", "contents", "fingerprints", "receipt")
 """Parts of old metadata whose keys belong to the user, or have not changed."""
 THRESHOLD = 0.5
 """Default threshold on the foreground probability, where validation chose none."""
@@ -73,6 +73,11 @@ class ModelMetadata:
 
     Empty in the models of earlier versions.
     """
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
+    """The fingerprints of the images of each split; see `data.split_record`.
+
+    Empty in the models of earlier versions.
+    """
     inference: InferenceSettings = field(default_factory=InferenceSettings)
     confidence: Mapping[str, Any] = field(default_factory=dict)
     """The record of an `inference.confidence.ConfidenceModel`, which was fitted on validation.
@@ -84,8 +89,9 @@ class ModelMetadata:
 
     @property
     def split_record(self) -> SplitRecord:
-        """The split, by id and by content."""
-        return SplitRecord(self.split, self.contents)
+        """The split, by id, by content and by fingerprint."""
+        skipped = self.receipt.get("skipped", ())
+        return SplitRecord(self.split, self.contents, self.fingerprints, skipped)
 
     def to_dict(self) -> dict[str, Any]:
         """Return a record that JSON can hold; `parse_metadata` reads it back."""
@@ -97,6 +103,7 @@ class ModelMetadata:
             "scores": dict(self.scores),
             "split": {name: list(ids) for name, ids in self.split.items()},
             "contents": dict(self.contents),
+            "fingerprints": dict(self.fingerprints),
             "inference": asdict(self.inference),
             "confidence": dict(self.confidence),
             "receipt": dict(self.receipt),
@@ -136,6 +143,7 @@ def parse_metadata(record: Mapping[str, Any], path: Path) -> ModelMetadata:
         scores=record["scores"],
         split=record["split"],
         contents=record.get("contents", {}),
+        fingerprints=record.get("fingerprints", {}),
         inference=InferenceSettings(
             inference["threshold"],
             inference["tta"],

@@ -7,7 +7,7 @@ model is trained after each round. How many corrections does each order need for
 import csv
 import random
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -16,10 +16,11 @@ import numpy as np
 from jaxtyping import Float64
 from numpy import ndarray
 
-from limner.data.check import check, require_valid
+from limner.data.check import check
 from limner.data.parallel import StageProgress
 from limner.data.sample import Sample
 from limner.data.scan import scan
+from limner.data.split_folders import describe_splits
 from limner.data.splits import SplitSamples
 from limner.errors import LimnerError
 from limner.files import dump_json, require_new, write_atomic
@@ -35,7 +36,7 @@ from limner.metrics.overlap import image_dice
 from limner.recipe import Recipe
 from limner.training import run_files
 from limner.training.event_log import validations
-from limner.training.pipeline import split_dataset, train
+from limner.training.pipeline import split_dataset, train, usable_samples
 from limner.training.plan_rules import UNLIMITED_PATIENCE
 
 MIN_SEEDS = 2
@@ -96,7 +97,12 @@ class LoopRow:
 
 
 def simulate_review(
-    data: Path, folder: Path, recipe: Recipe, schedule: ReviewSchedule, progress: StageProgress
+    data: Path,
+    folder: Path,
+    recipe: Recipe,
+    schedule: ReviewSchedule,
+    progress: StageProgress,
+    note: Callable[[str], None] = lambda text: None,
 ) -> Iterator[LoopPoint]:
     """Train on a few labels, correct the masks that come first in an order, and train again.
 
@@ -110,6 +116,7 @@ def simulate_review(
         recipe: the settings of every training.
         schedule: corrections, rounds, seeds and orders.
         progress: wraps each stage's iteration.
+        note: called with what is trained and tested on, and what is left out.
 
     Raises LimnerError for an order that is not known, a folder that exists, and where there are
     fewer training images than the budget and the first labels need.
@@ -119,8 +126,11 @@ def simulate_review(
     require_new(folder)
     dataset = scan(data, recipe.data.group_pattern)
     result = check(dataset, progress("checking"))
-    labels = require_valid(result)
-    sides = split_dataset(dataset.samples, result, recipe)
+    usable, labels = usable_samples(dataset, result, recipe)
+    sides = split_dataset(usable.samples, result, recipe)
+    if usable.left_out:
+        note(usable.describe())
+    note(describe_splits(dataset.root, sides))
     step, needed = schedule.step, schedule.step * (schedule.rounds + 1)
     if step < 1 or needed > len(sides["train"]) or not sides["test"]:
         raise LimnerError(

@@ -4,10 +4,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from limner.data.broken_samples import BROKEN, UsableSamples, leave_out_broken
 from limner.data.cache import PreparedDataset, prepare
 from limner.data.check import CheckResult, check, classes_by_id, foreground_shares, require_valid
+from limner.data.check_masks import count_classes
 from limner.data.dataset import Dataset
 from limner.data.parallel import StageProgress, no_progress
 from limner.data.preprocess import Preprocessing, channel_statistics
@@ -16,7 +18,7 @@ from limner.data.sample import Sample
 from limner.data.sample_info import SampleInfo
 from limner.data.scan import scan
 from limner.data.split_folders import describe_splits
-from limner.data.split_record import SplitRecord, known_contents
+from limner.data.split_record import SplitRecord, known_contents, known_fingerprints
 from limner.data.splits import SplitFacts, SplitSamples, split_ids, split_samples
 from limner.data.views import views
 from limner.errors import LimnerError
@@ -66,6 +68,7 @@ class CheckedDataset:
     info: Mapping[str, SampleInfo]
     left_out: Sequence[str] = ()
     """What is wrong with the files that were left out."""
+    left_out_ids: Sequence[str] = ()
 
     def side_info(self, side: str) -> list[SampleInfo]:
         """What the check learnt of the samples of one split."""
@@ -74,7 +77,10 @@ class CheckedDataset:
     def split_record(self) -> SplitRecord:
         """Which image is in which split, for the run and its model."""
         samples = [sample for side in self.sides.values() for sample in side]
-        return SplitRecord(split_ids(self.sides), known_contents(samples, self.info))
+        ids = split_ids(self.sides)
+        return SplitRecord(
+            ids, known_contents(samples, self.info), known_fingerprints(ids, self.info)
+        )
 
 
 def train(
@@ -148,8 +154,7 @@ def start_run(
         checked.split_record(),
         bundle,
     )
-    if checked.left_out:
-        run.update_receipt(lambda _: {"left_out": list(checked.left_out)})
+    run.update_receipt(lambda _: _facts(checked, labels))
     return run, _lead_run(run, checked, session)
 
 
@@ -199,7 +204,7 @@ def _check_and_split(
     result = check(dataset, session.progress("checking"))
     # New samples may be copies of those that the origin is tested on; they are put beside them
     leaks_allowed = origin is not None or recipe.data.allow_leaks
-    usable, labels = _usable_samples(dataset, result, recipe, LEAKS if leaks_allowed else set())
+    usable, labels = usable_samples(dataset, result, recipe, LEAKS if leaks_allowed else set())
     if folder is not None and folder.exists():
         raise run_exists(folder)
     sides = (
@@ -219,11 +224,11 @@ def _check_and_split(
         side: [replace(sample.absolute(), channels=info[sample.id].channels) for sample in samples]
         for side, samples in sides.items()
     }
-    return CheckedDataset(settled, info, usable.left_out), labels
+    return CheckedDataset(settled, info, usable.left_out, usable.left_out_ids), labels
 
 
-def _usable_samples(
-    dataset: Dataset, result: CheckResult, recipe: Recipe, allowed: Set[str]
+def usable_samples(
+    dataset: Dataset, result: CheckResult, recipe: Recipe, allowed: Set[str] = frozenset()
 ) -> tuple[UsableSamples, Labels]:
     """The samples to train on and their classes, broken samples left out where the recipe says so.
 
@@ -239,8 +244,8 @@ def _usable_samples(
             ):
                 raise
             raise LimnerError(
-                f"{error} Or leave these files out: limner train … --skip-broken (in a recipe, "
-                "data.skip_broken = true)."
+                f"{error} Or leave these files out: limner train … --skip-broken (of other "
+                "commands, --set data.skip_broken=true)."
             ) from error
     usable = leave_out_broken(dataset.samples, result.findings)
     if not usable.samples:
@@ -262,6 +267,18 @@ def _plan(recipe: Recipe, checked: CheckedDataset, labels: Labels, processes: in
     size_px, resize_mode = plan.recipe.data.size_px, plan.recipe.data.resize_mode
     views_per_epoch = sum(len(views(info.size_px, size_px, resize_mode)) for info in training)
     return choose_compile(plan, views_per_epoch)
+
+
+def _facts(checked: CheckedDataset, labels: Labels) -> dict[str, Any]:
+    """What a receipt says of the data: the share of each class, and what was left out."""
+    counts = count_classes(checked.side_info("train"), labels)
+    pixels = [counts.pixels.get(index, 0) for index in range(len(labels.names))]
+    facts: dict[str, Any] = {
+        "class_shares": [round(count / max(1, sum(pixels)), 6) for count in pixels]
+    }
+    if checked.left_out:
+        facts |= {"left_out": list(checked.left_out), "skipped": list(checked.left_out_ids)}
+    return facts
 
 
 def _lead_run(run: Run, checked: CheckedDataset, session: TrainingSession) -> Iterator[Event]:

@@ -38,6 +38,8 @@ MODEL_RECEIPT_KEYS = (
     "device",
     "threads",
     "continues",
+    "skipped",
+    "class_shares",
 )
 """Keys of the receipt that the model holds too: all that is equal when the run is made again."""
 
@@ -128,6 +130,7 @@ class Recorder:
             scores={"validation_mean_dice": self._state.best_dice},
             split=inputs.split,
             contents=self._run.contents,
+            fingerprints=self._run.fingerprints,
             receipt={key: receipt[key] for key in MODEL_RECEIPT_KEYS if key in receipt},
         ).save(self._run.model)
 

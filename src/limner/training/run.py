@@ -95,6 +95,7 @@ class Run:
         records = {
             run_files.SPLIT: split.ids,
             run_files.CONTENTS: split.contents,
+            run_files.FINGERPRINTS: split.fingerprints,
             run_files.LABELS: asdict(labels),
             run_files.RECEIPT: _first_receipt(plan.recipe, data, split.ids, origin),
         }
@@ -142,6 +143,13 @@ class Run:
         if not (self.folder / run_files.CONTENTS).is_file():
             return {}
         return self.read_json(run_files.CONTENTS)
+
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """The fingerprints of each split's images; empty in runs of earlier versions."""
+        if not (self.folder / run_files.FINGERPRINTS).is_file():
+            return {}
+        return self.read_json(run_files.FINGERPRINTS)
 
     @property
     def labels(self) -> Labels:

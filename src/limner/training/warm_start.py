@@ -79,16 +79,20 @@ def inherit_split(
     """Split as the old run did, so that what it was not trained on stays unseen.
 
     Images are known by their content, also under another name. One that was saved anew since is
-    known by its name: what was held out is not trained on. New samples go where their copies and
-    their group are. The others go where the layout puts them, or are trained on. Raises LimnerError
-    where the classes differ, or where nothing is left to validate on.
+    known by its looks or its name: what was held out is not trained on. New samples go where their
+    copies and their group are. The others go where the layout puts them, or are trained on. Raises
+    LimnerError where the classes differ, or where nothing is left to validate on.
     """
     if labels.names != origin.labels.names:
         raise LimnerError(
             f"the run knows the classes {', '.join(origin.labels.names)}, and the data has "
             f"{', '.join(labels.names)}. They must be the same."
         )
-    sides = origin.split_record.assign(samples, known_contents(samples, result.info_by_id))
+    infos, record = result.info_by_id, origin.split_record
+    contents = known_contents(samples, infos)
+    thumbnails = {id: info.thumbnail for id, info in infos.items()}
+    copies = record.near_copies(samples, contents, thumbnails)
+    sides = record.assign(samples, contents, copies)
     known_by_name = apply_split(sides.pop("new"), origin.split)
     new_ids = {sample.id for sample in known_by_name.pop("new")}
     sides = {side: members + known_by_name[side] for side, members in sides.items()}

@@ -48,10 +48,10 @@ class ImageScore:
     """Mean over pixels and channels, in 0..1."""
     reliability: Float64[ndarray, "2 bins 3"]
     """Before and after calibration: pixels, and sums of predicted and true frequency, by bin."""
-    group: str | None = None
-    """The patient or film that it shares with others; None where it stands alone."""
     confusion: Int64[ndarray, "cells 3"] = field(default_factory=lambda: np.zeros((0, 3), np.int64))
     """True class, predicted class and pixels, of the pairs of classes that occur."""
+    group: str | None = None
+    """The patient or film that it shares with others; None where it stands alone."""
 
     @property
     def unusual(self) -> bool:

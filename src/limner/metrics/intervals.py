@@ -16,6 +16,8 @@ from jaxtyping import Float64, Int64
 from numpy import ndarray
 from scipy import stats
 
+from limner.plurals import count_noun
+
 LEVEL = 0.95
 RESAMPLES = 2000
 """How often the images are resampled for the standard error of a statistic that is not a mean."""
@@ -78,10 +80,11 @@ class PairedDifference:
         """Why the two cannot be told apart, in words; empty where there are enough images."""
         if self.decides:
             return ""
-        there = f"{self.pairs} images"
-        if self.groups < self.pairs:
-            there += f" of {self.groups} groups"
-        return f"{there} are too few to tell the two apart: {MIN_DECISION_IMAGES} are needed."
+        groups = f" of {count_noun(self.groups, 'group')}" if self.groups < self.pairs else ""
+        return (
+            f"{count_noun(self.pairs, 'image')}{groups} {'is' if self.pairs == 1 else 'are'} too few "
+            f"to tell the two apart: {MIN_DECISION_IMAGES} are needed."
+        )
 
     @property
     def ties(self) -> int:

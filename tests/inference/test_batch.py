@@ -314,18 +314,25 @@ def test_a_stack_that_fails_leaves_nothing_behind(photos: Path, tmp_path: Path) 
 def test_pictures_of_formats_that_are_not_read_are_named_and_counted(
     photos: Path, tmp_path: Path
 ) -> None:
-    names = ["IMG_1.HEIC", "b.gif", "c.jp2", "d.npy", "deep/e.nii.gz"]
+    kinds = {
+        "IMG_1.HEIC": "a HEIC photograph, which is not read. Export it as JPEG or PNG, which",
+        "b.gif": "a GIF, which is not read. Open it in GIMP",
+        "c.nd2": "a Nikon ND2 microscope file, which is not read. Export it as OME-TIFF: Fiji",
+        "d.npy": "a NumPy array, which is not read. Save its images as PNG",
+        "deep/e.nii.gz": "a NIfTI volume, which is not read. Save it as a TIFF stack",
+        "set.zip": "a zip archive, which is not read. Unpack it.",
+    }
     (photos / "deep").mkdir()
-    for name in names:
-        (photos / name).write_bytes(b"whatever")
+    for name in kinds:
+        (photos / name).write_bytes(b"\0\1whatever")
     (photos / "notes.txt").write_text("no picture")
     result = run(predictor(), photos, tmp_path / "out")
     written = json.loads((tmp_path / "out" / "predictions.json").read_text())["failed"]
-    assert len(result.records) == 8 and result.failures == written and len(written) == 5
-    for name, failure in zip(names, sorted(written), strict=True):
-        assert name in failure and "are not read. Convert them to PNG, JPEG or TIFF." in failure
+    assert len(result.records) == 8 and result.failures == written and len(written) == 6
+    for (name, what), failure in zip(kinds.items(), sorted(written), strict=True):
+        assert f"/{name} is {what}" in failure
     only_foreign = ImageSelection.from_storage(Storage(photos / "deep"))
-    with pytest.raises(LimnerError, match=r"no image that is read, and 1 of other formats, such"):
+    with pytest.raises(LimnerError, match=r"holds no image .* of other formats, such as e"):
         PredictionJob.plan(only_foreign, Storage(tmp_path / "new"), MODELS)
 
 

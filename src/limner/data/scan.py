@@ -4,15 +4,15 @@ Each layout is a file in `layouts/`, with a function that gives a LayoutMatch, o
 of another layout. A new layout needs such a file and a line in `LAYOUTS`.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from limner.data.class_names import ClassNames, read_class_names
+from limner.data.file_kinds import FileKind
 from limner.data.findings import Finding
 from limner.data.folder_listing import FolderListing
 from limner.data.groups import with_groups
-from limner.data.image_file import UNSUPPORTED_SUFFIXES
 from limner.data.layout_match import LayoutMatch
 from limner.data.layouts import (
     annotation_files,
@@ -69,8 +69,8 @@ class Dataset:
     masks_without_image: tuple[Path, ...] = ()
     same_name: tuple[tuple[Path, Path], ...] = ()
     """Pairs of files in one folder whose names differ only in the suffix."""
-    unsupported: tuple[Path, ...] = ()
-    """Images in formats that are not read."""
+    unsupported: Mapping[Path, FileKind] = field(default_factory=dict)
+    """What may be images, in formats that are not read."""
     unused: tuple[Path, ...] = ()
     """Images that are in no pair and in no other of these lists."""
     page_mismatches: tuple[tuple[Sample, int], ...] = ()
@@ -130,7 +130,7 @@ def scan(root: Path | str, group_pattern: str = "") -> Dataset:
         match.images_without_mask,
         match.masks_without_image,
         match.same_name,
-        tuple(path for path in _unsupported(listing, match) if path not in images),
+        _unsupported(listing, match),
         tuple(path for path in images if path not in accounted_for),
         tuple((count.sample, count.mask) for count in page_counts if count.mask != count.image),
         match.unread,
@@ -164,16 +164,15 @@ def _unknown_layout(listing: FolderListing) -> LimnerError:
     )
 
 
-def _unsupported(listing: FolderListing, match: LayoutMatch) -> Iterator[Path]:
-    """Images that are not read, and beside which no other form of them is."""
-    unsupported = listing.files(UNSUPPORTED_SUFFIXES)
-    if not unsupported:
-        return
+def _unsupported(listing: FolderListing, match: LayoutMatch) -> dict[Path, FileKind]:
+    """What may be images and is not read, where no other form of the same image is beside it."""
     told = {*(item.file for item in match.unread), *match.set_aside}
     read = {path.with_suffix("") for path in listing.images()}
-    for path in unsupported:
-        if path not in told and path.with_suffix("") not in read:
-            yield path
+    return {
+        path: kind
+        for path, kind in listing.foreign().items()
+        if path not in told and not (kind.is_image and path.with_suffix("") in read)
+    }
 
 
 def _with_official_splits(samples: Sequence[Sample]) -> list[Sample]:

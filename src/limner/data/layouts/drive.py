@@ -7,10 +7,8 @@ from pathlib import Path
 
 from limner.data.findings import Finding
 from limner.data.folder_listing import FolderListing
-from limner.data.image_file import IMAGE_SUFFIXES
 from limner.data.layout_match import FolderPair, LayoutMatch, match_folder_pairs
 from limner.data.layouts.folders import image_folders
-from limner.data.unread_masks import PICTURES
 
 TRUTH_FOLDER = re.compile(r"(1st|first)[_ -]?manuals?|manuals?[_ -]?1?")
 OTHER_FOLDERS = re.compile(r"(2nd|second)[_ -]?manuals?|manuals?[_ -]?2|(fov[_ -]?)?masks?|fov")
@@ -36,7 +34,9 @@ def match_layout(listing: FolderListing) -> LayoutMatch | None:
         "DRIVE",
         pairs,
         set_aside=[
-            path for folder in left_out for path in listing.files(IMAGE_SUFFIXES | PICTURES, folder)
+            path
+            for folder in left_out
+            for path in listing.images(folder) + listing.foreign_images(folder)
         ],
         findings=[_left_out(left_out, folders[0][1])] if left_out else [],
     )
@@ -60,8 +60,8 @@ def _folder_pair(listing: FolderListing, images: Path, truth: Path) -> FolderPai
         id_prefix="" if parent == Path() else f"{parent.as_posix()}/",
         image_ending=next(endings, ""),
         mask_ending=MASK_ENDING,
-        unread_images=listing.files(PICTURES, images),
-        unread_masks=listing.files(PICTURES, truth),
+        unread_images=listing.foreign_images(images),
+        unread_masks=listing.foreign_images(truth),
     )
 
 

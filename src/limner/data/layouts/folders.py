@@ -3,10 +3,9 @@
 from pathlib import Path
 
 from limner.data.folder_listing import FolderListing
-from limner.data.image_file import IMAGE_SUFFIXES
 from limner.data.layout_match import FolderPair, LayoutMatch, match_folder_pairs
 from limner.data.split_names import split_from_names
-from limner.data.unread_masks import PICTURES, UNREAD
+from limner.data.unread_masks import ANNOTATIONS
 
 IMAGE_FOLDERS = ("images", "image", "imgs", "img")
 MASK_FOLDERS = ("masks", "mask", "labels", "label", "annotations", "gt", "groundtruth")
@@ -41,7 +40,11 @@ def image_folders(listing: FolderListing) -> list[Path]:
         folder
         for folder in candidates
         if folder.name.lower() in IMAGE_FOLDERS
-        and (folder.parent == listing.root or listing.files(IMAGE_SUFFIXES | PICTURES, folder))
+        and (
+            folder.parent == listing.root
+            or listing.images(folder)
+            or listing.foreign_images(folder)
+        )
     )
 
 
@@ -59,6 +62,6 @@ def _folder_pair(images: Path, masks: Path, listing: FolderListing) -> FolderPai
         listing.images(masks),
         parent.parts,
         id_prefix="" if parent == Path() else f"{parent.as_posix()}/",
-        unread_images=listing.files(PICTURES, images),
-        unread_masks=listing.files(UNREAD, masks),
+        unread_images=listing.foreign_images(images),
+        unread_masks=listing.files(ANNOTATIONS, masks) + listing.foreign_images(masks),
     )

@@ -14,7 +14,6 @@ from limner.data.folder_listing import FolderListing, find_images
 from limner.data.image_file import without_suffix
 from limner.data.scan import scan
 from limner.data.storage import Storage
-from limner.errors import LimnerError
 from limner.inference.prediction_job import mask_names
 
 RNG = np.random.default_rng(0)
@@ -119,5 +118,4 @@ def test_predicted_masks_keep_the_numbers_of_a_name() -> None:
         "1.2.840.113619.2.6": "1.2.840.113619.2.6.png",
         "scan.dcm": "scan.png",
     }
-    with pytest.raises(LimnerError, match=r"the masks of IM1 and IM1\.dcm would bear the same"):
-        mask_names(["IM1", "IM1.dcm"])
+    assert mask_names(["IM1", "IM1.dcm"]) == {"IM1": "IM1.png", "IM1.dcm": "IM1.dcm.png"}

@@ -93,7 +93,8 @@ class Storage:
     def path_of(self, name: str = "") -> str:
         """What people and other programs call a file of the folder: an absolute path or a URL."""
         if (local := self.local) is not None:
-            return str((local / name).resolve())
+            # A link is called by its own name, which is in the folder
+            return str(local.resolve() / name)
         return f"{str(self.root).rstrip('/')}/{name}"
 
     def fingerprint(self, name: str) -> str:
@@ -123,8 +124,8 @@ class Storage:
         Raises LimnerError where a file elsewhere does not exist. Errors that name the copy name the
         file instead.
         """
-        if (local := self.local) is not None:
-            yield local / name
+        if self.local is not None:
+            yield Path(self.path_of(name))
             return
         system, root = self._open()
         with tempfile.TemporaryDirectory() as folder:

@@ -2,8 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from limner.data.file_kinds import FileKind
@@ -61,6 +62,18 @@ class PredictionJob:
             raise LimnerError(f"{where} holds no image. {GIVE}")
         return cls(images.storage, out, models, mask_names(names), foreign)
 
+    def beside(self, results: "Iterable[FileResult]") -> "PredictionJob":
+        """Give masks another name where images of earlier calls have masks of theirs.
+
+        Such an image may be a.png, whose mask is a.png, beside a.jpg of this call.
+        """
+        taken = {record.mask: result.name for result in results for record in result.records}
+        masks = {
+            name: mask if taken.get(mask, name) == name else f"{name}.png"
+            for name, mask in self.masks.items()
+        }
+        return replace(self, masks=masks)
+
     def foreign_results(self) -> "list[FileResult]":
         """A failure for each file of a format that is not read."""
         return [
@@ -106,10 +119,16 @@ class FileResult:
 def mask_names(names: Sequence[str]) -> dict[str, str]:
     """Name each image's mask, relative to the folder of predictions.
 
-    Raises LimnerError where two masks would have the same name, or where masks would lie in a
-    folder that limner itself uses.
+    Images that differ only in their suffix, such as a.png and a.jpg, keep it: their masks are
+    a.png.png and a.jpg.png.
+
+    Raises LimnerError where two masks would have the same name even so, or where masks would lie in
+    a folder that limner itself uses.
     """
-    masks = {name: f"{without_suffix(name)}.png" for name in names}
+    counts = Counter(map(without_suffix, names))
+    masks = {
+        name: f"{name if counts[stem := without_suffix(name)] > 1 else stem}.png" for name in names
+    }
     image_of: dict[str, str] = {}
     for name, mask in masks.items():
         if (other := image_of.setdefault(mask, name)) != name:

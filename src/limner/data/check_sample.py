@@ -156,7 +156,7 @@ def value_histogram(sample: Sample, mask: MaskPixels) -> ValueHistogram:
         shares,
         mask.kind,
         palette,
-        mask.lossy,
+        mask.lossy_codec,
         mask.white_is_zero,
         void_share=1 - pixels.size / mask.values.size,
     )

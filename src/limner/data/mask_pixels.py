@@ -30,12 +30,17 @@ class MaskPixels:
     kind: PixelKind
     palette: tuple[int, ...] = ()
     """The colour (0xRRGGBB) of each index."""
-    lossy: bool = False
-    """The file's format changes values when it is written."""
+    lossy_codec: str = ""
+    """The codec that changed values when the file was written; empty for none."""
     void: Bool[ndarray, "h w"] | None = None
     """Where the file holds no data, so that there is neither a value nor a class."""
     white_is_zero: WhiteIsZero | None = None
     """What was done with the values where the file stores white as 0."""
+
+    @property
+    def lossy(self) -> bool:
+        """Whether values were changed when the file was written."""
+        return bool(self.lossy_codec)
 
     def to_colours(self) -> "MaskPixels":
         """Return the same mask as the colours that a viewer shows."""
@@ -73,7 +78,7 @@ def _find_mask(decoded: DecodedImage) -> MaskPixels:
         pixels = np.where(decoded.valid, pixels, pixels.dtype.type(0))
     if decoded.palette is not None:
         colours = tuple(_to_colour_numbers(decoded.palette).tolist())
-        return MaskPixels(pixels, "palette", colours, decoded.is_lossy)
+        return MaskPixels(pixels, "palette", colours, decoded.lossy_codec)
     if decoded.has_alpha:
         pixels = _without_alpha(pixels)
     if pixels.ndim == 3 and (pixels == pixels[..., :1]).all():
@@ -89,7 +94,7 @@ def _find_mask(decoded: DecodedImage) -> MaskPixels:
         return MaskPixels(
             _to_whole_values(pixels),
             "grey",
-            lossy=decoded.is_lossy,
+            lossy_codec=decoded.lossy_codec,
             white_is_zero=decoded.white_is_zero,
         )
     if pixels.shape[2] != 3 or pixels.dtype != np.uint8:
@@ -97,7 +102,7 @@ def _find_mask(decoded: DecodedImage) -> MaskPixels:
             f"is a mask of {pixels.shape[2]} channels of type {pixels.dtype}. A mask is grey, a "
             "palette or 8-bit RGB: export one value for each class."
         )
-    return MaskPixels(_to_colour_numbers(pixels), "colour", lossy=decoded.is_lossy)
+    return MaskPixels(_to_colour_numbers(pixels), "colour", lossy_codec=decoded.lossy_codec)
 
 
 def _to_colour_numbers(colours: Shaped[ndarray, "*n 3"]) -> UInt32[ndarray, "*n"]:

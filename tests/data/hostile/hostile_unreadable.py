@@ -98,8 +98,8 @@ UNREADABLE: dict[str, Case] = {
         write("images/p12.heic", b"\x00\x00\x00\x18ftypheic"),
         "foreign-format",
         "warning",
-        "p12.heic",
-        "export it",
+        "p12.heic is a HEIC photograph",
+        "Export it as JPEG or PNG",
     ),
     "a PNG whose pixels end in the middle": Case(
         short_png("images/p03.png"),

@@ -36,7 +36,9 @@ def read_header(file: BinaryFile) -> ImageHeader:
 
 def decode(file: BinaryFile, header: ImageHeader, options: DecodeOptions) -> DecodedImage:
     return DecodedImage(
-        _decode_pixels(file.read(), header, options.at_least_px), header.orientation, is_lossy=True
+        _decode_pixels(file.read(), header, options.at_least_px),
+        header.orientation,
+        lossy_codec=NAME,
     )
 
 

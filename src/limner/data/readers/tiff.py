@@ -16,7 +16,7 @@ from limner.data.readers.decoded import (
 )
 from limner.data.readers.exif import ORIENTATION_TAG, valid_orientation
 from limner.data.readers.extra_band import ALPHA_KINDS, drops_last_band, judge_extra_band
-from limner.data.readers.tiff_codecs import is_lossy
+from limner.data.readers.tiff_codecs import lossy_codec
 from limner.data.readers.tiff_images import TiffImage, list_images, open_tiff
 from limner.data.readers.tiff_nodata import valid_pixels
 from limner.data.readers.tiff_pixels import (
@@ -82,7 +82,7 @@ def _decode_image(image: TiffImage, options: DecodeOptions) -> DecodedImage:
         has_alpha=drops_last_band(extra_band, bands, options.channels)
         or (options.as_stored and _calls_last_alpha(page, bands)),
         separate_channels=bands > 1 and (len(planes) > 1 or photometric(page) in GREY_KINDS),
-        is_lossy=is_lossy(page),
+        lossy_codec=lossy_codec(page),
         valid=_fit(valid_pixels(image, stored), pixels),
         stored=StoredKind(_colours(page), bands, _depth(page)),
         extra_band=extra_band,

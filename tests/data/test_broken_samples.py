@@ -47,6 +47,14 @@ def test_broken_samples_are_left_out_and_named(broken_set: Path) -> None:
         assert any(f"{broken_set}/{name}" in line for line in lines)
 
 
+def test_check_says_how_to_train_without_broken_files(broken_set: Path, tmp_path: Path) -> None:
+    hint = "limner train --skip-broken leaves out the files with errors, and trains on the others."
+    assert hint in limner("check", broken_set, cwd=tmp_path).stdout
+    # Two files of one name stop training all the same
+    (broken_set / "images/01.jpg").write_bytes((broken_set / "images/01.png").read_bytes())
+    assert "skip-broken" not in limner("check", broken_set, cwd=tmp_path).stdout
+
+
 def test_training_goes_on_without_broken_files_where_it_is_told_to(
     broken_set: Path, tmp_path: Path
 ) -> None:

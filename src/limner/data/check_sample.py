@@ -100,12 +100,6 @@ def _image_findings(
     if image.min() == image.max():
         message = f"has the one value {image.min()} everywhere. Was it exported whole?"
         yield file_finding("blank-image", "warning", sample.image, message, sample.id)
-    elif info.bits == 16 and info.largest <= 255:
-        message = (
-            f"has 16 bits but no value above {info.largest:.0f}. It was 8 bits once: is that "
-            "the file you meant?"
-        )
-        yield file_finding("shallow-depth", "warning", sample.image, message, sample.id)
 
 
 def _pair_findings(

@@ -19,6 +19,8 @@ PixelKind = Literal["grey", "palette", "colour"]
 
 MOST_VALUE, MOST_OBJECTS = 65535, 4294967295
 """Of fractions that are whole, and of whole numbers, which may number objects beyond 16 bits."""
+SMEARED_GREY = 8
+"""Channels of a grey mask may differ by as much, of 255; 1 was measured in lossy WebP."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +83,9 @@ def _find_mask(decoded: DecodedImage) -> MaskPixels:
         return MaskPixels(pixels, "palette", colours, decoded.lossy_codec)
     if decoded.has_alpha:
         pixels = _without_alpha(pixels)
-    if pixels.ndim == 3 and (pixels == pixels[..., :1]).all():
-        pixels = pixels[..., 0]
+    if pixels.ndim == 3 and _is_grey(pixels, decoded.lossy_codec):
+        # Of a lossy codec green is nearest to the grey that was saved
+        pixels = pixels[..., 1 if decoded.lossy_codec and pixels.shape[2] == 3 else 0]
     if pixels.ndim == 3 and decoded.separate_channels:
         raise UnsupportedImageError(
             f"holds {pixels.shape[2]} planes that it calls channels. A mask has one: export one "
@@ -103,6 +106,13 @@ def _find_mask(decoded: DecodedImage) -> MaskPixels:
             "palette or 8-bit RGB: export one value for each class."
         )
     return MaskPixels(_to_colour_numbers(pixels), "colour", lossy_codec=decoded.lossy_codec)
+
+
+def _is_grey(pixels: Shaped[ndarray, "h w c"], lossy_codec: str) -> bool:
+    """Whether all channels are equal, or nearly so after a codec that changes values."""
+    if not lossy_codec:
+        return bool((pixels == pixels[..., :1]).all())
+    return int(np.ptp(pixels, axis=2).max()) <= SMEARED_GREY
 
 
 def _to_colour_numbers(colours: Shaped[ndarray, "*n 3"]) -> UInt32[ndarray, "*n"]:

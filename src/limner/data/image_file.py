@@ -1,6 +1,7 @@
 """Open an image file: recognise its format, read its header, and check the size that it gives."""
 
 import errno
+import hashlib
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from limner.data.file_kinds import (
     kind_by_content,
     kind_by_name,
 )
+from limner.data.last_stack import MOST_BYTES, keep_stack, last_stack, sign
 from limner.data.readers import bmp, dicom, jpeg, png, tiff, webp
 from limner.data.readers.decoded import (
     BinaryFile,
@@ -174,16 +176,36 @@ def open_image(path: Path) -> Iterator[OpenImage]:
         TooLargeError: The header gives more than `MAX_PIXELS`.
         LimnerError: The file cannot be opened, is no image, or is damaged.
     """
+    if (stack := last_stack(path)) is not None:
+        with _naming_errors(str(path)):
+            stack.file.seek(0)
+            yield _read_header(stack.file, str(path))
+        return
     with _open_file(path) as file, _naming_errors(str(path)):
-        yield _read_header(file, str(path))
+        image, signature = _read_header(file, str(path)), sign(path)
+        if image.header.pages > 1 and signature[3] <= MOST_BYTES:
+            file.seek(0)
+            image = _read_header(keep_stack(signature, file.read()).file, str(path))
+        yield image
 
 
 @contextmanager
 def open_whole_image(path: Path) -> Iterator[tuple[OpenImage, bytes]]:
-    """Open a file as `open_image` does, with all of its content, which was read at once."""
+    """Open a file as `open_image` does, with the SHA-256 of its content, which was read at once."""
+    if (stack := last_stack(path)) is not None:
+        with _naming_errors(str(path)):
+            stack.file.seek(0)
+            yield _read_header(stack.file, str(path)), stack.sha256
+        return
     with _open_file(path, buffering=0) as file, _naming_errors(str(path)):
+        signature = sign(path)
         content = file.read()
-        yield _read_header(io.BytesIO(content), str(path)), content
+        image = _read_header(io.BytesIO(content), str(path))
+        if image.header.pages > 1 and len(content) <= MOST_BYTES:
+            stack = keep_stack(signature, content)
+            yield _read_header(stack.file, str(path)), stack.sha256
+        else:
+            yield image, hashlib.sha256(content).digest()
 
 
 @contextmanager

@@ -30,6 +30,7 @@ from limner.data.layouts import (
 from limner.data.nested_folder import has_settings, inner_folder, nested_finding
 from limner.data.sample import Sample
 from limner.data.split_folders import split_name_findings
+from limner.data.split_lists import announced_splits
 from limner.data.stacks import count_pages, split_stacks
 from limner.data.unread_masks import UnreadFile
 from limner.errors import LimnerError
@@ -114,7 +115,8 @@ def scan(root: Path | str, group_pattern: str = "") -> Dataset:
     listing, match = _find_dataset(root)
     nested = [nested_finding(root, listing.root)] if listing.root != root else []
     root = listing.root
-    page_counts = count_pages(match.samples)
+    announced = announced_splits(listing, match.samples)
+    page_counts = count_pages(announced.samples)
     samples = sorted(
         _with_official_splits(split_stacks(page_counts)),
         key=lambda sample: (sample.id, str(sample.image)),
@@ -134,7 +136,12 @@ def scan(root: Path | str, group_pattern: str = "") -> Dataset:
         tuple(path for path in images if path not in accounted_for),
         tuple((count.sample, count.mask) for count in page_counts if count.mask != count.image),
         match.unread,
-        (*nested, *match.findings, *split_name_findings(root, match.samples)),
+        (
+            *nested,
+            *match.findings,
+            *announced.findings,
+            *split_name_findings(root, announced.samples),
+        ),
     )
 
 

@@ -13,6 +13,7 @@ from limner.data.layouts.folders import image_folders
 TRUTH_FOLDER = re.compile(r"(1st|first)[_ -]?manuals?|manuals?[_ -]?1?")
 OTHER_FOLDERS = re.compile(r"(2nd|second)[_ -]?manuals?|manuals?[_ -]?2|(fov[_ -]?)?masks?|fov")
 """Of the second observer and the field of view."""
+LABEL_FOLDER = re.compile(r"labels?|gt|groundtruth|vessels?")
 IMAGE_ENDINGS = ("_training", "_test")
 MASK_ENDING = "_manual1"
 
@@ -22,7 +23,7 @@ def match_layout(listing: FolderListing) -> LayoutMatch | None:
     folders = [
         (images, truth)
         for images in image_folders(listing)
-        if (truth := _sibling(listing, images, TRUTH_FOLDER))
+        if (truth := _truth_beside(listing, images))
     ]
     if not folders:
         return None
@@ -40,6 +41,18 @@ def match_layout(listing: FolderListing) -> LayoutMatch | None:
         ],
         findings=[_left_out(left_out, folders[0][1])] if left_out else [],
     )
+
+
+def _truth_beside(listing: FolderListing, images: Path) -> Path | None:
+    """The folder of the truth; beside fields of view it may be called label/ too."""
+    if truth := _sibling(listing, images, TRUTH_FOLDER):
+        return truth
+    labels = _sibling(listing, images, LABEL_FOLDER)
+    if labels is None or not _sibling(listing, images, OTHER_FOLDERS):
+        return None
+    files = listing.images(labels) + listing.foreign_images(labels)
+    is_drive = bool(files) and all(path.stem.endswith(MASK_ENDING) for path in files)
+    return labels if is_drive else None
 
 
 def _sibling(listing: FolderListing, images: Path, name: re.Pattern[str]) -> Path | None:

@@ -1,7 +1,9 @@
 """A folder of images beside a folder of masks, where both files of a pair have the same name."""
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from limner.data.findings import Finding
 from limner.data.folder_listing import FolderListing
 from limner.data.layout_match import FolderPair, LayoutMatch, match_folder_pairs
 from limner.data.split_names import split_from_names
@@ -21,7 +23,9 @@ def match_layout(listing: FolderListing) -> LayoutMatch | None:
         return None
     above = any(split_from_names(pair.split_names) for pair in pairs)
     split = " under train, val and test" if above else ""
-    return match_folder_pairs(f"images/ and masks/{split}", pairs)
+    return match_folder_pairs(
+        f"images/ and masks/{split}", pairs, findings=list(_other_mask_folders(pairs, listing))
+    )
 
 
 def folder_pairs(listing: FolderListing) -> list[FolderPair]:
@@ -31,6 +35,24 @@ def folder_pairs(listing: FolderListing) -> list[FolderPair]:
         for images in image_folders(listing)
         if (masks := _mask_folder_beside(images, listing))
     ]
+
+
+def _other_mask_folders(pairs: Sequence[FolderPair], listing: FolderListing) -> Iterator[Finding]:
+    """Report folders beside the images that may hold the masks as well."""
+    for pair in pairs:
+        others = [
+            path
+            for path in listing.direct_folders(pair.images.parent)
+            if path.name.lower() in MASK_FOLDERS and path != pair.masks and listing.images(path)
+        ]
+        if others and pair.mask_files:
+            message = (
+                f"{pair.masks} is taken for the masks of {pair.images}, and "
+                f"{' and '.join(map(str, others))} is left out. If the masks are there, move "
+                f"{pair.masks} away: it may hold the field of view."
+            )
+            yield Finding("several-mask-folders", "warning", str(pair.masks), message)
+            return
 
 
 def image_folders(listing: FolderListing) -> list[Path]:

@@ -101,6 +101,37 @@ def test_what_lies_beside_images_is_not_named(tmp_path: Path) -> None:
     assert listing.foreign() == {} and listing.images() == []
 
 
+def test_a_store_is_named_once_and_system_folders_never(tmp_path: Path) -> None:
+    for name in ("x.zarr/0/0.0", "x.zarr/0/0.1", "@eaDir/a.jpg/THUMB.jpg", "__MACOSX/b.nd2"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"\0\1\2")
+    listing = FolderListing(tmp_path)
+    assert {path.name: kind.name for path, kind in listing.foreign().items()} == {
+        "x.zarr": "a Zarr store"
+    }
+    assert listing.images() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "what"), [("v.nii.gz", "a NIfTI volume"), ("x.kra", "a Krita file")]
+)
+def test_a_suffix_says_more_than_the_archive_that_it_is(
+    tmp_path: Path, name: str, what: str
+) -> None:
+    (tmp_path / name).write_bytes(gzip.compress(b"x") if name.endswith("gz") else zipped())
+    assert [kind.name for kind in FolderListing(tmp_path).foreign().values()] == [what]
+
+
+def test_a_stack_with_the_suffix_of_a_single_image_is_named(tmp_path: Path) -> None:
+    for name in ("images/a", "masks/a"):
+        save_image(tmp_path / f"{name}.png")
+    stack = np.random.default_rng(0).integers(0, 9, (3, *disc().shape)).astype(np.uint8)
+    tifffile.imwrite(tmp_path / "x.tif", stack, photometric="minisblack")
+    (tmp_path / "x.tif").rename(tmp_path / "images/a.png")
+    text = " ".join(limner("check", tmp_path, cwd=tmp_path).stdout.split())
+    assert "images/a.png holds 3 images, and only the first is read" in text
+
+
 def test_check_names_each_kind_once_with_its_cure(tmp_path: Path) -> None:
     for name in ("a", "b"):
         save_image(tmp_path / "images" / f"{name}.png", disc() // 2)

@@ -79,6 +79,7 @@ LOCKED = FileKind(
 LOCKED_FOLDER = FileKind(
     "a folder that cannot be opened", "Give yourself the right to read it.", is_image=False
 )
+ZARR = FileKind("a Zarr store", ARRAY)
 UNKNOWN = FileKind("a file of unknown content", ELEMENT, is_image=False)
 
 
@@ -209,6 +210,11 @@ _COMPANIONS = """
 """
 COMPANION_SUFFIXES = frozenset(_COMPANIONS.split())
 """Of files that lie beside images and are none. They are not opened."""
+
+STORES = {".zarr": ZARR, ".n5": ZARR}
+"""Of folders that are one image, by their suffixes."""
+WRAPPERS = frozenset({ZIP, GZIP, ARCHIVE, UNKNOWN})
+"""Of content that says less of a file than its suffix does."""
 
 _BY_START: tuple[tuple[bytes, FileKind], ...] = (
     (b"GIF8", GIF),

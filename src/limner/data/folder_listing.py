@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from limner.data.file_kinds import LOCKED_FOLDER, FileKind
+from limner.data.file_kinds import LOCKED_FOLDER, STORES, FileKind
 from limner.data.image_file import SNIFFED_BYTES, classify, has_image_suffix, needs_opening
+
+SYSTEM_FOLDERS = frozenset({"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information"})
+"""Folders in which systems keep thumbnails and remains of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +80,10 @@ class FolderListing:
         """Tell what files below a folder (by default `root`) may be images and are not read."""
         tree = self._tree(folder or self.root)
         contents = ((path, self._content(path)) for path in tree.files)
-        locked = (path for path in tree.folders if self._directory(path).is_locked)
+        locked = [path for path in tree.folders if self._directory(path).is_locked]
         foreign = {path: kind for path, kind in contents if isinstance(kind, FileKind)}
-        return foreign | dict.fromkeys(locked, LOCKED_FOLDER)
+        stores = {path: kind for path in tree.folders if (kind := STORES.get(path.suffix.lower()))}
+        return foreign | stores | dict.fromkeys(locked, LOCKED_FOLDER)
 
     def foreign_images(self, folder: Path | None = None) -> list[Path]:
         """List those files of `foreign` that are images, not archives and the like."""
@@ -118,12 +122,13 @@ class FolderListing:
             subfolders = {
                 path: path.resolve() if path in directory.links else real_paths[folder] / path.name
                 for path in directory.folders
-                if not path.name.startswith(".")
+                if not path.name.startswith(".") and path.name not in SYSTEM_FOLDERS
             }
             new = [path for path, real in subfolders.items() if real not in visited]
             visited.update(subfolders.values())
             real_paths.update((path, subfolders[path]) for path in new)
-            pending += reversed(new)
+            # The files of a store are parts of one image
+            pending += reversed([path for path in new if path.suffix.lower() not in STORES])
         files.sort()
         suffixes = tuple(path.suffix.lower() for path in files)
         return _Tree(tuple(files), tuple(sorted(real_paths.keys() - {start})), suffixes)

@@ -13,7 +13,7 @@ from limner.data.file_kinds import (
     EMPTY,
     KEPT_SUFFIXES,
     LOCKED,
-    UNKNOWN,
+    WRAPPERS,
     FileKind,
     is_companion,
     is_text,
@@ -154,7 +154,7 @@ def classify(name: str, start: bytes | None) -> Literal["image"] | FileKind | No
     if not is_text(start) and any(reader.recognises(start) for reader in READERS):
         return "image"
     by_content = kind_by_content(start)
-    return by_content if kind is None or by_content not in {None, UNKNOWN} else kind
+    return by_content if kind is None or (by_content and by_content not in WRAPPERS) else kind
 
 
 def read_only_header(path: Path) -> ImageHeader:

@@ -55,6 +55,8 @@ class ImageInfo:
     """The share of pixels that hold no data."""
     left_out: tuple[str, ...] = ()
     """What else the file holds, in words."""
+    pages: int = 1
+    """How many images the file holds."""
 
 
 def read_image(
@@ -205,4 +207,5 @@ def _info(header: ImageHeader, decoded: DecodedImage, sha256: bytes) -> ImageInf
         decoded.extra_band,
         0.0 if valid is None else 1 - float(valid.reshape(*pixels.shape[:2], -1).any(2).mean()),
         decoded.left_out,
+        header.pages,
     )

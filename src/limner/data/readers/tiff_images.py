@@ -73,11 +73,16 @@ class TiffContent:
 @contextmanager
 def open_tiff(file: BinaryFile) -> Iterator[Any]:
     """Open a TIFF with tifffile, which then says nothing and opens no other file."""
+    with quiet_tifffile().TiffFile(_Stream(file)) as tiff:
+        yield tiff
+
+
+def quiet_tifffile() -> Any:
+    """Import tifffile, and keep what it says of odd files off the terminal."""
     import tifffile
 
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)
-    with tifffile.TiffFile(_Stream(file)) as tiff:  # type: ignore[arg-type]
-        yield tiff
+    return tifffile
 
 
 class _LastStack(threading.local):

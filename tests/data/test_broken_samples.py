@@ -81,7 +81,7 @@ def test_training_goes_on_without_broken_files_where_it_is_told_to(
     counts = "train 6 (in images), validation 1 (in images), test 2 (in images), new 2 (in images)"
     assert f"Images: {counts}." in tested.stdout
     assert "note: 1 problems of files that are in no pair, and are not scored" in tested.stderr
-    assert f"masks/{test_id}.png is no image that can be read: it is empty" in tested.stderr
+    assert f"masks/{test_id}.png is no image that can be read: it is an empty file" in tested.stderr
     record = json.loads((report / "report.json").read_text())
     assert record["images"] == 8
     assert len(record["left_out"]) == 1 and len(record["failed"]) == 3

@@ -141,6 +141,14 @@ def test_one_bad_file_does_not_stop_the_rest(lesions: Path, tmp_path: Path) -> N
     assert mended.returncode == 0 and "2 masks" in mended.stdout
     other = limner("predict", "photos", "run", "--tta", "flips", cwd=tmp_path)
     assert other.returncode == 1 and "Nothing is overwritten" in other.stderr
+    (tmp_path / "photos" / "good.jpg").unlink()
+    for number in range(21):
+        (tmp_path / "photos" / f"{number:02}.nd2").write_bytes(b"\0\1")
+    gone = limner("predict", "photos", "run", cwd=tmp_path)
+    text = " ".join(gone.stderr.split())
+    assert gone.returncode == 1
+    assert f"note: 1 images that were predicted before are gone: {tmp_path}/photos/good.jpg" in text
+    assert "21 files have no mask:" in text and "and 1 more, which predictions.json lists" in text
 
 
 def test_tiles_that_cannot_be_exact_are_said_to_be_blended(lesions: Path, tmp_path: Path) -> None:

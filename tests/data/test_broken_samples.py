@@ -47,6 +47,14 @@ def test_broken_samples_are_left_out_and_named(broken_set: Path) -> None:
         assert any(f"{broken_set}/{name}" in line for line in lines)
 
 
+def test_check_says_how_to_train_without_broken_files(broken_set: Path, tmp_path: Path) -> None:
+    hint = "limner train --skip-broken leaves out the files with errors, and trains on the others."
+    assert hint in limner("check", broken_set, cwd=tmp_path).stdout
+    # Two files of one name stop training all the same
+    (broken_set / "images/01.jpg").write_bytes((broken_set / "images/01.png").read_bytes())
+    assert "skip-broken" not in limner("check", broken_set, cwd=tmp_path).stdout
+
+
 def test_training_goes_on_without_broken_files_where_it_is_told_to(
     broken_set: Path, tmp_path: Path
 ) -> None:
@@ -73,7 +81,10 @@ def test_training_goes_on_without_broken_files_where_it_is_told_to(
     counts = "train 6 (in images), validation 1 (in images), test 2 (in images), new 2 (in images)"
     assert f"Images: {counts}." in tested.stdout
     assert "note: 1 problem of files that are in no pair, and are not scored" in tested.stderr
-    assert f"masks/{test_id}.png is not an image that can be read: it is empty" in tested.stderr
+    assert (
+        f"masks/{test_id}.png is not an image that can be read: it is an empty file"
+        in tested.stderr
+    )
     left_out = "2 new images have names of what the training left out as broken (--skip-broken)"
     assert f"note: {left_out}, such as 03, 07. " in tested.stderr
     record = json.loads((report / "report.json").read_text())

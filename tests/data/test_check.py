@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dataset_folders import save_image
 from limner.data.check import check, foreground_shares, require_valid
 from limner.data.check_page import write_check
 from limner.data.findings import SEVERITIES
@@ -21,6 +22,16 @@ from shapes import disc
 
 def codes(root: Path) -> dict[str, str]:
     return {finding.code: finding.severity for finding in check(scan(root)).findings}
+
+
+def test_a_depth_that_no_image_uses_is_one_finding(tmp_path: Path) -> None:
+    for number in range(4):
+        noise = np.random.default_rng(number).integers(0, 250, (20, 20)).astype(np.uint16)
+        save_image(tmp_path / "images" / f"{number}.png", noise)
+        save_image(tmp_path / "masks" / f"{number}.png", disc(20, radius=number + 3))
+    findings = check(scan(tmp_path)).by_code()["shallow-depth"]
+    assert len(findings) == 1 and findings[0].ids == ("0", "1", "2", "3")
+    assert "4 images have 16 bits but no value above 249, such as" in findings[0].message
 
 
 def test_a_good_dataset_has_no_finding(lesions: Path) -> None:

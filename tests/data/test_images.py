@@ -130,7 +130,8 @@ def test_mutated_files_crash_nothing_and_are_refused_where_they_end_early() -> N
     ("content", "what"),
     [
         (b"", "empty"),
-        (b"not an image", "unknown"),
+        (b"not an image", "a text"),
+        (b"\0\1\2 no image", "a file of unknown content"),
         (b"<html>404</html>", "HTML"),
         (b"version https://git-lfs.github.com/spec/v1\noid", "git lfs pull"),
         (b"GIF89a\x01\x00\x01\x00", "GIF"),

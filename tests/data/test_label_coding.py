@@ -12,7 +12,9 @@ from limner.labels import VOID, Labels, load_labels
 def masks(*value_sets: set[int], lossy: bool = False) -> list[ValueHistogram]:
     """A mask for each set of values, all with equal shares."""
     return [
-        ValueHistogram(f"m{i}.png", dict.fromkeys(values, 1 / len(values)), lossy=lossy)
+        ValueHistogram(
+            f"m{i}.png", dict.fromkeys(values, 1 / len(values)), lossy_codec="JPEG" if lossy else ""
+        )
         for i, values in enumerate(value_sets)
     ]
 
@@ -67,7 +69,9 @@ def test_a_class_index_that_is_missing_between_others_keeps_its_place() -> None:
 @pytest.mark.parametrize("lossy", [True, False])
 def test_two_values_smeared_by_jpeg_or_smoothing_are_cut_at_the_middle(lossy: bool) -> None:
     share = dict.fromkeys(range(256), 0.02 / 254) | {0: 0.7, 255: 0.28}
-    labels = detect_label_coding([ValueHistogram("m.jpg", share, lossy=lossy)])
+    labels = detect_label_coding(
+        [ValueHistogram("m.jpg", share, lossy_codec="JPEG" if lossy else "")]
+    )
     assert labels.to_class_index(np.array([[0, 9, 127, 128, 250, 255]], np.uint8)).tolist() == [
         [0, 0, 0, 1, 1, 1]
     ]
@@ -174,7 +178,7 @@ def test_objects_numbered_in_each_mask_are_no_classes(count: int) -> None:
 def test_several_grey_levels_are_not_cut_into_two(lossy: bool) -> None:
     levels = dict.fromkeys(range(25, 201, 25), 0.3 / 8) | {0: 0.7}
     with pytest.raises(LimnerError):
-        detect_label_coding([ValueHistogram("m.png", levels, lossy=lossy)])
+        detect_label_coding([ValueHistogram("m.png", levels, lossy_codec="JPEG" if lossy else "")])
 
 
 def test_a_value_that_the_class_file_does_not_name_is_an_error() -> None:

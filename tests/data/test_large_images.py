@@ -1,3 +1,4 @@
+import logging
 from pathlib import Path
 from unittest import mock
 
@@ -36,3 +37,14 @@ def test_shrinking_by_bands_is_shrinking_at_once(height: int, width: int, h: int
         small = downsample(ArrayImage(image), (h, w))
     assert small.shape == (h, w, 3)
     assert np.abs(small.astype(int) - resize_image(image, (h, w))).max() <= 1
+
+
+def test_tifffile_says_nothing_of_a_damaged_file(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tifffile.imwrite(tmp_path / "x.tif", np.zeros((20, 20), np.uint8))
+    content = (tmp_path / "x.tif").read_bytes()
+    (tmp_path / "x.tif").write_bytes(content[:120])
+    logging.getLogger("tifffile").setLevel(logging.NOTSET)
+    assert open_large_image(tmp_path / "x.tif") is None
+    assert caplog.records == []

@@ -8,8 +8,10 @@ import pytest
 import tifffile
 from PIL import Image
 
+from dicom_files import write_dicom
 from limner.data.check import CheckResult, check
 from limner.data.findings import Finding
+from limner.data.images import read_image
 from limner.data.scan import scan
 from shapes import disc
 
@@ -32,6 +34,31 @@ def boolean_tiff(path: Path, mask: np.ndarray) -> None:
 
 def grey_png(path: Path, mask: np.ndarray) -> None:
     Image.fromarray(mask).save(path.with_suffix(".png"))
+
+
+def dark_dicom(path: Path, mask: np.ndarray) -> None:
+    """White where the mask is, which MONOCHROME1 stores as 0."""
+    write_dicom(path.with_suffix(".dcm"), 255 - mask, PhotometricInterpretation="MONOCHROME1")
+
+
+def dark_dicom_of_12_bits(path: Path, mask: np.ndarray) -> None:
+    write_dicom(
+        path.with_suffix(".dcm"),
+        np.where(mask > 0, 0, 4095).astype(np.uint16),
+        PhotometricInterpretation="MONOCHROME1",
+        BitsStored=12,
+        HighBit=11,
+    )
+
+
+def dark_dicom_of_numbers(path: Path, mask: np.ndarray) -> None:
+    write_dicom(
+        path.with_suffix(".dcm"),
+        (mask > 0).astype(np.uint16),
+        PhotometricInterpretation="MONOCHROME1",
+        BitsStored=12,
+        HighBit=11,
+    )
 
 
 def quantized_png(path: Path, mask: np.ndarray) -> None:
@@ -88,12 +115,39 @@ def share_read_right(root: Path, result: CheckResult) -> float:
 
 @pytest.mark.parametrize(
     "write",
-    [fax, deep_tiff, boolean_tiff, quantized_png, quantized_red_bmp, quantized_smooth_png],
+    [
+        fax,
+        deep_tiff,
+        dark_dicom,
+        dark_dicom_of_12_bits,
+        dark_dicom_of_numbers,
+        boolean_tiff,
+        quantized_png,
+        quantized_red_bmp,
+        quantized_smooth_png,
+    ],
 )
 def test_white_is_the_foreground_whatever_number_it_has(tmp_path: Path, write: Write) -> None:
     result = check_set(tmp_path, write)
     assert not result.errors
     assert share_read_right(tmp_path, result) > (0.96 if write is quantized_smooth_png else 0.999)
+
+
+@pytest.mark.parametrize("write", [dark_dicom, dark_dicom_of_12_bits])
+def test_a_mask_of_monochrome1_is_read_as_its_image_is_shown(tmp_path: Path, write: Write) -> None:
+    note = found(check_set(tmp_path, write), "white-is-zero")
+    assert "6 masks store white as 0" in note.message
+    shown = read_image(tmp_path / "masks" / "3.dcm")[..., 0] > 127
+    assert (shown == (mask_of(3) > 0)).all()
+    assert share_read_right(tmp_path, paste(tmp_path, note)) == 0
+
+
+def test_dicom_masks_of_both_kinds_are_an_error(tmp_path: Path) -> None:
+    def light_dicom(path: Path, mask: np.ndarray) -> None:
+        write_dicom(path.with_suffix(".dcm"), mask)
+
+    message = found(check_set(tmp_path, dark_dicom, light_dicom), "mixed-polarity").message
+    assert "3 store white as 0" in message and "3 store black as 0" in message
 
 
 def test_a_fax_is_read_as_pillow_shows_it(tmp_path: Path) -> None:

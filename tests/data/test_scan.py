@@ -6,6 +6,7 @@ import pytest
 from dataset_folders import ids_and_splits, save_image, save_images
 from limner.data import layouts
 from limner.data.check import check
+from limner.data.file_kinds import HEIC
 from limner.data.scan import LAYOUTS, scan
 from limner.errors import LimnerError
 from shapes import disc
@@ -30,10 +31,10 @@ def test_samples_without_a_split_beside_official_ones_are_for_training(tmp_path:
 
 def test_files_that_are_in_no_pair_are_listed(tmp_path: Path) -> None:
     save_images(tmp_path, "images/a.png", "masks/a.png", "stray.png")
-    (tmp_path / "images" / "b.heic").touch()
+    (tmp_path / "images" / "b.heic").write_bytes(b"\0\0\0\x18ftypheic")
     dataset = scan(tmp_path)
     assert dataset.unused == (tmp_path / "stray.png",)
-    assert dataset.unsupported == (tmp_path / "images" / "b.heic",)
+    assert dataset.unsupported == {tmp_path / "images" / "b.heic": HEIC}
 
 
 def test_an_unknown_layout_lists_what_was_looked_for(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ def test_what_is_written_is_read_and_listed(storage: Storage) -> None:
     storage.write_bytes("z.txt", b"2")
     assert storage.read_bytes("x/y.png") == b"1" and not storage.is_empty()
     assert storage.list_files() == ["x/y.png", "z.txt"]
-    assert storage.list_files("x") == ["x/y.png"] and storage.list_images() == ["x/y.png"]
+    assert storage.list_files("x") == ["x/y.png"] and storage.image_listing().images == ["x/y.png"]
     storage.remove_folder("x")
     assert storage.list_files() == ["z.txt"]
 

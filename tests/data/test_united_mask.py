@@ -40,7 +40,7 @@ def test_busi_s_further_masks_are_united_with_the_first(tmp_path: Path) -> None:
     assert note.message == (
         f"1 images have several masks, such as {tmp_path}/benign (1).png, whose mask is {tmp_path}/"
         "benign (1)_mask.png and 2 more masks of its image. They are united: each is taken to show "
-        "other objects."
+        "other objects. If they are of several annotators, keep one of them."
     )
 
 
@@ -53,6 +53,21 @@ def test_further_masks_are_united_in_a_folder_of_masks_too(tmp_path: Path) -> No
     samples = scan(tmp_path).samples
     assert [sample.id for sample in samples] == ["a", "b_label_1"]
     assert (samples[0].read_mask().values == np.maximum(*parts)).all()
+
+
+def test_masks_that_number_their_image_s_name_are_united(tmp_path: Path) -> None:
+    save_images(tmp_path, "images/im0.png", "images/im1.png", "images/im1_2.png")
+    parts = [
+        write_mask(tmp_path / "masks" / name, columns)
+        for name, columns in (("im0_1.png", slice(2, 4)), ("im0_2.png", slice(6, 8)))
+    ]
+    save_images(tmp_path, "masks/im1.png", "masks/im1_2.png", "masks/im1_3.png")
+    dataset = scan(tmp_path)
+    assert [sample.id for sample in dataset.samples] == ["im0", "im1", "im1_2"]
+    assert (dataset.samples[0].read_mask().values == np.maximum(*parts)).all()
+    # An image with a mask of its own name takes no other
+    assert dataset.masks_without_image == (tmp_path / "masks" / "im1_3.png",)
+    assert not isinstance(dataset.samples[1].mask, UnitedMask)
 
 
 def test_the_files_of_a_folder_that_bears_the_image_s_name_are_united(tmp_path: Path) -> None:

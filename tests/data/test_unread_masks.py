@@ -32,7 +32,7 @@ def save_photos(folder: Path, count: int = 3, size: tuple[int, int] = (20, 16)) 
 def masks_of(root: Path) -> list[np.ndarray]:
     dataset = scan(root)
     assert not check(dataset).errors
-    assert dataset.unsupported == dataset.unread == ()
+    assert dataset.unsupported == {} and dataset.unread == ()
     return [sample.read_mask().values for sample in dataset.samples]
 
 
@@ -46,7 +46,7 @@ def test_carvana_s_gif_masks_are_named_and_converted_by_the_cure(
     text = follow_cure(tmp_path / "set", "unread-mask")
     assert text == (
         f"3 masks are in a format that is not read. {tmp_path}/{masks.format(0)}.gif, the mask of "
-        f"{tmp_path}/set/train/0.jpg, is a GIF file. These lines of Python make masks of them:"
+        f"{tmp_path}/set/train/0.jpg, is a GIF. These lines of Python make masks of them:"
     )
     for number, mask in enumerate(masks_of(tmp_path / "set")):
         with Image.open(tmp_path / f"{masks.format(number)}.gif") as truth:

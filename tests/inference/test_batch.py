@@ -2,6 +2,7 @@ import json
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -198,8 +199,68 @@ def test_a_name_that_is_too_long_for_a_mask_stops_no_other(photos: Path, tmp_pat
 
 
 def test_images_whose_masks_would_bear_one_name_are_named() -> None:
-    with pytest.raises(LimnerError, match=r"the masks of deep/a\.jpg and deep/a\.png would bear"):
-        mask_names(["deep/a.jpg", "a.png", "deep/a.png"])
+    with pytest.raises(LimnerError, match=r"the masks of a\.jpg and a\.jpg\.tif would bear"):
+        mask_names(["a.jpg", "a.png", "a.jpg.tif"])
+
+
+def test_images_that_differ_in_their_suffix_have_masks_that_keep_it(
+    photos: Path, tmp_path: Path
+) -> None:
+    assert mask_names(["deep/a.jpg", "a.png", "deep/a.png"]) == {
+        "deep/a.jpg": "deep/a.jpg.png",
+        "a.png": "a.png",
+        "deep/a.png": "deep/a.png.png",
+    }
+    with Image.open(photos / "0.png") as image:
+        image.convert("RGB").resize((30, 20)).save(photos / "0.jpg")
+    result = run(predictor(), photos, tmp_path / "out")
+    assert len(result.records) == 9 and not result.failures
+    with Image.open(tmp_path / "out" / "0.jpg.png") as mask:
+        assert mask.size == (30, 20)
+
+
+def test_a_later_call_takes_no_earlier_image_s_mask(photos: Path, tmp_path: Path) -> None:
+    run(predictor(), photos, tmp_path / "out")
+    with Image.open(photos / "0.png") as image:
+        image.convert("RGB").resize((30, 20)).save(photos / "0.jpg")
+    alone = ImageSelection.from_paths([str(photos / "0.jpg")])
+    job = PredictionJob.plan(alone, Storage(tmp_path / "out"), MODELS)
+    result = predict_folder(predictor(), job)
+    assert len({record.mask for record in result.records}) == len(result.records) == 9
+    with Image.open(tmp_path / "out" / "0.png") as mask:
+        assert mask.size == (60, 40)
+
+
+def test_images_that_are_gone_are_named_and_keep_their_masks(photos: Path, tmp_path: Path) -> None:
+    run(predictor(), photos, tmp_path / "out")
+    (photos / "3.png").unlink()
+    alone = ImageSelection.from_paths([str(photos / "1.png")])
+    result = predict_folder(
+        predictor(), PredictionJob.plan(alone, Storage(tmp_path / "out"), MODELS)
+    )
+    written = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    assert list(result.images_gone) == written["images_gone"] == [str(photos / "3.png")]
+    assert len(result.records) == 8 and (tmp_path / "out" / "3.png").exists()
+
+
+def test_a_linked_image_is_known_again(photos: Path, tmp_path: Path) -> None:
+    (photos / "3.png").rename(tmp_path / "elsewhere.png")
+    (photos / "3.png").symlink_to(tmp_path / "elsewhere.png")
+    run(predictor(), photos, tmp_path / "out")
+    again = run(predictor(), photos, tmp_path / "out")
+    assert again.resumed == 8 and not again.images_gone
+    assert str(photos / "3.png") in {record.image for record in again.records}
+
+
+def test_failures_name_files_by_absolute_paths(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (photos / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    (photos / "c.czi").write_bytes(b"\0\1")
+    result = run(predictor(), Path("photos"), "out")
+    assert len(result.failures) == 2
+    assert all(failure.startswith(f"{photos}/") for failure in result.failures)
 
 
 @pytest.mark.parametrize("pages", [1, 2])
@@ -243,9 +304,7 @@ def test_grey_colours_of_classes_are_read_back_for_the_overview(
 def test_other_settings_do_not_go_on(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "out" / UNFINISHED).mkdir(parents=True)
     (tmp_path / "out" / SETTINGS_FILE).write_text(json.dumps({"models": ["another"]}))
-    with pytest.raises(
-        LimnerError, match="unfinished predictions of other images, models or settings"
-    ):
+    with pytest.raises(LimnerError, match="unfinished predictions of other models"):
         run(predictor(), photos, tmp_path / "out")
 
 
@@ -262,8 +321,17 @@ def test_a_finished_folder_of_another_model_is_left_alone(photos: Path, tmp_path
     others = PredictionJob.plan(
         ImageSelection.from_storage(Storage(photos)), Storage(tmp_path / "out"), {"m.onnx": "9"}
     )
-    with pytest.raises(LimnerError, match="not empty"):
+    with pytest.raises(LimnerError, match=r"predictions of other models \(m\.safetensors\). Noth"):
         predict_folder(predictor(), others)
+    retrained = replace(others, models={"m.safetensors": "9"})
+    with pytest.raises(LimnerError, match=r"of the model m\.safetensors as it was before it chan"):
+        predict_folder(predictor(), retrained)
+    shutil.copytree(photos, tmp_path / "others")
+    with pytest.raises(LimnerError, match=rf"of other images \({photos}\)\. Nothing is overwr"):
+        run(predictor(), tmp_path / "others", tmp_path / "out")
+    settings = InferenceSettings(postprocessing=PostprocessSettings(fill_holes=True))
+    with pytest.raises(LimnerError, match=r"predictions of other settings \("):
+        run(predictor(settings=settings), photos, tmp_path / "out")
 
 
 def test_a_file_that_was_mended_is_predicted_when_the_call_is_repeated(
@@ -314,18 +382,25 @@ def test_a_stack_that_fails_leaves_nothing_behind(photos: Path, tmp_path: Path) 
 def test_pictures_of_formats_that_are_not_read_are_named_and_counted(
     photos: Path, tmp_path: Path
 ) -> None:
-    names = ["IMG_1.HEIC", "b.gif", "c.jp2", "d.npy", "deep/e.nii.gz"]
+    kinds = {
+        "IMG_1.HEIC": "a HEIC photograph, which is not read. Export it as JPEG or PNG, which",
+        "b.gif": "a GIF, which is not read. Open it in GIMP",
+        "c.nd2": "a Nikon ND2 microscope file, which is not read. Export it as OME-TIFF: Fiji",
+        "d.npy": "a NumPy array, which is not read. Save its images as PNG",
+        "deep/e.nii.gz": "a NIfTI volume, which is not read. Save it as a TIFF stack",
+        "set.zip": "a zip archive, which is not read. Unpack it.",
+    }
     (photos / "deep").mkdir()
-    for name in names:
-        (photos / name).write_bytes(b"whatever")
+    for name in kinds:
+        (photos / name).write_bytes(b"\0\1whatever")
     (photos / "notes.txt").write_text("no picture")
     result = run(predictor(), photos, tmp_path / "out")
     written = json.loads((tmp_path / "out" / "predictions.json").read_text())["failed"]
-    assert len(result.records) == 8 and result.failures == written and len(written) == 5
-    for name, failure in zip(names, sorted(written), strict=True):
-        assert name in failure and "are not read. Convert them to PNG, JPEG or TIFF." in failure
+    assert len(result.records) == 8 and result.failures == written and len(written) == 6
+    for (name, what), failure in zip(kinds.items(), sorted(written), strict=True):
+        assert f"/{name} is {what}" in failure
     only_foreign = ImageSelection.from_storage(Storage(photos / "deep"))
-    with pytest.raises(LimnerError, match=r"no image that is read, and 1 of other formats, such"):
+    with pytest.raises(LimnerError, match=r"holds no image .* of other formats, such as e"):
         PredictionJob.plan(only_foreign, Storage(tmp_path / "new"), MODELS)
 
 

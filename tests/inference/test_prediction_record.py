@@ -39,6 +39,7 @@ def test_the_keys_keep_their_order_and_steps_are_named_only_where_they_were_left
         "labels",
         "predictions",
         "failed",
+        "images_gone",
         "settings",
     ]
     keys = [

@@ -58,6 +58,7 @@ def check(
 
 def _print_findings(result: "CheckResult", data: Path) -> None:
     """The first findings of each code as a table, and how many there are of each severity."""
+    from limner.data.broken_samples import BROKEN
     from limner.data.check_page import short_message
 
     if result.labels is not None:
@@ -81,6 +82,11 @@ def _print_findings(result: "CheckResult", data: Path) -> None:
     for code, lines in to_run:
         console.print(f"For {code}:\n{escape(lines)}", soft_wrap=True)
     console.print(_count_by_severity(result))
+    # Other errors stop training all the same
+    if result.errors and result.labels and {each.code for each in result.errors} <= BROKEN:
+        console.print(
+            "limner train --skip-broken leaves out the files with errors, and trains on the others."
+        )
 
 
 def _count_by_severity(result: "CheckResult") -> str:

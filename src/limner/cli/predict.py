@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from limner.inference.batch import BatchResult, MapFiles
     from limner.inference.predictor import Predictor
 
+FAILURES_SHOWN = 20
+"""Files without a mask on the terminal; predictions.json names them all."""
+
 
 def predict(
     paths: Annotated[
@@ -118,7 +121,15 @@ def _print_result(result: "BatchResult", out: str) -> None:
         stderr.print(
             f"note: too large for post-processing, which was left out: {escape(list_some(partial))}"
         )
+    if gone := result.images_gone:
+        stderr.print(
+            f"note: {len(gone)} images that were predicted before are gone: "
+            f"{escape(list_some(gone))}. Their masks stay; predictions.json lists the images under "
+            "images_gone."
+        )
     if result.failures:
         stderr.print(f"{len(result.failures)} files have no mask:")
-    for failure in result.failures:
+    for failure in result.failures[:FAILURES_SHOWN]:
         stderr.print(f"[red]not predicted:[/] {escape(failure)}")
+    if (more := len(result.failures) - FAILURES_SHOWN) > 0:
+        stderr.print(f"and {more} more, which predictions.json lists under failed.")

@@ -74,8 +74,9 @@ def _one_mask(info: SampleInfo, labels: Labels) -> Iterator[Finding]:
 def _lossy_masks(infos: Sequence[SampleInfo]) -> Iterator[Finding]:
     if lossy := [info for info in infos if info.mask.lossy]:
         first = lossy[0]
+        codecs = " or ".join(sorted({info.mask.lossy_codec for info in lossy}))
         message = (
-            f"{len(lossy)} masks were saved as JPEG (for instance {first.mask.file}), so their "
+            f"{len(lossy)} masks were saved as {codecs} (for instance {first.mask.file}), so their "
             "borders are smeared, and are cut at the middle. Export them as PNG if you can."
         )
         yield Finding("lossy-mask", "warning", first.mask.file, message, (first.id,))

@@ -5,8 +5,8 @@ from itertools import pairwise
 from pathlib import Path
 
 from limner.data.dataset import Dataset
-from limner.data.findings import Finding, file_finding
-from limner.data.image_file import FORMATS
+from limner.data.file_kinds import count_kinds
+from limner.data.findings import Finding, Severity, file_finding
 from limner.data.sample import Sample
 from limner.data.unread_masks import unread_findings
 
@@ -63,12 +63,12 @@ def _differing_pages(dataset: Dataset) -> Iterator[Finding]:
 
 
 def _unsupported_formats(dataset: Dataset) -> Iterator[Finding]:
-    for path in dataset.unsupported:
-        message = (
-            f"is in a format that is not read. Formats are {', '.join(FORMATS)}: export it as one "
-            "of them."
-        )
-        yield file_finding("foreign-format", "warning", path, message)
+    for kind, count in count_kinds(dataset.unsupported.values()).items():
+        first = next(path for path, other in dataset.unsupported.items() if other == kind)
+        which = f"{first} is" if count == 1 else f"{count} files, such as {first}, are each"
+        message = f"{which} {kind.name}, which is not read. {kind.cure}"
+        severity: Severity = "warning" if kind.is_image else "note"
+        yield Finding("foreign-format", severity, str(first), message)
 
 
 def _repeated_ids(dataset: Dataset) -> Iterator[Finding]:

@@ -14,6 +14,7 @@ from numpy import ndarray
 from limner.data.check_specks import count_specks
 from limner.data.duplicates import thumbnail
 from limner.data.findings import Finding, file_finding
+from limner.data.image_file import has_image_suffix
 from limner.data.images import ImageInfo
 from limner.data.mask_pixels import MaskPixels
 from limner.data.sample import Sample, SampleDigest
@@ -55,6 +56,13 @@ def inspect_sample(sample: Sample) -> tuple[list[Finding], SampleInfo | None]:
     if image is None or mask is None:
         return findings, None
     findings += _pair_findings(sample, image_info, mask, mask_info.orientation)
+    for path, info in ((sample.image, image_info), (sample.mask, mask_info)):
+        if info.pages > 1 and sample.pages == 1 and has_image_suffix(str(path)):
+            message = (
+                f"holds {info.pages} images, and only the first is read, since its suffix is that "
+                "of a single one. Give it the suffix of its format, such as .tif."
+            )
+            findings.append(file_finding("wrong-suffix", "warning", path, message, sample.id))
     if mask.values.shape != image_info.size_px:
         return findings, None
     return findings, _sample_info(sample, (image, image_info), (mask, mask_info))
@@ -100,12 +108,6 @@ def _image_findings(
     if image.min() == image.max():
         message = f"has the one value {image.min()} everywhere. Was it exported whole?"
         yield file_finding("blank-image", "warning", sample.image, message, sample.id)
-    elif info.bits == 16 and info.largest <= 255:
-        message = (
-            f"has 16 bits but no value above {info.largest:.0f}. It was 8 bits once: is that "
-            "the file you meant?"
-        )
-        yield file_finding("shallow-depth", "warning", sample.image, message, sample.id)
 
 
 def _pair_findings(

@@ -8,6 +8,7 @@ from limner.data.sample import Sample
 from limner.data.sample_info import SampleInfo
 
 FEW_IMAGES = 10
+MOST_OF_8_BITS = 255
 MIXED_AREA = 64
 """Images whose areas differ by more than this factor are seldom of one kind."""
 
@@ -20,6 +21,7 @@ def dataset_findings(
     yield from _mixed_sizes(infos, samples)
     yield from _differing_channels(infos, samples)
     yield from _ungrouped(samples)
+    yield from _shallow_depth(infos, samples)
 
 
 def _few_images(infos: Sequence[SampleInfo]) -> Iterator[Finding]:
@@ -70,3 +72,21 @@ def _ungrouped(samples: Mapping[str, Sample]) -> Iterator[Finding]:
             f"{len(grouped)} others are. They are split as if each were alone."
         )
         yield Finding("ungrouped", "note", str(first.image), message, (first.id,))
+
+
+def _shallow_depth(infos: Sequence[SampleInfo], samples: Mapping[str, Sample]) -> Iterator[Finding]:
+    files = [(info, info.image_info) for info in infos if info.image_info]
+    shallow = [
+        (info, file)
+        for info, file in files
+        if file.bits == 16 and 0 < file.largest <= MOST_OF_8_BITS
+    ]
+    if shallow:
+        first = samples[shallow[0][0].id].image
+        largest = max(file.largest for _, file in shallow)
+        message = (
+            f"{len(shallow)} images have 16 bits but no value above {largest:.0f}, such as "
+            f"{first}. They were 8 bits once: are these the files you meant?"
+        )
+        ids = tuple(info.id for info, _ in shallow)
+        yield Finding("shallow-depth", "warning", str(first), message, ids)

@@ -1,9 +1,11 @@
 """What a scan learns of a folder: its samples, its classes, and the files in no sample."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from limner.data.class_names import ClassNames
+from limner.data.file_kinds import FileKind
 from limner.data.findings import Finding
 from limner.data.sample import Sample
 from limner.data.unread_masks import UnreadFile
@@ -25,8 +27,8 @@ class Dataset:
     masks_without_image: tuple[Path, ...] = ()
     same_name: tuple[tuple[Path, Path], ...] = ()
     """Pairs of files in one folder whose names differ only in the suffix."""
-    unsupported: tuple[Path, ...] = ()
-    """Images in formats that are not read."""
+    unsupported: Mapping[Path, FileKind] = field(default_factory=dict)
+    """What may be images, in formats that are not read."""
     unused: tuple[Path, ...] = ()
     """Images that are in no pair and in no other of these lists."""
     page_mismatches: tuple[tuple[Sample, int], ...] = ()

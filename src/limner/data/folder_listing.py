@@ -4,13 +4,13 @@ import os
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from limner.data.image_file import (
-    IMAGE_SUFFIXES,
-    OTHER_SUFFIXES,
-    SNIFFED_BYTES,
-    is_image_by_content,
-)
+from limner.data.file_kinds import LOCKED_FOLDER, STORES, FileKind
+from limner.data.image_file import SNIFFED_BYTES, classify, has_image_suffix, needs_opening
+
+SYSTEM_FOLDERS = frozenset({"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information"})
+"""Folders in which systems keep thumbnails and remains of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,8 @@ class _Directory:
     folders: tuple[Path, ...] = ()
     links: frozenset[Path] = frozenset()
     """The folders that are links."""
+    is_locked: bool = False
+    """Whether it cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ class FolderListing:
         self.root = root
         self._directories: dict[Path, _Directory] = {}
         self._trees: dict[Path, _Tree] = {}
-        self._is_image_inside: dict[Path, bool] = {}
+        self._contents: dict[Path, Literal["image"] | FileKind | None] = {}
         """Of the files that were opened to tell."""
 
     def direct_files(self) -> tuple[Path, ...]:
@@ -74,15 +76,29 @@ class FolderListing:
         """List all image files below a folder (by default `root`), by their suffix or content."""
         return [path for path in self._tree(folder or self.root).files if self._is_image(path)]
 
+    def foreign(self, folder: Path | None = None) -> dict[Path, FileKind]:
+        """Tell what files below a folder (by default `root`) may be images and are not read."""
+        tree = self._tree(folder or self.root)
+        contents = ((path, self._content(path)) for path in tree.files)
+        locked = [path for path in tree.folders if self._directory(path).is_locked]
+        foreign = {path: kind for path, kind in contents if isinstance(kind, FileKind)}
+        stores = {path: kind for path in tree.folders if (kind := STORES.get(path.suffix.lower()))}
+        return foreign | stores | dict.fromkeys(locked, LOCKED_FOLDER)
+
+    def foreign_images(self, folder: Path | None = None) -> list[Path]:
+        """List those files of `foreign` that are images, not archives and the like."""
+        return [path for path, kind in self.foreign(folder).items() if kind.is_image]
+
     def _is_image(self, path: Path) -> bool:
-        suffix = path.suffix.lower()
-        if suffix in IMAGE_SUFFIXES:
-            return True
-        if suffix in OTHER_SUFFIXES:
-            return False
-        if path not in self._is_image_inside:
-            self._is_image_inside[path] = is_image_by_content(_read_start(path))
-        return self._is_image_inside[path]
+        return has_image_suffix(path.name) or self._content(path) == "image"
+
+    def _content(self, path: Path) -> Literal["image"] | FileKind | None:
+        """What a file is whose suffix is not that of an image; None for images by their suffix."""
+        if not needs_opening(path.name):
+            return None
+        if path not in self._contents:
+            self._contents[path] = classify(path.name, _read_start(path))
+        return self._contents[path]
 
     def _directory(self, folder: Path) -> _Directory:
         if folder not in self._directories:
@@ -106,12 +122,13 @@ class FolderListing:
             subfolders = {
                 path: path.resolve() if path in directory.links else real_paths[folder] / path.name
                 for path in directory.folders
-                if not path.name.startswith(".")
+                if not path.name.startswith(".") and path.name not in SYSTEM_FOLDERS
             }
             new = [path for path, real in subfolders.items() if real not in visited]
             visited.update(subfolders.values())
             real_paths.update((path, subfolders[path]) for path in new)
-            pending += reversed(new)
+            # The files of a store are parts of one image
+            pending += reversed([path for path in new if path.suffix.lower() not in STORES])
         files.sort()
         suffixes = tuple(path.suffix.lower() for path in files)
         return _Tree(tuple(files), tuple(sorted(real_paths.keys() - {start})), suffixes)
@@ -122,15 +139,16 @@ def find_images(folder: Path) -> list[Path]:
     return FolderListing(folder).images()
 
 
-def _read_start(path: Path) -> bytes:
-    """The first bytes of a file; none where it is not a plain file or cannot be read."""
+def _read_start(path: Path) -> bytes | None:
+    """The first bytes of a file; none of a pipe or device, None where it cannot be opened."""
     try:
-        if not path.is_file():
+        # A pipe or a device may never end
+        if path.exists() and not path.is_file():
             return b""
         with path.open("rb", buffering=0) as file:
             return file.read(SNIFFED_BYTES)
     except OSError:
-        return b""
+        return None
 
 
 def _read_directory(folder: Path) -> _Directory:
@@ -139,7 +157,7 @@ def _read_directory(folder: Path) -> _Directory:
         with os.scandir(folder) as entries:
             ordered = sorted(entries, key=lambda entry: entry.name)
     except OSError:
-        return _Directory()
+        return _Directory(is_locked=True)
     is_folder = {entry.name: _is_folder(entry) for entry in ordered}
     return _Directory(
         tuple(folder / entry.name for entry in ordered if not is_folder[entry.name]),

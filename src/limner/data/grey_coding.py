@@ -136,11 +136,11 @@ def _lie_near_ends(grey: _GreySet) -> bool:
 
 def _refuse_lossy(grey: _GreySet) -> None:
     """Class indices that JPEG smeared cannot be told apart any more."""
-    example = next((mask.file for mask in grey.masks if mask.lossy), None)
+    example = next((mask for mask in grey.masks if mask.lossy), None)
     if len(grey.values) > 2 and example is not None:
         raise LimnerError(
-            f"the masks were saved as JPEG (for instance {example}), which smears class "
-            "numbers into each other. Export them again as PNG."
+            f"the masks were saved as {example.lossy_codec} (for instance {example.file}), which "
+            "smears class numbers into each other. Export them again as PNG."
         )
 
 

@@ -1,13 +1,26 @@
 """Open an image file: recognise its format, read its header, and check the size that it gives."""
 
 import errno
+import hashlib
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
+from limner.data.file_kinds import (
+    EMPTY,
+    KEPT_SUFFIXES,
+    LOCKED,
+    WRAPPERS,
+    FileKind,
+    is_companion,
+    is_text,
+    kind_by_content,
+    kind_by_name,
+)
+from limner.data.last_stack import MOST_BYTES, keep_stack, last_stack, sign
 from limner.data.readers import bmp, dicom, jpeg, png, tiff, webp
 from limner.data.readers.decoded import (
     BinaryFile,
@@ -57,41 +70,11 @@ STACK_SUFFIXES = frozenset(
     suffix for reader in READERS if reader.HOLDS_PAGES for suffix in reader.SUFFIXES
 )
 """Of files that may hold several images of the same size."""
-OTHER_SUFFIXES = frozenset(
-    {".csv", ".geojson", ".gz", ".html", ".json", ".jsonl", ".md", ".npy", ".npz", ".pdf", ".py"}
-    | {".safetensors", ".toml", ".tsv", ".txt", ".xml", ".yaml", ".yml", ".zip"}
-)
-"""Of files that are not images. The content of all others tells."""
-UNSUPPORTED_SUFFIXES = frozenset[str]().union(
-    # Photographs and drawings
-    {".avif", ".gif", ".heic", ".heif", ".j2k", ".jp2", ".jpe", ".jxl", ".psd", ".svg", ".tga"},
-    {".exr", ".pbm", ".pgm", ".ppm"},
-    # Raw data of cameras
-    {".cr2", ".dng", ".nef", ".raw"},
-    # Arrays, medical volumes, microscopes
-    {".npy", ".npz"},
-    {".gz", ".mha", ".nii", ".nrrd"},
-    {".czi", ".svs"},
-)
-"""Suffixes of images that are not read."""
 START_BYTES = 132
 SNIFFED_BYTES = 1024
-"""In which the metadata of a DICOM file says what kind it is."""
+"""Of a file whose name does not say that it is an image that is read."""
 MAX_PIXELS = 500_000_000
 """Of one image; a larger one is not decoded."""
-OTHER_CONTENT = {
-    b"GIF8": "it is a GIF",
-    b"%PDF": "it is a PDF",
-    b"PK\x03\x04": "it is a zip archive",
-    b"<": "it is a text such as HTML or SVG",
-    b"version https://git-lfs": (
-        "it is a Git LFS pointer, whose content was never fetched (git lfs pull)"
-    ),
-    b"\x93NUMPY": "it is a NumPy array",
-    b"\x00\x00\x00\x0cjP": "it is a JPEG 2000",
-    b"\x1f\x8b": "it is a gzip archive, such as NIfTI",
-}
-"""What a file that is not an image is, by its first bytes."""
 
 
 class TooLargeError(LimnerError):
@@ -131,16 +114,47 @@ def without_suffix(name: str) -> str:
     if suffix[1:].isdigit():
         return name
     stem = name.removesuffix(suffix)
+    if name.lower().endswith(".nii.gz"):
+        return name[: -len(".nii.gz")]
     is_ome = suffix.lower() in tiff.SUFFIXES and stem.lower().endswith(tiff.OME_ENDING)
     return stem[: -len(tiff.OME_ENDING)] if is_ome else stem
 
 
-def is_image_by_content(start: bytes) -> bool:
-    """Tell by a file's first `SNIFFED_BYTES`, whatever its name, whether it is an image.
+def has_image_suffix(name: str) -> bool:
+    """Whether a file's suffix is that of a format that is read."""
+    return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES
 
-    That is DICOM alone, whose files often have no suffix. DICOMDIR, which lists them, is none.
+
+def needs_opening(name: str) -> bool:
+    """Whether a file's name leaves open whether it is an image."""
+    return not has_image_suffix(name) and not is_companion(name)
+
+
+def classify(name: str, start: bytes | None) -> Literal["image"] | FileKind | None:
+    """Tell by a file's name and its first `SNIFFED_BYTES` what it is.
+
+    Args:
+        name: Of the file.
+        start: None where the file cannot be opened.
+
+    Returns:
+        "image" for a format that is read, whatever the suffix; the kind of what may be an image and
+        is not read; None for what is none, such as a text or DICOMDIR, which lists DICOM files.
     """
-    return dicom.recognises(start) and not is_directory(start)
+    if start is None:
+        return LOCKED
+    kind = kind_by_name(name)
+    if not start and kind is None:
+        # A mark of some program, such as _SUCCESS
+        return None
+    if kind and PurePosixPath(name).suffix.lower() in KEPT_SUFFIXES:
+        return kind
+    if dicom.recognises(start):
+        return None if is_directory(start) else "image"
+    if not is_text(start) and any(reader.recognises(start) for reader in READERS):
+        return "image"
+    by_content = kind_by_content(start)
+    return by_content if kind is None or (by_content and by_content not in WRAPPERS) else kind
 
 
 def read_only_header(path: Path) -> ImageHeader:
@@ -162,16 +176,36 @@ def open_image(path: Path) -> Iterator[OpenImage]:
         TooLargeError: The header gives more than `MAX_PIXELS`.
         LimnerError: The file cannot be opened, is not an image, or is damaged.
     """
+    if (stack := last_stack(path)) is not None:
+        with _naming_errors(str(path)):
+            stack.file.seek(0)
+            yield _read_header(stack.file, str(path))
+        return
     with _open_file(path) as file, _naming_errors(str(path)):
-        yield _read_header(file, str(path))
+        image, signature = _read_header(file, str(path)), sign(path)
+        if image.header.pages > 1 and signature[3] <= MOST_BYTES:
+            file.seek(0)
+            image = _read_header(keep_stack(signature, file.read()).file, str(path))
+        yield image
 
 
 @contextmanager
 def open_whole_image(path: Path) -> Iterator[tuple[OpenImage, bytes]]:
-    """Open a file as `open_image` does, with all of its content, which was read at once."""
+    """Open a file as `open_image` does, with the SHA-256 of its content, which was read at once."""
+    if (stack := last_stack(path)) is not None:
+        with _naming_errors(str(path)):
+            stack.file.seek(0)
+            yield _read_header(stack.file, str(path)), stack.sha256
+        return
     with _open_file(path, buffering=0) as file, _naming_errors(str(path)):
+        signature = sign(path)
         content = file.read()
-        yield _read_header(io.BytesIO(content), str(path)), content
+        image = _read_header(io.BytesIO(content), str(path))
+        if image.header.pages > 1 and len(content) <= MOST_BYTES:
+            stack = keep_stack(signature, content)
+            yield _read_header(stack.file, str(path)), stack.sha256
+        else:
+            yield image, hashlib.sha256(content).digest()
 
 
 @contextmanager
@@ -235,7 +269,7 @@ def _cannot_be_opened(name: str, error: OSError) -> LimnerError:
 
 def _read_header(file: BinaryFile, name: str) -> OpenImage:
     """Read the header, and check the size that it gives."""
-    reader = _pick_reader(file)
+    reader = _pick_reader(file, name)
     header = reader.read_header(file)
     if header.height < 1 or header.width < 1:
         raise ValueError(f"its header gives {header.width}x{header.height} pixels")
@@ -247,25 +281,18 @@ def _read_header(file: BinaryFile, name: str) -> OpenImage:
     return OpenImage(file, reader, header)
 
 
-def _pick_reader(file: BinaryFile) -> FormatReader:
+def _pick_reader(file: BinaryFile, name: str) -> FormatReader:
     """Pick the reader that recognises a file. Raises UnsupportedImageError where none does."""
-    start = file.read(START_BYTES)
+    start = file.read(SNIFFED_BYTES)
     file.seek(0)
-    # DICOM may begin as any other format does
-    for reader in (dicom, *READERS):
-        if reader.recognises(start):
-            return reader
+    kind = classify(name, start) if start else EMPTY
+    if not isinstance(kind, FileKind):
+        # DICOM may begin as any other format does
+        for reader in (dicom, *READERS):
+            if reader.recognises(start[:START_BYTES]):
+                return reader
+    what, cure = (kind.name, kind.cure) if isinstance(kind, FileKind) else ("a text", "")
     raise UnsupportedImageError(
-        f"is not an image that can be read: {_what_it_is(start)}. Formats are "
-        f"{', '.join(FORMATS)}: export it as one of them."
+        f"is not an image that can be read: it is {what}. Formats are {', '.join(FORMATS)}. "
+        f"{cure or 'Export it as one of them.'}"
     )
-
-
-def _what_it_is(start: bytes) -> str:
-    """Say what a file that is not an image seems to be."""
-    if not start:
-        return "it is empty"
-    if start[4:8] == b"ftyp":
-        return "it is a HEIC or AVIF photograph"
-    matching = (text for magic, text in OTHER_CONTENT.items() if start.startswith(magic))
-    return next(matching, "its content is unknown")

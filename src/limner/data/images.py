@@ -4,7 +4,6 @@ Decoding is strict. A file is decoded whole, or refused with its name, the cause
 size is read from the header and checked before a pixel is decoded.
 """
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,6 +55,8 @@ class ImageInfo:
     """The share of pixels that hold no data."""
     left_out: tuple[str, ...] = ()
     """What else the file holds, in words."""
+    pages: int = 1
+    """How many images the file holds."""
 
 
 def read_image(
@@ -99,9 +100,9 @@ def read_with_info(
     Raises:
         LimnerError: As `read_image` does.
     """
-    with open_whole_image(path) as (image, content):
+    with open_whole_image(path) as (image, sha256):
         decoded = image.decode_upright(DecodeOptions(page, at_least_px, channels=channels))
-        return to_8_bit_image(decoded), _info(image.header, decoded, content)
+        return to_8_bit_image(decoded), _info(image.header, decoded, sha256)
 
 
 def decode_image(
@@ -154,9 +155,9 @@ def read_mask_with_info(path: Path, *, page: int = 0) -> tuple[MaskPixels, Image
     Raises:
         LimnerError: As `read_mask` does.
     """
-    with open_whole_image(path) as (image, content):
+    with open_whole_image(path) as (image, sha256):
         decoded = image.decode_upright(DecodeOptions(page, as_stored=True))
-        return to_mask_pixels(decoded), _info(image.header, decoded, content)
+        return to_mask_pixels(decoded), _info(image.header, decoded, sha256)
 
 
 def read_predicted_mask(path: Path, labels: Labels) -> UInt8[ndarray, "h w"]:
@@ -194,16 +195,17 @@ def page_count(path: Path) -> int:
     return read_only_header(path).pages
 
 
-def _info(header: ImageHeader, decoded: DecodedImage, content: bytes) -> ImageInfo:
+def _info(header: ImageHeader, decoded: DecodedImage, sha256: bytes) -> ImageInfo:
     pixels, valid = decoded.pixels, decoded.valid
     return ImageInfo(
         header.size_px,
         header.orientation,
         1 if pixels.dtype == np.bool_ else 8 * pixels.itemsize,
         float(pixels.max() if valid is None else pixels.max(where=valid, initial=0)),
-        hashlib.sha256(content).digest(),
+        sha256,
         decoded.stored,
         decoded.extra_band,
         0.0 if valid is None else 1 - float(valid.reshape(*pixels.shape[:2], -1).any(2).mean()),
         decoded.left_out,
+        header.pages,
     )

@@ -9,7 +9,7 @@ from numpy import ndarray
 from PIL import Image
 
 from limner.data.readers import tiff
-from limner.data.readers.tiff_images import list_images
+from limner.data.readers.tiff_images import list_images, quiet_tifffile
 from limner.data.resize import BAND_PIXELS, REDUCING_GAP
 from limner.data.tiled_tiff import TiledTiff
 from limner.data.views import Box
@@ -58,10 +58,8 @@ def open_large_image(path: Path, channels: int | None = None) -> TiledTiff | Non
     """
     if path.suffix.lower() not in tiff.SUFFIXES:
         return None
-    import tifffile
-
     try:
-        with tifffile.TiffFile(path) as file:
+        with quiet_tifffile().TiffFile(path) as file:
             page = list_images(file).images[0].page
             if int(page.imagelength) * int(page.imagewidth) <= LARGE_PIXELS:
                 return None

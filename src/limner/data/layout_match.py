@@ -19,6 +19,7 @@ MASK_ENDINGS = "segmentation|mask|masks|label|labels|seg|gt|groundtruth|annotati
 """What a mask's name may end in, after "_" or "-"."""
 _MASK_ENDING = re.compile(rf"[_-]({MASK_ENDINGS})$", re.IGNORECASE)
 _NUMBERED_ENDING = re.compile(rf"[_-]({MASK_ENDINGS})[_-]?\d+$", re.IGNORECASE)
+_NUMBER = re.compile(r"[_-]\d+$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +86,8 @@ def match_folder_pairs(
     """Pair images and masks whose paths below their two folders have the same key.
 
     The key is the path without its suffix, without a mask's ending, and without the endings that
-    the FolderPair names. Several masks of one image, such as x_mask.png and x_mask_1.png or the
-    files of a folder x/, are united.
+    the FolderPair names. Several masks of one image, such as x_mask.png and x_mask_1.png, x_1.png
+    and x_2.png, or the files of a folder x/, are united.
     """
     samples: list[tuple[Sample, tuple[str, ...]]] = []
     images_without_mask: list[Path] = []
@@ -142,6 +143,8 @@ def _masks_of_images(images: Collection[str], masks: Mapping[str, Path]) -> dict
             files[key].insert(0, path)
         elif numbered != key and numbered in images:
             files[numbered].append(path)
+        elif (plain := _NUMBER.sub("", key)) != key and plain in images and plain not in masks:
+            files[plain].append(path)
         elif folder in images and folder not in masks:
             files[folder].append(path)
         else:
@@ -172,7 +175,8 @@ def united_findings(samples: Sequence[Sample]) -> Iterator[Finding]:
     if united:
         message = (
             f"{len(united)} images have several masks, such as {united[0].image}, whose mask is "
-            f"{united[0].mask}. They are united: each is taken to show other objects."
+            f"{united[0].mask}. They are united: each is taken to show other objects. "
+            "If they are of several annotators, keep one of them."
         )
         ids = tuple(sample.id for sample in united[:2])
         yield Finding("united-masks", "note", str(united[0].image), message, ids)

@@ -19,6 +19,8 @@ PixelKind = Literal["grey", "palette", "colour"]
 
 MOST_VALUE, MOST_OBJECTS = 65535, 4294967295
 """Of fractions that are whole, and of whole numbers, which may number objects beyond 16 bits."""
+SMEARED_GREY = 8
+"""Channels of a grey mask may differ by as much, of 255; 1 was measured in lossy WebP."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +32,17 @@ class MaskPixels:
     kind: PixelKind
     palette: tuple[int, ...] = ()
     """The colour (0xRRGGBB) of each index."""
-    lossy: bool = False
-    """The file's format changes values when it is written."""
+    lossy_codec: str = ""
+    """The codec that changed values when the file was written; empty for none."""
     void: Bool[ndarray, "h w"] | None = None
     """Where the file holds no data, so that there is neither a value nor a class."""
     white_is_zero: WhiteIsZero | None = None
     """What was done with the values where the file stores white as 0."""
+
+    @property
+    def lossy(self) -> bool:
+        """Whether values were changed when the file was written."""
+        return bool(self.lossy_codec)
 
     def to_colours(self) -> "MaskPixels":
         """Return the same mask as the colours that a viewer shows."""
@@ -73,11 +80,12 @@ def _find_mask(decoded: DecodedImage) -> MaskPixels:
         pixels = np.where(decoded.valid, pixels, pixels.dtype.type(0))
     if decoded.palette is not None:
         colours = tuple(_to_colour_numbers(decoded.palette).tolist())
-        return MaskPixels(pixels, "palette", colours, decoded.is_lossy)
+        return MaskPixels(pixels, "palette", colours, decoded.lossy_codec)
     if decoded.has_alpha:
         pixels = _without_alpha(pixels)
-    if pixels.ndim == 3 and (pixels == pixels[..., :1]).all():
-        pixels = pixels[..., 0]
+    if pixels.ndim == 3 and _is_grey(pixels, decoded.lossy_codec):
+        # Of a lossy codec green is nearest to the grey that was saved
+        pixels = pixels[..., 1 if decoded.lossy_codec and pixels.shape[2] == 3 else 0]
     if pixels.ndim == 3 and decoded.separate_channels:
         raise UnsupportedImageError(
             f"holds {pixels.shape[2]} planes that it calls channels. A mask has one: export one "
@@ -89,7 +97,7 @@ def _find_mask(decoded: DecodedImage) -> MaskPixels:
         return MaskPixels(
             _to_whole_values(pixels),
             "grey",
-            lossy=decoded.is_lossy,
+            lossy_codec=decoded.lossy_codec,
             white_is_zero=decoded.white_is_zero,
         )
     if pixels.shape[2] != 3 or pixels.dtype != np.uint8:
@@ -97,7 +105,14 @@ def _find_mask(decoded: DecodedImage) -> MaskPixels:
             f"is a mask of {pixels.shape[2]} channels of type {pixels.dtype}. A mask is grey, a "
             "palette or 8-bit RGB: export one value for each class."
         )
-    return MaskPixels(_to_colour_numbers(pixels), "colour", lossy=decoded.is_lossy)
+    return MaskPixels(_to_colour_numbers(pixels), "colour", lossy_codec=decoded.lossy_codec)
+
+
+def _is_grey(pixels: Shaped[ndarray, "h w c"], lossy_codec: str) -> bool:
+    """Whether all channels are equal, or nearly so after a codec that changes values."""
+    if not lossy_codec:
+        return bool((pixels == pixels[..., :1]).all())
+    return int(np.ptp(pixels, axis=2).max()) <= SMEARED_GREY
 
 
 def _to_colour_numbers(colours: Shaped[ndarray, "*n 3"]) -> UInt32[ndarray, "*n"]:

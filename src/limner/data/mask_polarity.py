@@ -1,4 +1,4 @@
-"""Masks that store white as 0, in TIFF and in palettes: which of the two is the foreground."""
+"""Masks that store white as 0, in TIFF, DICOM and palettes: which of the two is the foreground."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,8 +11,8 @@ from limner.data.value_histogram import Histograms
 from limner.errors import LimnerError
 from limner.labels import LABELS_TOML_HINT, VOID, Labels, labels_lines
 
-WHITES = (255, 65535, 4294967295)
-"""What 0 becomes where the values of 8, 16 and 32 bits are inverted."""
+WHITES = tuple(2**bits - 1 for bits in (8, 10, 12, 14, 16, 32))
+"""What 0 becomes where the values are inverted; DICOM stores 10, 12 and 14 bits too."""
 POLARITIES: dict[WhiteIsZero | None, str] = {
     None: "store black as 0",
     "inverted": "store white as 0",

@@ -4,14 +4,14 @@ Each layout is a file in `layouts/`, with a function that gives a LayoutMatch, o
 of another layout. A new layout needs such a file and a line in `LAYOUTS`.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from limner.data.class_names import read_class_names
 from limner.data.dataset import Dataset
+from limner.data.file_kinds import FileKind
 from limner.data.folder_listing import FolderListing
 from limner.data.groups import with_groups
-from limner.data.image_file import UNSUPPORTED_SUFFIXES
 from limner.data.layout_match import LayoutMatch
 from limner.data.layouts import (
     annotation_files,
@@ -29,6 +29,7 @@ from limner.data.layouts import (
 from limner.data.nested_folder import has_settings, inner_folder, nested_finding
 from limner.data.sample import Sample
 from limner.data.split_folders import split_name_findings
+from limner.data.split_lists import announced_splits
 from limner.data.stacks import count_pages, split_stacks
 from limner.errors import LimnerError
 from limner.labels import load_labels
@@ -86,7 +87,8 @@ def scan(root: Path | str, group_pattern: str = "") -> Dataset:
     listing, match = _find_dataset(root)
     nested = [nested_finding(root, listing.root)] if listing.root != root else []
     root = listing.root
-    page_counts = count_pages(match.samples)
+    announced = announced_splits(listing, match.samples)
+    page_counts = count_pages(announced.samples)
     samples = sorted(
         _with_official_splits(split_stacks(page_counts)),
         key=lambda sample: (sample.id, str(sample.image)),
@@ -102,11 +104,16 @@ def scan(root: Path | str, group_pattern: str = "") -> Dataset:
         match.images_without_mask,
         match.masks_without_image,
         match.same_name,
-        tuple(path for path in _unsupported(listing, match) if path not in images),
+        _unsupported(listing, match),
         tuple(path for path in images if path not in accounted_for),
         tuple((count.sample, count.mask) for count in page_counts if count.mask != count.image),
         match.unread,
-        (*nested, *match.findings, *split_name_findings(root, match.samples)),
+        (
+            *nested,
+            *match.findings,
+            *announced.findings,
+            *split_name_findings(root, announced.samples),
+        ),
     )
 
 
@@ -136,16 +143,15 @@ def _unknown_layout(listing: FolderListing) -> LimnerError:
     )
 
 
-def _unsupported(listing: FolderListing, match: LayoutMatch) -> Iterator[Path]:
-    """Images that are not read, and beside which no other form of them is."""
-    unsupported = listing.files(UNSUPPORTED_SUFFIXES)
-    if not unsupported:
-        return
+def _unsupported(listing: FolderListing, match: LayoutMatch) -> dict[Path, FileKind]:
+    """What may be images and is not read, where no other form of the same image is beside it."""
     told = {*(item.file for item in match.unread), *match.set_aside}
     read = {path.with_suffix("") for path in listing.images()}
-    for path in unsupported:
-        if path not in told and path.with_suffix("") not in read:
-            yield path
+    return {
+        path: kind
+        for path, kind in listing.foreign().items()
+        if path not in told and not (kind.is_image and path.with_suffix("") in read)
+    }
 
 
 def _with_official_splits(samples: Sequence[Sample]) -> list[Sample]:

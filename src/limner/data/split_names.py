@@ -44,6 +44,26 @@ def split_from_names(names: Iterable[str]) -> Split | None:
     return "test" if announced == "evaluation" else announced
 
 
+def split_from_file_name(stem: str) -> Split | None:
+    """Find the split that the first or the last word of a file's name tells, such as train_001.
+
+    None where neither is the name of a split, or each of another.
+    """
+    words = [word.lower() for word in re.findall(r"[A-Za-z]+", stem)]
+    ends = re.split(r"[^A-Za-z0-9]+", stem)
+    found = (
+        {
+            SPLIT_NAMES[word]
+            for word in (words[0], words[-1])
+            if word in SPLIT_NAMES and any(end.lower().strip("0123456789") == word for end in ends)
+        }
+        if words
+        else set()
+    )
+    split = found.pop() if len(found) == 1 else None
+    return "test" if split == "evaluation" else split
+
+
 def splits_of(names: Mapping[Key, Sequence[str]]) -> dict[Key, Split | None]:
     """Find the split of each of several things that lie in one dataset, from their names.
 

@@ -10,14 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from limner.data.folder_listing import FolderListing, find_images
-from limner.data.image_file import (
-    IMAGE_SUFFIXES,
-    OTHER_SUFFIXES,
-    SNIFFED_BYTES,
-    UNSUPPORTED_SUFFIXES,
-    is_image_by_content,
-)
+from limner.data.file_kinds import FileKind
+from limner.data.folder_listing import FolderListing
+from limner.data.image_file import SNIFFED_BYTES, classify, has_image_suffix, needs_opening
 from limner.errors import LimnerError
 from limner.files import FOLDER_LOCK, atomic_file, exclusive_lock, write_atomic
 
@@ -27,6 +22,14 @@ REMOTE_VERSION_KEYS = (*VERSION_KEYS, "created")
 """Where a file is written as a whole, it is created anew; on this machine `created` changes with
 permissions too.
 """
+
+
+@dataclass(frozen=True, slots=True)
+class ImageListing:
+    """The files of a folder by their names in it: images, and what may be and is not read."""
+
+    images: list[str]
+    foreign: dict[str, FileKind]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,38 +49,35 @@ class Storage:
             return Path(self.root[7:]) if self.root.startswith("file://") else None
         return Path(self.root)
 
-    def list_images(self) -> list[str]:
-        """The image files below the folder, in order, without hidden ones."""
+    def image_listing(self) -> ImageListing:
+        """List the files below the folder that are or may be images, without hidden ones."""
         if (local := self.local) is not None:
-            paths = find_images(local) if local.is_dir() else []
-            return [path.relative_to(local).as_posix() for path in paths]
+            listing = FolderListing(local)
+            return ImageListing(
+                [path.relative_to(local).as_posix() for path in listing.images()],
+                {
+                    path.relative_to(local).as_posix(): kind
+                    for path, kind in listing.foreign().items()
+                },
+            )
         names = [name for name in self.list_files() if not _is_hidden(name)]
-        suffixes = {name: PurePosixPath(name).suffix.lower() for name in names}
-        unknown = [name for name in names if suffixes[name] not in IMAGE_SUFFIXES | OTHER_SUFFIXES]
-        by_content = self._images_by_content(unknown)
-        return [name for name in names if suffixes[name] in IMAGE_SUFFIXES or name in by_content]
+        starts = self._read_starts([name for name in names if needs_opening(name)])
+        contents = {name: classify(name, start) for name, start in starts.items()}
+        return ImageListing(
+            [name for name in names if has_image_suffix(name) or contents.get(name) == "image"],
+            {name: kind for name, kind in contents.items() if isinstance(kind, FileKind)},
+        )
 
-    def _images_by_content(self, names: Sequence[str]) -> set[str]:
-        """Those of some files elsewhere whose first bytes are those of an image."""
+    def _read_starts(self, names: Sequence[str]) -> dict[str, bytes | None]:
+        """Read the first bytes of some files elsewhere; None of a file that cannot be read."""
         system, root = self._open()
         paths = [f"{root}/{name}" for name in names]
         # What cannot be read gives its error instead
         starts = system.cat_ranges(paths, 0, SNIFFED_BYTES, on_error="return") if paths else []
         return {
-            name
+            name: start if isinstance(start, bytes) else None
             for name, start in zip(names, starts, strict=True)
-            if isinstance(start, bytes) and is_image_by_content(start)
         }
-
-    def list_foreign(self) -> list[str]:
-        """The files below the folder that are images in formats that are not read."""
-        if (local := self.local) is not None:
-            paths = FolderListing(local).files(UNSUPPORTED_SUFFIXES) if local.is_dir() else []
-            return [path.relative_to(local).as_posix() for path in paths]
-        names = (name for name in self.list_files() if not _is_hidden(name))
-        return [
-            name for name in names if PurePosixPath(name).suffix.lower() in UNSUPPORTED_SUFFIXES
-        ]
 
     def is_empty(self) -> bool:
         """Whether nothing is in the folder, or it does not exist. A lock file does not count."""
@@ -93,7 +93,8 @@ class Storage:
     def path_of(self, name: str = "") -> str:
         """What people and other programs call a file of the folder: an absolute path or a URL."""
         if (local := self.local) is not None:
-            return str((local / name).resolve())
+            # A link is called by its own name, which is in the folder
+            return str(local.resolve() / name)
         return f"{str(self.root).rstrip('/')}/{name}"
 
     def fingerprint(self, name: str) -> str:
@@ -123,8 +124,8 @@ class Storage:
         Raises LimnerError where a file elsewhere does not exist. Errors that name the copy name the
         file instead.
         """
-        if (local := self.local) is not None:
-            yield local / name
+        if self.local is not None:
+            yield Path(self.path_of(name))
             return
         system, root = self._open()
         with tempfile.TemporaryDirectory() as folder:

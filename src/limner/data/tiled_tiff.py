@@ -13,7 +13,7 @@ from numpy import ndarray
 from limner.data.readers.decoded import UnsupportedImageError
 from limner.data.readers.extra_band import drops_last_band, judge_extra_band
 from limner.data.readers.tiff import page_orientation
-from limner.data.readers.tiff_images import TiffContent, TiffImage, list_images
+from limner.data.readers.tiff_images import TiffContent, TiffImage, list_images, quiet_tifffile
 from limner.data.readers.tiff_nodata import read_nodata, valid_numbers
 from limner.data.readers.tiff_pixels import photometric
 from limner.data.views import Box
@@ -45,10 +45,8 @@ class TiledTiff:
     """
 
     def __init__(self, path: Path, channels: int | None = None) -> None:
-        import tifffile
-
         self._path = path
-        file = tifffile.TiffFile(path)
+        file = quiet_tifffile().TiffFile(path)
         weakref.finalize(self, file.close)
         content = self._list_images(file)
         self._page: Any = content.images[0].page

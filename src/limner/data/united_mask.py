@@ -44,12 +44,12 @@ class UnitedMask:
         for file, (mask, _) in zip(self.files[1:], others, strict=True):
             values = self._unite(values, mask, file, first)
         sha256 = _join_hashes(info.sha256 for _, info in read)
-        lossy = any(mask.lossy for mask, _ in read)
+        lossy_codec = next((mask.lossy_codec for mask, _ in read if mask.lossy), "")
         voids = [mask.void for mask, _ in read if mask.void is not None]
         # What one file has no data for, another may show an object at
         void = np.logical_or.reduce(voids) & (values == 0) if voids else None
         return (
-            replace(first, values=values, lossy=lossy, void=void),
+            replace(first, values=values, lossy_codec=lossy_codec, void=void),
             ImageInfo(first.values.shape, 1, info.bits, float(values.max()), sha256),
         )
 

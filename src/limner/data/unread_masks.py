@@ -9,18 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from limner.data.file_kinds import kind_by_name
 from limner.data.findings import Finding
 from limner.data.tables import read_json_object
 
 Role = Literal["image", "mask"]
 
 PICTURES = frozenset(
-    {".gif", ".j2k", ".jp2", ".jpe", ".pbm", ".pgm", ".pnm", ".ppm", ".tga", ".avif", ".npy"}
+    {".gif", ".j2k", ".jp2", ".pbm", ".pgm", ".pnm", ".ppm", ".tga", ".avif", ".npy"}
 )
 """Suffixes that the printed lines turn into PNG."""
 ANNOTATIONS = frozenset({".txt", ".json", ".xml"})
 """Suffixes of files that may describe the objects of one image."""
-UNREAD = PICTURES | ANNOTATIONS | {".mat", ".npz", ".nii", ".svg", ".tgz"}
 
 _YOLO_LINE = re.compile(r"\d+(\s+-?[\d.]+(e-?\d+)?)+")
 _TO_PNG = """\
@@ -105,7 +105,16 @@ def unread_findings(root: Path, unread: Sequence[UnreadFile]) -> Iterator[Findin
 def _file_finding(role: Role, suffix: str, items: Sequence[UnreadFile]) -> Finding:
     folders = sorted({str(item.file.parent.absolute()) for item in items})
     first = items[0].file
-    what, cure, advice = f"a {suffix[1:].upper()} file", "", "Export it as PNG."
+    kind = kind_by_name(first.name)
+    what, advice = (
+        (kind.name, kind.cure)
+        if kind
+        else (
+            f"a file with the suffix {suffix}",
+            "Export it as PNG.",
+        )
+    )
+    cure = ""
     if suffix == ".npy" and not first.stem.endswith("_seg"):
         what, cure = "a NumPy array", _ARRAY_TO_PNG.format(folders=folders)
     elif suffix == ".npy":

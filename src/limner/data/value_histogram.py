@@ -16,7 +16,7 @@ class ValueHistogram:
     """The share of a mask's pixels that has each value.
 
     The values are grey levels, palette indices or colours (0xRRGGBB), as `kind` says. `palette`
-    gives the colour of each index that occurs. `lossy` says that the file's format smears values.
+    gives the colour of each index that occurs. `lossy_codec` smeared its values.
     `white_is_zero` says what was done with the values where the file stores white as 0.
     """
 
@@ -24,10 +24,15 @@ class ValueHistogram:
     shares: Mapping[int, float]
     kind: PixelKind = "grey"
     palette: Mapping[int, int] = field(default_factory=dict)
-    lossy: bool = False
+    lossy_codec: str = ""
     white_is_zero: WhiteIsZero | None = None
     void_share: float = 0.0
     """The share of pixels without data, which have no value."""
+
+    @property
+    def lossy(self) -> bool:
+        """Whether a codec smeared the values."""
+        return bool(self.lossy_codec)
 
     def to_colours(self) -> "ValueHistogram":
         """Give the histogram of the colours that a viewer shows."""
@@ -66,7 +71,7 @@ def value_histogram(sample: Sample, mask: MaskPixels) -> ValueHistogram:
         shares,
         mask.kind,
         palette,
-        mask.lossy,
+        mask.lossy_codec,
         mask.white_is_zero,
         void_share=1 - pixels.size / mask.values.size,
     )

@@ -5,7 +5,7 @@ on whatever machines it ran.
 """
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,8 @@ class BatchResult:
     """A message for each file that was not predicted."""
     resumed: int
     """How many files an earlier call had done."""
+    images_gone: tuple[str, ...] = ()
+    """Paths of images that an earlier call predicted, and that are there no more."""
 
 
 def predict_folder(
@@ -88,6 +90,7 @@ def predict_folder(
             )
         settings = _settings(predictor, job)
         results = _earlier_results(job, settings)
+        job = job.beside(results.values())
         resumed = sum(name in results for name in job.masks)
         remaining = [name for name in job.masks if name not in results]
         new_results = iter(map_files(PredictFile(predictor, job), remaining))
@@ -96,10 +99,21 @@ def predict_folder(
         # Images of earlier calls keep their place in the folder
         names = [*job.masks, *sorted(results.keys() - job.masks.keys())]
         ordered = [*(results[name] for name in names), *job.foreign_results()]
-        records = _write_predictions(predictor, job, ordered, settings)
+        others = results.keys() - job.masks.keys()
+        gone = tuple(
+            job.images.path_of(name) for name in sorted(others) if not job.images.fingerprint(name)
+        )
+        file = PredictionFile(
+            tuple(job.models),
+            predictor.labels,
+            tuple(_in_order_of_review(ordered)),
+            tuple(result.failure for result in ordered if result.failure is not None),
+            gone,
+            settings,
+        )
+        _write_predictions(job, file, ordered)
         out.remove_folder(UNFINISHED)
-    failures = [result.failure for result in ordered if result.failure is not None]
-    return BatchResult(records, failures, resumed)
+    return BatchResult(list(file.records), list(file.failures), resumed, gone)
 
 
 def _settings(predictor: Predictor, job: PredictionJob) -> dict[str, Any]:
@@ -121,12 +135,13 @@ def _earlier_results(job: PredictionJob, settings: dict[str, Any]) -> dict[str, 
     content = out.read_bytes(SETTINGS_FILE)
     if content is not None and _parse_settings(content) != settings:
         raise LimnerError(
-            f"{out.path_of('')} holds unfinished predictions of other images, models or "
-            "settings. Finish them with those, or name a new folder with --out."
+            f"{out.path_of('')} holds unfinished predictions of "
+            f"{_difference(_parse_settings(content), settings)}. Finish them with the same "
+            "command, or name a new folder with --out."
         )
     results = _results_of_finished(job, settings)
     if content is None and results is None and not out.is_empty():
-        raise not_empty(out.path_of(), "--out")
+        raise _holds_others(job, settings)
     out.write_bytes(SETTINGS_FILE, json.dumps(settings).encode())
     results = results or {}
     for file_name in out.list_files(UNFINISHED) if content is not None else ():
@@ -138,6 +153,34 @@ def _earlier_results(job: PredictionJob, settings: dict[str, Any]) -> dict[str, 
         ):
             results[result.name] = result
     return results
+
+
+def _holds_others(job: PredictionJob, settings: dict[str, Any]) -> LimnerError:
+    """The error for a folder that holds something else than results of the same job."""
+    out = job.out
+    content = out.read_bytes(PREDICTIONS_FILE)
+    if content is None:
+        return not_empty(out.path_of(), "--out")
+    file = PredictionFile.from_bytes(content, Path(out.path_of(PREDICTIONS_FILE)))
+    return LimnerError(
+        f"{out.path_of()} holds predictions of {_difference(file.settings, settings)}. Nothing is "
+        "overwritten: name a new folder with --out."
+    )
+
+
+def _difference(earlier: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
+    """What an earlier job had otherwise, such as "other models (a.safetensors)"."""
+    if not earlier:
+        return "an earlier version or a job that cannot be read"
+    models, earlier_models = settings["models"], earlier.get("models", {})
+    if models != earlier_models:
+        if models.keys() != set(earlier_models):
+            return f"other models ({', '.join(earlier_models)})"
+        changed = next(path for path in models if models[path] != earlier_models[path])
+        return f"the model {changed} as it was before it changed"
+    if earlier.get("images") != settings["images"]:
+        return f"other images ({earlier.get('images')})"
+    return f"other settings ({earlier.get('inference')})"
 
 
 def _results_of_finished(
@@ -193,27 +236,27 @@ def _read_result(job: PredictionJob, file_name: str) -> FileResult | None:
         return None
 
 
+def _in_order_of_review(results: Iterable[FileResult]) -> list[PredictionRecord]:
+    records = [record for result in results for record in result.records]
+    return sorted(records, key=lambda record: record.priority)
+
+
 def _write_predictions(
-    predictor: Predictor,
-    job: PredictionJob,
-    results: Sequence[FileResult],
-    settings: dict[str, Any],
-) -> list[PredictionRecord]:
-    """Write `predictions.json` and the overview; return the records in the order of review."""
-    named = [(record, result.name) for result in results for record in result.records]
-    named.sort(key=lambda pair: pair[0].priority)
-    records = [record for record, _ in named]
-    failures = tuple(result.failure for result in results if result.failure is not None)
-    file = PredictionFile(tuple(job.models), predictor.labels, tuple(records), failures, settings)
+    job: PredictionJob, file: PredictionFile, results: Iterable[FileResult]
+) -> None:
+    """Write `predictions.json`, and the overview of the images of this call."""
     job.out.write_bytes(PREDICTIONS_FILE, file.to_bytes())
-    # The images of earlier calls may be gone
-    if shown := [(record, name) for record, name in named if name in job.masks]:
-        thumbnails = [
-            _thumbnail(record, name, job, predictor.labels)
-            for record, name in shown[:OVERVIEW_IMAGES]
-        ]
+    # Images of earlier calls may be gone
+    names = {
+        record.mask: result.name
+        for result in results
+        for record in result.records
+        if result.name in job.masks
+    }
+    shown = [record for record in file.records if record.mask in names][:OVERVIEW_IMAGES]
+    if shown:
+        thumbnails = [_thumbnail(record, names[record.mask], job, file.labels) for record in shown]
         job.out.write_bytes(OVERVIEW_FILE, encode_jpeg(contact_sheet(thumbnails), 92))
-    return records
 
 
 def _thumbnail(

@@ -2,11 +2,12 @@
 
 import glob
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 
+from limner.data.file_kinds import FileKind
 from limner.data.storage import Storage
 from limner.errors import LimnerError
 
@@ -15,11 +16,11 @@ GIVE = "Give an image, several, a folder, or a pattern such as 'photos/*.png'."
 
 @dataclass(frozen=True, slots=True)
 class ImageSelection:
-    """Images by their names in one folder, and files there that are images of no known format."""
+    """Images by their names in one folder, and files there that may be images and are not read."""
 
     storage: Storage
     names: tuple[str, ...]
-    foreign: tuple[str, ...] = ()
+    foreign: Mapping[str, FileKind] = field(default_factory=dict)
 
     @classmethod
     def from_paths(cls, paths: Sequence[str]) -> "ImageSelection":
@@ -41,7 +42,7 @@ class ImageSelection:
         parents = {_folder_of(path).absolute() for path in found}
         root = Path(os.path.commonpath(parents)) if len(parents) > 1 else _folder_of(found[0])
         names: dict[str, None] = {}
-        foreign: dict[str, None] = {}
+        foreign: dict[str, FileKind] = {}
         for path in found:
             prefix = Path(os.path.relpath(path, root)).as_posix()
             if not path.is_dir():
@@ -49,21 +50,24 @@ class ImageSelection:
                 continue
             inner = cls.from_storage(Storage(path))
             names |= dict.fromkeys(str(PurePosixPath(prefix) / name) for name in inner.names)
-            foreign |= dict.fromkeys(str(PurePosixPath(prefix) / name) for name in inner.foreign)
-        return cls(Storage(root), tuple(sorted(names)), tuple(sorted(foreign)))
+            foreign |= {
+                str(PurePosixPath(prefix) / name): kind for name, kind in inner.foreign.items()
+            }
+        return cls(Storage(root), tuple(sorted(names)), foreign)
 
     @classmethod
     def from_storage(cls, storage: Storage) -> "ImageSelection":
         """Take all images of a folder."""
-        return cls(storage, tuple(storage.list_images()), tuple(storage.list_foreign()))
+        listing = storage.image_listing()
+        return cls(storage, tuple(listing.images), listing.foreign)
 
     def matching(self, pattern: str) -> "ImageSelection":
         """Keep the files whose names fit a pattern."""
-
-        def fitting(names: Iterable[str]) -> tuple[str, ...]:
-            return tuple(name for name in names if fnmatch(name, pattern))
-
-        return ImageSelection(self.storage, fitting(self.names), fitting(self.foreign))
+        return ImageSelection(
+            self.storage,
+            tuple(name for name in self.names if fnmatch(name, pattern)),
+            {name: kind for name, kind in self.foreign.items() if fnmatch(name, pattern)},
+        )
 
 
 def _folder_of(path: Path) -> Path:

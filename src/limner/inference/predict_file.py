@@ -14,9 +14,8 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from numpy import ndarray
 
-from limner.data.images import read_image
+from limner.data.images import page_count, read_image
 from limner.data.large_images import ArrayImage, open_large_image
-from limner.data.stacks import pages_in_file
 from limner.data.storage import Storage
 from limner.data.tiled_tiff import TiledTiff
 from limner.data.writers.png import encode_mask_png, encode_png
@@ -110,7 +109,8 @@ class PredictFile:
         mask = PurePosixPath(self.job.masks[name])
         if image := open_large_image(path, self.predictor.channels):
             return [self._predict_large(name, image, mask.with_suffix(".tif").as_posix())]
-        pages = pages_in_file(path)
+        # A stack may have the suffix of a single image
+        pages = page_count(path)
         if pages == 1:
             return [self._predict_page(name, path, 0, mask.as_posix())]
         masks = [mask.with_stem(f"{mask.stem}#{page + 1}").as_posix() for page in range(pages)]

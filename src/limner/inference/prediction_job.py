@@ -2,18 +2,18 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import PurePosixPath
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from limner.data.file_kinds import FileKind
 from limner.data.image_file import without_suffix
 from limner.data.storage import Storage, relative_prefix
 from limner.errors import LimnerError
 from limner.inference.image_selection import GIVE, ImageSelection
 from limner.inference.prediction_record import PredictionRecord
 
-CONVERT = "Convert them to PNG, JPEG or TIFF."
 UNCERTAINTY, UNFINISHED = "uncertainty", "unfinished"
 """Folders beside the masks: uncertainty maps, and the results of a job that is not finished."""
 
@@ -28,8 +28,8 @@ class PredictionJob:
     """The SHA-256 of each model file, by its path."""
     masks: Mapping[str, str]
     """The name in `out` of each image's mask, by the image's name in `images`."""
-    foreign: Sequence[str] = ()
-    """Files in `images` that are images of formats that are not read."""
+    foreign: Mapping[str, FileKind] = field(default_factory=dict)
+    """Files in `images` that may be images, in formats that are not read."""
 
     @classmethod
     def plan(
@@ -45,29 +45,44 @@ class PredictionJob:
         Raises LimnerError where there is no image, and as `mask_names` does.
         """
         own = relative_prefix(out, images.storage)
-        names, foreign = (
-            [name for name in listed if not (own and name.startswith(own))]
-            for listed in (images.names, images.foreign)
-        )
+        names = [name for name in images.names if not (own and name.startswith(own))]
+        foreign = {
+            name: kind
+            for name, kind in images.foreign.items()
+            if not (own and name.startswith(own))
+        }
         if not names:
             where = images.storage.path_of("")
             if foreign:
+                name, kind = next(iter(foreign.items()))
                 raise LimnerError(
-                    f"{where} holds no image that is read, and {len(foreign)} of other formats, "
-                    f"such as {foreign[0]}. {CONVERT}"
+                    f"{where} holds no image that is read, and {len(foreign)} files of other "
+                    f"formats, such as {name}, {kind.name}. {kind.cure}"
                 )
             raise LimnerError(f"{where} holds no image. {GIVE}")
-        return cls(images.storage, out, models, mask_names(names), tuple(foreign))
+        return cls(images.storage, out, models, mask_names(names), foreign)
+
+    def beside(self, results: "Iterable[FileResult]") -> "PredictionJob":
+        """Give masks another name where images of earlier calls have masks of theirs.
+
+        Such an image may be a.png, whose mask is a.png, beside a.jpg of this call.
+        """
+        taken = {record.mask: result.name for result in results for record in result.records}
+        masks = {
+            name: mask if taken.get(mask, name) == name else f"{name}.png"
+            for name, mask in self.masks.items()
+        }
+        return replace(self, masks=masks)
 
     def foreign_results(self) -> "list[FileResult]":
         """A failure for each file of a format that is not read."""
         return [
             FileResult(
                 name,
-                failure=f"{self.images.path_of(name)}: files of the kind "
-                f"{PurePosixPath(name).suffix} are not read. {CONVERT}",
+                failure=f"{self.images.path_of(name)} is {kind.name}, which is not read. "
+                f"{kind.cure}",
             )
-            for name in self.foreign
+            for name, kind in self.foreign.items()
         ]
 
 
@@ -104,10 +119,16 @@ class FileResult:
 def mask_names(names: Sequence[str]) -> dict[str, str]:
     """Name each image's mask, relative to the folder of predictions.
 
-    Raises LimnerError where two masks would have the same name, or where masks would lie in a
-    folder that limner itself uses.
+    Images that differ only in their suffix, such as a.png and a.jpg, keep it: their masks are
+    a.png.png and a.jpg.png.
+
+    Raises LimnerError where two masks would have the same name even so, or where masks would lie in
+    a folder that limner itself uses.
     """
-    masks = {name: f"{without_suffix(name)}.png" for name in names}
+    counts = Counter(map(without_suffix, names))
+    masks = {
+        name: f"{name if counts[stem := without_suffix(name)] > 1 else stem}.png" for name in names
+    }
     image_of: dict[str, str] = {}
     for name, mask in masks.items():
         if (other := image_of.setdefault(mask, name)) != name:

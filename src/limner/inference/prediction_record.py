@@ -79,6 +79,8 @@ class PredictionFile:
     """Sorted by `priority`."""
     failures: tuple[str, ...] = ()
     """A message for each file that was not predicted."""
+    images_gone: tuple[str, ...] = ()
+    """Images that were predicted once and are there no more; their masks are."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """What was predicted and how, by which a repeated call knows its own work.
 
@@ -93,6 +95,7 @@ class PredictionFile:
             "labels": asdict(self.labels),
             "predictions": [record.to_json() for record in self.records],
             "failed": list(self.failures),
+            "images_gone": list(self.images_gone),
             "settings": dict(self.settings),
         }
         return (json.dumps(content, indent=2) + "\n").encode()
@@ -111,6 +114,7 @@ class PredictionFile:
                 Labels.from_dict(values["labels"]),
                 tuple(PredictionRecord.from_json(record) for record in values["predictions"]),
                 tuple(values.get("failed", ())),
+                tuple(values.get("images_gone", ())),
                 values.get("settings", {}),
             )
             outside = [record.mask for record in file.records if _is_outside(record.mask)]

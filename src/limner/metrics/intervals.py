@@ -81,9 +81,10 @@ class PairedDifference:
         if self.decides:
             return ""
         groups = f" of {count_noun(self.groups, 'group')}" if self.groups < self.pairs else ""
+        verb = "is" if self.pairs == 1 else "are"
         return (
-            f"{count_noun(self.pairs, 'image')}{groups} {'is' if self.pairs == 1 else 'are'} too few "
-            f"to tell the two apart: {MIN_DECISION_IMAGES} are needed."
+            f"{count_noun(self.pairs, 'image')}{groups} {verb} too few to tell the two apart: "
+            f"{MIN_DECISION_IMAGES} are needed."
         )
 
     @property

@@ -181,6 +181,13 @@ MASKS: dict[str, Case] = {
         "class 2 has",
         "more of it",
     ),
+    "masks saved as lossy WebP": Case(
+        each_mask(draw_mask, "webp", quality=60),
+        "lossy-mask",
+        "warning",
+        "masks were saved as lossy WebP",
+        "PNG",
+    ),
     "masks saved as JPEG": Case(
         each_mask(draw_mask, "jpg", quality=80),
         "lossy-mask",

@@ -21,15 +21,17 @@ from PIL import Image
 
 UNREADABLE: dict[str, Case] = {
     "an empty file": Case(
-        write(IMAGE, b""), "unreadable-image", "error", "it is empty", "export it"
+        write(IMAGE, b""), "unreadable-image", "error", "it is an empty file", "Copy it"
     ),
-    "a text": Case(write(IMAGE, b"not found"), "unreadable-image", "error", "p03.png", "export"),
+    "a text": Case(
+        write(IMAGE, b"not found"), "unreadable-image", "error", "it is a text", "Export"
+    ),
     "a web page saved as an image": Case(
         write(IMAGE, b"<!doctype html>"),
         "unreadable-image",
         "error",
         "HTML",
-        "export",
+        "Fetch it again",
     ),
     "a pointer of Git LFS": Case(
         write(IMAGE, b"version https://git-lfs.github.com/spec/v1\n"),
@@ -98,8 +100,8 @@ UNREADABLE: dict[str, Case] = {
         write("images/p12.heic", b"\x00\x00\x00\x18ftypheic"),
         "foreign-format",
         "warning",
-        "p12.heic",
-        "export it",
+        "p12.heic is a HEIC photograph",
+        "Export it as JPEG or PNG",
     ),
     "a PNG whose pixels end in the middle": Case(
         short_png("images/p03.png"),

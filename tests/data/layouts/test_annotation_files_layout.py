@@ -15,7 +15,7 @@ from limner.errors import LimnerError
         (".json", json.dumps({"shapes": []}), "labelme's JSON. Export it as PNG, or all of them"),
         (".txt", "0 0.5 0.5 0.1 0.1", "a text of boxes, as YOLO has for detection. A box has no"),
         (".txt", "hello", "a text. Export a mask image"),
-        (".xml", "<annotation/>", "a XML file. Export it as PNG"),
+        (".xml", "<annotation/>", "a file with the suffix .xml. Export it as PNG"),
     ],
 )
 def test_annotations_beside_their_images_are_named(

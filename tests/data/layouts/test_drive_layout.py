@@ -47,4 +47,4 @@ def test_drive_s_gif_masks_are_named_and_no_field_of_view_is_among_them(tmp_path
     save_drive(tmp_path, ".gif")
     dataset = scan(tmp_path)
     assert {item.file.parent.name for item in dataset.unread} == {"1st_manual"}
-    assert dataset.unsupported == ()
+    assert dataset.unsupported == {}

@@ -318,9 +318,13 @@ def test_segmented_palettes_are_those_of_pydicom(tmp_path: Path, bits: int, synt
 def test_a_mask_keeps_its_stored_values(tmp_path: Path) -> None:
     classes = RNG.integers(0, 4, (6, 5)).astype(np.uint8)
     shown = {"WindowCenter": 100, "WindowWidth": 20, "RescaleSlope": 3, "RescaleIntercept": 4}
-    inverted = {"PhotometricInterpretation": "MONOCHROME1", "PixelPaddingValue": 0}
-    path = write_dicom(tmp_path / "x", classes, **shown, **inverted)
+    path = write_dicom(tmp_path / "x", classes, **shown, PixelPaddingValue=0)
     assert (read_mask(path).values == classes).all()
+    inverted = {"PhotometricInterpretation": "MONOCHROME1"}
+    path = write_dicom(tmp_path / "y", classes, **shown, **inverted)
+    assert (read_mask(path).values == 255 - classes).all()
+    signed = write_dicom(tmp_path / "z", classes.astype(np.int16), **inverted)
+    assert (read_mask(signed).values == classes).all()
 
 
 def test_a_mask_with_a_palette_keeps_its_indices(tmp_path: Path) -> None:

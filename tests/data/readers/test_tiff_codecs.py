@@ -54,7 +54,9 @@ def test_a_mask_whose_codec_changed_values_is_lossy(
         # Colours of a lossy WebP are no longer grey
         assert is_lossy, error
         return
-    assert mask.lossy == is_lossy
+    names = {"webp": "lossy WebP", "jpegxl": "lossy JPEG XL"}
+    names |= {"jpeg2000": "lossy JPEG 2000", "lerc": "lossy LERC"}
+    assert mask.lossy_codec == (names.get(compression, "JPEG") if is_lossy else "")
     assert is_lossy or (mask.values == MASK).all()
 
 

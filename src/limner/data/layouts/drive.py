@@ -7,14 +7,13 @@ from pathlib import Path
 
 from limner.data.findings import Finding
 from limner.data.folder_listing import FolderListing
-from limner.data.image_file import IMAGE_SUFFIXES
 from limner.data.layout_match import FolderPair, LayoutMatch, match_folder_pairs
 from limner.data.layouts.folders import image_folders
-from limner.data.unread_masks import PICTURES
 
 TRUTH_FOLDER = re.compile(r"(1st|first)[_ -]?manuals?|manuals?[_ -]?1?")
 OTHER_FOLDERS = re.compile(r"(2nd|second)[_ -]?manuals?|manuals?[_ -]?2|(fov[_ -]?)?masks?|fov")
 """Of the second observer and the field of view."""
+LABEL_FOLDER = re.compile(r"labels?|gt|groundtruth|vessels?")
 IMAGE_ENDINGS = ("_training", "_test")
 MASK_ENDING = "_manual1"
 
@@ -24,7 +23,7 @@ def match_layout(listing: FolderListing) -> LayoutMatch | None:
     folders = [
         (images, truth)
         for images in image_folders(listing)
-        if (truth := _sibling(listing, images, TRUTH_FOLDER))
+        if (truth := _truth_beside(listing, images))
     ]
     if not folders:
         return None
@@ -36,10 +35,24 @@ def match_layout(listing: FolderListing) -> LayoutMatch | None:
         "DRIVE",
         pairs,
         set_aside=[
-            path for folder in left_out for path in listing.files(IMAGE_SUFFIXES | PICTURES, folder)
+            path
+            for folder in left_out
+            for path in listing.images(folder) + listing.foreign_images(folder)
         ],
         findings=[_left_out(left_out, folders[0][1])] if left_out else [],
     )
+
+
+def _truth_beside(listing: FolderListing, images: Path) -> Path | None:
+    """The folder of the truth; beside fields of view it may be called label/ too."""
+    if truth := _sibling(listing, images, TRUTH_FOLDER):
+        return truth
+    labels = _sibling(listing, images, LABEL_FOLDER)
+    if labels is None or not _sibling(listing, images, OTHER_FOLDERS):
+        return None
+    files = listing.images(labels) + listing.foreign_images(labels)
+    is_drive = bool(files) and all(path.stem.endswith(MASK_ENDING) for path in files)
+    return labels if is_drive else None
 
 
 def _sibling(listing: FolderListing, images: Path, name: re.Pattern[str]) -> Path | None:
@@ -60,8 +73,8 @@ def _folder_pair(listing: FolderListing, images: Path, truth: Path) -> FolderPai
         id_prefix="" if parent == Path() else f"{parent.as_posix()}/",
         image_ending=next(endings, ""),
         mask_ending=MASK_ENDING,
-        unread_images=listing.files(PICTURES, images),
-        unread_masks=listing.files(PICTURES, truth),
+        unread_images=listing.foreign_images(images),
+        unread_masks=listing.foreign_images(truth),
     )
 
 

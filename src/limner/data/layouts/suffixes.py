@@ -9,7 +9,6 @@ from limner.data.layout_match import (
     numbered_key,
     pair_key,
 )
-from limner.data.unread_masks import PICTURES
 
 
 def match_layout(listing: FolderListing) -> LayoutMatch | None:
@@ -24,7 +23,7 @@ def match_layout(listing: FolderListing) -> LayoutMatch | None:
     names = {path.parent / stem for path, stem in stems.items()} if numbered else set()
     masks |= {path for path, key in numbered.items() if path.parent / key in names}
     images = [path for path in files if path not in masks]
-    unread = listing.files(PICTURES)
+    unread = listing.foreign_images()
     unread_masks = [path for path in unread if pair_key(path.stem) != path.stem]
     keys = {path.parent / numbered_key(pair_key(stems[path])) for path in masks}
     keys |= {path.parent / numbered_key(pair_key(path.stem)) for path in unread_masks}

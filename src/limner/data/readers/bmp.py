@@ -6,7 +6,7 @@ from limner.data.readers.decoded import BinaryFile, DecodedImage, DecodeOptions,
 from limner.data.readers.pillow import decode_with_pillow
 
 NAME = "BMP"
-SUFFIXES = frozenset({".bmp"})
+SUFFIXES = frozenset({".bmp", ".dib"})
 HOLDS_PAGES = False
 
 

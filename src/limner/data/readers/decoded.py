@@ -91,8 +91,8 @@ class DecodedImage:
     """The last channel says how opaque a pixel is."""
     separate_channels: bool = False
     """The channels are not colours: each is a plane with a range of its own."""
-    is_lossy: bool = False
-    """The format changes values when it is written."""
+    lossy_codec: str = ""
+    """The codec that changed values when the file was written, such as "JPEG"; empty for none."""
     valid: Bool[ndarray, "h w *c"] | None = None
     """Where values are measurements; None where all are. Elsewhere the file holds no data."""
     stored: StoredKind | None = None

@@ -13,9 +13,14 @@ from limner.data.readers.decoded import (
     ImageHeader,
     UnsupportedImageError,
 )
-from limner.data.readers.dicom_codecs import LOSSY_SYNTAXES
+from limner.data.readers.dicom_codecs import LOSSY_SYNTAXES, FrameLayout
 from limner.data.readers.dicom_file import is_dicom, open_dicom
-from limner.data.readers.dicom_frame import frame_count, read_frame, read_layout
+from limner.data.readers.dicom_frame import (
+    DicomFrame,
+    frame_count,
+    read_frame,
+    read_layout,
+)
 from limner.data.readers.dicom_lookup import LookupTable, apply_palette, read_palette
 from limner.data.readers.dicom_segmentation import (
     is_segmentation,
@@ -66,12 +71,28 @@ def decode(file: BinaryFile, _header: ImageHeader, options: DecodeOptions) -> De
         palette = read_palette(dicom.attributes, is_little_endian=is_little_endian)
         return _with_palette(frame.pixels, palette)
     if options.as_stored:
-        return DecodedImage(frame.pixels, is_lossy=str(dicom.transfer_syntax) in LOSSY_SYNTAXES)
+        return _as_stored(frame, layout, LOSSY_SYNTAXES.get(str(dicom.transfer_syntax), ""))
     if frame.photometric == "RGB":
         bounds = 0.0, float(2**layout.bits_stored - 1)
         return DecodedImage(frame.pixels, window=bounds)
     attributes = frame_attributes(dicom.attributes, options.page)
     return to_shown_values(frame.pixels, attributes, layout, is_little_endian=is_little_endian)
+
+
+def _as_stored(frame: DicomFrame, layout: FrameLayout, codec: str) -> DecodedImage:
+    """Keep the values of a mask, turned where 0 is white, so that they are as a viewer shows them.
+
+    Signed numbers are no shades of grey, and keep their sign.
+    """
+    pixels = frame.pixels
+    if frame.photometric != "MONOCHROME1" or pixels.dtype.kind != "u":
+        return DecodedImage(pixels, lossy_codec=codec)
+    white = 2**layout.bits_stored - 1
+    if pixels.max() > white:
+        # Of a file that says less of itself than it holds
+        white = int(np.iinfo(pixels.dtype).max)
+    turned = pixels.dtype.type(white) - pixels
+    return DecodedImage(turned, lossy_codec=codec, white_is_zero="inverted")
 
 
 def _with_palette(indices: Integer[ndarray, "h w"], palette: list[LookupTable]) -> DecodedImage:

@@ -28,9 +28,14 @@ CODEC_OF: Mapping[str, str] = {
 }
 """The codec of each transfer syntax (DICOM PS3.5, annex A) that is read."""
 JPEG_LS_SYNTAXES = tuple(uid for uid, codec in CODEC_OF.items() if codec == JPEG_LS)
-LOSSY_SYNTAXES = frozenset(
-    f"1.2.840.10008.1.2.4.{number}" for number in ("50", "51", "81", "91", "203")
-)
+LOSSY_SYNTAXES = {
+    "1.2.840.10008.1.2.4.50": "JPEG",
+    "1.2.840.10008.1.2.4.51": "JPEG",
+    "1.2.840.10008.1.2.4.81": "near-lossless JPEG-LS",
+    "1.2.840.10008.1.2.4.91": "lossy JPEG 2000",
+    "1.2.840.10008.1.2.4.203": "lossy High-Throughput JPEG 2000",
+}
+"""The codecs that may change values, by their transfer syntax."""
 START_OF_SCAN, END_OF_IMAGE = b"\xff\xda", b"\xff\xd9"
 """Of JPEG and JPEG-LS. Some encoders of JPEG 2000 leave theirs out."""
 PLUGINS = {JPEG: "JPEG8", JPEG_LS: "JPEGLS", JPEG_2000: "JPEG2K", RLE: "DICOMRLE"}

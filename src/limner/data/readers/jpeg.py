@@ -15,7 +15,7 @@ from limner.data.readers.decoded import BinaryFile, DecodedImage, DecodeOptions,
 from limner.data.readers.exif import exif_orientation
 
 NAME = "JPEG"
-SUFFIXES = frozenset({".jpg", ".jpeg", ".jfif"})
+SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".jif"})
 HOLDS_PAGES = False
 START_OF_SCAN = 0xDA
 MARKERS_WITH_A_LENGTH = frozenset(range(0xC0, 0xFF)) - frozenset(range(0xD0, 0xDA))
@@ -36,7 +36,9 @@ def read_header(file: BinaryFile) -> ImageHeader:
 
 def decode(file: BinaryFile, header: ImageHeader, options: DecodeOptions) -> DecodedImage:
     return DecodedImage(
-        _decode_pixels(file.read(), header, options.at_least_px), header.orientation, is_lossy=True
+        _decode_pixels(file.read(), header, options.at_least_px),
+        header.orientation,
+        lossy_codec=NAME,
     )
 
 

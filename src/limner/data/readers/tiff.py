@@ -16,8 +16,8 @@ from limner.data.readers.decoded import (
 )
 from limner.data.readers.exif import ORIENTATION_TAG, valid_orientation
 from limner.data.readers.extra_band import ALPHA_KINDS, drops_last_band, judge_extra_band
-from limner.data.readers.tiff_codecs import is_lossy
-from limner.data.readers.tiff_images import TiffImage, list_images, open_tiff
+from limner.data.readers.tiff_codecs import lossy_codec
+from limner.data.readers.tiff_images import TiffImage, open_images
 from limner.data.readers.tiff_nodata import valid_pixels
 from limner.data.readers.tiff_pixels import (
     GREY_KINDS,
@@ -40,8 +40,8 @@ def recognises(start: bytes) -> bool:
 
 
 def read_header(file: BinaryFile) -> ImageHeader:
-    with open_tiff(file) as tiff:
-        images = list_images(tiff).images
+    with open_images(file) as content:
+        images = content.images
         page, planes = images[0].page, len(images[0].planes)
         return ImageHeader(
             page.imagelength,
@@ -53,8 +53,7 @@ def read_header(file: BinaryFile) -> ImageHeader:
 
 
 def decode(file: BinaryFile, _header: ImageHeader, options: DecodeOptions) -> DecodedImage:
-    with open_tiff(file) as tiff:
-        content = list_images(tiff)
+    with open_images(file) as content:
         return replace(
             _decode_image(content.images[options.page], options), left_out=content.left_out
         )
@@ -82,7 +81,7 @@ def _decode_image(image: TiffImage, options: DecodeOptions) -> DecodedImage:
         has_alpha=drops_last_band(extra_band, bands, options.channels)
         or (options.as_stored and _calls_last_alpha(page, bands)),
         separate_channels=bands > 1 and (len(planes) > 1 or photometric(page) in GREY_KINDS),
-        is_lossy=is_lossy(page),
+        lossy_codec=lossy_codec(page),
         valid=_fit(valid_pixels(image, stored), pixels),
         stored=StoredKind(_colours(page), bands, _depth(page)),
         extra_band=extra_band,

@@ -9,6 +9,7 @@ JPEG_2000 = frozenset({33003, 33004, 33005, 34712})
 WEBP = 50001
 JPEG_XL = frozenset({50002, 52546})
 """In the tag Compression."""
+CODEC_NAMES = {WEBP: "lossy WebP", LERC: "lossy LERC", **dict.fromkeys(JPEG_XL, "lossy JPEG XL")}
 EXACT_JPEG = (b"\xff\xc3", b"\xff\xf7")
 """The markers of lossless JPEG (T.81, process 14) and of JPEG-LS."""
 JPEG_2000_STYLE = b"\xff\x52"
@@ -17,7 +18,17 @@ WAVELET_AT = 13
 CODESTREAM_OF_JPEG_XL = b"\xff\x0a"
 
 
-def is_lossy(page: Any) -> bool:
+def lossy_codec(page: Any) -> str:
+    """Name the codec that changed a page's values when it was written; empty for none."""
+    if not _is_lossy(page):
+        return ""
+    compression = int(page.compression)
+    if compression in JPEG_2000:
+        return "lossy JPEG 2000"
+    return CODEC_NAMES.get(compression, "JPEG")
+
+
+def _is_lossy(page: Any) -> bool:
     """Tell by a page's first segment whether it was written with a loss."""
     compression = int(page.compression)
     if compression in {OLD_JPEG, LOSSY_DNG}:

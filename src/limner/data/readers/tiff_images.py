@@ -1,8 +1,10 @@
 """Which planes of a TIFF file make up which image: stacks, channels, pyramids, transparency."""
 
+import io
 import logging
 import math
 import struct
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -71,11 +73,41 @@ class TiffContent:
 @contextmanager
 def open_tiff(file: BinaryFile) -> Iterator[Any]:
     """Open a TIFF with tifffile, which then says nothing and opens no other file."""
+    with quiet_tifffile().TiffFile(_Stream(file)) as tiff:
+        yield tiff
+
+
+def quiet_tifffile() -> Any:
+    """Import tifffile, and keep what it says of odd files off the terminal."""
     import tifffile
 
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)
-    with tifffile.TiffFile(_Stream(file)) as tiff:  # type: ignore[arg-type]
-        yield tiff
+    return tifffile
+
+
+class _LastStack(threading.local):
+    """The stack in memory whose pages a thread has listed last."""
+
+    file: BinaryFile | None = None
+    tiff: Any = None
+    content: TiffContent | None = None
+
+
+_LAST_STACK = _LastStack()
+
+
+@contextmanager
+def open_images(file: BinaryFile) -> Iterator[TiffContent]:
+    """Open a TIFF and list its images; those of a stack in memory are listed once."""
+    if file is _LAST_STACK.file and _LAST_STACK.content is not None:
+        yield _LAST_STACK.content
+        return
+    with open_tiff(file) as tiff:
+        content = list_images(tiff)
+        # To list the pages of a stack for each of them takes time that grows with their square
+        if isinstance(file, io.BytesIO) and len(content.images) > 1:
+            _LAST_STACK.file, _LAST_STACK.tiff, _LAST_STACK.content = file, tiff, content
+        yield content
 
 
 def list_images(tiff: Any) -> TiffContent:

@@ -48,7 +48,7 @@ def decode(file: BinaryFile, header: ImageHeader, _options: DecodeOptions) -> De
     decoded = decode_with_pillow(
         WebPImagePlugin.WebPImageFile(io.BytesIO(data)), header.orientation
     )
-    return replace(decoded, is_lossy=b"VP8 " in data[:64])
+    return replace(decoded, lossy_codec="lossy WebP" if b"VP8 " in data[:64] else "")
 
 
 def _read_usual_header(file: BinaryFile) -> ImageHeader | None:

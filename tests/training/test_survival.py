@@ -314,6 +314,26 @@ def test_one_bit_is_noticed_in_every_file(lesions: Path, tmp_path: Path) -> None
                 read_tensors(path)
 
 
+def test_a_stop_before_training_says_that_there_is_nothing_to_go_on_from(
+    lesions: Path, tmp_path: Path
+) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "limner", "train", str(lesions), "--minutes", "5"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    ) as process:
+        assert process.stdout
+        assert any(line.startswith("Measuring how fast") for line in process.stdout)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert errors.strip() == "Stopped before training began: there is nothing to go on from."
+    assert not (tmp_path / "runs").exists()
+
+
 def test_an_interrupted_run_says_how_it_goes_on_and_does(lesions: Path, tmp_path: Path) -> None:
     """SIGTERM ends it with 0, as a scheduler expects, and Ctrl-C with 130."""
     folder = tmp_path / "run"

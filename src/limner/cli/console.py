@@ -16,6 +16,8 @@ from limner.training import run_files
 
 console = Console(highlight=False)
 stderr = Console(stderr=True, highlight=False)
+INTERRUPTED = 130
+"""The exit status after Ctrl-C, as shells have it."""
 
 DataFolder = Annotated[
     Path, typer.Argument(help="The folder of images and masks.", show_default=False)
@@ -127,7 +129,7 @@ def report_errors() -> Iterator[None]:
         _fail(str(error))
     except KeyboardInterrupt:
         stderr.print("Stopped.")
-        raise typer.Exit(130) from None
+        raise typer.Exit(INTERRUPTED) from None
     except OSError as error:
         _fail(_describe_os_error(error))
     except Exception as error:

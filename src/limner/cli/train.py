@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from limner.cli.console import Settings, console, progress_bar, stderr
+from limner.cli.console import INTERRUPTED, Settings, console, progress_bar, stderr
 from limner.errors import LimnerError
 from limner.files import require_new
 
@@ -130,10 +130,8 @@ class _StopSignal:
 
     def receive(self, number: int, _frame: FrameType | None) -> None:
         if not self.training:
-            if number == signal.SIGTERM:
-                stderr.print("Stopped before training began; nothing is lost.")
-                raise SystemExit(0)
-            raise KeyboardInterrupt
+            stderr.print("Stopped before training began: there is nothing to go on from.")
+            raise SystemExit(0 if number == signal.SIGTERM else INTERRUPTED)
         self.signal = number
         # A second Ctrl-C does not wait
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -223,7 +221,7 @@ class _Job:
             self._console.print(
                 f"Stopped; everything is saved. Go on with: limner train --resume {folder}"
             )
-            return 130 if self._stop.signal == signal.SIGINT else 0
+            return INTERRUPTED if self._stop.signal == signal.SIGINT else 0
         self._console.print(
             f"The best model is [bold]{folder}/model.safetensors[/]. Next: limner test "
             f"{folder}/model.safetensors {escape(str(run.data))}"

@@ -143,7 +143,7 @@ def start_run(
     UNet.from_settings(recipe.model, recipe.data.channels, 1)
     require_trackers(recipe)
     checked, labels = _check_and_split(data, recipe, folder, session, bundle)
-    plan = _plan(recipe, checked, labels, session.distributed.world_size)
+    plan = _plan(recipe, checked, labels, session.distributed.world_size, session.note)
     plan.reasons.update(dict.fromkeys(inherited, "as the run that it goes on from"))
     session.announce(plan)
     run = Run.create(
@@ -253,9 +253,17 @@ def usable_samples(
     return usable, require_valid(result, BROKEN | allowed)
 
 
-def _plan(recipe: Recipe, checked: CheckedDataset, labels: Labels, processes: int) -> Plan:
+def _plan(
+    recipe: Recipe,
+    checked: CheckedDataset,
+    labels: Labels,
+    processes: int,
+    note: Callable[[str], None],
+) -> Plan:
     """Choose what the recipe leaves open, from the training samples."""
     training = checked.side_info("train")
+    if recipe.train.minutes is not None:
+        note("Measuring how fast this machine trains, to plan what the time allows.")
     plan = make_plan(
         recipe,
         training,

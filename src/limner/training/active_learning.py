@@ -284,7 +284,7 @@ def _summarise_corrections(corrections: int, points: Sequence[LoopPoint]) -> Loo
         for order in dice
     }
     means = {order: float(np.nanmean(table)) for order, table in dice.items()}
-    intervals = {order: _mean_interval(table) for order, table in dice.items()}
+    intervals = {order: _mean_interval(table, (0.0, 1.0)) for order, table in dice.items()}
     if set(dice) != set(REVIEW_ORDERS) or len(dice["predicted"]) != len(dice["random"]):
         return LoopRow(corrections, means, intervals, changed)
     gains = dice["predicted"] - dice["random"]
@@ -294,19 +294,21 @@ def _summarise_corrections(corrections: int, points: Sequence[LoopPoint]) -> Loo
         intervals,
         changed,
         gain=float(np.nanmean(gains.mean(0))),
-        interval=_mean_interval(gains),
+        interval=_mean_interval(gains, (-1.0, 1.0)),
         by_seed=tuple(float(gain) for gain in np.nanmean(gains, axis=1)),
     )
 
 
-def _mean_interval(values: Float64[ndarray, "s n"]) -> tuple[float, float]:
+def _mean_interval(
+    values: Float64[ndarray, "s n"], bounds: tuple[float, float]
+) -> tuple[float, float]:
     """Of the mean over the images, each of which is the mean over the seeds; NaN of one seed.
 
     Other seeds would give other models, and one seed says nothing of how they differ.
     """
     if len(values) < MIN_SEEDS:
         return float("nan"), float("nan")
-    low, high = mean_interval(values.mean(0)[:, None])[0]
+    low, high = mean_interval(values.mean(0)[:, None], bounds=bounds)[0]
     return float(low), float(high)
 
 

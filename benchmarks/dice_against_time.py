@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("table", type=Path)
     parser.add_argument("data", nargs="+", metavar="NAME=FOLDER")
     parser.add_argument("--minutes", nargs="+", type=float, default=[2.0, 5.0])
-    parser.add_argument("--sides", nargs="+", type=int, default=list(SIDES_PX))
+    parser.add_argument("--sides", nargs="*", type=int, default=list(SIDES_PX))
     parser.add_argument("--tiles", nargs="*", type=int, default=list(TILES_PX))
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--set", action="append", default=[], help="as for limner train")

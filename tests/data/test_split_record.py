@@ -1,4 +1,5 @@
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -74,3 +75,12 @@ def test_the_pages_of_one_file_are_several_images(folder: Path) -> None:
 def test_a_file_that_is_gone_has_no_content(folder: Path) -> None:
     (folder / "b.png").unlink()
     assert read_contents(samples(folder)).keys() == {"a", "c", "d"}
+
+
+def test_what_an_earlier_model_was_trained_on_is_not_new(folder: Path) -> None:
+    known = record(folder)
+    next_one = SplitRecord({"train": ["a"], "val": ["b"]}, read_contents(samples(folder, "ab")))
+    assert sides(next_one, samples(folder))["new"] == "cd"
+    after = replace(next_one, earlier=sorted(known.seen_contents()))
+    assert sides(after, samples(folder)) == {"train": "ac", "val": "b", "new": "d"}
+    assert after.seen_contents() == known.seen_contents()

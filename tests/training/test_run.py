@@ -366,7 +366,9 @@ def test_a_run_finds_the_samples_of_its_splits(
     cut = train(data, recipe, tmp_path / "cut")
     assert [sample.id for sample in cut.test_samples()] == cut.split["test"] != []
     next((data / "images").glob(f"{cut.split['test'][0]}*")).unlink()
-    with pytest.raises(LimnerError, match=r"1 samples that the run .* are no longer in"):
+    with pytest.raises(
+        LimnerError, match=r"the run .* was started with 1 sample that is no longer in"
+    ):
         cut.test_samples()
     untested = train(
         pairs({f"{i:02}": disc(radius=3 + i % 4) for i in range(12)}, "other"),

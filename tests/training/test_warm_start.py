@@ -81,6 +81,16 @@ def test_it_goes_on_from_the_weights_the_split_and_the_recipe_of_the_run(
     assert judged["kept"] == "after" and judged["interval"][0] <= judged["interval"][1]
 
 
+def test_a_model_that_goes_on_records_what_the_one_before_was_trained_on(
+    trained: Run, more: Path, tmp_path: Path
+) -> None:
+    gone = trained.read_json("split.json")["train"][0]
+    for path in more.rglob(f"{gone}*"):
+        path.unlink()
+    after = train(more, TINY.replace({"train.epochs": 1}), tmp_path / "run", trained.folder)
+    assert Bundle.load(after.model).split_record.earlier == [trained.contents[gone]]
+
+
 def test_the_learning_rate_is_gentler_unless_it_was_chosen(
     trained: Run, more: Path, tmp_path: Path
 ) -> None:

@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from limner.cli.console import DataFolder, console, progress_bar, stderr
+from limner.plurals import count_noun
 
 if TYPE_CHECKING:
     from limner.data.check import CheckResult
@@ -41,7 +42,9 @@ def check(
     if as_json:
         print(json.dumps(check_to_json(dataset, result), indent=2))
     else:
-        console.print(f"{len(dataset.samples)} pairs in the layout {escape(dataset.layout)}.")
+        console.print(
+            f"{count_noun(len(dataset.samples), 'pair')} in the layout {escape(dataset.layout)}."
+        )
         if dataset.samples:
             splits = describe_official_splits(dataset.root, dataset.samples, DataSettings())
             console.print(escape(splits), soft_wrap=True)

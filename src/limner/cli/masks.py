@@ -8,6 +8,7 @@ from rich.markup import escape
 
 from limner.cli.console import Predictions, Prefer, Store, console, progress_bar
 from limner.errors import requires_extra
+from limner.plurals import count_noun
 
 Format = Annotated[
     str,
@@ -38,4 +39,4 @@ def masks(
 
     with open_results(predictions, store, progress_bar("reading")) as results:
         count = write_masks(results, out, format_name, prefer)
-    console.print(f"{count} masks are in [bold]{escape(str(out))}[/].")
+    console.print(f"{count_noun(count, 'mask is', 'masks are')} in [bold]{escape(str(out))}[/].")

@@ -18,6 +18,7 @@ from limner.cli.console import (
 from limner.errors import LimnerError
 from limner.files import read_stable
 from limner.name_list import list_some
+from limner.plurals import count_noun
 
 if TYPE_CHECKING:
     from limner.inference.batch import BatchResult, MapFiles
@@ -104,10 +105,12 @@ def _print_result(result: "BatchResult", out: str) -> None:
     """How many masks there are, the least certain, the unusual ones, and what failed."""
     records, folder = result.records, escape(out.rstrip("/"))
     if result.resumed:
-        console.print(f"{result.resumed} files were done before; this went on from there.")
-    console.print(
-        f"{len(records)} masks are in [bold]{escape(out)}[/]; look at {folder}/overview.jpg."
-    )
+        console.print(
+            f"{count_noun(result.resumed, 'file was', 'files were')} done before; this went on "
+            "from there."
+        )
+    where = f"{count_noun(len(records), 'mask is', 'masks are')} in [bold]{escape(out)}[/]"
+    console.print(f"{where}; look at {folder}/overview.jpg." if records else f"{where}.")
     lowest = [
         f"{escape(record.mask)} ({record.predicted_dice:.2f})"
         for record in records[:5]
@@ -123,12 +126,13 @@ def _print_result(result: "BatchResult", out: str) -> None:
         )
     if gone := result.images_gone:
         stderr.print(
-            f"note: {len(gone)} images that were predicted before are gone: "
+            f"note: {count_noun(len(gone), 'image that was', 'images that were')} predicted "
+            f"before and {'is' if len(gone) == 1 else 'are'} gone: "
             f"{escape(list_some(gone))}. Their masks stay; predictions.json lists the images under "
             "images_gone."
         )
     if result.failures:
-        stderr.print(f"{len(result.failures)} files have no mask:")
+        stderr.print(f"{count_noun(len(result.failures), 'file has', 'files have')} no mask:")
     for failure in result.failures[:FAILURES_SHOWN]:
         stderr.print(f"[red]not predicted:[/] {escape(failure)}")
     if (more := len(result.failures) - FAILURES_SHOWN) > 0:

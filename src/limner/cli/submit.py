@@ -16,6 +16,7 @@ from limner.cli.console import (
 )
 from limner.errors import LimnerError
 from limner.name_list import list_some
+from limner.plurals import count_noun
 
 
 def submit(
@@ -48,11 +49,13 @@ def submit(
     progress = progress_bar("predicting")
     count, empty = write_submission(predictor, Path(images), out, challenge, progress)
     console.print(
-        f"[bold]{escape(str(out))}[/] holds {count} masks, checked as the scorer of {challenge} "
+        f"[bold]{escape(str(out))}[/] holds {count_noun(count, 'mask')}, checked as the scorer "
+        f"of {challenge} "
         "reads them."
     )
     if empty:
         stderr.print(
-            f"note: {len(empty)} masks were empty, and hold the most probable pixels instead: "
+            f"note: {count_noun(len(empty), 'mask was', 'masks were')} empty, and got the most "
+            "probable pixels instead: "
             f"{list_some(empty)}"
         )

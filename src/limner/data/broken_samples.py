@@ -7,6 +7,7 @@ from pathlib import Path
 from limner.data.findings import Finding
 from limner.data.sample import Sample
 from limner.name_list import list_some_lines
+from limner.plurals import count_noun
 
 BROKEN = frozenset(
     {
@@ -43,7 +44,7 @@ class UsableSamples:
             return ""
         shown = list_some_lines([text.splitlines()[0] for text in self.left_out], SHOWN)
         count = f"{len(self.left_out)} problem{'s' * (len(self.left_out) > 1)}"
-        head = f"{count} left out, {len(self.samples)} pairs remain:"
+        head = f"{count} left out, {count_noun(len(self.samples), 'pair remains', 'pairs remain')}:"
         return f"{head}\n{shown}"
 
 

@@ -10,6 +10,7 @@ from limner.data.sample import Sample
 from limner.data.sample_info import SampleInfo
 from limner.data.splits import split_units
 from limner.labels import Labels, labels_lines
+from limner.plurals import count_noun
 
 
 def class_split_findings(
@@ -45,7 +46,8 @@ def _not_in_training(class_index: int, having: Sequence[Sample], labels: Labels)
     sides = " and ".join(sorted({str(sample.split) for sample in having}))
     message = (
         f"class {labels.names[class_index]} (pixel value {labels.format_class(class_index)}) is in "
-        f"{len(having)} images of {sides} (for instance {having[0].mask}) and in no training "
+        f"{count_noun(len(having), 'image')} of {sides} (for instance {having[0].mask}) and in "
+        "no training "
         "image, so no model can learn it. Move images with it to the training images"
     )
     if len(labels.names) > 2:

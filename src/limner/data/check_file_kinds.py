@@ -9,6 +9,7 @@ from limner.data.images import ImageInfo
 from limner.data.sample import AnnotationMask, Sample
 from limner.data.sample_info import SampleInfo
 from limner.name_list import list_some
+from limner.plurals import count_noun
 
 SHOWN = 3
 """So many files a finding names."""
@@ -72,7 +73,8 @@ def _band_finding(
     else:
         decision = f"It is opaque or a transparency (for instance {example}), and is left out."
     message = (
-        f"{len(alike)} images have {bands} bands, of which the last may be a transparency. "
+        f"{count_noun(len(alike), 'image has', 'images have')} {bands} bands, of which the last "
+        "may be a transparency. "
         f"{decision}"
     )
     return Finding("extra-band", "note", "", message, tuple(info.id for info in alike[:SHOWN]))
@@ -145,7 +147,8 @@ def _images_without_data(files: Files, samples: Mapping[str, Sample]) -> Iterato
     if holders:
         first, file = max(holders, key=lambda holder: holder[1].no_data_share)
         message = (
-            f"{len(holders)} images hold pixels without data, most of all "
+            f"{count_noun(len(holders), 'image holds', 'images hold')} pixels without data, "
+            "most of all "
             f"{samples[first.id].image} ({file.no_data_share:.1%}). They are nodata, NaN or what "
             "an internal mask leaves out: they are 0, and have no part in the contrast."
         )
@@ -158,7 +161,8 @@ def _masks_without_data(files: Files) -> Iterator[Finding]:
         return
     first = max(holders, key=lambda info: info.mask.void_share)
     message = (
-        f"{len(holders)} masks hold pixels without data, most of all {first.mask.file} "
+        f"{count_noun(len(holders), 'mask holds', 'masks hold')} pixels without data, most of "
+        f"all {first.mask.file} "
         f"({first.mask.void_share:.1%}). They are nodata, NaN or what an internal mask leaves out: "
         "they are void, neither trained on nor scored."
     )

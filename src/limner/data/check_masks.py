@@ -10,6 +10,7 @@ from limner.data.mask_polarity import swap_binary
 from limner.data.sample_info import SampleInfo
 from limner.data.value_histogram import class_shares
 from limner.labels import VOID, Labels, labels_lines
+from limner.plurals import count_noun
 
 RARE_SHARE = 1e-4
 """A class with a smaller share of all pixels is hard to learn."""
@@ -76,7 +77,8 @@ def _lossy_masks(infos: Sequence[SampleInfo]) -> Iterator[Finding]:
         first = lossy[0]
         codecs = " or ".join(sorted({info.mask.lossy_codec for info in lossy}))
         message = (
-            f"{len(lossy)} masks were saved as {codecs} (for instance {first.mask.file}), so their "
+            f"{count_noun(len(lossy), 'mask was', 'masks were')} saved as {codecs} (for "
+            f"instance {first.mask.file}), so their "
             "borders are smeared, and are cut at the middle. Export them as PNG if you can."
         )
         yield Finding("lossy-mask", "warning", first.mask.file, message, (first.id,))

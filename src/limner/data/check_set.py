@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from limner.data.findings import Finding, file_finding
 from limner.data.sample import Sample
 from limner.data.sample_info import SampleInfo
+from limner.plurals import count_noun
 
 FEW_IMAGES = 10
 MOST_OF_8_BITS = 255
@@ -68,7 +69,8 @@ def _ungrouped(samples: Mapping[str, Sample]) -> Iterator[Finding]:
     if grouped and ungrouped:
         first = ungrouped[0]
         message = (
-            f"{len(ungrouped)} images are in no group, such as {first.image}, though "
+            f"{count_noun(len(ungrouped), 'image is', 'images are')} in no group, such as "
+            f"{first.image}, though "
             f"{len(grouped)} others are. They are split as if each were alone."
         )
         yield Finding("ungrouped", "note", str(first.image), message, (first.id,))
@@ -85,7 +87,8 @@ def _shallow_depth(infos: Sequence[SampleInfo], samples: Mapping[str, Sample]) -
         first = samples[shallow[0][0].id].image
         largest = max(file.largest for _, file in shallow)
         message = (
-            f"{len(shallow)} images have 16 bits but no value above {largest:.0f}, such as "
+            f"{count_noun(len(shallow), 'image has', 'images have')} 16 bits but no value above "
+            f"{largest:.0f}, such as "
             f"{first}. They were 8 bits once: are these the files you meant?"
         )
         ids = tuple(info.id for info, _ in shallow)

@@ -9,6 +9,7 @@ from limner.data.value_histogram import Histograms
 from limner.errors import LimnerError
 from limner.labels import LABELS_TOML_HINT, VOID, Labels
 from limner.name_list import list_some
+from limner.plurals import count_noun
 
 MAX_CLASSES = 64
 """How many classes are recognised from values alone."""
@@ -53,7 +54,8 @@ def refuse_mixed_binary(masks: Histograms) -> None:
     highs = [mask.file for mask in masks if VOID in mask.shares and 1 not in mask.shares]
     if highs and not both:
         raise LimnerError(
-            f"{len(ones)} masks hold 0 and 1 (for instance {ones[0]}) and {len(highs)} hold 0 and "
+            f"{count_noun(len(ones), 'mask holds', 'masks hold')} 0 and 1 (for instance "
+            f"{ones[0]}) and {len(highs)} hold 0 and "
             f"255 ({highs[0]}): 255 may be the same class as 1, or void. {LABELS_TOML_HINT}"
         )
 

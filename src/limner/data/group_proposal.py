@@ -11,6 +11,7 @@ from limner.data.findings import Finding, Severity
 from limner.data.groups import groups_by_pattern, searched_name
 from limner.data.sample import Sample
 from limner.data.split_names import split_from_names
+from limner.plurals import count_noun
 
 _SUBJECT = (
     "(?:patient|pat|pt|subject|subj|sub|person|participant|donor|animal|mouse|rat|case|study|"
@@ -100,13 +101,15 @@ def _findings(
     cut = sorted(group for group, splits in splits_of.items() if len(splits) > 1)
     size = max(Counter(groups.values()).items(), key=lambda item: item[1])
     summary = (
-        f"{len(groups)} images have {form.what}, in {len(set(groups.values()))} groups such as "
+        f"{count_noun(len(groups), 'image has', 'images have')} {form.what}, in "
+        f"{len(set(groups.values()))} groups such as "
         f"{size[0]} ({size[1]} images)."
     )
     if cut:
         if form.severity == "warning":
             message = (
-                f"{summary} {len(cut)} groups, such as {cut[0]}, lie in several splits. If images "
+                f"{summary} {count_noun(len(cut), 'group')}, such as {cut[0]}, "
+                f"{'lies' if len(cut) == 1 else 'lie'} in several splits. If images "
                 "of a group show the same subject, scores are too high: move each group to one "
                 "split."
             )

@@ -14,6 +14,7 @@ from limner.data.sample import Sample
 from limner.data.split_names import splits_of
 from limner.data.united_mask import UnitedMask
 from limner.data.unread_masks import UnreadFile
+from limner.plurals import count_noun
 
 MASK_ENDINGS = "segmentation|mask|masks|label|labels|seg|gt|groundtruth|annotation"
 """What a mask's name may end in, after "_" or "-"."""
@@ -174,7 +175,8 @@ def united_findings(samples: Sequence[Sample]) -> Iterator[Finding]:
     united = [sample for sample in samples if isinstance(sample.mask, UnitedMask)]
     if united:
         message = (
-            f"{len(united)} images have several masks, such as {united[0].image}, whose mask is "
+            f"{count_noun(len(united), 'image has', 'images have')} several masks, such as "
+            f"{united[0].image}, whose mask is "
             f"{united[0].mask}. They are united: each is taken to show other objects. "
             "If they are of several annotators, keep one of them."
         )

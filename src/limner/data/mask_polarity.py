@@ -10,6 +10,7 @@ from limner.data.sample_info import SampleInfo
 from limner.data.value_histogram import Histograms
 from limner.errors import LimnerError
 from limner.labels import LABELS_TOML_HINT, VOID, Labels, labels_lines
+from limner.plurals import count_noun
 
 WHITES = tuple(2**bits - 1 for bits in (8, 10, 12, 14, 16, 32))
 """What 0 becomes where the values are inverted; DICOM stores 10, 12 and 14 bits too."""
@@ -69,7 +70,8 @@ def _white_is_zero(infos: Sequence[SampleInfo], labels: Labels) -> Finding:
         "though a viewer shows it black"
     )
     message = (
-        f"{len(infos)} masks store white as 0 (for instance {first.mask.file}). {how}. Should it "
+        f"{count_noun(len(infos), 'mask stores', 'masks store')} white as 0 (for instance "
+        f"{first.mask.file}). {how}. Should it "
         f"be the background, say so in a labels.toml:\n{labels_lines(swap_binary(labels))}"
     )
     return Finding("white-is-zero", "note", first.mask.file, message, (first.id,))

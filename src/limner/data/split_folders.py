@@ -9,6 +9,7 @@ from pathlib import Path
 from limner.data.findings import Finding
 from limner.data.sample import Sample
 from limner.data.split_names import may_tell_split
+from limner.plurals import count_noun
 from limner.recipe import DataSettings
 
 FOLDERS_SHOWN = 3
@@ -102,7 +103,8 @@ def split_name_findings(root: Path, samples: Sequence[Sample]) -> Iterator[Findi
         inside = unnamed.pop(folder)
         message = (
             f"the name of {folder} begins like that of a split, and is none that is known. Its "
-            f"{len(inside)} images are {fate}. If it is a split, name it train, val or test."
+            f"{count_noun(len(inside), 'image is', 'images are')} {fate}. If it is a split, "
+            "name it train, val or test."
         )
         yield Finding("split-name", "warning", folder, message, (inside[0].id,))
     if divided and unnamed:

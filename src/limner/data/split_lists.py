@@ -13,6 +13,7 @@ from limner.data.sample import Sample, Split
 from limner.data.split_names import SPLIT_NAMES, split_from_file_name, splits_of
 from limner.data.tables import read_lines
 from limner.errors import LimnerError
+from limner.plurals import count_noun
 
 LIST_FOLDERS = ("", "splits", "split", "lists", "list", "ImageSets", "images")
 """In which lists such as train.txt are looked for."""
@@ -64,7 +65,8 @@ def _by_lists(lists: Sequence[Path], samples: Sequence[Sample]) -> AnnouncedSpli
     if not unclear:
         return _taken(samples, {id: min(found) for id, found in of_sample.items()}, shown)
     message = (
-        f"{shown} list splits, but {len(unclear)} images are in none of them or in several, such "
+        f"{shown} list splits, but {count_noun(len(unclear), 'image is', 'images are')} in none "
+        "of them or in several, such "
         f"as {unclear[0]}. So they are not heard, and all images are divided at random. List each "
         "image once, or move the images into folders train/, val/ and test/."
     )

@@ -46,6 +46,13 @@ class SplitRecord:
     """
     skipped: Sequence[str] = ()
     """The ids of samples that were left out of the training, since their files were broken."""
+    earlier: Sequence[str] = ()
+    """The contents of images that the models before it were trained or validated on."""
+
+    def seen_contents(self) -> set[str]:
+        """The contents of the images that the model, or one before it, was made with."""
+        seen = (id for side in ("train", "val") for id in self.ids.get(side, ()))
+        return {self.contents[id] for id in seen if id in self.contents} | set(self.earlier)
 
     def near_copies(
         self,
@@ -101,7 +108,7 @@ class SplitRecord:
             is in the order of the ids.
         """
         side_by_id = {id: side for side, ids in self.ids.items() for id in ids}
-        side_by_content = {
+        side_by_content = dict.fromkeys(self.earlier, "train") | {
             self.contents[id]: side
             for side in CAUTIOUS_ORDER
             for id in self.ids.get(side, ())

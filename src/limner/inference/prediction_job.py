@@ -13,6 +13,7 @@ from limner.data.storage import Storage, relative_prefix
 from limner.errors import LimnerError
 from limner.inference.image_selection import GIVE, ImageSelection
 from limner.inference.prediction_record import PredictionRecord
+from limner.plurals import count_noun
 
 UNCERTAINTY, UNFINISHED = "uncertainty", "unfinished"
 """Folders beside the masks: uncertainty maps, and the results of a job that is not finished."""
@@ -56,7 +57,8 @@ class PredictionJob:
             if foreign:
                 name, kind = next(iter(foreign.items()))
                 raise LimnerError(
-                    f"{where} holds no image that is read, and {len(foreign)} files of other "
+                    f"{where} holds no image that is read, and "
+                    f"{count_noun(len(foreign), 'file')} of other "
                     f"formats, such as {name}, {kind.name}. {kind.cure}"
                 )
             raise LimnerError(f"{where} holds no image. {GIVE}")

@@ -90,8 +90,8 @@ class ModelMetadata:
     @property
     def split_record(self) -> SplitRecord:
         """The split, by id, by content and by fingerprint."""
-        skipped = self.receipt.get("skipped", ())
-        return SplitRecord(self.split, self.contents, self.fingerprints, skipped)
+        skipped, earlier = self.receipt.get("skipped", ()), self.receipt.get("earlier", ())
+        return SplitRecord(self.split, self.contents, self.fingerprints, skipped, earlier)
 
     def to_dict(self) -> dict[str, Any]:
         """Return a record that JSON can hold; `parse_metadata` reads it back."""

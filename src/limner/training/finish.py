@@ -9,6 +9,7 @@ from limner.inference.predictor import Predictor
 from limner.inference.tune import tune
 from limner.metrics.intervals import MIN_DECISION_IMAGES, format_interval
 from limner.model.bundle import Bundle
+from limner.plurals import count_noun
 from limner.recipe import TrainSettings
 from limner.training.events import Event, Note, Tuned, TuningProgress
 from limner.training.model_comparison import ModelComparison, compare_on_validation
@@ -121,7 +122,8 @@ def _comparison_note(comparison: ModelComparison, *, worse: bool) -> Note:
         outcome += f". {comparison.doubt} The one before is {ORIGIN}"
     return Note(
         f"validation Dice {comparison.before:.4f} before and {comparison.after:.4f} after on "
-        f"{comparison.images} images (95 % interval of the difference: {interval}): {outcome}"
+        f"{count_noun(comparison.images, 'image')} (95 % interval of the difference: "
+        f"{interval}): {outcome}"
     )
 
 

@@ -146,15 +146,15 @@ def start_run(
     plan = _plan(recipe, checked, labels, session.distributed.world_size, session.note)
     plan.reasons.update(dict.fromkeys(inherited, "as the run that it goes on from"))
     session.announce(plan)
+    record = checked.split_record()
     run = Run.create(
-        folder or next_run_folder(Path("runs"), data),
-        plan,
-        data,
-        labels,
-        checked.split_record(),
-        bundle,
+        folder or next_run_folder(Path("runs"), data), plan, data, labels, record, bundle
     )
-    run.update_receipt(lambda _: _facts(checked, labels))
+    facts = _facts(checked, labels)
+    if bundle:
+        seen_before = bundle.split_record.seen_contents() - set(record.contents.values())
+        facts |= {"earlier": sorted(seen_before)} if seen_before else {}
+    run.update_receipt(lambda _: facts)
     return run, _lead_run(run, checked, session)
 
 

@@ -39,6 +39,7 @@ MODEL_RECEIPT_KEYS = (
     "threads",
     "continues",
     "skipped",
+    "earlier",
     "class_shares",
 )
 """Keys of the receipt that the model holds too: all that is equal when the run is made again."""

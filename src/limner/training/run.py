@@ -26,6 +26,7 @@ from limner.files import (
 )
 from limner.labels import Labels
 from limner.model.bundle import Bundle
+from limner.plurals import count_noun
 from limner.recipe import Recipe
 from limner.recipe_file import dump_recipe, load_recipe
 from limner.training import run_files
@@ -182,8 +183,9 @@ class Run:
         missing = sum(len(ids) - len(by_split[name]) for name, ids in recorded.items())
         if missing:
             raise LimnerError(
-                f"{missing} samples that the run {self.folder} was started with are no longer in "
-                f"{self.data}. Put them back, or start a new run."
+                f"the run {self.folder} was started with {count_noun(missing, 'sample')} that "
+                f"{'is' if missing == 1 else 'are'} no longer in {self.data}. Put them back, or "
+                "start a new run."
             )
         channels = self.recipe.data.channels
         return {

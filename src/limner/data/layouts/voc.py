@@ -13,6 +13,7 @@ from limner.data.sample import Sample, Split
 from limner.data.split_names import SPLIT_NAMES, splits_of
 from limner.data.tables import read_lines
 from limner.errors import LimnerError
+from limner.plurals import count_noun
 
 MASK_FOLDER = "SegmentationClass"
 
@@ -112,7 +113,8 @@ def _check_listed(folder: Path, splits: Mapping[str, Split], stems: Collection[s
     missing = sorted(splits.keys() - stems)
     if missing:
         raise LimnerError(
-            f"the lists in {folder} name {len(missing)} images that are not there, such as "
+            f"the lists in {folder} name "
+            f"{count_noun(len(missing), 'image that is', 'images that are')} not there, such as "
             f"{missing[0]}. Fetch them, or mend the lists."
         )
 

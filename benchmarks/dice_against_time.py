@@ -6,6 +6,11 @@ Each run is a `limner train` of a fixed size, then a `limner test` of its test s
 own size. It adds a row to the table at once, and a run that has a row is not made again, so the
 measurement may be stopped and goes on. Sets of the name "thin" and "small" are drawn: thin lines,
 and many small discs. Train on a machine that has nothing else to do.
+
+    python benchmarks/dice_against_time.py TABLE.csv --fit
+
+prints the numbers of `training/expected_dice.py`: the Dice of a dataset is a constant of its own,
+plus a share of the ceiling, less what is lost where little is shown.
 """
 
 import argparse
@@ -21,6 +26,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
+from scipy.optimize import least_squares
 
 from limner.data.check import check
 from limner.data.resize_ceiling import ResizeCeiling
@@ -62,7 +68,8 @@ class Row(Setting):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("table", type=Path)
-    parser.add_argument("data", nargs="+", metavar="NAME=FOLDER")
+    parser.add_argument("data", nargs="*", metavar="NAME=FOLDER")
+    parser.add_argument("--fit", action="store_true")
     parser.add_argument("--minutes", nargs="+", type=float, default=[2.0, 5.0])
     parser.add_argument("--sides", nargs="*", type=int, default=list(SIDES_PX))
     parser.add_argument("--tiles", nargs="*", type=int, default=list(TILES_PX))
@@ -70,6 +77,9 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], help="as for limner train")
     parser.add_argument("--network", default="lite0", help="what --set makes of it, in a word")
     arguments = parser.parse_args()
+    if arguments.fit:
+        fit(arguments.table, arguments.network)
+        return
     folders = dict(entry.split("=", 1) for entry in arguments.data)
     present = set(read_keys(arguments.table))
     with tempfile.TemporaryDirectory() as work:
@@ -117,12 +127,14 @@ def measure(
     if setting.data == "vessels":
         keys.append("data.group_pattern=CHASE_(..)")
     limner("train", str(data), "--minutes", str(setting.minutes), "--out", str(run), *set_(keys))
-    limner("test", str(run), str(data), "--split", "test", "--out", str(run / "scored"))
+    split = json.loads((run / "split.json").read_text())
+    # A set without a test split is scored on the split that chose the epoch
+    held_out = "test" if split["test"] else "val"
+    limner("test", str(run), str(data), "--split", held_out, "--out", str(run / "scored"))
     receipt = json.loads((run / "receipt.json").read_text())
     report = json.loads((run / "scored" / "report.json").read_text())
     events = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
     best = max((e["mean_dice"] for e in events if e["event"] == "validation"), default=0.0)
-    split = json.loads((run / "split.json").read_text())
     from limner.model.bundle import Bundle
 
     return Row(
@@ -167,6 +179,36 @@ def append(table: Path, row: Row) -> None:
             writer.writeheader()
         writer.writerow(asdict(row))
     print(asdict(row), flush=True)
+
+
+def fit(table: Path, network: str) -> None:
+    """Fit the numbers of `expected_dice` by least squares, with a constant for each set."""
+    with table.open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["network"] == network]
+    names = sorted({row["data"] for row in rows})
+    group = np.array([names.index(row["data"]) for row in rows])
+    ceiling, shown, dice = (
+        np.array([float(row[key]) for row in rows]) for key in ("ceiling", "shown", "test_dice")
+    )
+    tiles = np.array([row["resize_mode"] == "tile" for row in rows], float)
+
+    def residuals(parameters: np.ndarray) -> np.ndarray:
+        share, missing, penalty = parameters[:3]
+        lost = missing * 100 / shown + penalty * tiles
+        return parameters[3:][group] + share * ceiling - lost - dice
+
+    start = [0.7, 0.5, 0.1, *([0.1] * len(names))]
+    bounds = ([0.3, 0, 0, *([-1] * len(names))], [1.0, 50, 1, *([1] * len(names))])
+    result = least_squares(residuals, start, bounds=bounds, loss="soft_l1", f_scale=0.02)
+    share, missing, penalty = result.x[:3]
+    print(f"{len(rows)} runs of {network} on {', '.join(names)}")
+    print(f"share {share:.2f}, missing after one canvas {100 * missing:.0f}, tiles {penalty:.2f}")
+    for row, residual in zip(rows, residuals(result.x), strict=True):
+        print(
+            f"{row['data']:10s} {row['resize_mode']:7s} {row['height']:>4s}x{row['width']:4s} "
+            f"{row['minutes']:>4s} min  {row['shown']:>6s} shown  Dice {row['test_dice']}  "
+            f"fitted {float(row['test_dice']) + residual:.3f}"
+        )
 
 
 def draw(kind: str, folder: Path) -> None:

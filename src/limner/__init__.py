@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from limner.model.unet import UNet as UNet
     from limner.recipe import Recipe as Recipe
     from limner.review.merge import merge as merge
+    from limner.training.cross_validation import cross_validate as cross_validate
     from limner.training.pipeline import train as train
     from limner.training.run import Run as Run
 
@@ -37,6 +38,7 @@ _MODULES = {
     "Scores": "limner.inference.scores",
     "UNet": "limner.model.unet",
     "check": "limner.data.check",
+    "cross_validate": "limner.training.cross_validation",
     "evaluate": "limner.inference.evaluate",
     "export": "limner.inference.export",
     "merge": "limner.review.merge",
@@ -57,6 +59,7 @@ __all__ = [
     "UNet",
     "__version__",
     "check",
+    "cross_validate",
     "evaluate",
     "export",
     "merge",

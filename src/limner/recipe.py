@@ -54,6 +54,10 @@ class DataSettings(_Section):
     """Share of the samples kept for the test, where the layout has no split."""
     split_seed: Seed = 0
     """Seed of the split, where the layout has none."""
+    folds: Annotated[int, Field(ge=0)] = 0
+    """Folds of a cross-validation, from 2 on; 0 is one training alone."""
+    fold: Annotated[int, Field(ge=0)] = 0
+    """The fold that is validated on, from 0 on."""
     group_pattern: str = ""
     """Regular expression for the part of a name that images of one patient or film share."""
     allow_leaks: bool = False

@@ -143,33 +143,48 @@ def test_what_the_user_set_is_kept() -> None:
     assert plan.reasons["train.epochs"] == "set by you"
 
 
-def test_the_smallest_size_that_loses_nothing_is_taken() -> None:
-    plan = planned(ceiling=passes_from(80))
-    assert plan.recipe.data.size_px == (80, 80)
-    assert "no model can pass a Dice of 0.990" in plan.reasons["data.size_px"]
+def rising(lowest: float, highest_from: float) -> CeilingFunction:
+    """A ceiling that rises evenly to 1 at a square of some side."""
+    return lambda size_px, resize_mode: {
+        "foreground": min(1.0, lowest + (1 - lowest) * math.sqrt(math.prod(size_px)) / highest_from)
+    }
 
 
-def test_a_size_beyond_the_budget_is_not_taken_and_the_cost_is_said() -> None:
-    plan = planned(ceiling=passes_from(256))
-    assert 96 <= plan.recipe.data.size_px[0] < 128
-    assert (
-        "no model can pass a Dice of 0.977; 256x256 would lose nothing, and want about 5.2 "
-        "times the time"
-    ) in plan.reasons["data.size_px"]
+def test_a_larger_size_is_taken_where_the_time_shows_it_often_enough(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("limner.training.plan.time_step", lambda recipe: StepTiming(1.0, 1.0))
+    sides = [
+        planned(
+            on_cpu({"train.minutes": minutes, "model.encoder": "tf_efficientnet_lite0"}),
+            ceiling=rising(0.9, 384),
+        ).recipe.data.size_px[0]
+        for minutes in (1.0, 10.0, 100.0)
+    ]
+    assert sides == sorted(sides) and 64 <= sides[0] < sides[1] < sides[2]
 
 
-def test_thin_things_of_few_images_are_cut_into_tiles() -> None:
-    plan = planned(data=THIN, ceiling=thin_things_are_lost)
-    assert plan.recipe.data.resize_mode == "tile"
-    assert plan.recipe.data.size_px == (128, 128)
-    assert "no model can pass a Dice of 0.800 (artery)" in plan.reasons["data.resize_mode"]
-    assert "400 tiles of 20 images" in plan.reasons["train.epochs"]
+def test_a_larger_size_of_the_same_ceiling_is_not_taken() -> None:
+    plan = planned(ceiling=rising(1.0, 1.0))
+    assert plan.recipe.data.size_px == (64, 64)
+    assert "no model can pass a Dice of 1.000" in plan.reasons["data.size_px"]
 
 
-def test_thin_things_of_many_images_say_what_they_cost() -> None:
-    plan = planned(ceiling=thin_things_are_lost)
+def test_thin_things_are_cut_into_tiles_although_the_time_is_short(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("limner.training.plan.time_step", lambda recipe: StepTiming(1.0, 1.0))
+    recipe = on_cpu({"train.minutes": 5.0, "model.encoder": "tf_efficientnet_lite0"})
+    plan = planned(recipe, data=THIN, ceiling=rising(0.4, 640))
+    assert (plan.recipe.data.resize_mode, plan.recipe.data.size_px) == ("tile", (128, 128))
+    assert "no model can pass a Dice of" in plan.reasons["data.resize_mode"]
+    assert "are shown" in plan.reasons["data.size_px"]
+    assert "400 tiles of 20 images" not in plan.reasons["train.epochs"]
+
+
+def test_what_fits_into_a_tile_or_two_is_not_cut() -> None:
+    plan = planned(data=[facts(140, 140)] * 50, ceiling=rising(0.2, 640))
     assert plan.recipe.data.resize_mode == "resize"
-    assert "data.resize_mode=tile" in plan.reasons["data.size_px"]
 
 
 def test_the_working_size_has_the_data_s_shape() -> None:

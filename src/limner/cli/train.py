@@ -16,9 +16,11 @@ from rich.table import Table
 from limner.cli.console import INTERRUPTED, Settings, console, progress_bar, stderr
 from limner.errors import LimnerError
 from limner.files import require_new
+from limner.plurals import count_noun
 
 if TYPE_CHECKING:
     from limner.recipe import Recipe
+    from limner.training.cross_validation import CrossValidation, CrossValidationResult
     from limner.training.distributed import DistributedContext
     from limner.training.events import Event
     from limner.training.pipeline import TrainingSession
@@ -56,6 +58,13 @@ Seeds = Annotated[
         help="train so many times, each with the next seed, and print mean and standard deviation",
     ),
 ]
+Folds = Annotated[
+    int,
+    typer.Option(
+        help="cross-validate: train so many models, each validated on another part, score every "
+        "image by the model that never saw it, and join them into one; --minutes is for all"
+    ),
+]
 Origin = Annotated[
     Path | None,
     typer.Option(
@@ -73,6 +82,7 @@ def train(
     recipe_file: RecipeFile = None,
     settings: Settings = None,
     seeds: Seeds = 1,
+    folds: Folds = 0,
     origin: Origin = None,
     out: OutFolder = None,
     resume: Resume = None,
@@ -93,7 +103,7 @@ def train(
             job = _Job(context, stop, started_at)
             if resume is not None:
                 others = (data, minutes, encoder, recipe_file, settings, out, origin, skip_broken)
-                if any(others) or seeds > 1:
+                if any(others) or seeds > 1 or folds:
                     raise LimnerError(
                         "--resume goes on with a run as it was begun. Give it alone, or begin a "
                         "new run without it."
@@ -110,7 +120,14 @@ def train(
                 overrides += [f"model.encoder={encoder}"] if encoder else []
                 overrides += ["data.skip_broken=true"] if skip_broken else []
                 recipe = load_recipe(recipe_file, overrides)
-                status = job.train(data, recipe, seeds, origin, out)
+                if folds:
+                    if seeds > 1 or origin:
+                        raise LimnerError(
+                            "--folds trains a model for each fold. Leave out --seeds and --from."
+                        )
+                    status = job.cross_validate(data, recipe, folds, out)
+                else:
+                    status = job.train(data, recipe, seeds, origin, out)
         if status is not None:
             raise typer.Exit(status)
 
@@ -161,10 +178,13 @@ class _Job:
         self._progress = progress_bar if context.is_main else no_progress
 
     def resume(self, folder: Path) -> int | None:
-        """Go on with a run. Gives the exit status where it was stopped."""
+        """Go on with a run or a cross-validation. Gives the exit status where it was stopped."""
         from limner.training import pipeline
+        from limner.training.cross_validation import CrossValidation
         from limner.training.run import Run
 
+        if CrossValidation.is_at(folder):
+            return self._train_folds(CrossValidation(folder))
         run = Run.open(folder)
         events = pipeline.resume_run(run, self._session(self._started_at))
         return self._watch(run, events)
@@ -193,6 +213,31 @@ class _Job:
             _print_seeds(scores)
         return None
 
+    def cross_validate(
+        self, data: Path, recipe: "Recipe", folds: int, out: Path | None
+    ) -> int | None:
+        """Train a model for each fold and join them. Gives the status where it was stopped."""
+        from limner.training.cross_validation import CrossValidation
+        from limner.training.run import next_run_folder
+
+        if self._context.world_size > 1:
+            raise LimnerError(
+                "the folds of --folds are trained one after the other by one process. Without "
+                "torchrun it works; or train each fold as a run of its own: --set data.folds=5 "
+                "--set data.fold=0."
+            )
+        folder = out or next_run_folder(Path("runs"), data)
+        return self._train_folds(CrossValidation.create(folder, data, recipe, folds))
+
+    def _train_folds(self, validation: "CrossValidation") -> int | None:
+        for fold in validation.unfinished():
+            self._console.print(f"Fold {fold + 1} of {validation.folds}", style="bold")
+            run, events = validation.start(fold, self._session(time.monotonic()))
+            if (status := self._watch(run, events, whole=validation.folder)) is not None:
+                return status
+        _print_folds(validation.finish(self._progress))
+        return None
+
     def _session(self, started: float) -> "TrainingSession":
         """How a training shows itself and is stopped, its clock started at a monotonic time."""
         from limner.training.pipeline import TrainingSession
@@ -206,8 +251,10 @@ class _Job:
             distributed=self._context,
         )
 
-    def _watch(self, run: "Run", events: "Iterator[Event]") -> int | None:
-        """Show the run as it goes.
+    def _watch(
+        self, run: "Run", events: "Iterator[Event]", whole: Path | None = None
+    ) -> int | None:
+        """Show the run as it goes; `whole` is the cross-validation that it is a part of.
 
         Gives the exit status where it was stopped: 0 after SIGTERM, as a scheduler expects, 130
         after Ctrl-C.
@@ -216,12 +263,14 @@ class _Job:
 
         stopped = show_events(self._with_stops(events), self._console)
         self._stop.training = False
-        folder = escape(str(run.folder))
+        folder = escape(str(whole or run.folder))
         if stopped is not None and not stopped.finished:
             self._console.print(
                 f"Stopped; everything is saved. Go on with: limner train --resume {folder}"
             )
             return INTERRUPTED if self._stop.signal == signal.SIGINT else 0
+        if whole:
+            return None
         self._console.print(
             f"The best model is [bold]{folder}/model.safetensors[/]. Next: limner test "
             f"{folder}/model.safetensors {escape(str(run.data))}"
@@ -258,6 +307,25 @@ def _print_plan(plan: "Plan") -> None:
         value = str(getattr(getattr(plan.recipe, section), name))
         table.add_row(key, escape(value), escape(reason))
     console.print(table)
+
+
+def _print_folds(result: "CrossValidationResult") -> None:
+    from limner.metrics.intervals import format_interval
+
+    table = Table("run", "images", "Dice out of fold", box=None, pad_edge=False)
+    for fold in result.folds:
+        table.add_row(escape(str(fold.run.folder)), str(fold.images), f"{fold.dice:.4f}")
+    console.print(table)
+    model = escape(str(result.model))
+    console.print(
+        f"Mean Dice [bold]{result.dice.mean:.4f}[/] (95 % interval "
+        f"{format_interval(result.dice.interval, 3)}) over {count_noun(result.images, 'image')}, "
+        "each predicted by the model that never saw it."
+    )
+    console.print(
+        f"All {len(result.folds)} models as one: [bold]{model}[/]. Next: limner predict {model} "
+        "FOLDER_OF_NEW_IMAGES"
+    )
 
 
 def _print_seeds(scores: "list[tuple[Run, float]]") -> None:

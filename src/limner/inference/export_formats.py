@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from limner.files import CHECKSUM_PLACEHOLDER, embed_checksum
 from limner.inference.engines import EXTERNAL_DATA_KEY
+from limner.model.ensemble import Ensemble
 from limner.model.unet import UNet
 
 OPSET = 17
@@ -30,15 +31,14 @@ QUANTIZED_OPERATORS = ["Conv", "ConvTranspose", "MaxPool", "Concat", "Add"]
 
 
 class _UnpaddedNetwork(nn.Module):
-    """`UNet.forward` without its padding, for sides that are multiples of the stride."""
+    """A network's `forward_unpadded` as its forward pass."""
 
-    def __init__(self, network: UNet) -> None:
+    def __init__(self, network: UNet | Ensemble) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k h w"]:
-        logits: Tensor = self.network.head(self.network.decoder(self.network.encoder(images))[0])
-        return logits
+        return self.network.forward_unpadded(images)
 
 
 class _TraceableNetwork(_UnpaddedNetwork):
@@ -54,7 +54,7 @@ class _TraceableNetwork(_UnpaddedNetwork):
         return super().forward(padded)[..., :height, :width]
 
 
-def to_onnx(network: UNet, channels: int) -> bytes:
+def to_onnx(network: UNet | Ensemble, channels: int) -> bytes:
     """Export a network as an ONNX graph with its weights, for any batch, height and width."""
     import onnx
 
@@ -80,7 +80,7 @@ def to_onnx(network: UNet, channels: int) -> bytes:
     return graph
 
 
-def to_torch_export(network: UNet, channels: int, record: Mapping[str, Any]) -> bytes:
+def to_torch_export(network: UNet | Ensemble, channels: int, record: Mapping[str, Any]) -> bytes:
     """Export a network as a program of torch.export, with a record as `limner.json`.
 
     It takes batches of any size. Their sides are multiples of the stride, and at least twice the

@@ -77,12 +77,46 @@ def tune(
     Returns the bundle with its settings and confidence, and what each setting gains. Without
     samples the bundle stays as it is.
     """
-    network, labels = ModelRunner.from_model(load_torch(bundle, device)), bundle.labels
-    selected = _select_samples(samples)
-    augmented = yield from _score_augmentations(network, selected, labels, seconds_left)
+    network = ModelRunner.from_model(load_torch(bundle, device))
+    cases = [(network, sample) for sample in _select_samples(samples)]
+    return (yield from _tune_on(bundle, cases, training, seconds_left))
+
+
+def tune_out_of_fold(
+    bundle: Bundle,
+    folds: Sequence[tuple[Bundle, Sequence[Sample]]],
+    training: UInt8[ndarray, "n h w c"],
+    device: str = "cpu",
+) -> Generator[PredictionCounts, None, tuple[Bundle, list[TuningResult]]]:
+    """Tune an ensemble as `tune` does, by what each member predicts of the fold it never saw.
+
+    Args:
+        bundle: the ensemble.
+        folds: each member with the samples that it was validated on.
+        training: canvases of all of them, for the out-of-distribution detector.
+        device: that of the networks.
+    """
+    network_by_id: dict[str, ModelRunner] = {}
+    for member, samples in folds:
+        network = ModelRunner.from_model(load_torch(member, device))
+        network_by_id |= {sample.id: network for sample in samples}
+    selected = _select_samples([sample for _, samples in folds for sample in samples])
+    cases = [(network_by_id[sample.id], sample) for sample in selected]
+    return (yield from _tune_on(bundle, cases, training, lambda: math.inf))
+
+
+def _tune_on(
+    bundle: Bundle,
+    cases: Sequence[tuple[ModelRunner, Sample]],
+    training: UInt8[ndarray, "n h w c"],
+    seconds_left: Callable[[], float],
+) -> Generator[PredictionCounts, None, tuple[Bundle, list[TuningResult]]]:
+    """Tune a model on samples, each with the network that predicts it."""
+    labels = bundle.labels
+    augmented = yield from _score_augmentations(cases, labels, seconds_left)
     if not augmented:
         return bundle, []
-    groups = [sample.group for sample in selected]
+    groups = [sample.group for _, sample in cases]
     augment = bundle.recipe.augment
     settings, results = choose_settings(
         [scores.dice for scores in augmented],
@@ -92,7 +126,7 @@ def tune(
     )
     calibration = _fit_calibration(augmented, settings.tta)
     masks: list[_MaskScores] = []
-    for sample in selected[: len(augmented)]:
+    for network, sample in cases[: len(augmented)]:
         # A chosen augmentation makes the second pass longer than the first
         if len(masks) >= MIN_IMAGES and seconds_left() <= 0:
             break
@@ -134,15 +168,14 @@ class _MaskScores:
 
 
 def _score_augmentations(
-    network: ModelRunner,
-    samples: Sequence[Sample],
+    cases: Sequence[tuple[ModelRunner, Sample]],
     labels: Labels,
     seconds_left: Callable[[], float],
 ) -> Generator[PredictionCounts, None, list[_AugmentationScores]]:
     """Score each sample with each augmentation; later ones without, where time is short."""
     seconds = seconds_left()
     scores: list[_AugmentationScores] = []
-    for sample in samples:
+    for network, sample in cases:
         left = seconds_left()
         enough = len(scores) >= MIN_IMAGES
         if enough and left < seconds * (1 - FIRST_PASS_SHARE):
@@ -150,7 +183,7 @@ def _score_augmentations(
         plain = enough and left < seconds * (1 - AUGMENTED_SHARE)
         names = ["none"] if plain else list(TTA_TRANSFORMS)
         scores.append(_score_sample(network, sample, labels, names))
-        yield len(scores), 2 * len(samples)
+        yield len(scores), 2 * len(cases)
     return scores
 
 

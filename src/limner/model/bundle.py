@@ -18,6 +18,7 @@ from torch import Tensor
 
 from limner.errors import LimnerError
 from limner.files import write_atomic
+from limner.model.ensemble import Ensemble, member_count
 from limner.model.metadata import ModelMetadata, parse_metadata
 from limner.model.unet import UNet
 
@@ -51,12 +52,21 @@ class Bundle(ModelMetadata):
     weights: Mapping[str, Tensor]
     """Tensors by the names that the network's `state_dict` has."""
 
-    def network(self) -> UNet:
-        """Build the network with these weights, in evaluation mode."""
-        recipe = self.recipe
-        network = UNet.from_settings(recipe.model, recipe.data.channels, self.labels.out_channels)
+    def network(self) -> UNet | Ensemble:
+        """Build the network with these weights, or the ensemble of several, in evaluation mode."""
+        model, channels = self.recipe.model, self.recipe.data.channels
+        members = [
+            UNet.from_settings(model, channels, self.labels.out_channels)
+            for _ in range(max(1, self.members))
+        ]
+        network = Ensemble(members, channels) if self.members else members[0]
         network.load_state_dict(dict(self.weights))
         return network.eval()
+
+    @property
+    def members(self) -> int:
+        """How many networks are averaged; 0 where it is a single one."""
+        return member_count(self.weights)
 
     def save(self, path: Path) -> None:
         """Write the bundle atomically. Raises LimnerError where the disk does not take it."""

@@ -4,13 +4,14 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from limner.model.ensemble import Ensemble
 from limner.model.unet import UNet
 
 LONGEST_PX = 8192
 """A network whose receptive field exceeds half of this length counts as seeing the whole image."""
 
 
-def measure_halo(network: UNet, channels: int) -> int | None:
+def measure_halo(network: UNet | Ensemble, channels: int) -> int | None:
     """Measure how many pixels beyond a cut the network's output may depend on.
 
     The cut lies at a multiple of the network's stride. None means that the network always sees the
@@ -34,7 +35,7 @@ def measure_halo(network: UNet, channels: int) -> int | None:
 
 
 def _nan_reach_px(
-    network: UNet, channels: int, length: int, *, vertical: bool, nan_last: bool
+    network: UNet | Ensemble, channels: int, length: int, *, vertical: bool, nan_last: bool
 ) -> int:
     """How far NaN reaches into the clean half of a strip, which is twice the stride wide."""
     half = length // 2

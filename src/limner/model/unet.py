@@ -84,9 +84,12 @@ class UNet(nn.Module):
 
     def forward(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k h w"]:
         height, width = images.shape[-2:]
-        decoded = self.decoder(self.encoder(pad_to_stride(images, self.stride)))
-        logits: Tensor = self.head(decoded[0])
-        return logits[..., :height, :width]
+        return self.forward_unpadded(pad_to_stride(images, self.stride))[..., :height, :width]
+
+    def forward_unpadded(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k h w"]:
+        """Give the logits of images whose sides are multiples of the stride, 2 at least."""
+        logits: Tensor = self.head(self.decoder(self.encoder(images))[0])
+        return logits
 
     def forward_supervised(
         self, images: Float[Tensor, "b c h w"]

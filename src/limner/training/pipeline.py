@@ -11,6 +11,7 @@ from limner.data.cache import PreparedDataset, prepare
 from limner.data.check import CheckResult, check, classes_by_id, foreground_shares, require_valid
 from limner.data.check_masks import count_classes
 from limner.data.dataset import Dataset
+from limner.data.folds import fold_split
 from limner.data.parallel import StageProgress, no_progress
 from limner.data.preprocess import Preprocessing, channel_statistics
 from limner.data.resize_ceiling import ResizeCeiling
@@ -173,18 +174,21 @@ def resume_run(run: Run, session: TrainingSession | None = None) -> Iterator[Eve
 
 def split_dataset(samples: Sequence[Sample], result: CheckResult, recipe: Recipe) -> SplitSamples:
     """Split the samples of a checked dataset as a recipe says."""
-    return split_samples(
-        samples,
-        validation_fraction=recipe.data.validation_fraction,
-        test_fraction=recipe.data.test_fraction,
-        seed=recipe.data.split_seed,
-        facts=SplitFacts(
-            digest={info.id: info.pixel_sha256.hex() for info in result.sample_info},
-            copies=result.clusters,
-            foreground=foreground_shares(result),
-            classes=classes_by_id(result),
-        ),
+    data = recipe.data
+    facts = SplitFacts(
+        digest={info.id: info.pixel_sha256.hex() for info in result.sample_info},
+        copies=result.clusters,
+        foreground=foreground_shares(result),
+        classes=classes_by_id(result),
     )
+    sides = split_samples(
+        samples,
+        validation_fraction=data.validation_fraction,
+        test_fraction=data.test_fraction,
+        seed=data.split_seed,
+        facts=facts,
+    )
+    return fold_split(sides, data.fold, data.folds, data.split_seed, facts) if data.folds else sides
 
 
 def _with_clock(session: TrainingSession | None) -> TrainingSession:

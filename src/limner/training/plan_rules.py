@@ -12,14 +12,19 @@ from dataclasses import dataclass
 from limner.data.views import views
 from limner.model.presets import ENCODER_DEFAULTS, PRESETS
 from limner.model.pretrained import weights_available
+from limner.plurals import count_noun
 from limner.recipe import Recipe
 from limner.training.hardware import best_device, best_precision
 from limner.training.plan_context import Choice, PlanContext, TimedContext
 from limner.training.trackers import is_installed
-from limner.training.working_size import MIN_SHOWN, working_size
+from limner.training.working_size import working_size
 
 PRETRAINED_ENCODER = "tf_efficientnet_lite0"
 MAX_BATCH_SIZE = 16
+MIN_SHOWN = 16_000
+"""Images and tiles that a network from scratch is shown in all: with fewer a narrower one is as
+good.
+"""
 MIN_EPOCHS, MAX_EPOCHS = 20, 300
 MIN_PATIENCE, UNLIMITED_PATIENCE = 10, 1_000_000
 EXPECTED_VALIDATION_COST = 1 / 3
@@ -116,7 +121,9 @@ def epochs(context: TimedContext) -> Iterator[Choice]:
     else:
         count = min(max(math.ceil(shown / per_epoch), MIN_EPOCHS), MAX_EPOCHS)
         what = (
-            f"{images} images" if per_epoch == images else f"{per_epoch} tiles of {images} images"
+            count_noun(images, "image")
+            if per_epoch == images
+            else f"{per_epoch} tiles of {count_noun(images, 'image')}"
         )
         reason = f"{what}, shown about {count * per_epoch:,} times in all"
     yield Choice("train.epochs", count, reason)

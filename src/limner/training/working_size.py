@@ -1,40 +1,44 @@
 """The rule that decides the size of the network's input, from the resize ceiling and the budget."""
 
-import bisect
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from limner.data.sample_info import SampleInfo
 from limner.recipe import ResizeMode
+from limner.training.expected_dice import expected_dice
 from limner.training.plan_context import Choice, TimedContext, spell_size
 
-MIN_SHOWN = 16_000
-"""Images and tiles shown in all, at least. Shown fewer, a small size beats a large one (isic2018 in
-12 minutes: 96 px 0.881 mean Dice, 128 px 0.848).
-"""
-MIN_CEILING = 0.99
-"""A size that limits every network to a lower Dice is too small."""
 SIDES_PX = (64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 896, 1024)
 """Sizes that are tried have the area of these squares and the shape of the images."""
 SIZE_MULTIPLE = 16
 CPU_TILE_PX, GPU_TILE_PX = 128, 256
-MIN_TILE_EPOCHS = 20
-"""Tiles are worth it where the budget shows each of them so many times."""
+MIN_TILES = 2
+"""An image has so many tiles at least where tiles are worth it."""
 MAX_SHAPE_RATIO = 1.5
 """Stretching hides what shapes tell. So it is not done where the widest tenth of the images is
 wider than the narrowest tenth by this factor.
 """
 
 
-def working_size(context: TimedContext) -> Iterator[Choice]:
-    """Choose how images are resized, and to which size.
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """A way to bring images to the network, and what is expected of it."""
 
-    That is the smallest size that loses nothing, tiles where every size loses something, or the
-    largest size that the budget allows.
-    """
+    resize_mode: ResizeMode
+    size_px: tuple[int, int]
+    shown: float
+    """Canvases that the network is shown in all."""
+    ceiling: Mapping[str, float]
+    """The best mean Dice of each class; empty for tiles, which lose nothing."""
+    expected: float
+    """From `expected_dice`."""
+
+
+def working_size(context: TimedContext) -> Iterator[Choice]:
+    """Choose how images are resized, and to which size: the one that is expected to do best."""
     explicit, samples = context.explicit_keys, context.samples
     if "data.resize_mode" in explicit:
         resize_mode, reason = context.recipe.data.resize_mode, "set by you"
@@ -42,12 +46,12 @@ def working_size(context: TimedContext) -> Iterator[Choice]:
         resize_mode, reason = _choose_resize_mode(samples)
     resize = Choice("data.resize_mode", resize_mode, reason)
     if resize_mode == "tile":
-        yield _tile_size(samples, context.on_cpu)
+        yield Choice("data.size_px", _tile_size(context), "a tile that this machine trains well")
         yield resize
     elif "data.size_px" in explicit:
         yield resize
     else:
-        yield from _search_size(context, resize_mode, resize)
+        yield from _best_size(context, resize_mode, resize)
 
 
 def _choose_resize_mode(samples: Sequence[SampleInfo]) -> tuple[ResizeMode, str]:
@@ -60,50 +64,63 @@ def _choose_resize_mode(samples: Sequence[SampleInfo]) -> tuple[ResizeMode, str]
     return "resize", "the images have much the same shape"
 
 
-def _search_size(
-    context: TimedContext, resize_mode: ResizeMode, resize: Choice
-) -> Iterator[Choice]:
-    """Compare the smallest size that loses nothing with the largest that the budget allows."""
-    ceiling = cache(lambda size_px: context.ceiling(size_px, resize_mode))
-    sizes, budget = candidate_sizes(context.samples), context.budget.pixels
-    lossless = _smallest_lossless(sizes, ceiling)
-    affordable = [size for size in sizes if math.prod(size) <= budget / MIN_SHOWN] or sizes[:1]
-    native_pixels = sum(math.prod(sample.size_px) for sample in context.samples)
-    if lossless in affordable:
-        limit = _describe_limit(ceiling(lossless))
-        yield resize
-        yield Choice("data.size_px", lossless, f"the smallest that loses nothing: {limit}")
-    elif lossless is None and native_pixels * MIN_TILE_EPOCHS <= budget:
+def _best_size(context: TimedContext, resize_mode: ResizeMode, resize: Choice) -> Iterator[Choice]:
+    """Weigh what a size loses of the masks against how many images it shows in the time."""
+    candidates = _resized_candidates(context, resize_mode)
+    best = max(candidates, key=lambda candidate: candidate.expected)
+    tile = None if "data.resize_mode" in context.explicit_keys else _tile_candidate(context)
+    if tile is not None and tile.expected > best.expected:
         reason = (
-            f"thin or small things are lost even at {spell_size(sizes[-1])} "
-            f"({_describe_limit(ceiling(sizes[-1]))}), so tiles at the images' own size are cut"
+            f"thin or small things: {_describe_limit(best.ceiling)} at "
+            f"{spell_size(best.size_px)}, so tiles at the images' own size are cut"
         )
         yield Choice("data.resize_mode", "tile", reason)
-        yield _tile_size(context.samples, context.on_cpu)
-    else:
-        largest = affordable[-1]
-        if lossless:
-            remedy, pixels = spell_size(lossless), math.prod(lossless) / math.prod(largest)
-        else:
-            remedy = "tiles at the images' own size (--set data.resize_mode=tile)"
-            pixels = MIN_TILE_EPOCHS * native_pixels / budget
-        reason = (
-            f"the largest that the time allows. {_describe_limit(ceiling(largest))}; {remedy} "
-            f"would lose nothing, and want about {max(pixels, 1.1):.1f} times the time"
-        )
-        yield resize
-        yield Choice("data.size_px", largest, reason)
-
-
-def _smallest_lossless(
-    sizes: Sequence[tuple[int, int]], ceiling: Callable[[tuple[int, int]], Mapping[str, float]]
-) -> tuple[int, int] | None:
-    """The first size whose ceiling is high enough for every class; None where there is none."""
-    # A larger size hardly ever has a lower ceiling, so a few sizes are looked at
-    index = bisect.bisect_left(
-        sizes, True, key=lambda size_px: min(ceiling(size_px).values(), default=1.0) >= MIN_CEILING
+        reason = f"a tile that this machine trains well; about {tile.shown:,.0f} are shown"
+        yield Choice("data.size_px", tile.size_px, reason)
+        return
+    yield resize
+    reason = (
+        f"the best expected of {len(candidates)}: about {best.shown:,.0f} images are shown, and "
+        f"{_describe_limit(best.ceiling)}"
     )
-    return sizes[index] if index < len(sizes) else None
+    yield Choice("data.size_px", best.size_px, reason)
+
+
+def _resized_candidates(context: TimedContext, resize_mode: ResizeMode) -> list[_Candidate]:
+    """The sizes from the smallest on, until none that is larger can be the best."""
+    candidates: list[_Candidate] = []
+    best = -math.inf
+    for size_px in candidate_sizes(context.samples):
+        shown = context.budget.pixels / math.prod(size_px)
+        # A larger size shows fewer images still
+        if _expected(context, 1.0, shown) < best:
+            break
+        ceiling = context.ceiling(size_px, resize_mode)
+        mean = float(np.mean([*ceiling.values()])) if ceiling else 1.0
+        expected = _expected(context, mean, shown)
+        candidates.append(_Candidate(resize_mode, size_px, shown, ceiling, expected))
+        best = max(best, expected)
+    return candidates
+
+
+def _tile_candidate(context: TimedContext) -> _Candidate | None:
+    """Tiles at the images' own size; None where an image is hardly larger than one."""
+    size_px = _tile_size(context)
+    largest = max(math.prod(sample.size_px) for sample in context.samples)
+    if largest < MIN_TILES * math.prod(size_px):
+        return None
+    shown = context.budget.pixels / math.prod(size_px)
+    return _Candidate("tile", size_px, shown, {}, _expected(context, 1.0, shown, tiles=True))
+
+
+def _expected(context: TimedContext, ceiling: float, shown: float, *, tiles: bool = False) -> float:
+    return expected_dice(
+        ceiling,
+        shown,
+        pretrained=bool(context.recipe.model.encoder),
+        binary=context.labels.binary,
+        tiles=tiles,
+    )
 
 
 def candidate_sizes(samples: Sequence[SampleInfo]) -> list[tuple[int, int]]:
@@ -125,14 +142,14 @@ def _round_side(side: float) -> int:
     return max(SIZE_MULTIPLE, round(side / SIZE_MULTIPLE) * SIZE_MULTIPLE)
 
 
-def _tile_size(samples: Sequence[SampleInfo], on_cpu: bool) -> Choice:
+def _tile_size(context: TimedContext) -> tuple[int, int]:
     """A square tile, no larger than the largest height and width of the images."""
-    largest = CPU_TILE_PX if on_cpu else GPU_TILE_PX
-    sides = (max(sample.size_px[axis] for sample in samples) for axis in (0, 1))
+    largest = CPU_TILE_PX if context.on_cpu else GPU_TILE_PX
+    sides = (max(sample.size_px[axis] for sample in context.samples) for axis in (0, 1))
     height, width = (
         min(largest, math.ceil(side / SIZE_MULTIPLE) * SIZE_MULTIPLE) for side in sides
     )
-    return Choice("data.size_px", (height, width), "a tile that this machine trains well")
+    return height, width
 
 
 def _describe_limit(ceiling: Mapping[str, float]) -> str:

@@ -39,7 +39,8 @@ def test_sizes_that_were_measured_are_in_the_order_that_is_expected() -> None:
 def test_a_network_from_scratch_and_several_classes_need_more_images() -> None:
     def loss(*, pretrained: bool, binary: bool) -> float:
         many, few = (
-            expected_dice(0.9, shown, pretrained=pretrained, binary=binary) for shown in (1e6, 2000.0)
+            expected_dice(0.9, shown, pretrained=pretrained, binary=binary)
+            for shown in (1e6, 2000.0)
         )
         return many - few
 

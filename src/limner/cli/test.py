@@ -3,7 +3,7 @@
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -157,7 +157,6 @@ def test(
     A folder of other images than those of the training is scored as a whole. Two models are
     compared image by image.
     """
-    from limner.data.scan import scan
     from limner.files import require_own_folder
     from limner.inference.engines import load_model
     from limner.inference.image_metadata import read_metadata
@@ -168,7 +167,8 @@ def test(
     models, (data, *more) = split_models(paths, FOLDER, MODELS)
     if more or (len(models) > 2 and not ensemble):
         raise LimnerError(f"there must be {MODELS}, and {FOLDER}.")
-    loaded, dataset = [load_model(model, device) for model in models], scan(data)
+    loaded = [load_model(model, device) for model in models]
+    dataset = _scan_with_groups(Path(data), loaded[0].metadata.recipe.data.group_pattern)
     scored, truth_labels = _choose(loaded, dataset, split)
     scoring = _Scoring(
         models,
@@ -200,6 +200,23 @@ def test(
         _compare(scoring, scores, target)
     if scoring.failures:
         raise typer.Exit(1)
+
+
+def _scan_with_groups(data: Path, group_pattern: str) -> "Dataset":
+    """Scan a folder; its images are grouped as in the training, where their names tell."""
+    from limner.data.groups import groups_by_pattern
+    from limner.data.scan import scan
+
+    dataset = scan(data)
+    if not group_pattern:
+        return dataset
+    try:
+        groups = groups_by_pattern(dataset.samples, group_pattern)
+    except LimnerError:
+        # Other data may bear other names
+        return dataset
+    samples = (replace(each, group=each.group or groups.get(each.id)) for each in dataset.samples)
+    return replace(dataset, samples=tuple(samples))
 
 
 def _choose(

@@ -66,7 +66,8 @@ def _tune_model(run: Run, inputs: RunInputs, stop_requested: Callable[[], bool])
         yield Note(
             "threshold, augmentation and post-processing are chosen by at least "
             f"{MIN_DECISION_IMAGES} validation images, each of another group where there are "
-            f"groups; {judged_by} have a score, so only what helps on other sets is taken. A "
+            f"groups; {count_noun(judged_by, 'has', 'have')} a score, so only what helps on "
+            "other sets is taken. A "
             "larger data.validation_fraction gives more"
         )
     for result in results:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from limner.data.sample_info import SampleInfo
+from limner.plurals import count_noun
 from limner.recipe import ResizeMode
 from limner.training.expected_dice import expected_dice
 from limner.training.plan_context import Choice, TimedContext, spell_size
@@ -80,8 +81,8 @@ def _best_size(context: TimedContext, resize_mode: ResizeMode, resize: Choice) -
         return
     yield resize
     reason = (
-        f"the best expected of {len(candidates)}: about {best.shown:,.0f} images are shown, and "
-        f"{_describe_limit(best.ceiling)}"
+        f"expected to do best of {count_noun(len(candidates), 'size')}: about "
+        f"{best.shown:,.0f} images are shown, and {_describe_limit(best.ceiling)}"
     )
     yield Choice("data.size_px", best.size_px, reason)
 

@@ -131,11 +131,11 @@ def test_one_bad_file_does_not_stop_the_rest(lesions: Path, tmp_path: Path) -> N
     (tmp_path / "photos" / "bad.jpg").write_text("broken")
     done = limner("predict", "run/model.safetensors", "photos", cwd=tmp_path)
     assert done.returncode == 1
-    assert "1 masks" in done.stdout and "bad.jpg" in done.stderr
+    assert "1 mask is" in done.stdout and "bad.jpg" in done.stderr
     with Image.open(tmp_path / "predictions" / "good.png") as mask:
         assert mask.size == (40, 20)
     again = limner("predict", "run/model.safetensors", "photos", cwd=tmp_path)
-    assert again.returncode == 1 and "1 files were done before" in again.stdout
+    assert again.returncode == 1 and "1 file was done before" in again.stdout
     Image.new("RGB", (30, 50)).save(tmp_path / "photos" / "bad.jpg")
     mended = limner("predict", "photos", "run", cwd=tmp_path)
     assert mended.returncode == 0 and "2 masks" in mended.stdout
@@ -147,7 +147,7 @@ def test_one_bad_file_does_not_stop_the_rest(lesions: Path, tmp_path: Path) -> N
     gone = limner("predict", "photos", "run", cwd=tmp_path)
     text = " ".join(gone.stderr.split())
     assert gone.returncode == 1
-    assert f"note: 1 images that were predicted before are gone: {tmp_path}/photos/good.jpg" in text
+    assert f"note: 1 image that was predicted before and is gone: {tmp_path}/photos/good.jpg" in text
     assert "21 files have no mask:" in text and "and 1 more, which predictions.json lists" in text
 
 

@@ -34,7 +34,7 @@ def test_a_class_that_only_the_test_has_is_an_error_with_both_ways_out(pairs: Pa
     errors = found(check(scan(root)), "class-not-in-training")
     assert [error.severity for error in errors] == ["error", "error"]
     assert "class 2 (pixel value 2) is in 3 images of test" in errors[0].message
-    assert "class 3 (pixel value 3) is in 1 images of val" in errors[1].message
+    assert "class 3 (pixel value 3) is in 1 image of val" in errors[1].message
     assert "in no training image" in errors[0].message
     # The lines of both errors as one file
     (root / "labels.toml").write_text(errors[0].message.partition("labels.toml:\n")[2])

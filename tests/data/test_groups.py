@@ -79,7 +79,7 @@ def test_images_in_no_group_are_noted_where_others_have_one(pairs: Callable[...,
     root = pairs({name: disc(radius=3 + i) for i, name in enumerate(("anna-1", "anna-2", "Ben_1"))})
     findings = check(scan(root, "^([a-z]+)-")).findings
     (ungrouped,) = (finding for finding in findings if finding.code == "ungrouped")
-    assert "1 images are in no group" in ungrouped.message
+    assert "1 image is in no group" in ungrouped.message
     assert ungrouped.file.endswith("Ben_1.png")
 
 

@@ -38,7 +38,7 @@ def test_busi_s_further_masks_are_united_with_the_first(tmp_path: Path) -> None:
     assert dataset.unused == dataset.images_without_mask == dataset.masks_without_image == ()
     (note,) = [found for found in check(dataset).findings if found.code == "united-masks"]
     assert note.message == (
-        f"1 images have several masks, such as {tmp_path}/benign (1).png, whose mask is {tmp_path}/"
+        f"1 image has several masks, such as {tmp_path}/benign (1).png, whose mask is {tmp_path}/"
         "benign (1)_mask.png and 2 more masks of its image. They are united: each is taken to show "
         "other objects. If they are of several annotators, keep one of them."
     )

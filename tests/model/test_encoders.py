@@ -20,7 +20,7 @@ def weights_of(name: str) -> dict[str, torch.Tensor]:
     return timm.create_model(name, pretrained=False).state_dict()
 
 
-@pytest.mark.parametrize("name", [LITE, "resnet18", "convnext_atto", "mobilenetv3_small_050"])
+@pytest.mark.parametrize("name", [LITE, "resnet18", "convnext_atto", "mambaout_femto"])
 @pytest.mark.parametrize("channels", [1, 3, 5])
 def test_any_encoder_makes_a_network_of_any_size(name: str, channels: int) -> None:
     network = UNet.from_settings(ModelSettings(encoder=name), channels, 2).eval()
@@ -86,8 +86,8 @@ def test_a_name_that_is_no_encoder_is_reported(name: str) -> None:
         TimmEncoder(name or "nonsense", 3)
 
 
-@pytest.mark.parametrize("name", ["mambaout_femto", "swin_tiny_patch4_window7_224"])
-def test_an_encoder_whose_features_are_not_what_it_says_is_refused_by_name(name: str) -> None:
+def test_an_encoder_of_one_fixed_size_is_refused_by_name() -> None:
+    name = "swin_tiny_patch4_window7_224"
     with pytest.raises(LimnerError, match=rf"the encoder '{name}' cannot be used: an image of"):
         TimmEncoder(name, 3)
 

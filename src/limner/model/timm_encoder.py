@@ -33,6 +33,8 @@ class TimmEncoder(PretrainedEncoder):
         _fix_padding(body)
         self.body, info = body, body.feature_info
         self.channels, self.reductions = info.channels(), info.reduction()
+        # Only the model itself says so; `feature_info` does not
+        self._channels_last = str(getattr(body, "output_fmt", "")).endswith("NHWC")
         if not _halve(self.reductions):
             raise LimnerError(
                 f"the encoder {name!r} gives features at 1/{self.reductions} of the side, "
@@ -44,6 +46,8 @@ class TimmEncoder(PretrainedEncoder):
 
     def forward(self, images: Float[Tensor, "b c h w"]) -> Features:
         features: list[Tensor] = self.body(images)
+        if self._channels_last:
+            return [tensor.permute(0, 3, 1, 2) for tensor in features]
         return features
 
     def classifier_tensors(self) -> dict[str, Tensor]:
@@ -63,7 +67,7 @@ class TimmEncoder(PretrainedEncoder):
         self.body.eval()
         try:
             with torch.no_grad():
-                features = self.body(torch.zeros(1, channels, height, width))
+                features = self(torch.zeros(1, channels, height, width))
             shapes = [tuple(tensor.shape) for tensor in features]
             problem = f"the shapes {shapes} instead of {expected}"
         # Models that want one fixed size raise exceptions of any kind

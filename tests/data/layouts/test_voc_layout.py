@@ -80,7 +80,7 @@ def test_what_the_lists_name_is_used_or_reported(tmp_path: Path) -> None:
     (lists / "val.txt").write_text("a\n")
     assert ids_and_splits(tmp_path) == [("a", "val"), ("b", "test")]
     (lists / "test.txt").write_text("b\ngone\n")
-    with pytest.raises(LimnerError, match="name 1 images that are not there, such as gone"):
+    with pytest.raises(LimnerError, match="name 1 image that is not there, such as gone"):
         scan(tmp_path)
 
 

@@ -15,11 +15,12 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeVar
-
-from filelock import FileLock, Timeout
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from limner.errors import LimnerError
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 PART_SUFFIX, LOCK_SUFFIX, FOLDER_LOCK = ".part", ".lock", ".limner.lock"
 POLL_S = 0.01
@@ -106,6 +107,9 @@ def try_lock(path: Path) -> Iterator[bool]:
     """Whether the lock at `path` could be taken at once. Its file is removed when the block
     ends.
     """
+    # The help of the command line, which is to be quick, needs no locks
+    from filelock import FileLock, Timeout
+
     # A generator that holds it may be closed in another thread
     lock = FileLock(path, thread_local=False)
     try:
@@ -125,6 +129,8 @@ def try_lock(path: Path) -> Iterator[bool]:
 @contextmanager
 def _file_lock(path: Path) -> Iterator[None]:
     """Wait until no other process or thread holds the lock at `path`, which exists meanwhile."""
+    from filelock import FileLock
+
     lock = FileLock(path)
     try:
         lock.acquire(poll_interval=POLL_S)
@@ -137,7 +143,7 @@ def _file_lock(path: Path) -> Iterator[None]:
         _release(lock, path)
 
 
-def _release(lock: FileLock, path: Path) -> None:
+def _release(lock: "BaseFileLock", path: Path) -> None:
     """Remove a lock's file while it is held, so that whoever waits for it takes a new one, and
     release it.
     """

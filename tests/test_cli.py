@@ -147,7 +147,8 @@ def test_one_bad_file_does_not_stop_the_rest(lesions: Path, tmp_path: Path) -> N
     gone = limner("predict", "photos", "run", cwd=tmp_path)
     text = " ".join(gone.stderr.split())
     assert gone.returncode == 1
-    assert f"note: 1 image that was predicted before and is gone: {tmp_path}/photos/good.jpg" in text
+    gone = f"{tmp_path}/photos/good.jpg"
+    assert f"note: 1 image that was predicted before and is gone: {gone}" in text
     assert "21 files have no mask:" in text and "and 1 more, which predictions.json lists" in text
 
 

@@ -7,6 +7,7 @@ import pytest
 from tiny_run import TINY
 
 from command_line import limner
+from limner.data.fingerprints import unpack_fingerprints
 from limner.data.scan import scan
 from limner.errors import LimnerError
 from limner.inference.predictor import Predictor
@@ -60,6 +61,11 @@ def test_the_models_are_one_that_is_tested_and_predicts(folder: Path, lesions: P
     assert set(ensemble.split["train"]) == {
         id for number in (1, 2, 3) for id in Run.open(folder / f"fold-{number}").split["val"]
     }
+    for number in (1, 2, 3):
+        run = Run.open(folder / f"fold-{number}")
+        known = unpack_fingerprints(ensemble.fingerprints["train"])
+        rows = [ensemble.split["train"].index(id) for id in run.split["val"]]
+        assert np.array_equal(known[rows], unpack_fingerprints(run.fingerprints["val"]))
     sample = scan(lesions).samples[0]
     assert Predictor.from_models(ensemble).predict(sample.image).mask.shape == sample.size_px()
     tested = limner("test", folder / "model.safetensors", lesions)

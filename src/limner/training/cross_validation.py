@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from limner.data.cache import prepare
+from limner.data.fingerprints import pack_fingerprints, unpack_fingerprints
 from limner.data.parallel import StageProgress, no_progress
 from limner.data.sample import Sample
 from limner.errors import LimnerError
@@ -201,13 +202,14 @@ class CrossValidation:
                 [bundle.weights for bundle in bundles],
                 [(each.preprocessing.mean, each.preprocessing.std) for each in bundles],
             ),
+            # In the order of the folds, as the fingerprints are
             split={
-                "train": sorted(sample.id for sample in pool),
+                "train": [id for bundle in bundles for id in bundle.split["val"]],
                 "val": [],
                 "test": first.split.get("test", []),
             },
             contents=contents,
-            fingerprints={},
+            fingerprints=_join_fingerprints(bundles),
             scores={"out_of_fold_mean_dice": scores.summary()["dice"].mean},
             receipt={**first.receipt, "folds": self.folds},
         )
@@ -258,3 +260,12 @@ class CrossValidation:
     def _read_record(self) -> dict[str, Any]:
         record: dict[str, Any] = json.loads((self.folder / RECORD).read_text(encoding="utf-8"))
         return record
+
+
+def _join_fingerprints(bundles: Sequence[Bundle]) -> dict[str, str]:
+    """Those of the images of all folds as of training; none where a run has none."""
+    if not all("val" in bundle.fingerprints for bundle in bundles):
+        return {}
+    held_out = [unpack_fingerprints(bundle.fingerprints["val"]) for bundle in bundles]
+    test = {side: text for side, text in bundles[0].fingerprints.items() if side == "test"}
+    return {"train": pack_fingerprints(np.concatenate(held_out)), **test}

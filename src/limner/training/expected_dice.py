@@ -2,8 +2,9 @@
 
 A larger size loses less of the masks and shows fewer images in the same time. How the two weigh
 against each other was measured: `benchmarks/dice_against_time.csv` has the runs, and
-`benchmarks/dice_against_time.py --fit` gives the numbers below. They tell sizes of one dataset
-apart. What a dataset reaches in all depends on more than that.
+`benchmarks/dice_against_time.py --fit` gave share, penalty and the number of a pretrained encoder.
+The other two are estimates from few runs. They tell sizes of one dataset apart. What a dataset
+reaches in all depends on more than that.
 """
 
 CEILING_SHARE = 0.74

@@ -30,8 +30,8 @@ MIN_AUGMENTATION_GAIN = 0.002
 USUAL_GAINS = {"flips": (0.004, 0.002)}
 """Mean and standard deviation, over datasets, of what an augmentation gains in mean Dice.
 
-On test images it was 0.0026 to 0.0061; the deviation is an estimate from that range. It holds for a network that saw
-mirrored images in training. What validation says is combined with it.
+On test images it was 0.0026 to 0.0061; the deviation is an estimate from that range. It holds for a
+network that saw mirrored images in training. What validation says is combined with it.
 """
 POSTPROCESSING_ORDER = ("remove_small", "fill_holes", "keep_largest")
 """The order in which the steps are tried."""

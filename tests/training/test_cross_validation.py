@@ -130,6 +130,7 @@ def test_folds_that_cannot_be_are_refused(
 ) -> None:
     process = limner("train", lesions, *arguments, *SETTINGS, "--out", tmp_path / "cv")
     assert process.returncode == 1 and message in " ".join(process.stderr.split())
+    assert not (tmp_path / "cv").exists()
 
 
 def test_a_folder_that_is_there_is_left_alone(lesions: Path, tmp_path: Path) -> None:

@@ -143,13 +143,20 @@ class CrossValidation:
     def start(self, fold: int, session: TrainingSession) -> tuple[Run, Iterator[Event]]:
         """Start the run of a fold, or go on with it; the events come as it trains.
 
-        Raises LimnerError as `start_run` and `resume_run` do.
+        Raises LimnerError as `start_run` and `resume_run` do. Where the first fold cannot be
+        started, nothing is left of the folder.
         """
         folder = self.fold_folder(fold)
         if folder.exists():
             run = Run.open(folder)
             return run, resume_run(run, session)
-        return start_run(self.data, self.fold_recipe(fold), folder, session)
+        try:
+            return start_run(self.data, self.fold_recipe(fold), folder, session)
+        except LimnerError:
+            if not any(self.folder.glob("fold-*")):
+                (self.folder / RECORD).unlink()
+                self.folder.rmdir()
+            raise
 
     def fold_folder(self, fold: int) -> Path:
         """The folder of a fold's run; folds count from 0, and folders from 1."""

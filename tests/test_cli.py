@@ -264,24 +264,35 @@ def test_a_pretrained_encoder_just_works(lesions: Path, tmp_path: Path) -> None:
     assert "with the encoder tf_efficientnet_lite0" in " ".join(done.stdout.split())
 
 
-@pytest.mark.alone
-def test_help_is_quick_and_without_torch(tmp_path: Path) -> None:
-    code = "import sys, limner.cli; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path).returncode == 0
-    seconds = []
+def test_help_is_quick(tmp_path: Path) -> None:
+    plain = (
+        "import typer\napp = typer.Typer()\napp.command('train')(lambda: None)\n"
+        "app.command('test')(lambda: None)\napp(['--help'])"
+    )
+    seconds: dict[str, list[float]] = {"limner": [], "plain": []}
     for _ in range(3):
-        began = os.times()
-        command = [sys.executable, "-m", "limner", "--help"]
-        process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-        assert "train" in process.stdout
-        ended = os.times()
-        seconds.append(
-            ended.children_user
-            - began.children_user
-            + ended.children_system
-            - began.children_system
-        )
-    assert min(seconds) < 0.5, "of a processor, whatever else it does"
+        for name, arguments in (("limner", ["-m", "limner", "--help"]), ("plain", ["-c", plain])):
+            began = os.times()
+            command = [sys.executable, *arguments]
+            process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+            assert "train" in process.stdout
+            ended = os.times()
+            user = ended.children_user - began.children_user
+            seconds[name].append(user + ended.children_system - began.children_system)
+    # 1.1 times it was in November 2026; torch alone takes 5 times a command's time
+    assert min(seconds["limner"]) < 2 * min(seconds["plain"]), "of a processor, as typer takes"
+
+
+def test_the_command_line_imports_nothing_heavy(tmp_path: Path) -> None:
+    code = (
+        "import sys, limner.cli\n"
+        "heavy = {'torch', 'numpy', 'scipy', 'PIL', 'pydantic', 'jinja2', 'starlette'}\n"
+        "sys.exit(', '.join(heavy & {*sys.modules}) or 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_every_verb_is_in_the_readme() -> None:

@@ -12,7 +12,7 @@ from limner.data.scan import scan
 from limner.errors import LimnerError
 from limner.inference.predictor import Predictor
 from limner.model.bundle import Bundle
-from limner.training.cross_validation import CrossValidation, cross_validate
+from limner.training.cross_validation import FOLDS_SHARE, CrossValidation, cross_validate
 from limner.training.pipeline import TrainingSession
 from limner.training.run import Run
 
@@ -114,7 +114,7 @@ def test_the_command_prints_the_score_and_the_next_command(lesions: Path, tmp_pa
 def test_minutes_are_for_all_folds(lesions: Path, tmp_path: Path) -> None:
     recipe = RECIPE.replace({"train.minutes": 10.0})
     validation = CrossValidation.create(tmp_path / "cv", lesions, recipe, 5)
-    assert validation.fold_recipe(0).train.minutes == 2.0
+    assert validation.fold_recipe(0).train.minutes == pytest.approx(2.0 * FOLDS_SHARE)
 
 
 @pytest.mark.parametrize(

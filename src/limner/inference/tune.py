@@ -87,6 +87,7 @@ def tune_out_of_fold(
     folds: Sequence[tuple[Bundle, Sequence[Sample]]],
     training: UInt8[ndarray, "n h w c"],
     device: str = "cpu",
+    seconds_left: Callable[[], float] = lambda: math.inf,
 ) -> Generator[PredictionCounts, None, tuple[Bundle, list[TuningResult]]]:
     """Tune an ensemble as `tune` does, by what each member predicts of the fold it never saw.
 
@@ -95,6 +96,7 @@ def tune_out_of_fold(
         folds: each member with the samples that it was validated on.
         training: canvases of all of them, for the out-of-distribution detector.
         device: that of the networks.
+        seconds_left: as for `tune`.
     """
     network_by_id: dict[str, ModelRunner] = {}
     for member, samples in folds:
@@ -102,7 +104,7 @@ def tune_out_of_fold(
         network_by_id |= {sample.id: network for sample in samples}
     selected = _select_samples([sample for _, samples in folds for sample in samples])
     cases = [(network_by_id[sample.id], sample) for sample in selected]
-    return (yield from _tune_on(bundle, cases, training, lambda: math.inf))
+    return (yield from _tune_on(bundle, cases, training, seconds_left))
 
 
 def _tune_on(

@@ -8,7 +8,9 @@ a call that is repeated goes on where the last one was stopped.
 import csv
 import io
 import json
-from collections.abc import Iterator, Sequence
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -32,8 +34,11 @@ from limner.training import run_files
 from limner.training.events import Event
 from limner.training.pipeline import TrainingSession, resume_run, start_run
 from limner.training.run import Run, next_run_folder
+from limner.training.schedule import Deadline
 
 RECORD, OUT_OF_FOLD = "cross-validation.json", "out-of-fold.csv"
+FOLDS_SHARE = 0.8
+"""Share of a time budget for the folds; the rest is for scoring every image, and for tuning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +171,7 @@ class CrossValidation:
         """The recipe of a fold: what the user set, and for later folds what the first planned."""
         keys: dict[str, Any] = {"data.folds": self.folds, "data.fold": fold}
         if self._recipe.train.minutes is not None:
-            keys["train.minutes"] = self._recipe.train.minutes / self.folds
+            keys["train.minutes"] = self._recipe.train.minutes * FOLDS_SHARE / self.folds
         if fold == 0:
             return self._recipe.replace(keys)
         return Run.open(self.fold_folder(0)).recipe.replace(keys)
@@ -174,8 +179,11 @@ class CrossValidation:
     def finish(self, progress: StageProgress) -> CrossValidationResult:
         """Score each fold by the model that never saw it, and write the ensemble.
 
+        Of a time budget the tuning takes what is left; every image is scored whatever the time.
+
         Raises LimnerError where a run has no model, or an image cannot be read.
         """
+        seconds_left = self._seconds_left()
         runs = [Run.open(self.fold_folder(fold)) for fold in range(self.folds)]
         bundles = [Bundle.load(run.model) for run in runs]
         samples = [run.split_samples()["val"] for run in runs]
@@ -189,7 +197,7 @@ class CrossValidation:
             folds.append(FoldScore(run, len(images), float(np.nanmean(dice))))
             scored += images
         scores = Scores.from_images(scored, bundles[0].labels)
-        model = self._write_ensemble(bundles, samples, scores, progress)
+        model = self._write_ensemble(bundles, samples, scores, progress, seconds_left)
         summary = scores.summary()["dice"]
         self._write_scores(folds, scores, summary)
         return CrossValidationResult(folds, summary, len(scored), model)
@@ -200,6 +208,7 @@ class CrossValidation:
         samples: Sequence[Sequence[Sample]],
         scores: Scores,
         progress: StageProgress,
+        seconds_left: Callable[[], float],
     ) -> Path:
         first, pool = bundles[0], [sample for members in samples for sample in members]
         contents = {id: content for bundle in bundles for id, content in bundle.contents.items()}
@@ -229,6 +238,7 @@ class CrossValidation:
             list(zip(bundles, samples, strict=True)),
             canvases.images,
             first.recipe.train.device,
+            seconds_left,
         )
         while True:
             try:
@@ -239,6 +249,13 @@ class CrossValidation:
         path = self.folder / run_files.MODEL
         tuned.save(path)
         return path
+
+    def _seconds_left(self) -> Callable[[], float]:
+        """What is left of the time budget for scoring and tuning, counted from now on."""
+        minutes = self._recipe.train.minutes
+        if minutes is None:
+            return lambda: math.inf
+        return Deadline(minutes * 60 * (1 - FOLDS_SHARE), time.monotonic())
 
     def _write_scores(
         self, folds: Sequence[FoldScore], scores: Scores, summary: ScoreSummary

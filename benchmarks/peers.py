@@ -62,7 +62,7 @@ def segmentation_models(
         network = smp.Unet(
             "tu-tf_efficientnet_lite0", encoder_weights=None, decoder_channels=(128, 96, 64, 32, 16)
         )
-        network.encoder.model.load_state_dict(_pretrained(weights))
+        network.encoder.model.load_state_dict(pretrained_weights(weights))
     else:
         network = smp.Unet("resnet18", encoder_weights=None, decoder_channels=WIDTHS[::-1])
     dice, entropy = smp.losses.DiceLoss("binary"), smp.losses.SoftBCEWithLogitsLoss()
@@ -230,7 +230,7 @@ def _loader(data: Files, batch: int, shuffle: bool) -> Any:
     )
 
 
-def _pretrained(name: str) -> dict[str, Tensor]:
+def pretrained_weights(name: str) -> dict[str, Tensor]:
     """The weights of an encoder as limner finds them."""
     from limner.model.pretrained import build_pretrained, load_pretrained
 

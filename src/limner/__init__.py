@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from limner.recipe import Recipe as Recipe
     from limner.review.merge import merge as merge
     from limner.training.cross_validation import cross_validate as cross_validate
+    from limner.training.label_audit import audit as audit
     from limner.training.pipeline import train as train
     from limner.training.run import Run as Run
 
@@ -37,6 +38,7 @@ _MODULES = {
     "Run": "limner.training.run",
     "Scores": "limner.inference.scores",
     "UNet": "limner.model.unet",
+    "audit": "limner.training.label_audit",
     "check": "limner.data.check",
     "cross_validate": "limner.training.cross_validation",
     "evaluate": "limner.inference.evaluate",
@@ -58,6 +60,7 @@ __all__ = [
     "Scores",
     "UNet",
     "__version__",
+    "audit",
     "check",
     "cross_validate",
     "evaluate",

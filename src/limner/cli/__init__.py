@@ -8,6 +8,7 @@ import sys
 
 import typer
 
+from limner.cli.audit import audit
 from limner.cli.check import check
 from limner.cli.console import report_errors
 from limner.cli.export import export
@@ -36,6 +37,7 @@ app = typer.Typer(
 for command in (
     sample,
     check,
+    audit,
     train,
     runs,
     test,

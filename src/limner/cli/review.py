@@ -38,7 +38,8 @@ def review(
     predictions: Annotated[
         Path,
         typer.Argument(
-            help="A folder that limner predict wrote, or another tool's images and masks.",
+            help="A folder that limner predict or limner audit wrote, or another tool's images and "
+            "masks.",
             show_default=False,
         ),
     ],
@@ -76,7 +77,7 @@ def review(
     tasks = order_tasks(entries.entries, seed, twice, order)
     session = ReviewSession(entries, tasks, open_store(predictions, store))
 
-    if not entries.from_limner:
+    if not entries.from_limner and not entries.models:
         _print_splits(predictions)
 
     def announce(address: str) -> None:

@@ -29,7 +29,7 @@ def draw_overlay(
         inside = class_index == index
         colour = np.array(labels.colour(index), np.float32)
         overlay[inside] = (1 - TINT) * overlay[inside] + TINT * colour
-        overlay[_outline(inside)] = colour
+        overlay[outline_of(inside)] = colour
     return overlay.astype(np.uint8)
 
 
@@ -91,7 +91,7 @@ def shrink_pair(
     return np.asarray(small_image), np.asarray(small_mask)
 
 
-def _outline(inside: Bool[ndarray, "h w"]) -> Bool[ndarray, "h w"]:
+def outline_of(inside: Bool[ndarray, "h w"]) -> Bool[ndarray, "h w"]:
     """Find the pixels inside that touch one outside; the image's edge does not count as outside."""
     padded = np.pad(inside, 1, mode="edge")
     core = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from jaxtyping import UInt8
@@ -21,6 +21,7 @@ from limner.data.storage import Storage
 from limner.data.united_mask import UnitedMask
 from limner.errors import LimnerError
 from limner.files import printable_name, sha256_of_file
+from limner.inference.audit_record import AUDIT_FILE, AuditFile
 from limner.inference.prediction_record import (
     PREDICTIONS_FILE,
     PredictionFile,
@@ -46,6 +47,8 @@ class Entry:
     """Of the image's file as it was predicted, where that was recorded."""
     group: str | None = None
     """Shared by entries that belong together, such as the pages of a stack."""
+    note: str = ""
+    """What the reviewer is told of the mask, such as what an audit suspects."""
 
     def mask_files(self) -> tuple[Path, ...]:
         """List the files of the mask; none where it is drawn from annotations."""
@@ -128,14 +131,21 @@ class Predictions:
 
 
 def read_predictions(folder: Path, progress: Progress | None = None) -> Predictions:
-    """Read a folder that `limner predict` wrote, or images and masks in any layout that `limner
-    train` takes.
+    """Read what is reviewed.
 
-    Raises LimnerError where the folder is neither, and where masks have errors.
+    Args:
+        folder: What `limner predict` wrote; or what `limner audit` wrote, for the masks of its
+            dataset that are likeliest to be wrong; or images and masks in any layout that `limner
+            train` takes.
+        progress: Draws a bar while a dataset is checked.
+
+    Raises LimnerError where the folder is none of them, and where masks have errors.
     """
     record = folder / PREDICTIONS_FILE
     if record.is_file():
         return _from_record(folder, record.read_bytes())
+    if (folder / AUDIT_FILE).is_file():
+        return _from_audit(folder, AuditFile.read(folder / AUDIT_FILE), progress)
     if not folder.is_dir():
         raise LimnerError(
             f"{folder} is not a folder. Give one that limner predict wrote, or one with images/ "
@@ -177,6 +187,31 @@ def _entry_of(record: PredictionRecord, folder: Path, stacks: set[str]) -> Entry
         unusual=record.unusual,
         image_sha256=record.image_sha256,
         group=PurePosixPath(record.image).name if record.image in stacks else None,
+    )
+
+
+def _from_audit(folder: Path, audit: AuditFile, progress: Progress | None) -> Predictions:
+    """The masks of a dataset that an audit found likeliest to be wrong."""
+    data = Path(audit.data)
+    suspects = {mask.id: mask for mask in audit.masks[: audit.worst]}
+    predictions = _from_dataset(data, scan(data), progress)
+    entries = tuple(
+        replace(
+            entry,
+            priority=-suspects[entry.id].probability,
+            note=f"the audit suspects: {suspects[entry.id].summary}",
+        )
+        for entry in predictions.entries
+        if entry.id in suspects
+    )
+    if len(entries) < len(suspects):
+        raise LimnerError(
+            f"{data} has {len(entries)} of the {len(suspects)} masks that {folder} names: it was "
+            "changed since. Audit it again."
+        )
+    identity = _dataset_identity(predictions.labels, entries)
+    return replace(
+        predictions, folder=folder, entries=entries, models=tuple(audit.models), identity=identity
     )
 
 

@@ -41,6 +41,7 @@ export function showTask() {
   const parts = [`${current.place + 1} of ${letters.length}`, `${mask.width} × ${mask.height} px`];
   if (task.predicted_dice !== null) parts.push(`predicted Dice ${task.predicted_dice.toFixed(2)}`);
   if (task.unusual) parts.push('unlike the training images');
+  if (task.note) parts.push(task.note);
   if (task.verdict) {
     const by = task.reviewer ? ` by ${task.reviewer}` : '';
     parts.push(`${VERDICT_NAMES[task.verdict]}${by}${task.reason ? `: ${task.reason}` : ''}`);

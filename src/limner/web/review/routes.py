@@ -223,6 +223,7 @@ def _describe_task(context: ReviewContext, position: int, reviewer: str) -> dict
         "turn": task.reading,
         "predicted_dice": entry.predicted_dice,
         "unusual": entry.unusual,
+        "note": entry.note,
         "version": state.version,
         "drafted_by": state.drafted_by,
         "verdict": state.verdict,

@@ -92,8 +92,8 @@ def test_a_set_without_splits_says_what_training_will_cut(tmp_path: Path) -> Non
     checked = limner("check", tmp_path / "set", "--out", tmp_path / "check").stdout
     assert (
         "Images: undivided 10 (2 in clinic0/images, 2 in clinic1/images, 2 in clinic2/images and 2 "
-        "more folders). No folder, table or list names a split: training keeps 10% for validation "
-        "and 20% for the test." in checked
+        "more folders). No split is taken from a folder, table or list: training keeps 10% for "
+        "validation and 20% for the test." in checked
     )
     record = json.loads((tmp_path / "check/findings.json").read_text())
     assert record["splits"]["undivided"]["images"] == 10

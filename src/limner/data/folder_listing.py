@@ -50,9 +50,9 @@ class FolderListing:
         self._contents: dict[Path, Literal["image"] | FileKind | None] = {}
         """Of the files that were opened to tell."""
 
-    def direct_files(self) -> tuple[Path, ...]:
-        """List the files in `root` itself, hidden ones too."""
-        return self._directory(self.root).files
+    def direct_files(self, folder: Path | None = None) -> tuple[Path, ...]:
+        """List the files in a folder itself (by default in `root`), hidden ones too."""
+        return self._directory(folder or self.root).files
 
     def direct_folders(self, folder: Path | None = None) -> tuple[Path, ...]:
         """List the folders in a folder itself (by default in `root`), hidden ones too."""

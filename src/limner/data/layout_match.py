@@ -63,6 +63,8 @@ class LayoutMatch:
     """Files that would complete a pair if they were read."""
     findings: tuple[Finding, ...] = ()
     """What else there is to say of how the files were found."""
+    lists: tuple[Path, ...] = ()
+    """Tables and lists that the layout has read."""
 
     def files(self) -> set[Path]:
         """Collect the files that the match accounts for."""

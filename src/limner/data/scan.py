@@ -85,9 +85,9 @@ def scan(root: Path | str, group_pattern: str = "") -> Dataset:
             "holds images and their masks."
         )
     listing, match = _find_dataset(root)
-    nested = [nested_finding(root, listing.root)] if listing.root != root else []
+    top, nested = root, [nested_finding(root, listing.root)] if listing.root != root else []
     root = listing.root
-    announced = announced_splits(listing, match.samples)
+    announced = announced_splits(listing, match.samples, top, match.lists)
     page_counts = count_pages(announced.samples)
     samples = sorted(
         _with_official_splits(split_stacks(page_counts)),

@@ -66,8 +66,8 @@ def describe_official_splits(root: Path, samples: Sequence[Sample], settings: Da
     shares = f"{settings.validation_fraction:.0%} for validation"
     if "undivided" in sides:
         return (
-            f"{describe_splits(root, sides)} No folder, table or list names a split: training "
-            f"keeps {shares} and {settings.test_fraction:.0%} for the test."
+            f"{describe_splits(root, sides)} No split is taken from a folder, table or list: "
+            f"training keeps {shares} and {settings.test_fraction:.0%} for the test."
         )
     cut = "" if sides["val"] else f" Training keeps {shares}, from train."
     return describe_splits(root, sides) + cut

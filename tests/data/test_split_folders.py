@@ -129,3 +129,31 @@ def test_folders_beside_a_split_that_have_none_are_told(tmp_path: Path) -> None:
         "centre_b/images, and are trained on. If they are for something else, name the folder val "
         "or test."
     )
+
+
+@pytest.mark.parametrize(("link", "target"), [("test", "val"), ("val", "test"), ("test", "train")])
+def test_a_split_that_is_a_link_to_another_is_named_and_none_is_lost(
+    tmp_path: Path, link: str, target: str
+) -> None:
+    folders = [name for name in ("train", "val", "test") if name != link]
+    save_pairs(tmp_path, *folders)
+    (tmp_path / link).symlink_to(target)
+    assert {split for _, split in ids_and_splits(tmp_path)} == set(folders)
+    (finding,) = check(scan(tmp_path)).findings
+    assert (finding.code, finding.severity) == ("split-link", "warning")
+    assert finding.message == (
+        f"{tmp_path}/{link} is a link to {tmp_path}/{target}, and would make {link} of the same "
+        f"images. They are read once, from {tmp_path}/{target}. Remove the link, or put a folder "
+        "of other images in its place."
+    )
+    # The cure
+    (tmp_path / link).unlink()
+    assert check(scan(tmp_path)).findings == ()
+
+
+def test_images_of_a_split_that_are_a_link_are_named(tmp_path: Path) -> None:
+    save_pairs(tmp_path, "train", "test")
+    (tmp_path / "val/masks").mkdir(parents=True)
+    (tmp_path / "val/images").symlink_to(tmp_path / "test/images")
+    codes = [finding.code for finding in scan(tmp_path).findings]
+    assert codes == ["split-link"]

@@ -1,8 +1,9 @@
 """What lies below a folder. Each directory is read from the disk once."""
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from heapq import heappop, heappush
 from pathlib import Path
 from typing import Literal
 
@@ -33,14 +34,16 @@ class _Tree:
     folders: tuple[Path, ...]
     suffixes: tuple[str, ...]
     """Of the files, in lower case."""
+    repeats: Mapping[Path, Path]
+    """Links to folders that are listed elsewhere, and where; they are not followed."""
 
 
 class FolderListing:
     """The files and folders below `root`, read when they are first asked for and then kept.
 
     Hidden files and folders (".name") are only in the direct listings. Links to folders are
-    followed, but never to a folder that was met before. A link that leads nowhere is listed as a
-    file, so that it is reported as missing.
+    followed, but never to a folder that is listed elsewhere: the folder itself comes first. A link
+    that leads nowhere is listed as a file, so that it is reported as missing.
     """
 
     def __init__(self, root: Path) -> None:
@@ -61,6 +64,10 @@ class FolderListing:
     def folders(self) -> tuple[Path, ...]:
         """List all folders below `root`."""
         return self._tree(self.root).folders
+
+    def repeated_links(self) -> Mapping[Path, Path]:
+        """Tell the links to folders that are listed elsewhere, and where."""
+        return self._tree(self.root).repeats
 
     def files(self, suffixes: Collection[str], folder: Path | None = None) -> list[Path]:
         """List all files below a folder (by default `root`) that have one of the suffixes.
@@ -112,26 +119,44 @@ class FolderListing:
 
     def _walk(self, start: Path) -> _Tree:
         real_paths = {start: start.resolve()}
-        visited = {real_paths[start]}
+        listed_as = {real_paths[start]: start}
         files: list[Path] = []
-        pending = [start]
-        while pending:
+        pending, links = [start], list[Path]()
+        repeats: dict[Path, Path] = {}
+        while pending or links:
+            if not pending:
+                # Folders come before the links to them
+                link = heappop(links)
+                real = link.resolve()
+                if listed_as.setdefault(real, link) != link:
+                    repeats[link] = listed_as[real]
+                    continue
+                real_paths[link] = real
+                if link.suffix.lower() in STORES:
+                    continue
+                pending = [link]
             folder = pending.pop()
             directory = self._directory(folder)
             files += [path for path in directory.files if not path.name.startswith(".")]
-            subfolders = {
-                path: path.resolve() if path in directory.links else real_paths[folder] / path.name
+            subfolders = [
+                path
                 for path in directory.folders
                 if not path.name.startswith(".") and path.name not in SYSTEM_FOLDERS
-            }
-            new = [path for path, real in subfolders.items() if real not in visited]
-            visited.update(subfolders.values())
-            real_paths.update((path, subfolders[path]) for path in new)
+            ]
+            for path in subfolders:
+                if path in directory.links:
+                    heappush(links, path)
+            new = [path for path in subfolders if path not in directory.links]
+            reals = {path: real_paths[folder] / path.name for path in new}
+            # Behind a link may lie what was met before
+            new = [path for path in new if listed_as.setdefault(reals[path], path) == path]
+            real_paths.update((path, reals[path]) for path in new)
             # The files of a store are parts of one image
             pending += reversed([path for path in new if path.suffix.lower() not in STORES])
         files.sort()
         suffixes = tuple(path.suffix.lower() for path in files)
-        return _Tree(tuple(files), tuple(sorted(real_paths.keys() - {start})), suffixes)
+        folders = tuple(sorted(real_paths.keys() - {start}))
+        return _Tree(tuple(files), folders, suffixes, repeats)
 
 
 def find_images(folder: Path) -> list[Path]:

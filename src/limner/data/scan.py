@@ -28,7 +28,7 @@ from limner.data.layouts import (
 )
 from limner.data.nested_folder import has_settings, inner_folder, nested_finding
 from limner.data.sample import Sample
-from limner.data.split_folders import split_name_findings
+from limner.data.split_folders import split_link_findings, split_name_findings
 from limner.data.split_lists import announced_splits
 from limner.data.stacks import count_pages, split_stacks
 from limner.errors import LimnerError
@@ -94,7 +94,6 @@ def scan(root: Path | str, group_pattern: str = "") -> Dataset:
         key=lambda sample: (sample.id, str(sample.image)),
     )
     samples = with_groups(root, samples, group_pattern)
-    accounted_for, images = match.files(), dict.fromkeys(listing.images())
     return Dataset(
         root,
         match.layout,
@@ -105,7 +104,7 @@ def scan(root: Path | str, group_pattern: str = "") -> Dataset:
         match.masks_without_image,
         match.same_name,
         _unsupported(listing, match),
-        tuple(path for path in images if path not in accounted_for),
+        _unused(listing, match),
         tuple((count.sample, count.mask) for count in page_counts if count.mask != count.image),
         match.unread,
         (
@@ -113,6 +112,7 @@ def scan(root: Path | str, group_pattern: str = "") -> Dataset:
             *match.findings,
             *announced.findings,
             *split_name_findings(root, announced.samples),
+            *split_link_findings(root, listing.repeated_links()),
         ),
     )
 
@@ -152,6 +152,16 @@ def _unsupported(listing: FolderListing, match: LayoutMatch) -> dict[Path, FileK
         for path, kind in listing.foreign().items()
         if path not in told and not (kind.is_image and path.with_suffix("") in read)
     }
+
+
+def _unused(listing: FolderListing, match: LayoutMatch) -> tuple[Path, ...]:
+    """The images that the match does not account for, by any path that leads to them."""
+    files = match.files()
+    unused = [path for path in dict.fromkeys(listing.images()) if path not in files]
+    if unused and listing.repeated_links():
+        real_files = {path.resolve() for path in files}
+        unused = [path for path in unused if path.resolve() not in real_files]
+    return tuple(unused)
 
 
 def _with_official_splits(samples: Sequence[Sample]) -> list[Sample]:

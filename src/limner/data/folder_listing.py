@@ -7,7 +7,7 @@ from heapq import heappop, heappush
 from pathlib import Path
 from typing import Literal
 
-from limner.data.file_kinds import LOCKED_FOLDER, STORES, FileKind
+from limner.data.file_kinds import LOCKED_FOLDER, NOT_A_FILE, STORES, FileKind
 from limner.data.image_file import SNIFFED_BYTES, classify, has_image_suffix, needs_opening
 
 SYSTEM_FOLDERS = frozenset({"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information"})
@@ -104,7 +104,7 @@ class FolderListing:
         if not needs_opening(path.name):
             return None
         if path not in self._contents:
-            self._contents[path] = classify(path.name, _read_start(path))
+            self._contents[path] = _content_of(path)
         return self._contents[path]
 
     def _directory(self, folder: Path) -> _Directory:
@@ -164,16 +164,17 @@ def find_images(folder: Path) -> list[Path]:
     return FolderListing(folder).images()
 
 
-def _read_start(path: Path) -> bytes | None:
-    """The first bytes of a file; none of a pipe or device, None where it cannot be opened."""
+def _content_of(path: Path) -> Literal["image"] | FileKind | None:
+    """What a file is by its name and its first bytes."""
     try:
         # A pipe or a device may never end
         if path.exists() and not path.is_file():
-            return b""
+            return NOT_A_FILE
         with path.open("rb", buffering=0) as file:
-            return file.read(SNIFFED_BYTES)
+            start = file.read(SNIFFED_BYTES)
     except OSError:
-        return None
+        return classify(path.name, None)
+    return classify(path.name, start)
 
 
 def _read_directory(folder: Path) -> _Directory:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from limner.data.class_names import read_class_names
 from limner.data.dataset import Dataset
-from limner.data.file_kinds import FileKind
+from limner.data.file_kinds import ARCHIVE, GZIP, ZIP, FileKind, kind_by_name
 from limner.data.folder_listing import FolderListing
 from limner.data.groups import with_groups
 from limner.data.layout_match import LayoutMatch
@@ -52,6 +52,8 @@ LAYOUTS: tuple[Layout, ...] = (
     annotation_files.match_layout,
 )
 """The layouts in the order in which a folder is tried; the first that matches is taken."""
+
+PACKED = frozenset({ZIP, GZIP, ARCHIVE})
 
 
 def scan(root: Path | str, group_pattern: str = "") -> Dataset:
@@ -137,9 +139,16 @@ def _find_dataset(root: Path) -> tuple[FolderListing, LayoutMatch]:
 def _unknown_layout(listing: FolderListing) -> LimnerError:
     known = "\n".join(f"  {' '.join((layout.__doc__ or '').split())}" for layout in LAYOUTS)
     entries = sorted(path.name for path in listing.direct_files() + listing.direct_folders())
+    archives = [path.name for path in listing.direct_files() if kind_by_name(path.name) in PACKED]
+    unpack = (
+        f" Unpack {list_some(archives)} there: archives are not read, and may hold the "
+        "images or the masks."
+        if archives
+        else ""
+    )
     return LimnerError(
         f"{listing.root} is in no layout that limner knows. Looked for:\n{known}\n"
-        f"Found there: {list_some(entries, 8) or 'nothing'}."
+        f"Found there: {list_some(entries, 8) or 'nothing'}.{unpack}"
     )
 
 

@@ -12,6 +12,8 @@ from limner.data.image_file import SNIFFED_BYTES, classify, has_image_suffix, ne
 
 SYSTEM_FOLDERS = frozenset({"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information"})
 """Folders in which systems keep thumbnails and remains of their own."""
+PROGRAM_FOLDERS = frozenset({".git", ".ipynb_checkpoints", ".thumbnails", ".Trash", ".cache"})
+"""Hidden folders in which programs keep copies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,27 @@ class FolderListing:
     def foreign_images(self, folder: Path | None = None) -> list[Path]:
         """List those files of `foreign` that are images, not archives and the like."""
         return [path for path, kind in self.foreign(folder).items() if kind.is_image]
+
+    def hidden_images(self) -> list[Path]:
+        """List what has the suffix of an image and is hidden, or lies in a hidden folder."""
+        folders = [
+            path for path in (self.root, *self.folders()) if path.suffix.lower() not in STORES
+        ]
+        directories = [self._directory(folder) for folder in folders]
+        hidden = [
+            path
+            for directory in directories
+            for path in directory.files
+            if path.name.startswith(".") and not path.name.startswith("._")
+        ]
+        hidden += [
+            path
+            for directory in directories
+            for folder in directory.folders
+            if folder.name.startswith(".") and folder.name not in PROGRAM_FOLDERS
+            for path in self._directory(folder).files
+        ]
+        return [path for path in hidden if has_image_suffix(path.name)]
 
     def _is_image(self, path: Path) -> bool:
         return has_image_suffix(path.name) or self._content(path) == "image"

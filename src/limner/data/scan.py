@@ -26,6 +26,7 @@ from limner.data.layouts import (
     suffixes,
     voc,
 )
+from limner.data.left_out_files import left_out_findings, other_forms
 from limner.data.nested_folder import has_settings, inner_folder, nested_finding
 from limner.data.sample import Sample
 from limner.data.split_folders import split_link_findings, split_name_findings
@@ -115,6 +116,7 @@ def scan(root: Path | str, group_pattern: str = "") -> Dataset:
             *announced.findings,
             *split_name_findings(root, announced.samples),
             *split_link_findings(root, listing.repeated_links()),
+            *left_out_findings(listing),
         ),
     )
 
@@ -154,13 +156,8 @@ def _unknown_layout(listing: FolderListing) -> LimnerError:
 
 def _unsupported(listing: FolderListing, match: LayoutMatch) -> dict[Path, FileKind]:
     """What may be images and is not read, where no other form of the same image is beside it."""
-    told = {*(item.file for item in match.unread), *match.set_aside}
-    read = {path.with_suffix("") for path in listing.images()}
-    return {
-        path: kind
-        for path, kind in listing.foreign().items()
-        if path not in told and not (kind.is_image and path.with_suffix("") in read)
-    }
+    told = {*(item.file for item in match.unread), *match.set_aside, *other_forms(listing)}
+    return {path: kind for path, kind in listing.foreign().items() if path not in told}
 
 
 def _unused(listing: FolderListing, match: LayoutMatch) -> tuple[Path, ...]:

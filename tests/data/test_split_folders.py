@@ -120,6 +120,16 @@ def test_a_name_that_begins_like_a_split_is_asked_about_before_training(tmp_path
     assert {split for id, split in ids_and_splits(tmp_path / "set") if "test" in id} == {"test"}
 
 
+def test_training_says_that_lists_are_not_taken(tmp_path: Path) -> None:
+    save_pairs(tmp_path / "set", ".", count=10)
+    (tmp_path / "set/train_ids.txt").write_text("0\n1\n")
+    notes: list[str] = []
+    start_run(tmp_path / "set", TINY, tmp_path / "run", TrainingSession(note=notes.append))
+    assert notes[0].startswith(
+        f"warning: {tmp_path}/set/train_ids.txt looks like a split list, and is not taken."
+    )
+
+
 def test_folders_beside_a_split_that_have_none_are_told(tmp_path: Path) -> None:
     save_pairs(tmp_path, "train", "centre_b")
     (finding,) = check(scan(tmp_path)).findings

@@ -235,11 +235,26 @@ def test_files_that_look_like_lists_and_are_not_taken_are_named(tmp_path: Path, 
         (
             "warning",
             f"{tmp_path}/{name} looks like a split list, and is not taken. Taken are train.txt, "
-            "val.txt and test.txt, with the name of an image in each line, and a CSV table with "
-            "the columns image and split. Rename the files so, or save the splits in one of these "
-            "forms.",
+            "val.txt and test.txt, at the top or in splits/, with the name of an image in each "
+            "line, and a CSV table with the columns image and split. Rename or move the files so, "
+            "or save the splits in one of these forms.",
         )
     ]
+
+
+def test_lists_in_other_folders_are_named(tmp_path: Path) -> None:
+    save_pairs(tmp_path, "a", "b")
+    save_lists(tmp_path / "random_division", train="a", test="b")
+    ((_, message),) = list_findings(tmp_path)
+    assert message.startswith(
+        f"{tmp_path}/random_division/test.txt, {tmp_path}/random_division/train.txt look like "
+    )
+    # The cure
+    (tmp_path / "random_division").rename(tmp_path / "splits")
+    assert splits_found(tmp_path) == {"a": "train", "b": "test"}
+    (tmp_path / "splits").rename(tmp_path / "fold_0")
+    ((_, message),) = list_findings(tmp_path)
+    assert "seem to give the folds of a cross-validation" in message
 
 
 @pytest.mark.parametrize("name", ["train_config.json", "results.csv", "notes.txt", "latest.json"])
@@ -270,7 +285,7 @@ def test_a_table_of_splits_that_cannot_be_used_is_an_error(
     tmp_path: Path, content: str, cause: str
 ) -> None:
     save_pairs(tmp_path, "a", "b")
-    (tmp_path / "table.csv").write_text(content, encoding="latin-1")
+    (tmp_path / "splits.csv").write_text(content, encoding="latin-1")
     ((severity, message),) = list_findings(tmp_path)
     assert severity == "error"
     assert cause in message
@@ -322,7 +337,10 @@ def test_lists_beside_folders_that_tell_splits_are_named(tmp_path: Path) -> None
     save_lists(tmp_path, train="a|b", test="c")
     ((severity, message),) = list_findings(tmp_path)
     assert severity == "note"
-    assert "list splits too, and are not used: the images have splits without that." in message
+    assert (
+        "list splits too, and are not used: the images have splits without that. They say the "
+        "same of 3 images." in message
+    )
     save_lists(tmp_path, train="a", val="b")
     assert splits_found(tmp_path) == {"test/c": "test", "train/a": "train", "train/b": "train"}
     ((severity, message),) = list_findings(tmp_path)
@@ -331,6 +349,10 @@ def test_lists_beside_folders_that_tell_splits_are_named(tmp_path: Path) -> None
         "Other splits are listed for 1 image, such as train/b, which is in train and listed for "
         "val. Remove what is wrong" in message
     )
+    save_lists(tmp_path, train="x", val="y", test="z")
+    ((severity, message),) = list_findings(tmp_path)
+    assert severity == "note"
+    assert message.endswith("No line of them names an image that has a mask.")
 
 
 def test_folders_come_before_names_and_lists(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """The files of a dataset that list splits: texts such as train.txt, and CSV tables."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,9 +18,10 @@ LIST_FOLDERS = frozenset(
 )
 """In which lists such as train.txt are looked for, at the top and beside folders of images."""
 IMAGE_COLUMNS = (
-    *("image", "id", "filename", "file", "image_id", "img", "image_path", "img_path", "path"),
-    *("file_name", "file_path", "image_name", "img_name", "name"),
+    *("image", "filename", "file_name", "file", "img", "image_path", "img_path", "file_path"),
+    *("path", "image_name", "img_name", "image_id", "name", "id"),
 )
+"""In this order: where there is a file's name, an id may be the number of the line."""
 SPLIT_COLUMNS = ("split", "set", "subset")
 FOLD_COLUMNS = frozenset({"fold", "folds", "kfold", "fold_id", "cv_fold"})
 TABLE_SUFFIXES = frozenset({".csv", ".tsv"})
@@ -85,7 +86,8 @@ def find_split_files(
     reading.add_texts(texts)
     read = {*texts, *reading.tables_read}
     others = [path for path in candidates if path not in read and _looks_like_list(path)]
-    folds = {path for path in others if _FOLD.search(path.stem.lower())}
+    others += _lists_elsewhere(listing, samples, {*folders, *(path.parent for path in known)})
+    folds = {path for path in others if _is_of_fold(path.relative_to(top))}
     return SplitFiles(
         tuple(reading.texts),
         tuple(reading.tables),
@@ -127,6 +129,7 @@ class _Reading:
         if not split_column:
             self.fold_tables |= {path} if FOLD_COLUMNS & set(names) else set()
             return
+        self.tables_read.add(path)
         try:
             rows = lower_case_columns(read_table(path))
         except LimnerError as error:
@@ -147,9 +150,9 @@ class _Reading:
         unknown = sorted(value for value, split in splits.items() if not split)
         if len(unknown) == len(stated):
             # A column of that name may hold anything; numbers are folds
+            self.tables_read.remove(path)
             self.fold_tables |= {path} if stated and all(map(str.isdigit, stated)) else set()
             return
-        self.tables_read.add(path)
         if unknown:
             message = (
                 f"{path} gives the split {unknown[0]!r}, which is none of train, val and test. "
@@ -177,7 +180,7 @@ def _list_folders(
         parent
         for folder in image_folders
         for parent in (folder, *folder.parents)
-        if parent.is_relative_to(root)
+        if parent.is_relative_to(root) and ".." not in parent.relative_to(root).parts
     }
     for base in sorted({*above, *beside}):
         prefix = base.relative_to(root).as_posix() if base in beside and base != root else ""
@@ -189,6 +192,27 @@ def _list_folders(
                 for inner in listing.direct_folders(folder):
                     if f"imagesets/{inner.name.lower()}" in LIST_FOLDERS:
                         yield inner, prefix
+
+
+def _lists_elsewhere(
+    listing: FolderListing, samples: Sequence[Sample], folders: Collection[Path]
+) -> list[Path]:
+    """Lists in folders in which none is looked for, where texts do not describe images."""
+    of_images = {file.parent for sample in samples for file in sample.files()}
+    return [
+        path
+        for path in listing.files({".txt"})
+        if _is_list(path)
+        and path.parent not in folders
+        and path.parent not in of_images
+        # VOC's other folders have lists of all images, for other tasks
+        and "imagesets" not in (part.lower() for part in path.parts)
+    ]
+
+
+def _is_of_fold(path: Path) -> bool:
+    words = re.findall(r"[a-z]+", path.with_suffix("").as_posix().lower())
+    return any(_FOLD.fullmatch(word) for word in words)
 
 
 def _is_list(path: Path) -> bool:

@@ -170,6 +170,10 @@ def _unused_lists(
             f"which is in {splits[id]} and listed for {' and '.join(sorted(listed.splits[id]))}. "
             "Remove what is wrong: the lists, or the splits of the folders or of the other table."
         )
+    elif listed.splits:
+        message += f" They say the same of {count_noun(len(listed.splits), 'image')}."
+    else:
+        message += " No line of them names an image that has a mask."
     severity: Severity = "warning" if differing else "note"
     yield Finding("split-lists", severity, str(lists[0].file), message)
 
@@ -182,9 +186,10 @@ def _other_files(files: SplitFiles, samples: Sequence[Sample]) -> Iterator[Findi
         one = len(files.others) == 1
         message = (
             f"{names} {'looks like a split list, and is' if one else 'look like split lists, and'}"
-            f"{'' if one else ' are'} not taken. Taken are train.txt, val.txt and test.txt, with "
-            "the name of an image in each line, and a CSV table with the columns image and split. "
-            "Rename the files so, or save the splits in one of these forms."
+            f"{'' if one else ' are'} not taken. Taken are train.txt, val.txt and test.txt, at the "
+            "top or in splits/, with the name of an image in each line, and a CSV table with the "
+            "columns image and split. Rename or move the files so, or save the splits in one of "
+            "these forms."
         )
         yield Finding("split-lists", "warning", str(first), message)
     folders = sorted(

@@ -42,6 +42,7 @@ def test_masks_in_a_folder_of_another_name_are_paired_where_each_name_is_there_o
         "images/s1/a.png images/s1/b.png masks/a.png",
         "images/s1/a.png images/s1/b.png masks/x/a.png masks/y/b.png",
         "images/a.png masks/test/a.png",
+        "images/siteA/a.png masks/siteB/a.png",
         "images/train/a.png masks/test/a.png",
     ],
 )

@@ -18,8 +18,8 @@ def masks_in_other_folders(
     """Pair the images of a sub-folder with masks of the same names in another one.
 
     That is done where it is safe: where none of its images has a mask of its own path, each has one
-    of its name, all of these lie in one folder that tells no other split, and no other image bears
-    such a name.
+    of its name, all of these lie in one folder, and no other image bears such a name. One of the
+    two is the folder of all images or masks, or both tell the same split: "siteA" is not "siteB".
 
     Args:
         folder: Of the images.
@@ -42,7 +42,7 @@ def masks_in_other_folders(
         are_clear = all(len(found) == 1 for found in candidates) and all(
             len(images_by_name[_name(key)]) == 1 and key not in masks for key in keys
         )
-        if not are_clear or len(folders) != 1 or not _tell_one_split(name, *folders):
+        if not are_clear or len(folders) != 1 or not _may_correspond(name, *folders):
             continue
         new_keys |= {found[0]: key for key, found in zip(keys, candidates, strict=True)}
         first = keys[0]
@@ -61,9 +61,11 @@ def _name(key: str) -> str:
     return key.rpartition("/")[2]
 
 
-def _tell_one_split(image_folder: str, mask_folder: str) -> bool:
+def _may_correspond(image_folder: str, mask_folder: str) -> bool:
     split = split_from_names(mask_folder.split("/"))
-    return split is None or split == split_from_names(image_folder.split("/"))
+    if split is None:
+        return not (image_folder and mask_folder)
+    return split == split_from_names(image_folder.split("/"))
 
 
 def _finding(folder: Path, count: int, image: Path, masks: Sequence[Path]) -> Finding:

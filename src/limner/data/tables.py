@@ -49,6 +49,8 @@ def read_column_names(path: Path) -> list[str]:
     Lines before them that are comments are passed over. A file that cannot be opened has none.
     """
     try:
+        if not path.is_file():
+            return []
         with path.open("rb") as file:
             start = file.read(HEAD_BYTES)
     except OSError:
@@ -80,7 +82,7 @@ def read_json_object(path: Path) -> dict[str, Any]:
     A dataset may hold JSON files of other programs, so that is not an error.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = json.loads(_read_text(path))
     except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
@@ -91,6 +93,9 @@ def _read_text(path: Path) -> str:
 
     Raises OSError, or ValueError for another coding.
     """
+    # To open a pipe is to wait for who writes into it
+    if path.exists() and not path.is_file():
+        raise ValueError("it is not a file")
     content = path.read_bytes()
     is_utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     text = content.decode("utf-16" if is_utf_16 else "utf-8-sig")

@@ -235,9 +235,10 @@ def test_files_that_look_like_lists_and_are_not_taken_are_named(tmp_path: Path, 
         (
             "warning",
             f"{tmp_path}/{name} looks like a split list, and is not taken. Taken are train.txt, "
-            "val.txt and test.txt, at the top or in splits/, with the name of an image in each "
-            "line, and a CSV table with the columns image and split. Rename or move the files so, "
-            "or save the splits in one of these forms.",
+            "val.txt and test.txt, at the top, in splits/ or in ImageSets/Segmentation/, with the "
+            "name of an image in each line, and where there is none of them a CSV table with the "
+            "columns image and split. Rename the files so, or save the splits in one of these "
+            "forms. Move what is in another folder.",
         )
     ]
 

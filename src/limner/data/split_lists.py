@@ -187,9 +187,10 @@ def _other_files(files: SplitFiles, samples: Sequence[Sample]) -> Iterator[Findi
         message = (
             f"{names} {'looks like a split list, and is' if one else 'look like split lists, and'}"
             f"{'' if one else ' are'} not taken. Taken are train.txt, val.txt and test.txt, at the "
-            "top or in splits/, with the name of an image in each line, and a CSV table with the "
-            "columns image and split. Rename or move the files so, or save the splits in one of "
-            "these forms."
+            "top, in splits/ or in ImageSets/Segmentation/, with the name of an image in each "
+            "line, and where there is none of them a CSV table with the columns image and split. "
+            "Rename the files so, or save the splits in one of these forms. Move what is in "
+            "another folder."
         )
         yield Finding("split-lists", "warning", str(first), message)
     folders = sorted(

@@ -136,9 +136,9 @@ def test_lists_whose_lines_name_no_image_are_named(tmp_path: Path) -> None:
     ((severity, message),) = list_findings(tmp_path)
     assert severity == "warning"
     assert (
-        "have 4 lines, none of which names an image that has a mask. 4 name none at all, such as "
+        "have 4 lines, none of which names one image that has a mask. 4 name none at all, such as "
         "'3', '0', '1' and 1 more. So no list tells the splits, and all images are divided at "
-        "random. Name each image as im00 or im00.png." in message
+        "random. Name each image by its path below the folder of images, such as im00." in message
     )
     # The cure
     save_lists(tmp_path, train="im00|im01.png|im02", test="im03")
@@ -160,7 +160,7 @@ def test_lines_of_images_that_are_not_there_are_counted_and_named(tmp_path: Path
     ((severity, message),) = list_findings(tmp_path)
     assert severity == "warning"
     assert (
-        "train.txt has 4 lines, of which 2 name no image that is there, or several at once: "
+        "train.txt has 4 lines, of which 2 name no image that is there: "
         "'im77', 'im78'. Fetch these images, or mend the list." in message
     )
 
@@ -210,7 +210,16 @@ def test_a_file_name_that_several_images_bear_names_none(tmp_path: Path) -> None
     save_lists(tmp_path, train="A/00", test="B/00|00")
     assert splits_found(tmp_path) == {"A/00": "train", "B/00": "test"}
     ((_, message),) = list_findings(tmp_path)
-    assert "1 names no image that is there, or several at once: '00'" in message
+    assert (
+        "has 2 lines, of which 1 names several images: '00'. Name each image by its path below the "
+        "folder of images, such as A/00." in message
+    )
+    save_lists(tmp_path, train="00", test="00.png|01")
+    ((_, message),) = list_findings(tmp_path)
+    assert (
+        "have 3 lines, none of which names one image that has a mask. 1 names none at all, such as "
+        "'01'. 2 name several, such as '00.png', '00'. So no list" in message
+    )
 
 
 @pytest.mark.parametrize("other", ["case.b", "case 1"])

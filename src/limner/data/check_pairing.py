@@ -13,7 +13,10 @@ from limner.data.layout_match import pair_key
 from limner.data.sample import Sample
 from limner.data.unread_masks import unread_findings
 from limner.name_list import list_some
+from limner.plurals import count_noun
 
+TABLE_LAYOUTS = "CSV manifest"
+"""How the name of a layout begins whose pairs are the lines of a table."""
 FILES_SHOWN = 2
 """Files of one name that a message lists before it counts the rest."""
 
@@ -92,9 +95,16 @@ def _files_of_one_name(dataset: Dataset) -> Iterator[Finding]:
 def _unused_files(dataset: Dataset) -> Iterator[Finding]:
     if dataset.unused:
         message = (
-            f"{len(dataset.unused)} image files are in no pair, such as {dataset.unused[0]}. Is a "
-            "part of the set missing its masks, or of another layout?"
+            f"{count_noun(len(dataset.unused), 'image file is', 'image files are')} in no pair, "
+            f"such as {dataset.unused[0]}. Is a part of the set missing its masks, or of another "
+            "layout?"
         )
+        if dataset.layout.startswith(TABLE_LAYOUTS):
+            message = (
+                f"{count_noun(len(dataset.unused), 'image file is', 'image files are')} in no line "
+                f"of the {dataset.layout}, such as {dataset.unused[0]}, and left out. Add lines "
+                "for them if they belong to the set."
+            )
         yield Finding("unused-files", "warning", str(dataset.unused[0]), message)
 
 

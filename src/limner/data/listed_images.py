@@ -36,6 +36,8 @@ class ListedImages:
     """How many lines each file has."""
     unmatched: dict[Path, list[str]] = field(default_factory=lambda: defaultdict(list))
     """The lines of each file that name no image."""
+    ambiguous: dict[Path, list[str]] = field(default_factory=lambda: defaultdict(list))
+    """The lines of each file that name several images."""
 
 
 def match_lists(
@@ -62,7 +64,9 @@ def match_lists(
             key = (part.folder, _clean(line))
             id = exact.get(key) or loose.get(key)
             listed.lines[part.file] += 1
-            if not id and without_pair.isdisjoint(_bare_names(key[1])):
+            if not id and names.are_several(key[1]):
+                listed.ambiguous[part.file].append(line)
+            elif not id and without_pair.isdisjoint(_bare_names(key[1])):
                 listed.unmatched[part.file].append(line)
             elif id and not (part.yields_to_val and "val" in listed.splits[id]):
                 listed.splits[id].add(part.split)
@@ -103,14 +107,14 @@ class _ImageNames:
 
     def loose(self, line: str) -> str | None:
         """Find the id of the one image that a line may name otherwise."""
-        unquoted = line.strip("\"'")
-        # After the image a line may name its mask
-        first_word = re.split(r"[\s,;]+", unquoted)[0]
-        for text in dict.fromkeys((unquoted, first_word.strip("\"'"))):
-            for name in _ends(text):
-                if id := _look_up(name, (*self.exact_names, *self.loose_names)):
-                    return id
-        return None
+        tables = (*self.exact_names, *self.loose_names)
+        return next((id for name in _loose_names(line) if (id := _look_up(name, tables))), None)
+
+    def are_several(self, line: str) -> bool:
+        """Whether several images bear the name that a line gives."""
+        tables = (*self.exact_names, *self.loose_names)
+        borne = (table[name] for name in _loose_names(line) for table in tables if name in table)
+        return len(next(borne, set[str]())) > 1
 
 
 def _look_up(name: str, tables: Sequence[Mapping[str, set[str]]]) -> str | None:
@@ -136,6 +140,15 @@ def _bare_names(line: str) -> set[str]:
     first_word = re.split(r"[\s,;]+", line)[0]
     names = (PurePosixPath(text).name for text in (line, first_word))
     return {stem for name in names for stem in (name, without_suffix(name))}
+
+
+def _loose_names(line: str) -> Iterator[str]:
+    """What else a line may name: without quotes, the ends of a path, the first word."""
+    unquoted = line.strip("\"'")
+    # After the image a line may name its mask
+    first_word = re.split(r"[\s,;]+", unquoted)[0].strip("\"'")
+    for text in dict.fromkeys((unquoted, first_word)):
+        yield from _ends(text)
 
 
 def _ends(text: str) -> Iterator[str]:

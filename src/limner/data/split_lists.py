@@ -80,7 +80,7 @@ def _by_lists(
     shown = " and ".join(str(path) for path in files)
     if not listed.splits:
         return AnnouncedSplits(samples, tuple(_without_images(listed, files, samples)))
-    unmatched = tuple(_unmatched_lines(listed))
+    unmatched = tuple(_unmatched_lines(listed, samples))
     in_none = [sample.id for sample in samples if not listed.splits.get(sample.id)]
     in_several = [id for id, splits in listed.splits.items() if len(splits) > 1]
     if not in_none and not in_several:
@@ -110,26 +110,37 @@ def _without_images(
 ) -> Iterator[Finding]:
     """Report lists of which no line names an image."""
     lines = [line for path in files for line in listed.unmatched.get(path, [])]
+    several = [line for path in files for line in listed.ambiguous.get(path, [])]
     total = sum(listed.lines.values())
     what = f"{'have' if len(files) > 1 else 'has'} {count_noun(total, 'line')}"
-    what += ", none of which names an image that has a mask"
+    what += ", none of which names one image that has a mask."
     if lines:
-        what += f". {len(lines)} name none at all, such as {_quoted(lines)}"
+        what += f" {count_noun(len(lines), 'names', 'name')} none at all, such as {_quoted(lines)}."
+    if several:
+        what += f" {count_noun(len(several), 'names', 'name')} several, such as {_quoted(several)}."
     if not total:
-        what = f"{'are' if len(files) > 1 else 'is'} empty"
+        what = f"{'are' if len(files) > 1 else 'is'} empty."
     message = (
-        f"{' and '.join(map(str, files))} {what}. So no list tells the splits, and all images are "
-        f"divided at random. Name each image as {samples[0].id} or {samples[0].image.name}."
+        f"{' and '.join(map(str, files))} {what} So no list tells the splits, and all images are "
+        f"divided at random. Name each image by its path below the folder of images, such as "
+        f"{samples[0].id}."
     )
     yield Finding("split-lists", "warning", str(files[0]), message)
 
 
-def _unmatched_lines(listed: ListedImages) -> Iterator[Finding]:
+def _unmatched_lines(listed: ListedImages, samples: Sequence[Sample]) -> Iterator[Finding]:
     for path, lines in listed.unmatched.items():
         message = (
-            f"has {count_noun(listed.lines[path], 'line')}, of which {len(lines)} "
-            f"{'names' if len(lines) == 1 else 'name'} no image that is there, or several at "
-            f"once: {_quoted(lines)}. Fetch these images, or mend the list."
+            f"has {count_noun(listed.lines[path], 'line')}, of which "
+            f"{count_noun(len(lines), 'names', 'name')} no image that is there: {_quoted(lines)}. "
+            "Fetch these images, or mend the list."
+        )
+        yield file_finding("split-lists", "warning", path, message)
+    for path, lines in listed.ambiguous.items():
+        message = (
+            f"has {count_noun(listed.lines[path], 'line')}, of which "
+            f"{count_noun(len(lines), 'names', 'name')} several images: {_quoted(lines)}. Name "
+            f"each image by its path below the folder of images, such as {samples[0].id}."
         )
         yield file_finding("split-lists", "warning", path, message)
 

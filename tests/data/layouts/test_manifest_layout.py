@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from dataset_folders import ids_and_splits, save_image, save_images
+from limner.data.check import check
 from limner.data.scan import scan
 from limner.errors import LimnerError
 
@@ -65,3 +66,13 @@ def test_a_manifest_that_cannot_be_read_is_not_passed_over(tmp_path: Path) -> No
     (tmp_path / "list.csv").write_text("# by Ann\nimage,mask\nimages/1.png,masks/1.png\n")
     with pytest.raises(LimnerError, match=r"has comments above its line of column names"):
         scan(tmp_path)
+
+
+def test_images_in_no_line_are_counted_with_that_cause(tmp_path: Path) -> None:
+    save_images(tmp_path, "images/1.png", "images/2.png", "masks/1.png")
+    (tmp_path / "list.csv").write_text("image,mask\nimages/1.png,masks/1.png\n")
+    assert any(
+        finding.message == f"1 image file is in no line of the CSV manifest list.csv, such as "
+        f"{tmp_path}/images/2.png, and left out. Add lines for them if they belong to the set."
+        for finding in check(scan(tmp_path)).findings
+    )

@@ -17,7 +17,7 @@ from limner.data.storage import Storage
 from limner.inference.prediction_job import mask_names
 
 RNG = np.random.default_rng(0)
-NAMES = ("IM000001", "x.IMA", "1.2.840.113619.2.5", "1.2.840.113619.2.6", "scan.dcm")
+NAMES = ("IM000001", "x.IMA", "1.2.840.113619.2.5", "1.2.840.113619.2.6", "scan.dcm", "x2.dat")
 
 
 def write_exports(folder: Path) -> None:
@@ -86,7 +86,7 @@ def test_a_set_of_files_without_suffixes_is_paired_and_sound(tmp_path: Path) -> 
         mask[4:12, 5 : 9 + len(name)] = 1
         write_dicom(tmp_path / "masks" / name, mask)
     dataset = scan(tmp_path)
-    ids = ["1.2.840.113619.2.5", "1.2.840.113619.2.6", "IM000001", "scan", "x"]
+    ids = ["1.2.840.113619.2.5", "1.2.840.113619.2.6", "IM000001", "scan", "x", "x2"]
     assert [sample.id for sample in dataset.samples] == ids
     result = check(dataset)
     assert result.errors == () and result.labels is not None
@@ -117,5 +117,6 @@ def test_predicted_masks_keep_the_numbers_of_a_name() -> None:
         "1.2.840.113619.2.5": "1.2.840.113619.2.5.png",
         "1.2.840.113619.2.6": "1.2.840.113619.2.6.png",
         "scan.dcm": "scan.png",
+        "x2.dat": "x2.png",
     }
     assert mask_names(["IM1", "IM1.dcm"]) == {"IM1": "IM1.png", "IM1.dcm": "IM1.dcm.png"}

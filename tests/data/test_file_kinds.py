@@ -12,10 +12,13 @@ from PIL import Image
 
 from command_line import limner
 from dataset_folders import save_image
+from limner.data.check import check
 from limner.data.file_kinds import COMPANION_SUFFIXES, KINDS
 from limner.data.folder_listing import FolderListing, find_images
 from limner.data.image_file import IMAGE_SUFFIXES
 from limner.data.images import read_image
+from limner.data.large_images import open_large_image
+from limner.data.scan import scan
 from limner.errors import LimnerError
 from shapes import disc
 
@@ -47,10 +50,12 @@ def test_a_suffix_has_one_meaning() -> None:
 
 
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "TIFF", "BMP", "WebP"])
-@pytest.mark.parametrize("name", ["photo", "photo.1", "x.gif", "x.heic", "x.unheard"])
+@pytest.mark.parametrize("name", ["photo", "photo.1", "x.gif", "x.heic", "x.unheard", "x.dat"])
 def test_an_image_is_known_by_its_content_whatever_its_suffix(
     tmp_path: Path, format: str, name: str
 ) -> None:
+    if (format, name) == ("BMP", "x.dat"):
+        pytest.skip("two letters are too few to tell a BMP from other data")
     (tmp_path / name).write_bytes(encoded(format))
     assert find_images(tmp_path) == [tmp_path / name]
     with Image.open(tmp_path / name) as image:
@@ -80,7 +85,19 @@ def test_what_has_no_suffix_is_named_by_its_content(
     assert find_images(tmp_path) == []
 
 
-@pytest.mark.parametrize("name", ["x.nef", "x.svs", "x.lsm", "x.tif.part", "x.png.bak"])
+@pytest.mark.parametrize("name", ["weights.bin", "x.dat", "x.data"])
+@pytest.mark.parametrize("content", [b"", b"BM\0\1\2\3", b"\0\1\2\3", b"text", b"PK\x03\x04\0"])
+def test_other_content_with_the_suffix_of_any_program_is_not_named(
+    tmp_path: Path, name: str, content: bytes
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    listing = FolderListing(tmp_path)
+    assert listing.foreign() == {} and listing.images() == []
+
+
+@pytest.mark.parametrize(
+    "name", ["x.nef", "x.svs", "x.lsm", "x.tif.part", "x.png.bak", "x.png~", "#x.png#"]
+)
 def test_a_thumbnail_or_a_half_of_a_file_is_not_taken_for_it(tmp_path: Path, name: str) -> None:
     tifffile.imwrite(tmp_path / "x.tif", disc())
     (tmp_path / "x.tif").rename(tmp_path / name)
@@ -101,6 +118,15 @@ def test_what_lies_beside_images_is_not_named(tmp_path: Path) -> None:
     (tmp_path / "Icon\r").touch()
     listing = FolderListing(tmp_path)
     assert listing.foreign() == {} and listing.images() == []
+
+
+def test_a_backup_of_an_editor_is_a_note(tmp_path: Path) -> None:
+    for name in ("images/a", "masks/a"):
+        save_image(tmp_path / f"{name}.png")
+    (tmp_path / "masks/a.png~").write_bytes(encoded("PNG"))
+    (finding,) = (each for each in check(scan(tmp_path)).findings if each.code != "few-images")
+    assert (finding.code, finding.severity) == ("foreign-format", "note")
+    assert f"{tmp_path}/masks/a.png~ is a backup or temporary copy" in finding.message
 
 
 def test_a_store_is_named_once_and_system_folders_never(tmp_path: Path) -> None:
@@ -132,6 +158,39 @@ def test_a_stack_with_the_suffix_of_a_single_image_is_named(tmp_path: Path) -> N
     (tmp_path / "x.tif").rename(tmp_path / "images/a.png")
     text = " ".join(limner("check", tmp_path, cwd=tmp_path).stdout.split())
     assert "images/a.png holds 3 images, and only the first is read" in text
+
+
+def test_a_mask_that_is_a_stack_is_not_told_to_have_the_suffix_that_it_has(
+    tmp_path: Path,
+) -> None:
+    save_image(tmp_path / "images/a.png")
+    (tmp_path / "masks").mkdir()
+    stack = np.stack([disc(), disc()])
+    tifffile.imwrite(tmp_path / "masks/a.tif", stack, photometric="minisblack")
+    codes = {finding.code for finding in check(scan(tmp_path)).findings}
+    assert "pages-differ" in codes and "wrong-suffix" not in codes
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif"])
+def test_a_pipe_is_named_and_never_opened(tmp_path: Path, name: str) -> None:
+    for folder in ("images", "masks"):
+        save_image(tmp_path / folder / "b.png")
+    save_image(tmp_path / "masks/a.png")
+    os.mkfifo(tmp_path / "images" / name)
+    os.mkfifo(tmp_path / "images/c")
+    result = check(scan(tmp_path))
+    (error,) = result.errors
+    assert error.code == "unreadable-image"
+    assert error.message == (
+        f"{tmp_path}/images/{name} is a pipe, a socket or a device, and not a file. Put the file "
+        "that it should be in its place."
+    )
+    (note,) = (finding for finding in result.findings if finding.code == "foreign-format")
+    assert note.message.startswith(f"{tmp_path}/images/c is a pipe, a socket or a device")
+    # As `predict` does
+    assert open_large_image(tmp_path / "images" / name) is None
+    with pytest.raises(LimnerError, match="and not a file"):
+        read_image(tmp_path / "images" / name)
 
 
 def test_check_names_each_kind_once_with_its_cure(tmp_path: Path) -> None:

@@ -17,6 +17,21 @@ def test_linked_folders_are_followed_once(tmp_path: Path) -> None:
     assert ids_and_splits(tmp_path / "set") == [("part/a", None)]
 
 
+def test_a_folder_comes_before_the_links_to_it(tmp_path: Path) -> None:
+    save_images(tmp_path, "real/a.png", "real/deep/b.png")
+    (tmp_path / "a_link").symlink_to("real")
+    (tmp_path / "b_link").symlink_to(tmp_path / "real/deep")
+    listing = FolderListing(tmp_path)
+    assert [path.relative_to(tmp_path).as_posix() for path in listing.images()] == [
+        "real/a.png",
+        "real/deep/b.png",
+    ]
+    assert listing.repeated_links() == {
+        tmp_path / "a_link": tmp_path / "real",
+        tmp_path / "b_link": tmp_path / "real/deep",
+    }
+
+
 def test_links_that_lead_nowhere_or_to_themselves_are_files(tmp_path: Path) -> None:
     (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere.png")
     (tmp_path / "loop.png").symlink_to(tmp_path / "loop.png")

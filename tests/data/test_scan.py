@@ -55,3 +55,18 @@ def test_a_wrong_path_is_named(tmp_path: Path, name: str) -> None:
     (tmp_path / "file.txt").touch()
     with pytest.raises(LimnerError, match=name):
         scan(tmp_path / name)
+
+
+def test_images_that_are_read_through_a_link_are_not_unused(tmp_path: Path) -> None:
+    save_images(tmp_path, "data/a.png", "masks/a.png")
+    (tmp_path / "images").symlink_to("data")
+    dataset = scan(tmp_path)
+    assert len(dataset.samples) == 1
+    assert dataset.unused == ()
+
+
+def test_archives_in_a_folder_of_no_layout_are_to_be_unpacked(tmp_path: Path) -> None:
+    save_images(tmp_path, "images/a.png")
+    (tmp_path / "masks.zip").write_bytes(b"PK")
+    with pytest.raises(LimnerError, match=r"Unpack masks\.zip there: archives are not read"):
+        scan(tmp_path)

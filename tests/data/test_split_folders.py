@@ -92,8 +92,8 @@ def test_a_set_without_splits_says_what_training_will_cut(tmp_path: Path) -> Non
     checked = limner("check", tmp_path / "set", "--out", tmp_path / "check").stdout
     assert (
         "Images: undivided 10 (2 in clinic0/images, 2 in clinic1/images, 2 in clinic2/images and 2 "
-        "more folders). No folder, table or list names a split: training keeps 10% for validation "
-        "and 20% for the test." in checked
+        "more folders). No split is taken from a folder, table or list: training keeps 10% for "
+        "validation and 20% for the test." in checked
     )
     record = json.loads((tmp_path / "check/findings.json").read_text())
     assert record["splits"]["undivided"]["images"] == 10
@@ -120,6 +120,16 @@ def test_a_name_that_begins_like_a_split_is_asked_about_before_training(tmp_path
     assert {split for id, split in ids_and_splits(tmp_path / "set") if "test" in id} == {"test"}
 
 
+def test_training_says_that_lists_are_not_taken(tmp_path: Path) -> None:
+    save_pairs(tmp_path / "set", ".", count=10)
+    (tmp_path / "set/train_ids.txt").write_text("0\n1\n")
+    notes: list[str] = []
+    start_run(tmp_path / "set", TINY, tmp_path / "run", TrainingSession(note=notes.append))
+    assert notes[0].startswith(
+        f"warning: {tmp_path}/set/train_ids.txt looks like a split list, and is not taken."
+    )
+
+
 def test_folders_beside_a_split_that_have_none_are_told(tmp_path: Path) -> None:
     save_pairs(tmp_path, "train", "centre_b")
     (finding,) = check(scan(tmp_path)).findings
@@ -129,3 +139,31 @@ def test_folders_beside_a_split_that_have_none_are_told(tmp_path: Path) -> None:
         "centre_b/images, and are trained on. If they are for something else, name the folder val "
         "or test."
     )
+
+
+@pytest.mark.parametrize(("link", "target"), [("test", "val"), ("val", "test"), ("test", "train")])
+def test_a_split_that_is_a_link_to_another_is_named_and_none_is_lost(
+    tmp_path: Path, link: str, target: str
+) -> None:
+    folders = [name for name in ("train", "val", "test") if name != link]
+    save_pairs(tmp_path, *folders)
+    (tmp_path / link).symlink_to(target)
+    assert {split for _, split in ids_and_splits(tmp_path)} == set(folders)
+    (finding,) = check(scan(tmp_path)).findings
+    assert (finding.code, finding.severity) == ("split-link", "warning")
+    assert finding.message == (
+        f"{tmp_path}/{link} is a link to {tmp_path}/{target}, and would make {link} of the same "
+        f"images. They are read once, from {tmp_path}/{target}. Remove the link, or put a folder "
+        "of other images in its place."
+    )
+    # The cure
+    (tmp_path / link).unlink()
+    assert check(scan(tmp_path)).findings == ()
+
+
+def test_images_of_a_split_that_are_a_link_are_named(tmp_path: Path) -> None:
+    save_pairs(tmp_path, "train", "test")
+    (tmp_path / "val/masks").mkdir(parents=True)
+    (tmp_path / "val/images").symlink_to(tmp_path / "test/images")
+    codes = [finding.code for finding in scan(tmp_path).findings]
+    assert codes == ["split-link"]

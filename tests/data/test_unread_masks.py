@@ -142,3 +142,18 @@ def test_the_lines_of_a_cure_are_printed_unbroken(tmp_path: Path) -> None:
     with pytest.raises(LimnerError) as refused:
         require_valid(check(scan(tmp_path / "set")))
     assert lines in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "what"), [("csv", "a table"), ("bin", "a file with the suffix .bin")]
+)
+def test_masks_as_tables_or_raw_numbers_are_named(tmp_path: Path, suffix: str, what: str) -> None:
+    save_photos(tmp_path / "images", count=1)
+    (tmp_path / "masks").mkdir()
+    (tmp_path / f"masks/0.{suffix}").write_bytes(b"0,1\n1,0\n")
+    (error,) = check(scan(tmp_path)).errors
+    assert error.code == "unread-mask"
+    assert (
+        f"{tmp_path}/masks/0.{suffix}, the mask of {tmp_path}/images/0.jpg, is {what}."
+        in error.message
+    )

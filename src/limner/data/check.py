@@ -9,7 +9,7 @@ from limner.data.check_file_kinds import agree_on_bands, file_kind_findings
 from limner.data.check_leaks import copy_findings, group_leak_findings
 from limner.data.check_masks import mask_findings
 from limner.data.check_objects import object_findings
-from limner.data.check_pairing import pairing_findings
+from limner.data.check_pairing import pairing_findings, unpaired_by_folder
 from limner.data.check_same_mask import same_mask_findings
 from limner.data.check_sample import inspect_sample
 from limner.data.check_set import dataset_findings
@@ -94,7 +94,12 @@ def check(dataset: Dataset, progress: Progress | None = None) -> CheckResult:
         infos += [info] if info else []
     labels, clusters = None, dict[str, str]()
     if not dataset.samples and not dataset.unread:
-        message = "no image has a mask of the same name. Name each mask as its image."
+        message = (
+            "no image has a mask at its place. The errors of the code missing-mask say where masks "
+            "of the same names are."
+            if unpaired_by_folder(dataset)
+            else "no image has a mask of the same name. Name each mask as its image."
+        )
         findings.append(Finding("no-pairs", "error", "", message))
     elif infos:
         samples = {sample.id: sample for sample in dataset.samples}

@@ -71,6 +71,9 @@ def copy_findings(
     for number, pair in enumerate(pairs):
         first, second = infos[pair.first], infos[pair.second]
         images = samples[first.id], samples[second.id]
+        if first.id == second.id:
+            # That it is listed twice is an error of its own
+            continue
         if number < exact:
             same_mask = first.mask_sha256 == second.mask_sha256
             findings.append(_exact_copy_finding(*images, same_mask=same_mask))

@@ -1,5 +1,6 @@
 """Kinds of files that hold images and are not read: their names, their marks, and their cures."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -74,6 +75,11 @@ EMPTY = FileKind("an empty file", "Copy it again.")
 LOCKED = FileKind(
     "a file that cannot be opened",
     "It may be a link that leads nowhere, or you may have no right to read it.",
+    is_image=False,
+)
+NOT_A_FILE = FileKind(
+    "a pipe, a socket or a device, and not a file",
+    "Put the file that it should be in its place.",
     is_image=False,
 )
 LOCKED_FOLDER = FileKind(
@@ -209,7 +215,9 @@ _COMPANIONS = """
     .aac .flac .m4a .mp3 .ogg .wav .wma .srt .vtt .md5 .sha1 .sha256 .sha512 .asc .sig .gitignore
 """
 COMPANION_SUFFIXES = frozenset(_COMPANIONS.split())
-"""Of files that lie beside images and are none. They are not opened."""
+"""Of files that lie beside images and are none."""
+DOUBTFUL_SUFFIXES = frozenset({".bin", ".dat", ".data"})
+"""Those of them that any program gives to any file. They alone are opened."""
 
 STORES = {".zarr": ZARR, ".n5": ZARR}
 """Of folders that are one image, by their suffixes."""
@@ -256,13 +264,15 @@ def kind_by_name(name: str) -> FileKind | None:
             return NIFTI
         # Such as a table that was packed
         return None if suffix in COMPANION_SUFFIXES else KINDS[PurePosixPath(lower).suffix]
-    return BACKUP if lower.endswith("~") else KINDS.get(PurePosixPath(lower).suffix)
+    # As editors name their copies
+    is_copy = lower.endswith("~") or re.search(r"(^|/)#[^/]*#$", lower)
+    return BACKUP if is_copy else KINDS.get(PurePosixPath(lower).suffix)
 
 
 def is_companion(name: str) -> bool:
     """Whether a file's suffix says that it is no image, and that it need not be opened."""
     lower = name.lower()
-    return PurePosixPath(lower).suffix in COMPANION_SUFFIXES or (
+    return PurePosixPath(lower).suffix in COMPANION_SUFFIXES - DOUBTFUL_SUFFIXES or (
         lower.endswith((".gz", ".bz2", ".xz", ".zst")) and kind_by_name(lower) is None
     )
 

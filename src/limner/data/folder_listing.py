@@ -1,16 +1,19 @@
 """What lies below a folder. Each directory is read from the disk once."""
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from heapq import heappop, heappush
 from pathlib import Path
 from typing import Literal
 
-from limner.data.file_kinds import LOCKED_FOLDER, STORES, FileKind
+from limner.data.file_kinds import LOCKED_FOLDER, NOT_A_FILE, STORES, FileKind
 from limner.data.image_file import SNIFFED_BYTES, classify, has_image_suffix, needs_opening
 
 SYSTEM_FOLDERS = frozenset({"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information"})
 """Folders in which systems keep thumbnails and remains of their own."""
+PROGRAM_FOLDERS = frozenset({".git", ".ipynb_checkpoints", ".thumbnails", ".Trash", ".cache"})
+"""Hidden folders in which programs keep copies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +36,16 @@ class _Tree:
     folders: tuple[Path, ...]
     suffixes: tuple[str, ...]
     """Of the files, in lower case."""
+    repeats: Mapping[Path, Path]
+    """Links to folders that are listed elsewhere, and where; they are not followed."""
 
 
 class FolderListing:
     """The files and folders below `root`, read when they are first asked for and then kept.
 
     Hidden files and folders (".name") are only in the direct listings. Links to folders are
-    followed, but never to a folder that was met before. A link that leads nowhere is listed as a
-    file, so that it is reported as missing.
+    followed, but never to a folder that is listed elsewhere: the folder itself comes first. A link
+    that leads nowhere is listed as a file, so that it is reported as missing.
     """
 
     def __init__(self, root: Path) -> None:
@@ -50,9 +55,9 @@ class FolderListing:
         self._contents: dict[Path, Literal["image"] | FileKind | None] = {}
         """Of the files that were opened to tell."""
 
-    def direct_files(self) -> tuple[Path, ...]:
-        """List the files in `root` itself, hidden ones too."""
-        return self._directory(self.root).files
+    def direct_files(self, folder: Path | None = None) -> tuple[Path, ...]:
+        """List the files in a folder itself (by default in `root`), hidden ones too."""
+        return self._directory(folder or self.root).files
 
     def direct_folders(self, folder: Path | None = None) -> tuple[Path, ...]:
         """List the folders in a folder itself (by default in `root`), hidden ones too."""
@@ -61,6 +66,10 @@ class FolderListing:
     def folders(self) -> tuple[Path, ...]:
         """List all folders below `root`."""
         return self._tree(self.root).folders
+
+    def repeated_links(self) -> Mapping[Path, Path]:
+        """Tell the links to folders that are listed elsewhere, and where."""
+        return self._tree(self.root).repeats
 
     def files(self, suffixes: Collection[str], folder: Path | None = None) -> list[Path]:
         """List all files below a folder (by default `root`) that have one of the suffixes.
@@ -89,6 +98,27 @@ class FolderListing:
         """List those files of `foreign` that are images, not archives and the like."""
         return [path for path, kind in self.foreign(folder).items() if kind.is_image]
 
+    def hidden_images(self) -> list[Path]:
+        """List what has the suffix of an image and is hidden, or lies in a hidden folder."""
+        folders = [
+            path for path in (self.root, *self.folders()) if path.suffix.lower() not in STORES
+        ]
+        directories = [self._directory(folder) for folder in folders]
+        hidden = [
+            path
+            for directory in directories
+            for path in directory.files
+            if path.name.startswith(".") and not path.name.startswith("._")
+        ]
+        hidden += [
+            path
+            for directory in directories
+            for folder in directory.folders
+            if folder.name.startswith(".") and folder.name not in PROGRAM_FOLDERS
+            for path in self._directory(folder).files
+        ]
+        return [path for path in hidden if has_image_suffix(path.name)]
+
     def _is_image(self, path: Path) -> bool:
         return has_image_suffix(path.name) or self._content(path) == "image"
 
@@ -97,7 +127,7 @@ class FolderListing:
         if not needs_opening(path.name):
             return None
         if path not in self._contents:
-            self._contents[path] = classify(path.name, _read_start(path))
+            self._contents[path] = _content_of(path)
         return self._contents[path]
 
     def _directory(self, folder: Path) -> _Directory:
@@ -112,26 +142,44 @@ class FolderListing:
 
     def _walk(self, start: Path) -> _Tree:
         real_paths = {start: start.resolve()}
-        visited = {real_paths[start]}
+        listed_as = {real_paths[start]: start}
         files: list[Path] = []
-        pending = [start]
-        while pending:
+        pending, links = [start], list[Path]()
+        repeats: dict[Path, Path] = {}
+        while pending or links:
+            if not pending:
+                # Folders come before the links to them
+                link = heappop(links)
+                real = link.resolve()
+                if listed_as.setdefault(real, link) != link:
+                    repeats[link] = listed_as[real]
+                    continue
+                real_paths[link] = real
+                if link.suffix.lower() in STORES:
+                    continue
+                pending = [link]
             folder = pending.pop()
             directory = self._directory(folder)
             files += [path for path in directory.files if not path.name.startswith(".")]
-            subfolders = {
-                path: path.resolve() if path in directory.links else real_paths[folder] / path.name
+            subfolders = [
+                path
                 for path in directory.folders
                 if not path.name.startswith(".") and path.name not in SYSTEM_FOLDERS
-            }
-            new = [path for path, real in subfolders.items() if real not in visited]
-            visited.update(subfolders.values())
-            real_paths.update((path, subfolders[path]) for path in new)
+            ]
+            for path in subfolders:
+                if path in directory.links:
+                    heappush(links, path)
+            new = [path for path in subfolders if path not in directory.links]
+            reals = {path: real_paths[folder] / path.name for path in new}
+            # Behind a link may lie what was met before
+            new = [path for path in new if listed_as.setdefault(reals[path], path) == path]
+            real_paths.update((path, reals[path]) for path in new)
             # The files of a store are parts of one image
             pending += reversed([path for path in new if path.suffix.lower() not in STORES])
         files.sort()
         suffixes = tuple(path.suffix.lower() for path in files)
-        return _Tree(tuple(files), tuple(sorted(real_paths.keys() - {start})), suffixes)
+        folders = tuple(sorted(real_paths.keys() - {start}))
+        return _Tree(tuple(files), folders, suffixes, repeats)
 
 
 def find_images(folder: Path) -> list[Path]:
@@ -139,16 +187,17 @@ def find_images(folder: Path) -> list[Path]:
     return FolderListing(folder).images()
 
 
-def _read_start(path: Path) -> bytes | None:
-    """The first bytes of a file; none of a pipe or device, None where it cannot be opened."""
+def _content_of(path: Path) -> Literal["image"] | FileKind | None:
+    """What a file is by its name and its first bytes."""
     try:
         # A pipe or a device may never end
         if path.exists() and not path.is_file():
-            return b""
+            return NOT_A_FILE
         with path.open("rb", buffering=0) as file:
-            return file.read(SNIFFED_BYTES)
+            start = file.read(SNIFFED_BYTES)
     except OSError:
-        return None
+        return classify(path.name, None)
+    return classify(path.name, start)
 
 
 def _read_directory(folder: Path) -> _Directory:

@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import io
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -10,9 +11,12 @@ from pathlib import Path, PurePosixPath
 from typing import Literal, Protocol, runtime_checkable
 
 from limner.data.file_kinds import (
+    BACKUP,
+    DOUBTFUL_SUFFIXES,
     EMPTY,
     KEPT_SUFFIXES,
     LOCKED,
+    NOT_A_FILE,
     WRAPPERS,
     FileKind,
     is_companion,
@@ -147,12 +151,18 @@ def classify(name: str, start: bytes | None) -> Literal["image"] | FileKind | No
     if not start and kind is None:
         # A mark of some program, such as _SUCCESS
         return None
-    if kind and PurePosixPath(name).suffix.lower() in KEPT_SUFFIXES:
+    suffix = PurePosixPath(name).suffix.lower()
+    if kind and (suffix in KEPT_SUFFIXES or kind == BACKUP):
         return kind
     if dicom.recognises(start):
         return None if is_directory(start) else "image"
-    if not is_text(start) and any(reader.recognises(start) for reader in READERS):
+    is_doubtful = suffix in DOUBTFUL_SUFFIXES
+    # The two letters of a BMP may begin any file
+    readers = [reader for reader in READERS if not (is_doubtful and reader is bmp)]
+    if not is_text(start) and any(reader.recognises(start) for reader in readers):
         return "image"
+    if is_doubtful:
+        return None
     by_content = kind_by_content(start)
     return by_content if kind is None or (by_content and by_content not in WRAPPERS) else kind
 
@@ -230,6 +240,9 @@ def open_uploaded_image(data: bytes, name: str) -> Iterator[OpenImage]:
 @contextmanager
 def _open_file(path: Path, *, buffering: int = -1) -> Iterator[BinaryFile]:
     try:
+        # To open a pipe is to wait for who writes into it
+        if not stat.S_ISREG(mode := path.stat().st_mode) and not stat.S_ISDIR(mode):
+            raise LimnerError(f"{path} is {NOT_A_FILE.name}. {NOT_A_FILE.cure}")
         file: BinaryFile = path.open("rb", buffering=buffering)
     except FileNotFoundError as error:
         raise LimnerError(f"{path} does not exist.") from error

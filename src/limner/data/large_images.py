@@ -56,7 +56,8 @@ def open_large_image(path: Path, channels: int | None = None) -> TiledTiff | Non
     Raises:
         LimnerError: As `TiledTiff` does.
     """
-    if path.suffix.lower() not in tiff.SUFFIXES:
+    # A pipe may never end; `read_image` says that it is one
+    if path.suffix.lower() not in tiff.SUFFIXES or not path.is_file():
         return None
     try:
         with quiet_tifffile().TiffFile(path) as file:

@@ -10,6 +10,7 @@ from unicodedata import normalize
 from limner.data.class_names import ClassNames
 from limner.data.findings import Finding
 from limner.data.image_file import without_suffix
+from limner.data.mask_folders import masks_in_other_folders
 from limner.data.sample import Sample
 from limner.data.split_names import splits_of
 from limner.data.united_mask import UnitedMask
@@ -63,6 +64,8 @@ class LayoutMatch:
     """Files that would complete a pair if they were read."""
     findings: tuple[Finding, ...] = ()
     """What else there is to say of how the files were found."""
+    lists: tuple[Path, ...] = ()
+    """Tables and lists that the layout has read."""
 
     def files(self) -> set[Path]:
         """Collect the files that the match accounts for."""
@@ -95,10 +98,14 @@ def match_folder_pairs(
     masks_without_image: list[Path] = []
     same_name: list[tuple[Path, Path]] = []
     unread: list[UnreadFile] = []
+    moved: list[Finding] = []
     for pair in pairs:
         images, image_doubles = _by_key(pair.image_files, pair.images, pair.image_ending)
         mask_by_key, mask_doubles = _by_key(pair.mask_files, pair.masks, pair.mask_ending)
         masks = _masks_of_images(images.keys(), _in_case_of(images, mask_by_key))
+        if pair.images != pair.masks:
+            masks, findings_here = masks_in_other_folders(pair.images, images, masks)
+            moved += findings_here
         for key in sorted(images.keys() & masks.keys()):
             mask = masks[key][0] if len(masks[key]) == 1 else UnitedMask(tuple(masks[key]))
             sample = Sample(pair.id_prefix + key, images[key], mask)
@@ -121,7 +128,7 @@ def match_folder_pairs(
         tuple(sorted(same_name)),
         tuple(set_aside),
         tuple(unread),
-        (*findings, *united_findings([sample for sample, _ in samples])),
+        (*findings, *moved, *united_findings([sample for sample, _ in samples])),
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from limner.data.class_names import read_class_names
 from limner.data.dataset import Dataset
-from limner.data.file_kinds import FileKind
+from limner.data.file_kinds import ARCHIVE, GZIP, ZIP, FileKind, kind_by_name
 from limner.data.folder_listing import FolderListing
 from limner.data.groups import with_groups
 from limner.data.layout_match import LayoutMatch
@@ -26,9 +26,10 @@ from limner.data.layouts import (
     suffixes,
     voc,
 )
+from limner.data.left_out_files import left_out_findings, other_forms
 from limner.data.nested_folder import has_settings, inner_folder, nested_finding
 from limner.data.sample import Sample
-from limner.data.split_folders import split_name_findings
+from limner.data.split_folders import split_link_findings, split_name_findings
 from limner.data.split_lists import announced_splits
 from limner.data.stacks import count_pages, split_stacks
 from limner.errors import LimnerError
@@ -52,6 +53,8 @@ LAYOUTS: tuple[Layout, ...] = (
     annotation_files.match_layout,
 )
 """The layouts in the order in which a folder is tried; the first that matches is taken."""
+
+PACKED = frozenset({ZIP, GZIP, ARCHIVE})
 
 
 def scan(root: Path | str, group_pattern: str = "") -> Dataset:
@@ -85,16 +88,15 @@ def scan(root: Path | str, group_pattern: str = "") -> Dataset:
             "holds images and their masks."
         )
     listing, match = _find_dataset(root)
-    nested = [nested_finding(root, listing.root)] if listing.root != root else []
+    top, nested = root, [nested_finding(root, listing.root)] if listing.root != root else []
     root = listing.root
-    announced = announced_splits(listing, match.samples)
+    announced = announced_splits(listing, match.samples, top, match.lists)
     page_counts = count_pages(announced.samples)
     samples = sorted(
         _with_official_splits(split_stacks(page_counts)),
         key=lambda sample: (sample.id, str(sample.image)),
     )
     samples = with_groups(root, samples, group_pattern)
-    accounted_for, images = match.files(), dict.fromkeys(listing.images())
     return Dataset(
         root,
         match.layout,
@@ -105,7 +107,7 @@ def scan(root: Path | str, group_pattern: str = "") -> Dataset:
         match.masks_without_image,
         match.same_name,
         _unsupported(listing, match),
-        tuple(path for path in images if path not in accounted_for),
+        _unused(listing, match),
         tuple((count.sample, count.mask) for count in page_counts if count.mask != count.image),
         match.unread,
         (
@@ -113,6 +115,8 @@ def scan(root: Path | str, group_pattern: str = "") -> Dataset:
             *match.findings,
             *announced.findings,
             *split_name_findings(root, announced.samples),
+            *split_link_findings(root, listing.repeated_links()),
+            *left_out_findings(listing),
         ),
     )
 
@@ -137,21 +141,33 @@ def _find_dataset(root: Path) -> tuple[FolderListing, LayoutMatch]:
 def _unknown_layout(listing: FolderListing) -> LimnerError:
     known = "\n".join(f"  {' '.join((layout.__doc__ or '').split())}" for layout in LAYOUTS)
     entries = sorted(path.name for path in listing.direct_files() + listing.direct_folders())
+    archives = [path.name for path in listing.direct_files() if kind_by_name(path.name) in PACKED]
+    unpack = (
+        f" Unpack {list_some(archives)} there: archives are not read, and may hold the "
+        "images or the masks."
+        if archives
+        else ""
+    )
     return LimnerError(
         f"{listing.root} is in no layout that limner knows. Looked for:\n{known}\n"
-        f"Found there: {list_some(entries, 8) or 'nothing'}."
+        f"Found there: {list_some(entries, 8) or 'nothing'}.{unpack}"
     )
 
 
 def _unsupported(listing: FolderListing, match: LayoutMatch) -> dict[Path, FileKind]:
     """What may be images and is not read, where no other form of the same image is beside it."""
-    told = {*(item.file for item in match.unread), *match.set_aside}
-    read = {path.with_suffix("") for path in listing.images()}
-    return {
-        path: kind
-        for path, kind in listing.foreign().items()
-        if path not in told and not (kind.is_image and path.with_suffix("") in read)
-    }
+    told = {*(item.file for item in match.unread), *match.set_aside, *other_forms(listing)}
+    return {path: kind for path, kind in listing.foreign().items() if path not in told}
+
+
+def _unused(listing: FolderListing, match: LayoutMatch) -> tuple[Path, ...]:
+    """The images that the match does not account for, by any path that leads to them."""
+    files = match.files()
+    unused = [path for path in dict.fromkeys(listing.images()) if path not in files]
+    if unused and listing.repeated_links():
+        real_files = {path.resolve() for path in files}
+        unused = [path for path in unused if path.resolve() not in real_files]
+    return tuple(unused)
 
 
 def _with_official_splits(samples: Sequence[Sample]) -> list[Sample]:

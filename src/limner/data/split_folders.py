@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from limner.data.findings import Finding
+from limner.data.findings import Finding, file_finding
+from limner.data.layouts.folders import MASK_FOLDERS
 from limner.data.sample import Sample
-from limner.data.split_names import may_tell_split
+from limner.data.split_names import may_tell_split, split_from_names
 from limner.plurals import count_noun
 from limner.recipe import DataSettings
 
@@ -66,8 +67,8 @@ def describe_official_splits(root: Path, samples: Sequence[Sample], settings: Da
     shares = f"{settings.validation_fraction:.0%} for validation"
     if "undivided" in sides:
         return (
-            f"{describe_splits(root, sides)} No folder, table or list names a split: training "
-            f"keeps {shares} and {settings.test_fraction:.0%} for the test."
+            f"{describe_splits(root, sides)} No split is taken from a folder, table or list: "
+            f"training keeps {shares} and {settings.test_fraction:.0%} for the test."
         )
     cut = "" if sides["val"] else f" Training keeps {shares}, from train."
     return describe_splits(root, sides) + cut
@@ -115,6 +116,29 @@ def split_name_findings(root: Path, samples: Sequence[Sample]) -> Iterator[Findi
             f"{fate}. If they are for something else, name the folder val or test."
         )
         yield Finding("no-split-name", "note", folder, message, (inside[0].id,))
+
+
+def split_link_findings(root: Path, links: Mapping[Path, Path]) -> Iterator[Finding]:
+    """Report links by which two splits would have the same images.
+
+    Args:
+        root: The dataset's folder.
+        links: What `FolderListing.repeated_links` gives.
+    """
+    for link, folder in sorted(links.items()):
+        parts, other_parts = _parts_below(root, link), _parts_below(root, folder)
+        split = split_from_names(parts)
+        if not split or link.name.lower() in MASK_FOLDERS or split == split_from_names(other_parts):
+            continue
+        message = (
+            f"is a link to {folder}, and would make {split} of the same images. They are read "
+            f"once, from {folder}. Remove the link, or put a folder of other images in its place."
+        )
+        yield file_finding("split-link", "warning", link, message)
+
+
+def _parts_below(root: Path, folder: Path) -> tuple[str, ...]:
+    return folder.relative_to(root).parts if folder.is_relative_to(root) else ()
 
 
 def _by_folder(root: Path, samples: Iterable[Sample]) -> dict[str, list[Sample]]:

@@ -1,6 +1,8 @@
 """Small text files of a dataset: CSV tables, lists of lines, and JSON objects."""
 
+import codecs
 import csv
+import io
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,6 +12,8 @@ from limner.errors import LimnerError
 
 Row = dict[str, str]
 """One line of a table: the cell of each column, by the column's name."""
+HEAD_BYTES = 4096
+"""Of a table, in which its column names are."""
 
 
 def read_table(path: Path) -> list[Row]:
@@ -19,15 +23,16 @@ def read_table(path: Path) -> list[Row]:
     Cells and names lose the spaces around them. Raises LimnerError for a file that cannot be read.
     """
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            head = file.readline()
-            file.seek(0)
-            reader = csv.DictReader(file, delimiter=max(",;\t", key=head.count))
-            return [
-                {str(name).strip(): (cell or "").strip() for name, cell in row.items() if name}
-                for row in reader
-            ]
-    except (OSError, UnicodeDecodeError, csv.Error, AttributeError) as error:
+        text = _read_text(path)
+        head = text.partition("\n")[0]
+        reader = csv.DictReader(
+            io.StringIO(text, newline=""), delimiter=max(",;\t", key=head.count)
+        )
+        return [
+            {str(name).strip(): (cell or "").strip() for name, cell in row.items() if name}
+            for row in reader
+        ]
+    except (OSError, ValueError, csv.Error, AttributeError) as error:
         raise LimnerError(
             f"{path} cannot be read: {error}. Give a table in UTF-8 with a line of column names."
         ) from error
@@ -38,14 +43,35 @@ def lower_case_columns(rows: Iterable[Row]) -> list[Row]:
     return [{name.lower(): cell for name, cell in row.items()} for row in rows]
 
 
+def read_column_names(path: Path) -> list[str]:
+    """Read the column names of a table in lower case, also of one that is not in UTF-8.
+
+    Lines before them that are comments are passed over. A file that cannot be opened has none.
+    """
+    try:
+        if not path.is_file():
+            return []
+        with path.open("rb") as file:
+            start = file.read(HEAD_BYTES)
+    except OSError:
+        return []
+    is_utf_16 = start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    text = start.decode("utf-16" if is_utf_16 else "utf-8-sig", errors="replace")
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    head = lines[0].replace("\0", "") if lines else ""
+    cells = next(csv.reader([head], delimiter=max(",;\t", key=head.count)), [])
+    return [cell.strip().lower() for cell in cells]
+
+
 def read_lines(path: Path) -> list[str]:
     """Read the lines of a text, without empty ones and without the spaces around them.
 
-    Raises LimnerError for a file that cannot be read or is not in UTF-8.
+    Raises LimnerError for a file that cannot be read, or is neither in UTF-8 nor in UTF-16 with
+    its mark.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = _read_text(path).splitlines()
+    except (OSError, ValueError) as error:
         raise LimnerError(f"{path} cannot be read: {error}. Save it as UTF-8.") from error
     return [line.strip() for line in lines if line.strip()]
 
@@ -56,7 +82,24 @@ def read_json_object(path: Path) -> dict[str, Any]:
     A dataset may hold JSON files of other programs, so that is not an error.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = json.loads(_read_text(path))
     except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
+
+
+def _read_text(path: Path) -> str:
+    """A text in UTF-8, or in UTF-16 where its first bytes are the mark of that.
+
+    Raises OSError, or ValueError for another coding.
+    """
+    # To open a pipe is to wait for who writes into it
+    if path.exists() and not path.is_file():
+        raise ValueError("it is not a file")
+    content = path.read_bytes()
+    is_utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    text = content.decode("utf-16" if is_utf_16 else "utf-8-sig")
+    # Such as UTF-32, or UTF-16 without its mark
+    if "\0" in text:
+        raise ValueError("it is not a text in UTF-8")
+    return text

@@ -21,6 +21,12 @@ PICTURES = frozenset(
 """Suffixes that the printed lines turn into PNG."""
 ANNOTATIONS = frozenset({".txt", ".json", ".xml"})
 """Suffixes of files that may describe the objects of one image."""
+MASK_SUFFIXES = ANNOTATIONS | frozenset(
+    {".csv", ".tsv", ".bin", ".dat", ".data", ".pkl", ".pickle", ".pt", ".pth", ".parquet"}
+    | {".jsonl", ".geojson", ".yaml", ".yml", ".roi"}
+)
+"""Suffixes that files in a folder of masks may have, and that are not read."""
+TABLES = frozenset({".csv", ".tsv"})
 
 _YOLO_LINE = re.compile(r"\d+(\s+-?[\d.]+(e-?\d+)?)+")
 _TO_PNG = """\
@@ -120,6 +126,8 @@ def _file_finding(role: Role, suffix: str, items: Sequence[UnreadFile]) -> Findi
     elif suffix == ".npy":
         what = "Cellpose's _seg.npy, a pickle that may run any program"
         advice = "Export the masks as PNG in Cellpose (save_masks, or the menu File)."
+    elif suffix in TABLES:
+        what, advice = "a table", "Save the mask that it holds as PNG."
     elif suffix in PICTURES:
         cure = _TO_PNG.format(folders=folders, suffix=suffix)
     elif suffix == ".json":

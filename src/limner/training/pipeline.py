@@ -38,7 +38,9 @@ from limner.training.trainer import train_run
 
 LEAKS = frozenset({"leak", "group-leak"})
 """Codes of findings about samples that belong together and lie in two splits."""
-SPLITS_IN_DOUBT = frozenset({"split-name", "no-split-name", "groups-likely", "groups-cut"})
+SPLITS_IN_DOUBT = frozenset(
+    {"split-name", "no-split-name", "split-lists", "split-link", "groups-likely", "groups-cut"}
+)
 """Codes of findings about names that may tell a split or a group, and are not taken for one."""
 
 

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from dataset_folders import ids_and_splits, save_image, save_images
+from limner.data.check import check
 from limner.data.scan import scan
 from limner.errors import LimnerError
 
@@ -43,3 +44,35 @@ def test_a_line_that_cannot_be_used_is_named(tmp_path: Path, line: str, complain
     (tmp_path / "list.csv").write_text(f"image,mask,split\n1.png,1.png,\n{line}\n")
     with pytest.raises(LimnerError, match=rf"list\.csv, line 3, gives {complaint}"):
         scan(tmp_path)
+
+
+@pytest.mark.parametrize("column", ["set", "subset"])
+def test_a_column_set_or_subset_is_the_split_where_it_holds_splits(
+    tmp_path: Path, column: str
+) -> None:
+    save_images(tmp_path, "1.png", "2.png")
+    text = f"image,mask,{column}\n1.png,1.png,train\n2.png,2.png,test\n"
+    (tmp_path / "list.csv").write_text(text, encoding="utf-16")
+    assert ids_and_splits(tmp_path) == [("1", "train"), ("2", "test")]
+    (tmp_path / "list.csv").write_text(text.replace("train", "B").replace("test", "A"))
+    assert ids_and_splits(tmp_path) == [("1", None), ("2", None)]
+
+
+def test_a_manifest_that_cannot_be_read_is_not_passed_over(tmp_path: Path) -> None:
+    save_images(tmp_path, "images/1.png", "masks/1.png")
+    (tmp_path / "list.csv").write_bytes(b"image,mask\nJos\xe9.png,1.png\n")
+    with pytest.raises(LimnerError, match=r"list\.csv cannot be read.*Give a table in UTF-8"):
+        scan(tmp_path)
+    (tmp_path / "list.csv").write_text("# by Ann\nimage,mask\nimages/1.png,masks/1.png\n")
+    with pytest.raises(LimnerError, match=r"has comments above its line of column names"):
+        scan(tmp_path)
+
+
+def test_images_in_no_line_are_counted_with_that_cause(tmp_path: Path) -> None:
+    save_images(tmp_path, "images/1.png", "images/2.png", "masks/1.png")
+    (tmp_path / "list.csv").write_text("image,mask\nimages/1.png,masks/1.png\n")
+    assert any(
+        finding.message == f"1 image file is in no line of the CSV manifest list.csv, such as "
+        f"{tmp_path}/images/2.png, and left out. Add lines for them if they belong to the set."
+        for finding in check(scan(tmp_path)).findings
+    )

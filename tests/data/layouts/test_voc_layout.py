@@ -76,7 +76,13 @@ def test_what_the_lists_name_is_used_or_reported(tmp_path: Path) -> None:
         "trainval stands for train where there is none"
     )
     assert [path.name for path in dataset.images_without_mask] == ["listed.jpg"]
-    assert [path.name for path in dataset.unused] == ["new.jpg", "new.png"]
+    assert dataset.unused == ()
+    (warning,) = dataset.findings
+    assert (warning.code, warning.severity) == ("split-lists", "warning")
+    assert warning.message == (
+        f"1 pair is in none of the lists that are taken (test.txt, trainval.txt in {lists}), such "
+        "as new, and left out. Add them to a list if they belong to the set."
+    )
     (lists / "val.txt").write_text("a\n")
     assert ids_and_splits(tmp_path) == [("a", "val"), ("b", "test")]
     (lists / "test.txt").write_text("b\ngone\n")
@@ -96,3 +102,23 @@ def test_a_list_that_is_not_in_utf_8_is_named(tmp_path: Path) -> None:
     (lists / "train.txt").write_bytes(b"Jos\xe9\n")
     with pytest.raises(LimnerError, match=r"train\.txt cannot be read.*Save it as UTF-8"):
         scan(tmp_path)
+
+
+def test_lists_of_other_names_are_named(tmp_path: Path) -> None:
+    lists = save_voc(tmp_path, "a", "b")
+    (lists / "train_aug.txt").write_text("a\n")
+    (lists / "val.txt").write_text("b\n")
+    messages = [finding.message for finding in scan(tmp_path).findings]
+    assert any("1 pair is in none of the lists that are taken" in message for message in messages)
+    assert any(f"{lists}/train_aug.txt looks like a split list" in message for message in messages)
+    # The cure
+    (lists / "train_aug.txt").rename(lists / "train.txt")
+    assert ids_and_splits(tmp_path) == [("a", "train"), ("b", "val")]
+    assert scan(tmp_path).findings == ()
+
+
+def test_a_list_in_utf_16_is_read(tmp_path: Path) -> None:
+    lists = save_voc(tmp_path, "a", "b")
+    (lists / "train.txt").write_text("a\n", encoding="utf-16")
+    (lists / "val.txt").write_text("b\n", encoding="utf-16")
+    assert ids_and_splits(tmp_path) == [("a", "train"), ("b", "val")]

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from limner.data.folder_listing import FolderListing
 from limner.data.layout_match import FolderPair, LayoutMatch, match_folder_pairs
 from limner.data.split_names import SPLIT_NAMES, split_from_names
-from limner.data.unread_masks import ANNOTATIONS
+from limner.data.unread_masks import MASK_SUFFIXES
 
 MASK_FOLDER_ENDINGS = ("annot", "_labels", "_masks", "labels")
 
@@ -34,5 +34,6 @@ def _folder_pairs(listing: FolderListing) -> Iterator[FolderPair]:
                     id_prefix=f"{prefix}/",
                     mask_ending="_L",
                     unread_images=listing.foreign_images(images),
-                    unread_masks=listing.files(ANNOTATIONS, masks) + listing.foreign_images(masks),
+                    unread_masks=listing.files(MASK_SUFFIXES, masks)
+                    + listing.foreign_images(masks),
                 )

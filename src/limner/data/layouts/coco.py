@@ -55,7 +55,13 @@ def match_layout(listing: FolderListing) -> LayoutMatch | None:
         prefix = f"{split}/" if split else ""
         id = prefix + files.id_of(mask.image_name, path, image)
         samples.append(Sample(id, image, mask, split))
-    return LayoutMatch("COCO", tuple(samples), class_names, findings=tuple(files.findings()))
+    return LayoutMatch(
+        "COCO",
+        tuple(samples),
+        class_names,
+        findings=tuple(files.findings()),
+        lists=tuple(tables),
+    )
 
 
 def _splits(listing: FolderListing, tables: Iterable[Path]) -> dict[Path, Split | None]:

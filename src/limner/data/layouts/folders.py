@@ -7,7 +7,7 @@ from limner.data.findings import Finding
 from limner.data.folder_listing import FolderListing
 from limner.data.layout_match import FolderPair, LayoutMatch, match_folder_pairs
 from limner.data.split_names import split_from_names
-from limner.data.unread_masks import ANNOTATIONS
+from limner.data.unread_masks import MASK_SUFFIXES
 
 IMAGE_FOLDERS = ("images", "image", "imgs", "img")
 MASK_FOLDERS = ("masks", "mask", "labels", "label", "annotations", "gt", "groundtruth")
@@ -85,5 +85,5 @@ def _folder_pair(images: Path, masks: Path, listing: FolderListing) -> FolderPai
         parent.parts,
         id_prefix="" if parent == Path() else f"{parent.as_posix()}/",
         unread_images=listing.foreign_images(images),
-        unread_masks=listing.files(ANNOTATIONS, masks) + listing.foreign_images(masks),
+        unread_masks=listing.files(MASK_SUFFIXES, masks) + listing.foreign_images(masks),
     )

@@ -8,8 +8,8 @@ from limner.data.folder_listing import FolderListing
 from limner.data.layout_match import LayoutMatch
 from limner.data.named_files import NamedFiles
 from limner.data.sample import Sample, Split
-from limner.data.split_names import splits_of
-from limner.data.tables import Row, lower_case_columns, read_table
+from limner.data.split_names import split_from_names, splits_of
+from limner.data.tables import Row, lower_case_columns, read_column_names, read_table
 from limner.errors import LimnerError
 
 
@@ -27,6 +27,7 @@ def match_layout(listing: FolderListing) -> LayoutMatch | None:
     names = " ".join(path.name for path in tables)
     files = NamedFiles.of(listing)
     table_splits = splits_of({path: [path.stem] for path in tables})
+    tables = {path: _with_split_column(table) for path, table in tables.items()}
     stated = {row.get("split", "") for table in tables.values() for row in table}
     stated_splits = splits_of({name: [name] for name in stated})
     lines = [
@@ -49,7 +50,12 @@ def match_layout(listing: FolderListing) -> LayoutMatch | None:
         for line, image, mask in found
         if not any(files.is_ambiguous(name, line.table) for name in (line.image, line.mask))
     ]
-    return LayoutMatch(f"CSV manifest {names}", tuple(samples), findings=tuple(files.findings()))
+    return LayoutMatch(
+        f"CSV manifest {names}",
+        tuple(samples),
+        findings=tuple(files.findings()),
+        lists=tuple(tables),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +97,28 @@ class _Line:
         return replace(self, split=self.split or table_split)
 
 
+def _with_split_column(rows: list[Row]) -> list[Row]:
+    """The rows with the column split, which may be called set or subset where it holds splits."""
+    if "split" in rows[0]:
+        return rows
+    for column in ("set", "subset"):
+        if any(split_from_names([row.get(column, "")]) for row in rows):
+            return [{**row, "split": row[column]} for row in rows]
+    return rows
+
+
 def _manifest_rows(path: Path) -> list[Row]:
-    """The lines of a manifest; none where the file is another table."""
-    try:
-        rows = lower_case_columns(read_table(path))
-    except LimnerError:
+    """The lines of a manifest; none where the file is another table.
+
+    Raises LimnerError for a manifest that cannot be read.
+    """
+    columns = {"image", "mask"}
+    if not columns <= set(read_column_names(path)):
         return []
-    return rows if rows and {"image", "mask"} <= rows[0].keys() else []
+    rows = lower_case_columns(read_table(path))
+    if rows and not columns <= rows[0].keys():
+        raise LimnerError(
+            f"{path} has comments above its line of column names. Remove them: the first line "
+            "holds the names, such as image and mask."
+        )
+    return rows

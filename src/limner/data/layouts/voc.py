@@ -1,10 +1,11 @@
 """The segmentation part of Pascal VOC (doi:10.1007/s11263-009-0275-4), and sets of its form."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from unicodedata import normalize
 
+from limner.data.findings import Finding
 from limner.data.folder_listing import FolderListing
 from limner.data.image_file import IMAGE_SUFFIXES
 from limner.data.layout_match import FolderPair, LayoutMatch, match_folder_pairs
@@ -33,7 +34,8 @@ def match_layout(listing: FolderListing) -> LayoutMatch | None:
     folders = _find_folders(listing)
     if folders is None:
         return None
-    splits = _read_splits(_split_lists(folders.lists))
+    lists = _split_lists(folders.lists)
+    splits = _read_splits(lists)
     image_files, mask_files = listing.images(folders.images), listing.images(folders.masks)
     # Most of VOC's images have only boxes, and are neither listed nor segmented
     segmented = {_stem(path) for path in mask_files} | splits.keys()
@@ -48,7 +50,15 @@ def match_layout(listing: FolderListing) -> LayoutMatch | None:
     if not splits:
         return match
     _check_listed(folders.lists, splits, {_stem(path) for path in (*mask_files, *image_files)})
-    return replace(match, samples=_listed_samples(folders.lists, splits, match.samples))
+    samples = _listed_samples(folders.lists, splits, match.samples)
+    unlisted = [sample for sample in match.samples if sample.id not in splits]
+    return replace(
+        match,
+        samples=samples,
+        set_aside=(*match.set_aside, *(path for sample in unlisted for path in sample.files())),
+        findings=(*match.findings, *_unlisted_findings(folders.lists, lists, unlisted)),
+        lists=tuple(path for path in folders.lists.glob("*.txt") if _is_list(path)),
+    )
 
 
 def _find_folders(listing: FolderListing) -> _VocFolders | None:
@@ -71,10 +81,14 @@ def _split_lists(folder: Path) -> dict[Path, Split]:
     since images of the validation split are in it as well.
     """
     paths = sorted(folder.glob("*.txt"))
-    exact = {path: [path.stem] for path in paths if path.stem.lower() in SPLIT_NAMES}
+    exact = {path: [path.stem] for path in paths if _is_list(path)}
     both = {path: exact.pop(path) for path in paths if path.stem.lower() == "trainval"}
     lists = {path: split for path, split in splits_of(exact).items() if split}
     return lists if "train" in lists.values() else {**lists, **dict.fromkeys(both, "train")}
+
+
+def _is_list(path: Path) -> bool:
+    return path.stem.lower() in SPLIT_NAMES
 
 
 def _read_splits(lists: Mapping[Path, Split]) -> dict[str, Split]:
@@ -130,3 +144,17 @@ def _listed_samples(
             "Mend the lists."
         )
     return tuple(replace(sample, split=splits[sample.id]) for sample in listed)
+
+
+def _unlisted_findings(
+    folder: Path, lists: Iterable[Path], unlisted: Sequence[Sample]
+) -> Iterator[Finding]:
+    """Report pairs that are in none of the lists, and so left out."""
+    if unlisted:
+        names = ", ".join(sorted(path.name for path in lists))
+        message = (
+            f"{count_noun(len(unlisted), 'pair is', 'pairs are')} in none of the lists that are "
+            f"taken ({names} in {folder}), such as {unlisted[0].id}, and left out. Add them to a "
+            "list if they belong to the set."
+        )
+        yield Finding("split-lists", "warning", str(folder), message)

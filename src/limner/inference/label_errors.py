@@ -16,6 +16,10 @@ from limner.inference.label_evidence import FEATURES
 
 PRIOR = 0.1
 """The share of wrong masks that the fit assumes."""
+ROUNDS, MIN_RIGHT = 3, 1e-3
+"""How often the fit is repeated, with each mask counted as right as far as the last fit has it so,
+and the least that it counts.
+"""
 RIDGE = 3e-3
 """Strength of the penalty on the squared weights."""
 MAX_ITERATIONS = 150
@@ -64,21 +68,22 @@ def label_error_probabilities(
     )
     targets = np.array([number_of[kind] for kind in kinds])
     probabilities = np.zeros((len(rows), len(names)))
-    for judged in _folds(masks.images):
-        right, wrong = ~judged, ~np.isin(simulated.images, masks.images[judged])
-        weights = np.concatenate(
-            [
-                np.full(right.sum(), (1 - PRIOR) / max(right.sum(), 1)),
-                np.full(wrong.sum(), PRIOR / max(wrong.sum(), 1)),
+    right = np.ones(len(rows))
+    for _ in range(ROUNDS):
+        for judged in _folds(masks.images):
+            kept, drawn = ~judged, ~np.isin(simulated.images, masks.images[judged])
+            weights = [
+                right[kept] * (1 - PRIOR) / right[kept].sum(),
+                np.full(drawn.sum(), PRIOR / max(drawn.sum(), 1)),
             ]
-        )
-        fitted = _fit_softmax(
-            np.concatenate([rows[right], errors[wrong]]),
-            np.concatenate([np.zeros(right.sum(), int), targets[wrong]]),
-            weights,
-            len(names) + 1,
-        )
-        probabilities[judged] = _softmax(rows[judged], fitted)[:, 1:]
+            fitted = _fit_softmax(
+                np.concatenate([rows[kept], errors[drawn]]),
+                np.concatenate([np.zeros(kept.sum(), int), targets[drawn]]),
+                np.concatenate(weights),
+                len(names) + 1,
+            )
+            probabilities[judged] = _softmax(rows[judged], fitted)[:, 1:]
+        right = np.maximum(1 - probabilities.sum(1), MIN_RIGHT)
     return probabilities, names
 
 

@@ -59,6 +59,10 @@ class _Judge:
     name: str
     samples: Sequence[Sample]
 
+    def predictor(self) -> Predictor:
+        """One pass for each image: flips and the like change little that an audit asks for."""
+        return Predictor.from_models(self.bundle, tta="none")
+
 
 def audit(
     data: Path | str,
@@ -129,7 +133,7 @@ def audit_with(
         )
     comparison = MaskComparison(labels, judged, _other_masks(judges, labels))
     for judge in judges:
-        predictor = Predictor.from_models(judge.bundle)
+        predictor = judge.predictor()
         stage = progress(f"judging by {judge.name}")
         for sample in with_progress(iter(judge.samples), len(judge.samples), stage):
             comparison.add(sample, predictor, judge.name)
@@ -199,7 +203,7 @@ def _pictures(
     for mask in masks:
         judge = judge_of[mask.id, mask.model]
         if judge.name not in predictors:
-            predictors[judge.name] = Predictor.from_models(judge.bundle)
+            predictors[judge.name] = judge.predictor()
         sample = next(sample for sample in judge.samples if sample.id == mask.id)
         image = sample.read_image(channels=predictors[judge.name].channels)
         predicted = predictors[judge.name].predict(image).mask

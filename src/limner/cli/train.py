@@ -231,7 +231,8 @@ class _Job:
 
     def _train_folds(self, validation: "CrossValidation") -> int | None:
         for fold in validation.unfinished():
-            self._console.print(f"Fold {fold + 1} of {validation.folds}", style="bold")
+            planned = ", planned as the first" if fold else ""
+            self._console.print(f"Fold {fold + 1} of {validation.folds}{planned}", style="bold")
             run, events = validation.start(fold, self._session(time.monotonic()))
             if (status := self._watch(run, events, whole=validation.folder)) is not None:
                 return status

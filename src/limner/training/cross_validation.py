@@ -155,6 +155,9 @@ class CrossValidation:
         if folder.exists():
             run = Run.open(folder)
             return run, resume_run(run, session)
+        if fold:
+            # It was planned with the first
+            session = replace(session, announce=lambda plan: None)
         try:
             return start_run(self.data, self.fold_recipe(fold), folder, session)
         except LimnerError:

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
+# At the end: benchmarks and tests both have a review_page
+sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))
 
 import zero_config
 import zero_sets

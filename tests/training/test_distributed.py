@@ -198,7 +198,7 @@ def test_a_process_that_is_lost_ends_all_with_one_message(lesions: Path, tmp_pat
         os.kill(int(children[1]), signal.SIGKILL)
         output = process.communicate(timeout=300)[1]
     assert process.returncode != 0
-    assert output.count("error: ") == 1
+    assert output.count("error: ") == 1, output
     assert "another process of this training ended" in output.replace("\n", " ")
     assert "limner/training" not in output, "a traceback through our own code"
 

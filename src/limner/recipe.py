@@ -162,6 +162,9 @@ class TrainSettings(_Section):
     class_weights: Literal["none", "balanced"] | tuple[Positive, ...] = "none"
     """Weights of the classes in the loss: none, balanced (rarer classes count more), or a number
     for each class."""
+    teacher: str = ""
+    """Model whose predictions are learned beside the masks, such as the ensemble of a
+    cross-validation (distillation); empty is none."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of a pixel's label that is spread over all classes, in cross-entropy."""
     optimiser: Literal["adam", "adamw"] = "adamw"

@@ -1,6 +1,7 @@
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +10,14 @@ from PIL import Image
 from tiny_run import TINY
 
 from command_line import limner
-from limner.data.parallel import no_progress
 from limner.data.scan import scan
 from limner.errors import LimnerError
 from limner.inference.audit_record import AuditFile
+from limner.model.bundle import Bundle
+from limner.recipe import Recipe
 from limner.review.merge import merge
 from limner.training.cross_validation import cross_validate
-from limner.training.label_audit import audit, audit_with
+from limner.training.label_audit import audit
 from review_server import LocalReview
 
 RECIPE = TINY.replace({"train.epochs": 2})
@@ -125,4 +127,48 @@ def test_an_unfinished_cross_validation_says_how_it_goes_on(
     shutil.copytree(folds, tmp_path / "cv")
     (tmp_path / "cv" / "model.safetensors").unlink()
     with pytest.raises(LimnerError, match=r"is not finished. Go on with: limner train --resume"):
-        audit_with(lesions, tmp_path / "out", tmp_path / "cv", worst=5, progress=no_progress)
+        audit(lesions, tmp_path / "out", tmp_path / "cv")
+
+
+def test_broken_files_are_left_out_where_that_is_asked_for(
+    folds: Path, lesions: Path, tmp_path: Path
+) -> None:
+    data = tmp_path / "set"
+    shutil.copytree(lesions, data)
+    first, *others = scan(data).samples
+    first.image.write_bytes(first.image.read_bytes()[:100])
+    with pytest.raises(LimnerError, match="--skip-broken"):
+        audit(data, tmp_path / "audit", folds)
+    assert not (tmp_path / "audit").exists()
+    skipping = Recipe().replace({"data.skip_broken": True})
+    result = audit(data, tmp_path / "audit", folds, recipe=skipping)
+    assert sorted(mask.id for mask in result.masks) == [sample.id for sample in others]
+    assert result.notes[0].startswith("1 problem left out, 23 pairs remain")
+
+
+def test_models_that_were_trained_without_broken_files_judge_without_them(
+    folds: Path, lesions: Path, tmp_path: Path
+) -> None:
+    data = tmp_path / "set"
+    shutil.copytree(lesions, data)
+    scan(data).samples[0].image.write_bytes(b"no image")
+    model = tmp_path / "model.safetensors"
+    bundle = Bundle.load(folds / "fold-1" / "model.safetensors")
+    skipping = bundle.recipe.replace({"data.skip_broken": True})
+    replace(bundle, recipe=skipping, split={}, contents={}, fingerprints={}).save(model)
+    assert len(audit(data, tmp_path / "audit", model).masks) == 23
+
+
+def test_nothing_is_left_of_an_audit_that_cannot_begin(lesions: Path, tmp_path: Path) -> None:
+    shutil.copytree(lesions, tmp_path / "set")
+    scan(tmp_path / "set").samples[0].image.write_bytes(b"no image")
+    done = limner("audit", "set", cwd=tmp_path)
+    assert done.returncode == 1 and "--skip-broken" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]
+
+
+def test_how_models_are_trained_is_refused_beside_a_model(
+    folds: Path, lesions: Path, tmp_path: Path
+) -> None:
+    done = limner("audit", lesions, "--model", folds, "--minutes", 3, cwd=tmp_path)
+    assert done.returncode == 1 and "--model gives one that is" in done.stderr

@@ -1,6 +1,7 @@
 import json
 import shutil
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from limner.data.scan import scan
 from limner.data.synthetic import draw_lesion, write_synthetic
 from limner.errors import LimnerError
 from limner.model.bundle import Bundle
+from limner.model.ensemble import join_weights
 from limner.training.events import Note, TrainingStep, TuningProgress
 from limner.training.pipeline import resume_run, start_run, train
 from limner.training.run import Run
@@ -240,6 +242,15 @@ def test_another_network_or_other_classes_are_refused(
     )
     with pytest.raises(LimnerError, match="none of the samples"):
         train(small, TINY, tmp_path / "d", trained.folder)
+
+
+def test_an_ensemble_is_not_gone_on_from(trained: Run, more: Path, tmp_path: Path) -> None:
+    bundle = Bundle.load(trained.model)
+    normalisation = (bundle.preprocessing.mean, bundle.preprocessing.std)
+    weights = join_weights([bundle.weights] * 2, [normalisation] * 2)
+    replace(bundle, weights=weights).save(tmp_path / "ensemble.safetensors")
+    with pytest.raises(LimnerError, match=r"holds 2 networks, and --from goes on with one"):
+        train(more, folder=tmp_path / "run", origin=tmp_path / "ensemble.safetensors")
 
 
 def test_what_was_judged_is_said_once(trained: Run, more: Path, tmp_path: Path) -> None:

@@ -7,8 +7,9 @@ import typer
 from rich.markup import escape
 from rich.table import Column, Table
 
-from limner.cli.console import DataFolder, console, progress_bar
-from limner.cli.train import train
+from limner.cli.console import DataFolder, Settings, console, progress_bar
+from limner.cli.train import SkipBroken, train
+from limner.errors import LimnerError
 from limner.plurals import count_noun
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ def audit(
         int,
         typer.Option(min=1, help="How many masks the page shows and limner review opens."),
     ] = 50,
+    settings: Settings = None,
+    skip_broken: SkipBroken = False,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="The folder of the audit; audits/NAME by default."),
@@ -50,13 +53,22 @@ def audit(
     worst with limner review, and make the next revision with limner merge.
     """
     from limner.training.label_audit import FOLDS_FOLDER, audit_with, require_audit_folder
+    from limner.training.run_files import MODEL
 
     folder = out or Path("audits") / data.resolve().name
     require_audit_folder(folder)
     if model is None:
         model = folder / FOLDS_FOLDER
-        _cross_validate(data, model, folds, minutes)
-    result = audit_with(data, folder, model, worst=worst, progress=progress_bar)
+        if not (model / MODEL).is_file():
+            _cross_validate(data, model, folds, minutes, settings, skip_broken=skip_broken)
+    elif settings or minutes is not None:
+        raise LimnerError(
+            "--minutes and --set say how models are trained, and --model gives one that is. Leave "
+            "one out."
+        )
+    result = audit_with(
+        data, folder, model, skip_broken=skip_broken, worst=worst, progress=progress_bar
+    )
     _print_worst(result)
     for note in result.notes:
         console.print(f"note: {escape(note)}", soft_wrap=True)
@@ -68,17 +80,29 @@ def audit(
     )
 
 
-def _cross_validate(data: Path, folder: Path, folds: int, minutes: float | None) -> None:
+def _cross_validate(
+    data: Path,
+    folder: Path,
+    folds: int,
+    minutes: float | None,
+    settings: Settings,
+    *,
+    skip_broken: bool,
+) -> None:
     """Train a model for each fold as `limner train` does, or go on with that."""
     from limner.training.cross_validation import CrossValidation
-    from limner.training.run_files import MODEL
 
-    if (folder / MODEL).is_file():
-        return
     if CrossValidation.is_at(folder):
         train(resume=folder)
     else:
-        train(data=data, folds=folds, minutes=minutes, out=folder)
+        train(
+            data=data,
+            folds=folds,
+            minutes=minutes,
+            settings=settings,
+            skip_broken=skip_broken,
+            out=folder,
+        )
 
 
 def _print_worst(result: "AuditResult") -> None:

@@ -4,6 +4,7 @@ import signal
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
@@ -71,6 +72,13 @@ Origin = Annotated[
         "--from", help="go on from this run's model: its recipe, its split, and its weights"
     ),
 ]
+Teacher = Annotated[
+    Path | None,
+    typer.Option(
+        help="learn from this model's predictions beside the masks, such as from the ensemble of "
+        "--folds: one network as quick as one of its members"
+    ),
+]
 OutFolder = Annotated[Path | None, typer.Option(help="the new run folder; runs/NAME by default")]
 Resume = Annotated[Path | None, typer.Option(help="go on with this run, from where it was stopped")]
 
@@ -84,14 +92,15 @@ def train(
     seeds: Seeds = 1,
     folds: Folds = 0,
     origin: Origin = None,
+    teacher: Teacher = None,
     out: OutFolder = None,
     resume: Resume = None,
     skip_broken: SkipBroken = False,
 ) -> None:
     """Train a model: check, split, plan from the data and the machine, train, keep the best.
 
-    Several GPUs: torchrun --nproc-per-node 4 -m limner train DATA. Ctrl-C and SIGTERM save and
-    stop; --resume goes on, bit for bit.
+    Several GPUs: torchrun --nproc-per-node 4 -m limner train DATA; with --folds each trains a fold.
+    Ctrl-C and SIGTERM save and stop; --resume goes on, bit for bit.
     """
     started_at = time.monotonic()
     with _stop_signals() as stop:
@@ -102,8 +111,8 @@ def train(
         with distributed.process_group(context):
             job = _Job(context, stop, started_at)
             if resume is not None:
-                others = (data, minutes, encoder, recipe_file, settings, out, origin, skip_broken)
-                if any(others) or seeds > 1 or folds:
+                others = (data, minutes, encoder, recipe_file, settings, out, origin, teacher)
+                if any(others) or skip_broken or seeds > 1 or folds:
                     raise LimnerError(
                         "--resume goes on with a run as it was begun. Give it alone, or begin a "
                         "new run without it."
@@ -119,6 +128,7 @@ def train(
                 overrides += [f"train.minutes={minutes}"] if minutes is not None else []
                 overrides += [f"model.encoder={encoder}"] if encoder else []
                 overrides += ["data.skip_broken=true"] if skip_broken else []
+                overrides += [f"train.teacher={teacher}"] if teacher else []
                 recipe = load_recipe(recipe_file, overrides)
                 if folds:
                     if seeds > 1 or origin:
@@ -220,24 +230,53 @@ class _Job:
         from limner.training.cross_validation import CrossValidation
         from limner.training.run import next_run_folder
 
-        if self._context.world_size > 1:
-            raise LimnerError(
-                "the folds of --folds are trained one after the other by one process. Without "
-                "torchrun it works; or train each fold as a run of its own: --set data.folds=5 "
-                "--set data.fold=0."
-            )
+        context = self._context
+        if not context.is_main:
+            return self._train_folds(CrossValidation(context.broadcast_path(None)))
         folder = out or next_run_folder(Path("runs"), data)
-        return self._train_folds(CrossValidation.create(folder, data, recipe, folds))
+        validation = CrossValidation.create(folder, data, recipe, folds, context.world_size)
+        context.broadcast_path(folder.resolve())
+        return self._train_folds(validation)
 
     def _train_folds(self, validation: "CrossValidation") -> int | None:
-        for fold in validation.unfinished():
-            planned = ", planned as the first" if fold else ""
-            self._console.print(f"Fold {fold + 1} of {validation.folds}{planned}", style="bold")
-            run, events = validation.start(fold, self._session(time.monotonic()))
-            if (status := self._watch(run, events, whole=validation.folder)) is not None:
-                return status
+        status = None
+        for run, events in self._start_folds(validation):
+            status = self._watch(run, events, whole=validation.folder)
+            if status is not None:
+                break
+        _, any_stopped = self._context.agree(0.0, stop=status is not None)
+        if any_stopped or not self._context.is_main:
+            return status
         _print_folds(validation.finish(self._progress))
         return None
+
+    def _start_folds(
+        self, validation: "CrossValidation"
+    ) -> "Iterator[tuple[Run, Iterator[Event]]]":
+        """Start the folds that are unfinished, one after the other.
+
+        Of several processes each has its share of them, and trains them alone.
+        """
+        from limner.training.distributed import SINGLE_PROCESS
+
+        context = self._context
+        folds = validation.unfinished()[context.rank :: context.world_size]
+        # All have looked before one begins
+        context.wait()
+        if not (context.is_main and folds):
+            # Until the first process has planned its first fold, as all others are trained
+            context.wait()
+        for number, fold in enumerate(folds):
+            planned = ", planned as the first" if fold else ""
+            shared = f"; {context.world_size} at once" if context.world_size > 1 else ""
+            self._console.print(
+                f"Fold {fold + 1} of {validation.folds}{planned}{shared}", style="bold"
+            )
+            session = replace(self._session(time.monotonic()), distributed=SINGLE_PROCESS)
+            started = validation.start(fold, session)
+            if context.is_main and number == 0:
+                context.wait()
+            yield started
 
     def _session(self, started: float) -> "TrainingSession":
         """How a training shows itself and is stopped, its clock started at a monotonic time."""

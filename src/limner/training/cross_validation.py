@@ -11,6 +11,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -107,12 +108,16 @@ class CrossValidation:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._new_folders = [folder]
         record = self._read_record()
         self.data, self.folds = Path(record["data"]), int(record["folds"])
+        self._at_once = int(record.get("at_once", 1))
         self._recipe = parse_recipe(record["recipe"])
 
     @classmethod
-    def create(cls, folder: Path, data: Path, recipe: Recipe, folds: int) -> "CrossValidation":
+    def create(
+        cls, folder: Path, data: Path, recipe: Recipe, folds: int, at_once: int = 1
+    ) -> "CrossValidation":
         """Make a new folder.
 
         Args:
@@ -120,17 +125,25 @@ class CrossValidation:
             data: The dataset.
             recipe: What is set by hand; `train.minutes` are for all folds together.
             folds: How many, at least 2.
+            at_once: How many processes train a fold each.
 
-        Raises LimnerError where the folder exists, or there are fewer than 2 folds.
+        Raises LimnerError where the folder exists, there are fewer than 2 folds, or a teacher.
         """
         if folds < 2:
             raise LimnerError(f"{folds} folds cannot validate each other. Give at least 2.")
+        if recipe.train.teacher:
+            raise LimnerError(
+                "a teacher knows images that the folds are scored on. Leave train.teacher out."
+            )
         require_new(folder)
         table = recipe.model_dump(mode="json", exclude_unset=True)
-        record = {"data": str(data), "folds": folds, "recipe": table}
+        record = {"data": str(data), "folds": folds, "at_once": at_once, "recipe": table}
+        new_folders = [path for path in (folder, *folder.parents) if not path.exists()]
         folder.mkdir(parents=True)
         write_atomic(folder / RECORD, dump_json(record), durable=True)
-        return cls(folder)
+        validation = cls(folder)
+        validation._new_folders = new_folders
+        return validation
 
     @staticmethod
     def is_at(folder: Path) -> bool:
@@ -149,7 +162,7 @@ class CrossValidation:
         """Start the run of a fold, or go on with it; the events come as it trains.
 
         Raises LimnerError as `start_run` and `resume_run` do. Where the first fold cannot be
-        started, nothing is left of the folder.
+        started, or is stopped before it trains, nothing is left of what `create` made.
         """
         folder = self.fold_folder(fold)
         if folder.exists():
@@ -160,10 +173,12 @@ class CrossValidation:
             session = replace(session, announce=lambda plan: None)
         try:
             return start_run(self.data, self.fold_recipe(fold), folder, session)
-        except LimnerError:
+        except BaseException:
             if not any(self.folder.glob("fold-*")):
                 (self.folder / RECORD).unlink()
-                self.folder.rmdir()
+                with suppress(OSError):
+                    for path in self._new_folders:
+                        path.rmdir()
             raise
 
     def fold_folder(self, fold: int) -> Path:
@@ -174,7 +189,8 @@ class CrossValidation:
         """The recipe of a fold: what the user set, and for later folds what the first planned."""
         keys: dict[str, Any] = {"data.folds": self.folds, "data.fold": fold}
         if self._recipe.train.minutes is not None:
-            keys["train.minutes"] = self._recipe.train.minutes * FOLDS_SHARE / self.folds
+            in_turn = math.ceil(self.folds / self._at_once)
+            keys["train.minutes"] = self._recipe.train.minutes * FOLDS_SHARE / in_turn
         if fold == 0:
             return self._recipe.replace(keys)
         return Run.open(self.fold_folder(0)).recipe.replace(keys)

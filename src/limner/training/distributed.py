@@ -58,6 +58,11 @@ class DistributedContext:
         dist.all_reduce(agreed, op=dist.ReduceOp.MAX)
         return float(agreed[0]), bool(agreed[1])
 
+    def wait(self) -> None:
+        """Wait until all processes are here."""
+        if self.world_size > 1:
+            dist.barrier()
+
     def gather(self, part: Shaped[Tensor, "_ ..."]) -> Shaped[Tensor, "_ ..."]:
         """Concatenate the parts of all processes by rank; gradients flow back to each."""
         if self.world_size == 1:

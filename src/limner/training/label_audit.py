@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import UInt8
 from numpy import ndarray
 
-from limner.data.check import CheckResult, check, require_valid
-from limner.data.dataset import Dataset
+from limner.data.broken_samples import UsableSamples
+from limner.data.check import CheckResult, check
 from limner.data.parallel import StageProgress, no_progress, with_progress
 from limner.data.sample import Sample
 from limner.data.scan import scan
@@ -32,6 +32,7 @@ from limner.name_list import list_some
 from limner.plurals import count_noun
 from limner.recipe import Recipe
 from limner.training.cross_validation import CrossValidation, cross_validate
+from limner.training.pipeline import LEAKS, usable_samples
 from limner.training.run_files import MODEL
 
 FOLDS_FOLDER, PAGE = "folds", "index.html"
@@ -70,7 +71,7 @@ def audit(
     model: Path | str | None = None,
     *,
     folds: int = 5,
-    minutes: float | None = None,
+    recipe: Recipe | None = None,
     worst: int = 50,
 ) -> AuditResult:
     """Rank the masks of a dataset by how likely they are wrong.
@@ -82,26 +83,30 @@ def audit(
             file, for images that it was not trained on. By default the dataset is cross-validated
             first, and a repeated call goes on with that.
         folds: How many models are trained where none is given.
-        minutes: For all of them.
+        recipe: How they are trained, as for `cross_validate`. With `data.skip_broken` broken files
+            are left out, as they are where the models were trained so.
         worst: How many masks the page shows and `limner review` opens.
 
     Raises LimnerError for a dataset with errors, too few masks, other classes than the models', and
     where a model was trained on every image.
 
     Example:
-        >>> from limner import audit
-        >>> result = audit("photos", "audits/photos", minutes=10)  # doctest: +SKIP
+        >>> from limner import Recipe, audit
+        >>> recipe = Recipe().replace({"train.minutes": 10})
+        >>> result = audit("photos", "audits/photos", recipe=recipe)  # doctest: +SKIP
         >>> result.masks[0].id, result.masks[0].summary  # doctest: +SKIP
         ('0013', 'shifted: moved by 12 px to the right it fits better')
     """
-    data, folder = Path(data), Path(folder)
+    data, folder, recipe = Path(data), Path(folder), recipe or Recipe()
     require_audit_folder(folder)
     if model is None:
         model = folder / FOLDS_FOLDER
         if not (model / MODEL).is_file():
-            recipe = Recipe() if minutes is None else Recipe().replace({"train.minutes": minutes})
             cross_validate(data, folds, recipe, model)
-    return audit_with(data, folder, Path(model), worst=worst, progress=no_progress)
+    skip_broken, progress = recipe.data.skip_broken, no_progress
+    return audit_with(
+        data, folder, Path(model), skip_broken=skip_broken, worst=worst, progress=progress
+    )
 
 
 def require_audit_folder(folder: Path) -> None:
@@ -111,13 +116,23 @@ def require_audit_folder(folder: Path) -> None:
 
 
 def audit_with(
-    data: Path, folder: Path, model: Path, *, worst: int, progress: StageProgress
+    data: Path,
+    folder: Path,
+    model: Path,
+    *,
+    skip_broken: bool,
+    worst: int,
+    progress: StageProgress,
 ) -> AuditResult:
     """Audit with models that are there already; see `audit`."""
+    bundles = load_bundles(model)
+    skip_broken |= any(bundle.recipe.data.skip_broken for bundle, _, _ in bundles)
     dataset = scan(data)
     result = check(dataset, progress("checking"))
-    labels = require_valid(result)
-    judges = find_judges(model, dataset, result)
+    usable, labels = usable_samples(
+        dataset, result, Recipe().replace({"data.skip_broken": skip_broken}), LEAKS
+    )
+    judges = find_judges(bundles, usable.samples, result)
     for judge in judges:
         if judge.bundle.labels.names != labels.names:
             raise LimnerError(
@@ -128,7 +143,7 @@ def audit_with(
     if judged < MIN_MASKS:
         raise LimnerError(
             f"{model} never saw {count_noun(judged, 'image')} of the "
-            f"{len(dataset.samples)} of {data}. An audit needs at least {MIN_MASKS}: give a model "
+            f"{len(usable.samples)} of {data}. An audit needs at least {MIN_MASKS}: give a model "
             "that was trained on other images, or leave --model out to cross-validate."
         )
     comparison = MaskComparison(labels, judged, _other_masks(judges, labels))
@@ -145,13 +160,14 @@ def audit_with(
     folder.mkdir(parents=True, exist_ok=True)
     write_atomic(folder / AUDIT_FILE, file.to_text())
     write_atomic(folder / PAGE, page)
-    return AuditResult(masks, folder / PAGE, list(_notes(dataset, judges)))
+    return AuditResult(masks, folder / PAGE, list(_notes(usable, judges)))
 
 
-def find_judges(model: Path, dataset: Dataset, result: CheckResult) -> list[_Judge]:
-    """The models, each with the samples of the dataset that it was not trained on.
+def load_bundles(model: Path) -> list[tuple[Bundle, str, Sequence[str]]]:
+    """Load the models that judge: a model, or all of a cross-validation.
 
-    Images are known by their content. Raises LimnerError where there is no model.
+    Returns each with its name, and the sides of its split that it was not trained on. Raises
+    LimnerError where there is no model, and for a cross-validation that is not finished.
     """
     if CrossValidation.is_at(model):
         validation = CrossValidation(model)
@@ -165,23 +181,36 @@ def find_judges(model: Path, dataset: Dataset, result: CheckResult) -> list[_Jud
         files.append(model / MODEL)
     else:
         files, sides = [model / MODEL if model.is_dir() else model], [("test", "new")]
-    judges = []
-    for file, names in zip(files, sides, strict=True):
-        bundle = Bundle.load(file)
-        samples = _unseen(bundle, dataset, result, names)
-        if samples:
-            judges.append(_Judge(bundle, str(file.parent if file.name == MODEL else file), samples))
-    return judges
+    return [
+        (Bundle.load(file), str(file.parent if file.name == MODEL else file), names)
+        for file, names in zip(files, sides, strict=True)
+    ]
+
+
+def find_judges(
+    bundles: Sequence[tuple[Bundle, str, Sequence[str]]],
+    samples: Sequence[Sample],
+    result: CheckResult,
+) -> list[_Judge]:
+    """The models, each with the samples of the dataset that it was not trained on.
+
+    Images are known by their content.
+    """
+    judges = (
+        _Judge(bundle, name, _unseen(bundle, samples, result, sides))
+        for bundle, name, sides in bundles
+    )
+    return [judge for judge in judges if judge.samples]
 
 
 def _unseen(
-    bundle: Bundle, dataset: Dataset, result: CheckResult, sides: Sequence[str]
+    bundle: Bundle, samples: Sequence[Sample], result: CheckResult, sides: Sequence[str]
 ) -> list[Sample]:
     infos, record = result.info_by_id, bundle.split_record
-    contents = known_contents(dataset.samples, infos)
+    contents = known_contents(samples, infos)
     thumbnails = {id: info.thumbnail for id, info in infos.items()}
-    copies = record.near_copies(dataset.samples, contents, thumbnails)
-    assigned = record.assign(dataset.samples, contents, copies)
+    copies = record.near_copies(samples, contents, thumbnails)
+    assigned = record.assign(samples, contents, copies)
     return [sample for side in sides for sample in assigned[side]]
 
 
@@ -210,9 +239,11 @@ def _pictures(
         yield AuditPicture(mask, image, sample.class_index(labels), predicted)
 
 
-def _notes(dataset: Dataset, judges: Sequence[_Judge]) -> Iterator[str]:
+def _notes(usable: UsableSamples, judges: Sequence[_Judge]) -> Iterator[str]:
+    if usable.left_out:
+        yield usable.describe()
     judged = Counter(sample.id for judge in judges for sample in judge.samples)
-    left = [sample.id for sample in dataset.samples if sample.id not in judged]
+    left = [sample.id for sample in usable.samples if sample.id not in judged]
     if left:
         yield (
             f"{count_noun(len(left), 'mask is', 'masks are')} not judged, since every model was "

@@ -11,6 +11,7 @@ from torch import Tensor
 from limner.data.loader import BatchLoader, DeviceDataset
 from limner.errors import LimnerError
 from limner.name_list import list_some
+from limner.training.distillation import load_teacher
 from limner.training.events import (
     Event,
     Note,
@@ -72,6 +73,7 @@ class _Loop:
             build_loss(settings, loader, inputs.labels),
             settings,
             context.distributed,
+            teacher=load_teacher(inputs.recipe, inputs.preprocessing),
             compiled=settings.compile,
         )
         self._distributed = context.distributed

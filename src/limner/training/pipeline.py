@@ -29,6 +29,11 @@ from limner.model.pretrained import encoder_normalisation
 from limner.model.unet import UNet
 from limner.recipe import Recipe
 from limner.training import warm_start
+from limner.training.distillation import (
+    require_teacher,
+    student_values,
+    with_absolute_teacher,
+)
 from limner.training.distributed import SINGLE_PROCESS, DistributedContext
 from limner.training.events import Event
 from limner.training.plan import Plan, choose_compile, make_plan
@@ -139,26 +144,45 @@ def start_run(
     session = _with_clock(session)
     if not session.distributed.is_main:
         return _join_run(session)
+    recipe = with_absolute_teacher(recipe)
     bundle = warm_start.load_origin(origin) if origin else None
-    inherited = warm_start.inherited_values(recipe, bundle) if bundle else {}
-    recipe = recipe.replace(inherited)
+    teacher = Bundle.load(recipe.train.teacher) if recipe.train.teacher else None
+    inherited = _inherited(recipe, bundle, teacher)
+    recipe = recipe.replace({key: value for key, (value, _) in inherited.items()})
     # What cannot be built is said before the data is read
     UNet.from_settings(recipe.model, recipe.data.channels, 1)
     require_trackers(recipe)
     checked, labels = _check_and_split(data, recipe, folder, session, bundle)
-    plan = _plan(recipe, checked, labels, session.distributed.world_size, session.note)
-    plan.reasons.update(dict.fromkeys(inherited, "as the run that it goes on from"))
-    session.announce(plan)
     record = checked.split_record()
+    if teacher:
+        held_out = {record.contents[id] for id in record.ids["test"]}
+        require_teacher(teacher, recipe, labels, held_out)
+    plan = _plan(recipe, checked, labels, session.distributed.world_size, session.note)
+    plan.reasons.update({key: reason for key, (_, reason) in inherited.items()})
+    session.announce(plan)
     run = Run.create(
         folder or next_run_folder(Path("runs"), data), plan, data, labels, record, bundle
     )
     facts = _facts(checked, labels)
-    if bundle:
-        seen_before = bundle.split_record.seen_contents() - set(record.contents.values())
-        facts |= {"earlier": sorted(seen_before)} if seen_before else {}
+    seen = {c for model in (bundle, teacher) if model for c in model.split_record.seen_contents()}
+    if seen_before := seen - set(record.contents.values()):
+        facts["earlier"] = sorted(seen_before)
     run.update_receipt(lambda _: facts)
     return run, _lead_run(run, checked, session)
+
+
+def _inherited(
+    recipe: Recipe, origin: Bundle | None, teacher: Bundle | None
+) -> dict[str, tuple[Any, str]]:
+    """What the recipe takes from earlier models, by key: the value and the reason."""
+    values: dict[str, tuple[Any, str]] = {}
+    if teacher:
+        values |= {k: (v, "as its teacher") for k, v in student_values(recipe, teacher).items()}
+    if origin:
+        reason = "as the run that it goes on from"
+        inherited = warm_start.inherited_values(recipe, origin)
+        values |= {key: (value, reason) for key, value in inherited.items()}
+    return values
 
 
 def resume_run(run: Run, session: TrainingSession | None = None) -> Iterator[Event]:

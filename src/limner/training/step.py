@@ -18,6 +18,7 @@ from limner.labels import Labels
 from limner.losses import LOSSES, class_weights
 from limner.model.unet import UNet
 from limner.recipe import TrainSettings
+from limner.training.distillation import TEACHER_WEIGHT, Teacher, distillation_loss
 from limner.training.distributed import DistributedContext, wrap_ddp
 from limner.training.state import TrainState
 
@@ -33,6 +34,7 @@ class TrainStep:
         loss_function: Takes logits (b, k, h, w) and class indices (b, h, w).
         settings: Device, precision, clipping and decay of the moving average.
         distributed: The processes that share each batch.
+        teacher: Its predictions are learned beside the masks, if there is one.
         compiled: Whether the network runs through torch.compile.
     """
 
@@ -43,9 +45,10 @@ class TrainStep:
         settings: TrainSettings,
         distributed: DistributedContext,
         *,
+        teacher: Teacher | None = None,
         compiled: bool = False,
     ) -> None:
-        self._state, self._settings = state, settings
+        self._state, self._settings, self._teacher = state, settings, teacher
         self._loss_function, self._distributed = loss_function, distributed
         self._compiled, self._encoder_frozen = compiled, False
         self.prepare()
@@ -104,7 +107,11 @@ class TrainStep:
         ):
             with autocast(self._settings):
                 levels = self._forward(micro_images)
-            loss = self._supervised_loss(levels, micro_masks) * (len(micro_images) / len(images))
+            loss = self._supervised_loss(levels, micro_masks)
+            if self._teacher is not None:
+                taught = self._taught_loss(levels[0], micro_images, micro_masks)
+                loss = (1 - TEACHER_WEIGHT) * loss + TEACHER_WEIGHT * taught
+            loss = loss * (len(micro_images) / len(images))
             loss.backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
         return total
@@ -121,6 +128,18 @@ class TrainStep:
             for weight, logits in zip(weights, levels, strict=True)
         ]
         return torch.stack(losses).sum() / sum(weights)
+
+    def _taught_loss(
+        self,
+        logits: Float[Tensor, "b k h w"],
+        images: Float[Tensor, "b c h w"],
+        masks: UInt8[Tensor, "b h w"],
+    ) -> Float[Tensor, ""]:
+        assert self._teacher is not None
+        with torch.no_grad(), autocast(self._settings):
+            teacher_logits = self._teacher(images)
+        gather = self._distributed.gather
+        return distillation_loss(gather(logits.float()), gather(teacher_logits), gather(masks))
 
     def _freeze_encoder(self) -> None:
         """Freeze a pretrained encoder for the first share of the schedule that the settings set."""

@@ -8,6 +8,7 @@ import torch
 from limner.losses import LOSSES
 from limner.model.unet import UNet
 from limner.recipe import Recipe
+from limner.training.distillation import load_teacher
 from limner.training.distributed import SINGLE_PROCESS
 from limner.training.state import initial_state
 from limner.training.step import TrainStep
@@ -37,7 +38,14 @@ def time_step(recipe: Recipe, *, compiled: bool = False) -> StepTiming:
         memory_format=torch.channels_last
     )
     masks = torch.zeros((shape[0], *recipe.data.size_px), dtype=torch.uint8, device=settings.device)
-    stepper = TrainStep(state, LOSSES[settings.loss], settings, SINGLE_PROCESS, compiled=compiled)
+    stepper = TrainStep(
+        state,
+        LOSSES[settings.loss],
+        settings,
+        SINGLE_PROCESS,
+        teacher=load_teacher(recipe),
+        compiled=compiled,
+    )
     seconds: list[float] = []
     while len(seconds) < 1 + LATER_STEPS:
         start = time.perf_counter()

@@ -36,9 +36,15 @@ LEARNING_RATE_FACTOR = 1 / 3
 def load_origin(path: Path) -> Bundle:
     """Load the model to start from, by its run's folder or its file.
 
-    Raises LimnerError where there is none.
+    Raises LimnerError where there is none, and for an ensemble.
     """
-    return Bundle.load(path / run_files.MODEL if path.is_dir() else path)
+    bundle = Bundle.load(path / run_files.MODEL if path.is_dir() else path)
+    if bundle.members:
+        raise LimnerError(
+            f"{path} holds {bundle.members} networks, and --from goes on with one. Give one of its "
+            "folds, such as fold-1; or train a new network that learns from all with --teacher."
+        )
+    return bundle
 
 
 def inherited_values(recipe: Recipe, origin: Bundle) -> dict[str, Any]:

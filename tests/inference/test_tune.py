@@ -163,13 +163,41 @@ def test_where_time_is_shorter_fewer_images_are_augmented(
 ) -> None:
     scored = mock.Mock(side_effect=tune_module._score_sample)
     monkeypatch.setattr(tune_module, "_score_sample", scored)
-    clock = iter([100.0, *[60.0] * 100])
+    clock = iter([100.0, 100.0, *[60.0] * 100])
     tuned, results = tune_samples(scan(pairs(discs())).samples, seconds_left=lambda: next(clock))
-    augmentations = [len(call.args[3]) for call in scored.call_args_list]
+    # The first call measures what a pass takes
+    augmentations = [len(call.args[3]) for call in scored.call_args_list][1:]
     assert augmentations == [len(tune_module.TTA_TRANSFORMS)] * tune_module.MIN_IMAGES + [1] * (
         24 - tune_module.MIN_IMAGES
     )
     assert tuned.confidence and "augmentation turns" in results
+
+
+@pytest.mark.parametrize(
+    ("pass_s", "tried"),
+    [
+        (0.1, ["flips", "turns", "scales"]),
+        (0.5, ["flips", "turns"]),
+        (1.0, ["flips"]),
+        (5.0, []),
+    ],
+)
+def test_augmentations_that_the_time_does_not_allow_are_not_tried(
+    pairs: Pairs, monkeypatch: pytest.MonkeyPatch, pass_s: float, tried: list[str]
+) -> None:
+    scored = mock.Mock(side_effect=tune_module._score_sample)
+    monkeypatch.setattr(tune_module, "_score_sample", scored)
+    clock = iter([100.0, 100.0 - pass_s, *[60.0] * 100])
+    samples = scan(pairs(discs())).samples
+    tuned, results = tune_samples(samples, seconds_left=lambda: next(clock))
+    assert scored.call_args_list[1].args[3] == ["none", *tried]
+    judged = [name for name, result in results.items() if "augmentation" in name and result.images]
+    assert judged == [f"augmentation {name}" for name in tried]
+    # It helped on other sets, whatever was tried here
+    assert results["augmentation flips"].usual_gain
+    if not tried:
+        assert results["augmentation flips"].taken and tuned.inference.tta == "flips"
+        assert tuned.confidence
 
 
 def test_of_large_images_fewer_are_used(pairs: Pairs, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -170,6 +170,21 @@ def test_a_larger_size_of_the_same_ceiling_is_not_taken() -> None:
     assert "no model can pass a Dice of 1.000" in plan.reasons["data.size_px"]
 
 
+def test_where_the_time_holds_few_steps_the_batch_is_smaller(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("limner.training.plan.time_step", lambda recipe: StepTiming(1.0, 1.0))
+    fixed = {"data.size_px": [128, 128]}
+    sizes = [
+        planned(on_cpu({**fixed, "train.minutes": minutes})).recipe.train.batch_size
+        for minutes in (0.5, 2.5, 5.0, 20.0)
+    ]
+    # A minute shows 816 images, and 300 steps of 16 want 4,800
+    assert sizes == [4, 4, 8, 16]
+    kept = planned(on_cpu({**fixed, "train.minutes": 0.5, "train.batch_size": 16}))
+    assert kept.recipe.train.batch_size == 16
+
+
 def test_thin_things_are_cut_into_tiles_although_the_time_is_short(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -209,6 +224,16 @@ def test_small_images_are_not_enlarged() -> None:
 def test_few_images_are_shown_in_more_epochs() -> None:
     few, many = (planned(data=SQUARE[:1] * count).recipe.train.epochs for count in (100, 5000))
     assert few > many
+
+
+@pytest.mark.parametrize("epochs", [1, 29, 30])
+def test_images_that_are_seldom_shown_are_not_bent_blurred_or_made_noisy(epochs: int) -> None:
+    augment = planned(on_cpu({"train.epochs": epochs, "augment.noise": 0.01})).recipe.augment
+    default = Recipe().augment
+    few = epochs < 30
+    assert augment.elastic == (0 if few else default.elastic)
+    assert augment.blur == (0 if few else default.blur)
+    assert augment.noise == 0.01 and augment.rotate_degrees == default.rotate_degrees
 
 
 def test_several_classes_are_not_turned_over() -> None:

@@ -174,19 +174,44 @@ def _score_augmentations(
     labels: Labels,
     seconds_left: Callable[[], float],
 ) -> Generator[PredictionCounts, None, list[_AugmentationScores]]:
-    """Score each sample with each augmentation; later ones without, where time is short."""
+    """Score each sample with each augmentation; later ones without, where time is short.
+
+    Where it is too short for the first ones already, fewer augmentations are tried, or none.
+    """
     seconds = seconds_left()
+    tried = list(TTA_TRANSFORMS)
     scores: list[_AugmentationScores] = []
+    if cases and math.isfinite(seconds):
+        _score_sample(*cases[0], labels, ["none"])
+        tried = _affordable_augmentations(
+            seconds - seconds_left(), seconds, min(MIN_IMAGES, len(cases))
+        )
     for network, sample in cases:
         left = seconds_left()
         enough = len(scores) >= MIN_IMAGES
         if enough and left < seconds * (1 - FIRST_PASS_SHARE):
             break
         plain = enough and left < seconds * (1 - AUGMENTED_SHARE)
-        names = ["none"] if plain else list(TTA_TRANSFORMS)
+        names = ["none"] if plain else tried
         scores.append(_score_sample(network, sample, labels, names))
         yield len(scores), 2 * len(cases)
     return scores
+
+
+def _affordable_augmentations(pass_s: float, seconds: float, images: int) -> list[str]:
+    """The augmentations for which the time suffices, "none" among them.
+
+    Args:
+        pass_s: what one pass of one image takes.
+        seconds: for everything.
+        images: that are scored at least.
+    """
+    names = ["none"]
+    for name in list(TTA_TRANSFORMS)[1:]:
+        passes = len({each for chosen in (*names, name) for each in TTA_TRANSFORMS[chosen]})
+        if passes * pass_s * images <= FIRST_PASS_SHARE * seconds:
+            names.append(name)
+    return names
 
 
 def _score_sample(
@@ -238,7 +263,11 @@ def _score_masks(
 
 
 def _fit_calibration(scores: Sequence[_AugmentationScores], tta: str) -> Calibration:
-    """Fit the calibration on the images that were predicted with the chosen augmentation."""
+    """Fit the calibration on the images that were predicted with the chosen augmentation.
+
+    Where there was no time for it, they were predicted without.
+    """
+    tta = tta if any(tta in image.pixels for image in scores) else "none"
     predicted = [image for image in scores if tta in image.pixels]
     return fit_calibration(
         np.concatenate([image.pixels[tta] for image in predicted], axis=1),

@@ -33,6 +33,8 @@ USUAL_GAINS = {"flips": (0.004, 0.002)}
 On test images it was 0.0026 to 0.0061; the deviation is an estimate from that range. It holds for a
 network that saw mirrored images in training. What validation says is combined with it.
 """
+NOT_TRIED = paired_difference(np.empty(0), np.empty(0))
+"""The gain of a setting for which there was no time."""
 POSTPROCESSING_ORDER = ("remove_small", "fill_holes", "keep_largest")
 """The order in which the steps are tried."""
 
@@ -75,7 +77,8 @@ def choose_settings(
 
     Args:
         scores: for each image, its Dice at each of `THRESHOLDS` (one number where there are several
-            classes) by the augmentation's name. Some images may have "none" alone.
+            classes) by the augmentation's name. Some images may have "none" alone. What no image
+            has was not tried; it is taken all the same where it helped on other sets.
         labels: the classes.
         groups: what images are not independent, such as those of one patient.
         trained_mirrored: whether training mirrored images both ways, so that `USUAL_GAINS` hold.
@@ -84,15 +87,20 @@ def choose_settings(
     plain = np.stack([image["none"] for image in scores])  # (n, t)
     best, threshold_gain = _choose_threshold(plain, default, groups)
     results = [_result("threshold", threshold_gain)] if labels.binary else []
-    rows = [row for row, image in enumerate(scores) if len(image) == len(TTA_TRANSFORMS)]
+    tried = max(scores, key=len).keys()
+    rows = [row for row, image in enumerate(scores) if image.keys() == tried]
     before, tta = plain[rows, best], "none"
     groups = None if groups is None else [groups[row] for row in rows]
     for name in list(TTA_TRANSFORMS)[1:]:
-        table = np.stack([scores[row][name] for row in rows])
-        column, _ = _choose_threshold(table, default, groups)
-        after, tried = table[:, column], len(TTA_TRANSFORMS) - 1
-        gain = paired_difference(before, after, groups, comparisons=tried)
         usual = USUAL_GAINS.get(name) if trained_mirrored else None
+        column, after, gain = best, before, NOT_TRIED
+        if name in tried:
+            table = np.stack([scores[row][name] for row in rows])
+            column, _ = _choose_threshold(table, default, groups)
+            after, comparisons = table[:, column], len(TTA_TRANSFORMS) - 1
+            gain = paired_difference(before, after, groups, comparisons=comparisons)
+        elif not usual:
+            continue
         result = _result(f"augmentation {name}", gain, len(TTA_TRANSFORMS[name]), usual)
         results.append(result)
         if result.taken:

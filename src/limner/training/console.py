@@ -97,6 +97,8 @@ def _line(event: Event) -> str | None:
             outcome += f" ({event.usual_gain:+.4f} on other sets counted too)"
         if event.passes > 1:
             outcome += f"; it takes {event.passes} passes for each image"
+        if not event.images:
+            return f"{event.name}: not tried on validation, {outcome}"
         return f"{event.name}: {event.gain:+.4f} mean Dice on validation{shown}, {outcome}"
     if isinstance(event, Validation):
         loss = "" if event.loss is None else f"  loss {event.loss:.4f}"

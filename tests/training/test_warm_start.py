@@ -247,7 +247,8 @@ def test_another_network_or_other_classes_are_refused(
 def test_an_ensemble_is_not_gone_on_from(trained: Run, more: Path, tmp_path: Path) -> None:
     bundle = Bundle.load(trained.model)
     normalisation = (bundle.preprocessing.mean, bundle.preprocessing.std)
-    weights = join_weights([bundle.weights] * 2, [normalisation] * 2)
+    copy = {name: tensor.clone() for name, tensor in bundle.weights.items()}
+    weights = join_weights([bundle.weights, copy], [normalisation] * 2)
     replace(bundle, weights=weights).save(tmp_path / "ensemble.safetensors")
     with pytest.raises(LimnerError, match=r"holds 2 networks, and --from goes on with one"):
         train(more, folder=tmp_path / "run", origin=tmp_path / "ensemble.safetensors")

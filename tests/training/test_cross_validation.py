@@ -68,7 +68,7 @@ def test_the_models_are_one_that_is_tested_and_predicts(folder: Path, lesions: P
         assert np.array_equal(known[rows], unpack_fingerprints(run.fingerprints["val"]))
     sample = scan(lesions).samples[0]
     assert Predictor.from_models(ensemble).predict(sample.image).mask.shape == sample.size_px()
-    tested = limner("test", folder / "model.safetensors", lesions)
+    tested = limner("test", folder, lesions)
     assert tested.returncode == 0, tested.stderr
     assert f"{len(ensemble.split['test'])} images of test" in tested.stdout
 

@@ -203,38 +203,32 @@ def test_a_process_that_is_lost_ends_all_with_one_message(lesions: Path, tmp_pat
     assert "limner/training" not in output, "a traceback through our own code"
 
 
-def test_two_processes_train_a_fold_each_as_one_trains_both(lesions: Path, tmp_path: Path) -> None:
-    for start, name in (((sys.executable,), "1"), (TORCHRUN, "2")):
-        done = subprocess.run(
-            [*start, "-m", "limner", *arguments(lesions, tmp_path / name), "--folds", "2"],
-            capture_output=True,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.count("Mean Dice") == 1
-    scores = [(tmp_path / name / "out-of-fold.csv").read_text() for name in ("1", "2")]
-    assert scores[0] == scores[1]
-    assert "2 at once" in done.stdout
-
-
-def test_folds_that_were_stopped_go_on_together(lesions: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "cv"
-    options = ("--set=train.epochs=40", "--set=train.patience=99", "--folds", "2")
+def test_two_processes_train_a_fold_each_as_one_trains_both_and_are_resumed(
+    lesions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    options = ("--set=train.epochs=12", "--set=train.patience=99", "--folds", "2")
+    alone, together = tmp_path / "1", tmp_path / "2"
+    single = subprocess.run(
+        [sys.executable, "-m", "limner", *arguments(lesions, alone), *options], capture_output=True
+    )
+    assert single.returncode == 0, single.stderr
     with subprocess.Popen(
-        [*TORCHRUN, "-m", "limner", *arguments(lesions, folder), *options], stderr=subprocess.PIPE
+        [*TORCHRUN, "-m", "limner", *arguments(lesions, together), *options], stderr=subprocess.PIPE
     ) as process:
-        wait_for(process, folder / "fold-2" / "events.jsonl")
+        wait_for(process, together / "fold-2" / "events.jsonl")
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=60)
-    assert not (folder / "model.safetensors").exists()
+    assert not (together / "model.safetensors").exists()
     resumed = subprocess.run(
-        [*TORCHRUN, "-m", "limner", "train", "--resume", str(folder)],
+        [*TORCHRUN, "-m", "limner", "train", "--resume", str(together)],
         capture_output=True,
         text=True,
     )
     assert resumed.returncode == 0, resumed.stderr
-    assert (folder / "model.safetensors").is_file()
+    assert "2 at once" in resumed.stdout and resumed.stdout.count("Mean Dice") == 1
+    scores = [(folder / "out-of-fold.csv").read_text() for folder in (alone, together)]
+    assert scores[0] == scores[1]
 
 
 def test_a_mistake_is_reported_once(lesions: Path, tmp_path: Path) -> None:

@@ -27,7 +27,11 @@ def check(
     ] = False,
     out: Annotated[
         Path | None,
-        typer.Option(help="the folder of the page and findings.json; checks/NAME by default"),
+        typer.Option(
+            "--out",
+            "-o",
+            help="the folder of the page and findings.json; checks/NAME by default",
+        ),
     ] = None,
 ) -> None:
     """Report every problem of a dataset before training; exit status 1 where there are errors."""

@@ -82,7 +82,7 @@ def split_models(
         cause = f" {missing[0]} does not exist." if missing else ""
         raise LimnerError(
             f"there must be {models}, and {rest}.{cause} A model is a .safetensors, .onnx, .xml or "
-            ".pt2 file, or the folder of a run."
+            ".pt2 file, or the folder of a run or of a cross-validation."
         )
     return files, others
 
@@ -103,8 +103,11 @@ def model_file(path: Path) -> Path:
 
 
 def _is_model(path: str) -> bool:
-    """Whether a path is a model by its suffix, or the folder of a run."""
-    return Path(path).suffix.lower() in MODEL_SUFFIXES or (Path(path) / run_files.RECEIPT).is_file()
+    """Whether a path is a model by its suffix, or the folder of a run or a cross-validation."""
+    markers = (run_files.RECEIPT, run_files.CROSS_VALIDATION)
+    return Path(path).suffix.lower() in MODEL_SUFFIXES or any(
+        (Path(path) / marker).is_file() for marker in markers
+    )
 
 
 def progress_bar(stage: str) -> Callable[[Iterable[Any], int], Iterable[Any]]:

@@ -64,8 +64,10 @@ JaccardThreshold = Annotated[
 OutFolder = Annotated[
     Path | None,
     typer.Option(
+        "--out",
+        "-o",
         help="the folder of the report; by default report beside the model, and report-... for "
-        "another split, other data, --tta and --ensemble"
+        "another split, other data, --tta and --ensemble",
     ),
 ]
 MODELS = "one model, two to compare, or several with --ensemble"

@@ -79,7 +79,10 @@ Teacher = Annotated[
         "--folds: one network as quick as one of its members"
     ),
 ]
-OutFolder = Annotated[Path | None, typer.Option(help="the new run folder; runs/NAME by default")]
+OutFolder = Annotated[
+    Path | None,
+    typer.Option("--out", "-o", help="the new run folder; runs/NAME by default"),
+]
 Resume = Annotated[Path | None, typer.Option(help="go on with this run, from where it was stopped")]
 
 

@@ -37,7 +37,7 @@ from limner.training.pipeline import TrainingSession, resume_run, start_run
 from limner.training.run import Run, next_run_folder
 from limner.training.schedule import Deadline
 
-RECORD, OUT_OF_FOLD = "cross-validation.json", "out-of-fold.csv"
+RECORD, OUT_OF_FOLD = run_files.CROSS_VALIDATION, "out-of-fold.csv"
 FOLDS_SHARE = 0.8
 """Share of a time budget for the folds; the rest is for scoring every image, and for tuning."""
 

@@ -17,3 +17,5 @@ CHECKPOINTS, STATE, LOCK = "last", "state.json", "lock"
 """The folder of the checkpoints, what a run that has ended leaves, and the lock of a process that
 trains it.
 """
+CROSS_VALIDATION = "cross-validation.json"
+"""In the folder of a cross-validation, which holds a run for each fold."""

@@ -92,14 +92,13 @@ def model_file(path: Path) -> Path:
 
     Raises LimnerError where a run has no model yet.
     """
-    if not path.is_dir():
-        return path
-    if not (path / run_files.MODEL).is_file():
+    file = run_files.model_path(path)
+    if path.is_dir() and not file.is_file():
         raise LimnerError(
             f"{path} holds no {run_files.MODEL}. A run has one after its first epoch: wait for it, "
             "or give the model of another run."
         )
-    return path / run_files.MODEL
+    return file
 
 
 def _is_model(path: str) -> bool:

@@ -19,11 +19,11 @@ from limner.labels import VOID, Labels
 from limner.model.bundle import Bundle
 from limner.plurals import count_noun
 from limner.recipe import Recipe
-from limner.training import run_files
+from limner.training.run_files import model_path
+from limner.training.warm_start import section_values
 
-INHERITED_SECTIONS = ("data", "model", "augment")
-OWN_DATA_KEYS = frozenset({"folds", "fold"})
-"""Keys of the data that a student does not take from its teacher."""
+OWN_KEYS = frozenset({"data.folds", "data.fold"})
+"""Keys that a student does not take from its teacher."""
 TEACHER_WEIGHT = 0.5
 """The teacher's share of the loss; the masks have the rest."""
 
@@ -96,9 +96,8 @@ def with_absolute_teacher(recipe: Recipe) -> Recipe:
     """The recipe with the file of its teacher, which may be given as a run's folder."""
     if not recipe.train.teacher:
         return recipe
-    path = Path(recipe.train.teacher)
-    path = path / run_files.MODEL if path.is_dir() else path
-    return recipe.replace({"train.teacher": str(path.absolute())})
+    path = model_path(Path(recipe.train.teacher)).absolute()
+    return recipe.replace({"train.teacher": str(path)})
 
 
 def student_values(recipe: Recipe, teacher: Bundle) -> dict[str, Any]:
@@ -107,14 +106,9 @@ def student_values(recipe: Recipe, teacher: Bundle) -> dict[str, Any]:
     It sees images as the teacher does, and has the network of the teacher, or of its members. Keys
     that the user set are left out.
     """
-    values = {
-        f"{section}.{name}": value
-        for section in INHERITED_SECTIONS
-        for name, value in getattr(teacher.recipe, section).model_dump(exclude_none=True).items()
-        if name not in OWN_DATA_KEYS
-    }
-    explicit = recipe.explicit_keys()
-    return {key: value for key, value in values.items() if key not in explicit}
+    own = OWN_KEYS | recipe.explicit_keys()
+    values = section_values(teacher.recipe)
+    return {key: value for key, value in values.items() if key not in own}
 
 
 def require_teacher(teacher: Bundle, recipe: Recipe, labels: Labels, held_out: Set[str]) -> None:

@@ -61,7 +61,7 @@ def _tune_model(run: Run, inputs: RunInputs, stop_requested: Callable[[], bool])
             f"the time allowed a look at {tuned_on} of {len(samples)} validation images, from "
             "which the following is chosen"
         )
-    judged_by = min((result.groups for result in results if result.passes == 1), default=0)
+    judged_by = min((result.groups for result in results if result.images), default=0)
     if judged_by < MIN_DECISION_IMAGES:
         yield Note(
             "threshold, augmentation and post-processing are chosen by at least "

@@ -33,7 +33,7 @@ from limner.plurals import count_noun
 from limner.recipe import Recipe
 from limner.training.cross_validation import CrossValidation, cross_validate
 from limner.training.pipeline import LEAKS, usable_samples
-from limner.training.run_files import MODEL
+from limner.training.run_files import MODEL, model_path
 
 FOLDS_FOLDER, PAGE = "folds", "index.html"
 MIN_MASKS = 20
@@ -180,7 +180,7 @@ def load_bundles(model: Path) -> list[tuple[Bundle, str, Sequence[str]]]:
         sides = [("val",)] * len(files) + [("test", "new")]
         files.append(model / MODEL)
     else:
-        files, sides = [model / MODEL if model.is_dir() else model], [("test", "new")]
+        files, sides = [model_path(model)], [("test", "new")]
     return [
         (Bundle.load(file), str(file.parent if file.name == MODEL else file), names)
         for file, names in zip(files, sides, strict=True)

@@ -117,7 +117,7 @@ def widths_for_time(context: TimedContext) -> Iterator[Choice]:
 
 def batch_size_for_time(context: TimedContext) -> Iterator[Choice]:
     """A smaller batch where the time holds few steps, since more of them teach more."""
-    if not context.budget.measurement or "train.batch_size" in context.explicit_keys:
+    if not context.budget.measurement:
         return
     batch_size = context.recipe.train.batch_size
     shown = context.budget.pixels / math.prod(context.recipe.data.size_px)
@@ -126,7 +126,9 @@ def batch_size_for_time(context: TimedContext) -> Iterator[Choice]:
         smaller //= 2
     if smaller < batch_size:
         smaller = smaller // context.processes * context.processes
-        reason = f"about {shown / smaller:,.0f} steps in the time given; larger ones are too few"
+        reason = (
+            f"about {shown / smaller:,.0f} steps in the time given; larger batches give too few"
+        )
         yield Choice("train.batch_size", smaller, reason)
 
 

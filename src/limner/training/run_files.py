@@ -1,5 +1,7 @@
 """The names of the files in a run folder."""
 
+from pathlib import Path
+
 RECIPE, RECEIPT = "recipe.toml", "receipt.json"
 LABELS, SPLIT = "labels.json", "split.json"
 CONTENTS = "contents.json"
@@ -19,3 +21,8 @@ trains it.
 """
 CROSS_VALIDATION = "cross-validation.json"
 """In the folder of a cross-validation, which holds a run for each fold."""
+
+
+def model_path(path: Path) -> Path:
+    """The model file that a path stands for: itself, or the model of a run's folder."""
+    return path / MODEL if path.is_dir() else path

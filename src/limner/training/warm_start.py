@@ -15,7 +15,7 @@ from limner.errors import LimnerError
 from limner.labels import Labels
 from limner.model.bundle import Bundle
 from limner.recipe import Recipe
-from limner.training import run_files
+from limner.training.run_files import model_path
 
 INHERITED_SECTIONS = ("model", "data", "augment")
 INHERITED_TRAIN_KEYS = (
@@ -38,7 +38,7 @@ def load_origin(path: Path) -> Bundle:
 
     Raises LimnerError where there is none, and for an ensemble.
     """
-    bundle = Bundle.load(path / run_files.MODEL if path.is_dir() else path)
+    bundle = Bundle.load(model_path(path))
     if bundle.members:
         raise LimnerError(
             f"{path} holds {bundle.members} networks, and --from goes on with one. Give one of its "
@@ -53,10 +53,7 @@ def inherited_values(recipe: Recipe, origin: Bundle) -> dict[str, Any]:
     Keys that the user set are left out. Raises LimnerError where they describe another network.
     """
     _require_same_network(recipe, origin.recipe)
-    values: dict[str, Any] = {}
-    for section in INHERITED_SECTIONS:
-        settings = getattr(origin.recipe, section).model_dump(exclude_none=True)
-        values |= {f"{section}.{name}": value for name, value in settings.items()}
+    values = section_values(origin.recipe)
     train = origin.recipe.train
     # Where the origin was itself a warm start, its rate is the lower one already
     factor = 1 if origin.receipt.get("continues") else LEARNING_RATE_FACTOR
@@ -64,6 +61,15 @@ def inherited_values(recipe: Recipe, origin: Bundle) -> dict[str, Any]:
     values["train.learning_rate"] = train.learning_rate * factor
     explicit = recipe.explicit_keys()
     return {key: value for key, value in values.items() if key not in explicit}
+
+
+def section_values(recipe: Recipe) -> dict[str, Any]:
+    """The values of the `INHERITED_SECTIONS` of an earlier model's recipe, by key."""
+    return {
+        f"{section}.{name}": value
+        for section in INHERITED_SECTIONS
+        for name, value in getattr(recipe, section).model_dump(exclude_none=True).items()
+    }
 
 
 def _require_same_network(recipe: Recipe, old: Recipe) -> None:

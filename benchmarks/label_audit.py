@@ -23,7 +23,7 @@ from limner.data.scan import scan
 from limner.inference.audit_record import AUDIT_FILE, AuditFile
 from limner.inference.calibration import with_background
 from limner.labels import VOID
-from limner.training.label_audit import find_judges, load_bundles
+from limner.training.label_audit import find_judges, load_judge_models
 
 TEMPERATURE = 0.1
 
@@ -67,7 +67,7 @@ def softmin_by_id(data: Path, model: Path) -> dict[str, float]:
     result = check(dataset)
     labels = require_valid(result)
     scores = {}
-    for judge in find_judges(load_bundles(model), dataset.samples, result):
+    for judge in find_judges(load_judge_models(model), dataset.samples, result):
         predictor = judge.predictor()
         for sample in judge.samples:
             truth = sample.class_index(labels)

@@ -8,7 +8,9 @@ and backward pass, a large matrix product, a large copy.
 nnU-Net's trainer stands among them where it is installed (see nnunet.py).
 
 pip install segmentation-models-pytorch monai && python benchmarks/train_speed.py DATA [--size 128]
-[--rounds 2] [--images 480]
+[--rounds 2] [--images 480] [--only "limner;MONAI"]
+
+The plain loop and the bare passes are always there.
 """
 
 import argparse
@@ -41,6 +43,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--images", type=int, default=480)
+    parser.add_argument("--only", default="")
     parser.add_argument("--one", default="", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
@@ -54,6 +57,9 @@ def main() -> None:
         *["nnU-Net"] * bool(importlib.util.find_spec("nnunetv2")),
         "bare passes",
     ]
+    if arguments.only:
+        wanted = {*arguments.only.split(";"), "plain PyTorch", "bare passes"}
+        names = [name for name in names if name in wanted]
     best: dict[str, dict[str, float]] = {}
     for _ in range(arguments.rounds):
         for name in names:

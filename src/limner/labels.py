@@ -299,6 +299,15 @@ def labels_lines(labels: Labels) -> str:
     return "\n".join(f"    {line}" for line in dump_labels(labels).splitlines() if line)
 
 
+def require_same_classes(labels: Labels, owner: str, expected: Labels, expected_owner: str) -> None:
+    """Raise LimnerError, which names both owners, where two have other classes."""
+    if labels.names != expected.names:
+        raise LimnerError(
+            f"{owner} has the classes {', '.join(labels.names)}, and {expected_owner} has "
+            f"{', '.join(expected.names)}. They must be the same."
+        )
+
+
 def background_first(named: Sequence[tuple[Any, str]]) -> list[tuple[Any, str]]:
     """Put the background, in whatever spelling, before the other classes.
 

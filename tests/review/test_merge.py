@@ -157,7 +157,7 @@ def test_unreviewed_predictions_existing_folders_and_other_classes_are_errors(
             "b": np.arange(16, dtype=np.uint8)[None].repeat(16, 0) // 6,
         }
     )
-    with pytest.raises(LimnerError, match="They must agree"):
+    with pytest.raises(LimnerError, match="They must be the same"):
         merge(review.folder, scenes, tmp_path / "other")
 
 

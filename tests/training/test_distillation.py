@@ -137,7 +137,7 @@ def test_a_teacher_that_knows_the_test_images_or_other_classes_is_refused(
     assert not (tmp_path / "run").exists()
     bundle = Bundle.load(teacher)
     labels = Labels.from_values(("background", "mole"), (0, 255))
-    with pytest.raises(LimnerError, match="the teacher knows the classes background, "):
+    with pytest.raises(LimnerError, match="the teacher has the classes background, "):
         require_teacher(bundle, RECIPE, labels, set())
     grey = replace(bundle, preprocessing=replace(bundle.preprocessing, mean=(0.5,), std=(0.2,)))
     with pytest.raises(LimnerError, match=r"images of 1 channels, and data\.channels is 3"):

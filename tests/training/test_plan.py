@@ -1,5 +1,6 @@
 import json
 import math
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from limner.errors import LimnerError
 from limner.labels import Labels
 from limner.recipe import Recipe, ResizeMode, parse_recipe
 from limner.training.plan import Plan, make_plan
-from limner.training.plan_context import CeilingFunction
+from limner.training.plan_context import CeilingFunction, PlanFacts
 from limner.training.step_timing import StepTiming
 
 BINARY = Labels.from_values(("background", "foreground"), (0, 255))
@@ -58,7 +59,7 @@ def planned(
     labels: Labels = BINARY,
     ceiling: CeilingFunction = passes_from(80),  # noqa: B008
 ) -> Plan:
-    return make_plan(recipe, data, labels, ceiling)
+    return make_plan(recipe, PlanFacts(samples=data, labels=labels, ceiling=ceiling))
 
 
 @pytest.fixture(autouse=True)
@@ -91,10 +92,11 @@ def test_a_plan_has_the_recorded_values_and_reasons(
 ) -> None:
     monkeypatch.setattr("limner.training.plan_rules.is_installed", lambda name: False)
     monkeypatch.setattr("limner.training.plan.time_step", lambda recipe: StepTiming(0.5, 0.1))
-    defaults = {"samples": SQUARE, "labels": BINARY, "ceiling": passes_from(80), "recipe": ON_CPU}
+    defaults = {"samples": SQUARE, "labels": BINARY, "ceiling": passes_from(80)}
     arguments = {**defaults, **CASES[case]}
-    plan = make_plan(**arguments)
-    table, explicit = plan.recipe.model_dump(mode="json"), arguments["recipe"].explicit_keys()
+    recipe = arguments.pop("recipe", ON_CPU)
+    plan = make_plan(recipe, PlanFacts(**arguments))
+    table, explicit = plan.recipe.model_dump(mode="json"), recipe.explicit_keys()
     chosen = {}
     for key, reason in plan.reasons.items():
         section, name = key.split(".")
@@ -109,7 +111,10 @@ def test_settings_that_contradict_the_data_or_the_processes_are_refused() -> Non
     with pytest.raises(LimnerError, match=r"data\.channels is 4, and the images have 3"):
         planned(on_cpu({"data.channels": 4}))
     with pytest.raises(LimnerError, match="batch_size is 5, which 2 processes cannot share"):
-        make_plan(on_cpu({"train.batch_size": 5}), SQUARE, BINARY, passes_from(80), processes=2)
+        make_plan(
+            on_cpu({"train.batch_size": 5}),
+            PlanFacts(samples=SQUARE, labels=BINARY, ceiling=passes_from(80), processes=2),
+        )
 
 
 def test_a_pretrained_encoder_is_taken_where_its_weights_are_here_and_no_network_is_named(
@@ -244,6 +249,21 @@ def test_several_classes_are_not_turned_over() -> None:
 
 def test_the_same_data_gives_the_same_plan() -> None:
     assert planned() == planned()
+
+
+def test_time_that_is_gone_before_the_plan_is_not_planned_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("limner.training.plan.time_step", lambda recipe: StepTiming(0.5, 0.1))
+    recipe = on_cpu({"train.minutes": 10.0, "data.size_px": (96, 96), "model.preset": "unet"})
+
+    def epochs(gone_s: float) -> int:
+        started = time.monotonic() - gone_s
+        facts = PlanFacts(samples=SQUARE, labels=BINARY, ceiling=passes_from(80), started=started)
+        return make_plan(recipe, facts).recipe.train.epochs
+
+    # 160 images a second for 85 % of the time given, of 1,000 images
+    assert [epochs(0), epochs(210), epochs(600)] == [82, 48, 10]
 
 
 @pytest.mark.parametrize("minutes", [0.01, 1.0])

@@ -107,10 +107,10 @@ class ClassPrediction:
         object_area = float(np.median(areas)) if len(areas) else 16.0
         diameter = 2 * math.sqrt(max(object_area, 4) / math.pi)
         probability = np.where(valid, self.probability, 0)
-        missing = _find_unmatched(
-            self._objects, self._object_count, mask | ~valid, probability, object_area
+        missing = _find_surest(
+            self._objects, self._object_count, probability, object_area, mask | ~valid
         )
-        invented = _find_unmatched(objects, count, self.mask, 1 - self.probability, object_area)
+        invented = _find_surest(objects, count, 1 - self.probability, object_area, self.mask)
         other, other_class = self._find_other_class(objects, count, object_area)
         agreement = _ratio(2 * float(probability[mask].sum()), self._total(mask))
         shift_gain, shift_px = self._find_shift(mask, probability, diameter)
@@ -198,37 +198,23 @@ class ClassPrediction:
         return (float(distance.mean()), float(distance.std())) if len(distance) else (0.0, 0.0)
 
 
-def _find_unmatched(
+def _find_surest(
     objects: Int32[ndarray, "h w"],
     count: int,
-    other: Mask,
     confidence: Float32[ndarray, "h w"],
     object_area: float,
+    other: Mask | None = None,
 ) -> _Object:
-    """The object that the other mask does not cover and of which it is surest that it is right."""
+    """The object of which it is surest that it is right; none that the other mask covers."""
     if not count:
         return _Object(0.0, None)
     flat = objects.ravel()
     areas = np.bincount(flat, minlength=count + 1)[1:]
-    covered = np.bincount(flat, other.ravel(), minlength=count + 1)[1:]
     sure = np.bincount(flat, confidence.ravel(), minlength=count + 1)[1:] / areas
     evidence = np.minimum(areas / object_area, 1) * np.clip(2 * sure - 1, 0, 1)
-    evidence[covered > MATCHED_SHARE * areas] = 0
-    return _largest(objects, evidence)
-
-
-def _find_surest(
-    objects: Int32[ndarray, "h w"],
-    count: int,
-    probability: Float32[ndarray, "h w"],
-    object_area: float,
-) -> _Object:
-    """The object in which a probability is highest."""
-    if not count:
-        return _Object(0.0, None)
-    areas = np.bincount(objects.ravel(), minlength=count + 1)[1:]
-    mean = np.bincount(objects.ravel(), probability.ravel(), minlength=count + 1)[1:] / areas
-    evidence = np.minimum(areas / object_area, 1) * np.clip(2 * mean - 1, 0, 1)
+    if other is not None:
+        covered = np.bincount(flat, other.ravel(), minlength=count + 1)[1:]
+        evidence[covered > MATCHED_SHARE * areas] = 0
     return _largest(objects, evidence)
 
 

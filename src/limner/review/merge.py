@@ -9,6 +9,7 @@ from limner.data.parallel import Progress
 from limner.data.scan import scan
 from limner.errors import LimnerError
 from limner.files import require_new
+from limner.labels import require_same_classes
 from limner.name_list import list_some_lines
 from limner.review.matching import TargetDataset, collect_candidates, match_candidates
 from limner.review.queue import task_key
@@ -123,12 +124,8 @@ def _read_dataset(folder: Path, results: ReviewResults, progress: Progress | Non
     """Read and check a dataset. Raises LimnerError for errors, and for other classes."""
     dataset = scan(folder)
     labels = require_valid(check(dataset, progress))
-    predicted = results.predictions.labels.names
-    if labels.names != predicted:
-        raise LimnerError(
-            f"{folder} has the classes {', '.join(labels.names)}, and the predictions have "
-            f"{', '.join(predicted)}. They must agree."
-        )
+    predictions = results.predictions
+    require_same_classes(labels, str(folder), predictions.labels, str(predictions.folder))
     return TargetDataset(folder, dataset.samples, labels)
 
 

@@ -37,6 +37,8 @@ from limner.training.pipeline import TrainingSession, resume_run, start_run
 from limner.training.run import Run, next_run_folder
 from limner.training.schedule import Deadline
 
+FOLLOWS = "set by the cross-validation; all but data.fold is as in fold-1"
+"""The reason of all keys of the later folds."""
 RECORD, OUT_OF_FOLD = run_files.CROSS_VALIDATION, "out-of-fold.csv"
 FOLDS_SHARE = 0.8
 """Share of a time budget for the folds; the rest is for scoring every image, and for tuning."""
@@ -170,7 +172,7 @@ class CrossValidation:
             return run, resume_run(run, session)
         if fold:
             # It was planned with the first
-            session = replace(session, announce=lambda plan: None)
+            session = replace(session, announce=lambda plan: None, explicit_reason=FOLLOWS)
         try:
             return start_run(self.data, self.fold_recipe(fold), folder, session)
         except BaseException:

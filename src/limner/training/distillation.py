@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from limner.data.preprocess import Preprocessing
 from limner.errors import LimnerError
-from limner.labels import VOID, Labels
+from limner.labels import VOID, Labels, require_same_classes
 from limner.model.bundle import Bundle
 from limner.plurals import count_noun
 from limner.recipe import Recipe
@@ -120,11 +120,7 @@ def require_teacher(teacher: Bundle, recipe: Recipe, labels: Labels, held_out: S
         labels: The classes of the dataset.
         held_out: The contents of the images that the student is to be tested on.
     """
-    if teacher.labels.names != labels.names:
-        raise LimnerError(
-            f"the teacher knows the classes {', '.join(teacher.labels.names)}, and the data has "
-            f"{', '.join(labels.names)}. They must be the same."
-        )
+    require_same_classes(teacher.labels, "the teacher", labels, "the data")
     if len(teacher.preprocessing.mean) != recipe.data.channels:
         raise LimnerError(
             f"the teacher takes images of {len(teacher.preprocessing.mean)} channels, and "

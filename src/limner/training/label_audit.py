@@ -26,7 +26,7 @@ from limner.inference.audit_page import AuditPicture, render_audit
 from limner.inference.audit_record import AUDIT_FILE, AuditedMask, AuditFile
 from limner.inference.label_comparison import MaskComparison
 from limner.inference.predictor import Predictor
-from limner.labels import Labels
+from limner.labels import Labels, require_same_classes
 from limner.model.bundle import Bundle
 from limner.name_list import list_some
 from limner.plurals import count_noun
@@ -53,16 +53,30 @@ class AuditResult:
 
 
 @dataclass(frozen=True, slots=True)
-class _Judge:
-    """A model, and the samples that it never saw."""
+class JudgeModel:
+    """A model that may judge masks."""
 
     bundle: Bundle
     name: str
+    unseen_sides: Sequence[str]
+    """The sides of its split that it was not trained on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """A model, and the samples that it never saw."""
+
+    model: JudgeModel
     samples: Sequence[Sample]
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.model.name
 
     def predictor(self) -> Predictor:
         """One pass for each image: flips and the like change little that an audit asks for."""
-        return Predictor.from_models(self.bundle, tta="none")
+        return Predictor.from_models(self.model.bundle, tta="none")
 
 
 def audit(
@@ -125,20 +139,16 @@ def audit_with(
     progress: StageProgress,
 ) -> AuditResult:
     """Audit with models that are there already; see `audit`."""
-    bundles = load_bundles(model)
-    skip_broken |= any(bundle.recipe.data.skip_broken for bundle, _, _ in bundles)
+    models = load_judge_models(model)
+    skip_broken |= any(each.bundle.recipe.data.skip_broken for each in models)
     dataset = scan(data)
     result = check(dataset, progress("checking"))
     usable, labels = usable_samples(
         dataset, result, Recipe().replace({"data.skip_broken": skip_broken}), LEAKS
     )
-    judges = find_judges(bundles, usable.samples, result)
+    judges = find_judges(models, usable.samples, result)
     for judge in judges:
-        if judge.bundle.labels.names != labels.names:
-            raise LimnerError(
-                f"{data} has the classes {', '.join(labels.names)}, and {judge.name} knows "
-                f"{', '.join(judge.bundle.labels.names)}. They must be the same."
-            )
+        require_same_classes(labels, str(data), judge.model.bundle.labels, judge.name)
     judged = sum(len(judge.samples) for judge in judges)
     if judged < MIN_MASKS:
         raise LimnerError(
@@ -163,11 +173,10 @@ def audit_with(
     return AuditResult(masks, folder / PAGE, list(_notes(usable, judges)))
 
 
-def load_bundles(model: Path) -> list[tuple[Bundle, str, Sequence[str]]]:
+def load_judge_models(model: Path) -> list[JudgeModel]:
     """Load the models that judge: a model, or all of a cross-validation.
 
-    Returns each with its name, and the sides of its split that it was not trained on. Raises
-    LimnerError where there is no model, and for a cross-validation that is not finished.
+    Raises LimnerError where there is no model, and for a cross-validation that is not finished.
     """
     if CrossValidation.is_at(model):
         validation = CrossValidation(model)
@@ -182,39 +191,32 @@ def load_bundles(model: Path) -> list[tuple[Bundle, str, Sequence[str]]]:
     else:
         files, sides = [model_path(model)], [("test", "new")]
     return [
-        (Bundle.load(file), str(file.parent if file.name == MODEL else file), names)
+        JudgeModel(Bundle.load(file), str(file.parent if file.name == MODEL else file), names)
         for file, names in zip(files, sides, strict=True)
     ]
 
 
 def find_judges(
-    bundles: Sequence[tuple[Bundle, str, Sequence[str]]],
-    samples: Sequence[Sample],
-    result: CheckResult,
-) -> list[_Judge]:
+    models: Sequence[JudgeModel], samples: Sequence[Sample], result: CheckResult
+) -> list[Judge]:
     """The models, each with the samples of the dataset that it was not trained on.
 
     Images are known by their content.
     """
-    judges = (
-        _Judge(bundle, name, _unseen(bundle, samples, result, sides))
-        for bundle, name, sides in bundles
-    )
+    judges = (Judge(model, _unseen(model, samples, result)) for model in models)
     return [judge for judge in judges if judge.samples]
 
 
-def _unseen(
-    bundle: Bundle, samples: Sequence[Sample], result: CheckResult, sides: Sequence[str]
-) -> list[Sample]:
-    infos, record = result.info_by_id, bundle.split_record
+def _unseen(model: JudgeModel, samples: Sequence[Sample], result: CheckResult) -> list[Sample]:
+    infos, record = result.info_by_id, model.bundle.split_record
     contents = known_contents(samples, infos)
     thumbnails = {id: info.thumbnail for id, info in infos.items()}
     copies = record.near_copies(samples, contents, thumbnails)
     assigned = record.assign(samples, contents, copies)
-    return [sample for side in sides for sample in assigned[side]]
+    return [sample for side in model.unseen_sides for sample in assigned[side]]
 
 
-def _other_masks(judges: Sequence[_Judge], labels: Labels) -> list[UInt8[ndarray, "h w"]]:
+def _other_masks(judges: Sequence[Judge], labels: Labels) -> list[UInt8[ndarray, "h w"]]:
     """A few masks of the set that are not empty, spread over it."""
     samples = [sample for judge in judges for sample in judge.samples]
     spread = samples[:: max(1, len(samples) // (2 * OTHER_MASKS))]
@@ -224,7 +226,7 @@ def _other_masks(judges: Sequence[_Judge], labels: Labels) -> list[UInt8[ndarray
 
 
 def _pictures(
-    masks: Sequence[AuditedMask], judges: Sequence[_Judge], labels: Labels
+    masks: Sequence[AuditedMask], judges: Sequence[Judge], labels: Labels
 ) -> Iterator[AuditPicture]:
     """What is drawn of each mask; its image is predicted once more."""
     judge_of = {(sample.id, judge.name): judge for judge in judges for sample in judge.samples}
@@ -239,7 +241,7 @@ def _pictures(
         yield AuditPicture(mask, image, sample.class_index(labels), predicted)
 
 
-def _notes(usable: UsableSamples, judges: Sequence[_Judge]) -> Iterator[str]:
+def _notes(usable: UsableSamples, judges: Sequence[Judge]) -> Iterator[str]:
     if usable.left_out:
         yield usable.describe()
     judged = Counter(sample.id for judge in judges for sample in judge.samples)

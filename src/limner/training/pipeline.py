@@ -36,7 +36,8 @@ from limner.training.distillation import (
 )
 from limner.training.distributed import SINGLE_PROCESS, DistributedContext
 from limner.training.events import Event
-from limner.training.plan import Plan, choose_compile, make_plan
+from limner.training.plan import SET_BY_USER, Plan, choose_compile, make_plan
+from limner.training.plan_context import PlanFacts
 from limner.training.run import Run, RunInputs, next_run_folder, run_exists
 from limner.training.trackers import require_trackers
 from limner.training.trainer import train_run
@@ -63,6 +64,8 @@ class TrainingSession:
     stop_requested: Callable[[], bool] = lambda: False
     """Looked at between steps."""
     distributed: DistributedContext = SINGLE_PROCESS
+    explicit_reason: str = SET_BY_USER
+    """Who set the keys that the recipe comes with; the plan gives it as their reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +160,8 @@ def start_run(
     if teacher:
         held_out = {record.contents[id] for id in record.ids["test"]}
         require_teacher(teacher, recipe, labels, held_out)
-    plan = _plan(recipe, checked, labels, session.distributed.world_size, session.note)
+    plan = _plan(recipe, checked, labels, session)
+    plan.reasons.update(dict.fromkeys(recipe.explicit_keys(), session.explicit_reason))
     plan.reasons.update({key: reason for key, (_, reason) in inherited.items()})
     session.announce(plan)
     run = Run.create(
@@ -284,23 +288,22 @@ def usable_samples(
 
 
 def _plan(
-    recipe: Recipe,
-    checked: CheckedDataset,
-    labels: Labels,
-    processes: int,
-    note: Callable[[str], None],
+    recipe: Recipe, checked: CheckedDataset, labels: Labels, session: TrainingSession
 ) -> Plan:
     """Choose what the recipe leaves open, from the training samples."""
     training = checked.side_info("train")
     if recipe.train.minutes is not None:
-        note("Measuring how fast this machine trains, to plan what the time allows.")
+        session.note("Measuring how fast this machine trains, to plan what the time allows.")
     plan = make_plan(
         recipe,
-        training,
-        labels,
-        ResizeCeiling(checked.sides["train"], labels),
-        validation_ratio=len(checked.sides["val"]) / len(checked.sides["train"]),
-        processes=processes,
+        PlanFacts(
+            samples=training,
+            labels=labels,
+            ceiling=ResizeCeiling(checked.sides["train"], labels),
+            validation_ratio=len(checked.sides["val"]) / len(checked.sides["train"]),
+            processes=session.distributed.world_size,
+            started=session.started,
+        ),
     )
     size_px, resize_mode = plan.recipe.data.size_px, plan.recipe.data.resize_mode
     views_per_epoch = sum(len(views(info.size_px, size_px, resize_mode)) for info in training)

@@ -1,29 +1,31 @@
 """The plan: the recipe that data and machine ask for, each choice with its reason."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from torch import nn
 
-from limner.data.sample_info import SampleInfo
 from limner.errors import LimnerError
 from limner.inference.engines import require_device
-from limner.labels import Labels
 from limner.model.unet import UNet
 from limner.recipe import Recipe
 from limner.training.hardware import NO_COMPILER, can_compile
 from limner.training.plan_context import (
-    CeilingFunction,
     Choice,
     PixelBudget,
     PlanContext,
+    PlanFacts,
+    field_values,
     spell_size,
 )
 from limner.training.plan_rules import NETWORK_RULES, SCHEDULE_RULES
 from limner.training.step_timing import time_step
 
+SET_BY_USER = "set by you"
+"""The reason of a key that the recipe came with."""
 CPU_PIXELS, GPU_PIXELS = 24_000 * 96**2, 120_000 * 256**2
 """Pixels shown to the network in all, where no time is given: about 12 minutes on two cores."""
 MULTICLASS_FACTOR = 2
@@ -31,7 +33,9 @@ MULTICLASS_FACTOR = 2
 CPU_TIMED_PX, GPU_TIMED_PX = (96, 96), (256, 256)
 """The size at which steps are timed, where the user set none."""
 TRAINING_SHARE = 0.85
-"""Of the time given, what is left for training steps."""
+"""Of the time given, what training steps have, together with all that came before the plan."""
+MIN_TRAINING_SHARE = 0.1
+"""Of the time given, what they have at least, however long that took."""
 COMPILE_S_PER_CONVOLUTION = 1.0
 COMPILE_SHARE = 0.05
 """Of the time in all, what a look at whether compiling pays may take."""
@@ -51,38 +55,22 @@ class Plan:
     reasons: dict[str, str]
 
 
-def make_plan(
-    recipe: Recipe,
-    samples: Sequence[SampleInfo],
-    labels: Labels,
-    ceiling: CeilingFunction,
-    *,
-    validation_ratio: float = 0.0,
-    processes: int = 1,
-) -> Plan:
+def make_plan(recipe: Recipe, facts: PlanFacts) -> Plan:
     """Choose what a recipe leaves open. What the user set is kept, and the reason says so.
 
     Args:
         recipe: the keys that the user set.
-        samples: facts of the training samples.
-        labels: the classes.
-        ceiling: the best mean Dice of each class that a size allows.
-        validation_ratio: validation samples for each training sample.
-        processes: how many of them share each batch.
+        facts: what is known of the data and of the time.
 
     Raises LimnerError where the recipe contradicts the data, the machine or the processes.
     """
     context = PlanContext(
-        samples=samples,
-        labels=labels,
-        ceiling=ceiling,
-        validation_ratio=validation_ratio,
-        processes=processes,
+        **field_values(facts, PlanFacts),
         explicit_keys=frozenset(recipe.explicit_keys()),
         recipe=recipe,
     )
     _require_consistent(context)
-    reasons = dict.fromkeys(context.explicit_keys, "set by you")
+    reasons = dict.fromkeys(context.explicit_keys, SET_BY_USER)
     context = _apply(NETWORK_RULES, context, reasons)
     timed = context.with_budget(pixel_budget(context))
     return Plan(_apply(SCHEDULE_RULES, timed, reasons).recipe, reasons)
@@ -121,7 +109,7 @@ def _require_consistent(context: PlanContext) -> None:
 def pixel_budget(context: PlanContext) -> PixelBudget:
     """How many pixels the network can be shown: a fixed number, or what the time given allows.
 
-    The latter is measured with the network chosen so far.
+    The latter is measured with the network chosen so far, less the time that is gone.
     """
     recipe, on_cpu = context.recipe, context.on_cpu
     if recipe.train.minutes is None:
@@ -130,11 +118,16 @@ def pixel_budget(context: PlanContext) -> PixelBudget:
     size_px = recipe.data.size_px
     if "data.size_px" not in context.explicit_keys:
         size_px = CPU_TIMED_PX if on_cpu else GPU_TIMED_PX
+    started = time.monotonic() if context.started is None else context.started
     timing = time_step(recipe.replace({"data.size_px": size_px}))
     images_per_s = recipe.train.batch_size / timing.later_s
     minutes = recipe.train.minutes
+    training_s = max(
+        TRAINING_SHARE * minutes * 60 - (time.monotonic() - started),
+        MIN_TRAINING_SHARE * minutes * 60,
+    )
     return PixelBudget(
-        TRAINING_SHARE * minutes * 60 * images_per_s * math.prod(size_px),
+        training_s * images_per_s * math.prod(size_px),
         f"{images_per_s:.0f} images/s of {spell_size(size_px)} measured, {minutes:g} minutes given",
     )
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 from limner.data.sample_info import SampleInfo
 from limner.labels import Labels
@@ -30,17 +31,25 @@ class PixelBudget:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlanContext:
-    """The facts that a rule decides by."""
+class PlanFacts:
+    """What is known of the data and of the time before anything is chosen."""
 
     samples: Sequence[SampleInfo]
     """Those of the training samples."""
     labels: Labels
     ceiling: CeilingFunction
-    validation_ratio: float
+    validation_ratio: float = 0.0
     """Validation samples for each training sample."""
-    processes: int
+    processes: int = 1
     """Processes that share each batch."""
+    started: float | None = None
+    """The moment of the monotonic clock from which a time budget counts; now by default."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanContext(PlanFacts):
+    """The facts that a rule decides by."""
+
     explicit_keys: frozenset[str]
     """The keys that the user set, such as "train.epochs"."""
     recipe: Recipe
@@ -70,8 +79,7 @@ class PlanContext:
 
     def with_budget(self, budget: PixelBudget) -> "TimedContext":
         """The same facts and a budget."""
-        facts = {field.name: getattr(self, field.name) for field in fields(PlanContext)}
-        return TimedContext(**facts, budget=budget)
+        return TimedContext(**field_values(self, PlanContext), budget=budget)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +87,11 @@ class TimedContext(PlanContext):
     """The facts that a rule of size and schedule decides by."""
 
     budget: PixelBudget
+
+
+def field_values(facts: PlanFacts, of: type[PlanFacts]) -> dict[str, Any]:
+    """The values of the fields that a class has, by name."""
+    return {field.name: getattr(facts, field.name) for field in fields(of)}
 
 
 def spell_size(size_px: tuple[int, int]) -> str:

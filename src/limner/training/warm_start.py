@@ -12,7 +12,7 @@ from limner.data.sample import Sample
 from limner.data.split_record import known_contents
 from limner.data.splits import SplitSamples, apply_split, split_units
 from limner.errors import LimnerError
-from limner.labels import Labels
+from limner.labels import Labels, require_same_classes
 from limner.model.bundle import Bundle
 from limner.recipe import Recipe
 from limner.training.run_files import model_path
@@ -95,11 +95,7 @@ def inherit_split(
     copies and their group are. The others go where the layout puts them, or are trained on. Raises
     LimnerError where the classes differ, or where nothing is left to validate on.
     """
-    if labels.names != origin.labels.names:
-        raise LimnerError(
-            f"the run knows the classes {', '.join(origin.labels.names)}, and the data has "
-            f"{', '.join(labels.names)}. They must be the same."
-        )
+    require_same_classes(origin.labels, "the run", labels, "the data")
     infos, record = result.info_by_id, origin.split_record
     contents = known_contents(samples, infos)
     thumbnails = {id: info.thumbnail for id, info in infos.items()}

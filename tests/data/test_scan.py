@@ -43,7 +43,7 @@ def test_an_unknown_layout_lists_what_was_looked_for(tmp_path: Path) -> None:
         LimnerError,
         match=(
             r"(?s)CSV.*relative to them\n  nnU-Net.*COCO.*Pascal VOC.*val\.txt, test\.txt\).*"
-            r"CamVid.*ISIC.*images/ beside masks/.*x_mask\.png.*at any depth\n.*YOLO.*cure\n"
+            r"CamVid.*ISIC.*images/ beside masks/.*x_mask\.png.*at any depth\n.*x\.txt.*cure\n"
             r"Found there: photos"
         ),
     ):

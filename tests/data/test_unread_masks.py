@@ -83,58 +83,11 @@ def test_cellpose_s_pickles_are_not_to_be_loaded(tmp_path: Path) -> None:
     )
 
 
-def write_yolo(labels: Path) -> None:
-    """Write a large object of class 1 and a small one of class 0 upon it; 0.txt has none."""
-    labels.mkdir(parents=True, exist_ok=True)
-    (labels / "0.txt").write_text("")
-    for number in (1, 2):
-        (labels / f"{number}.txt").write_text(
-            "0 0.2 0.25 0.3 0.25 0.3 0.5 0.2 0.5\n1 0.1 0.125 0.725 0.125 0.725 0.75 0.1 0.75\n"
-        )
-
-
-@pytest.mark.parametrize(
-    ("images", "labels"),
-    [("images/train", "labels/train"), ("train/images", "train/labels"), ("data", "data")],
-)
-def test_yolo_s_texts_are_named_and_drawn_by_the_cure(
-    tmp_path: Path, images: str, labels: str
-) -> None:
-    save_photos(tmp_path / images)
-    write_yolo(tmp_path / labels)
-    (tmp_path / "data.yaml").write_text("train: images\nnames:\n  0: spot\n  1: 'leaf'\n")
-    text = follow_cure(tmp_path, "unread-mask")
-    assert text.startswith("3 masks are in a format that is not read. ")
-    assert "is a text of polygons, as YOLO has for segmentation." in text
-    empty, first, second = masks_of(tmp_path)
-    # Corners are times 20 and 16, without fractions, and the border belongs to the object
-    expected = np.zeros((16, 20), np.uint8)
-    expected[2:13, 2:15] = 2
-    expected[4:9, 4:7] = 1
-    assert (empty == 0).all()
-    assert (first == expected).all() and (second == expected).all()
-    labels_found = check(scan(tmp_path)).labels
-    assert labels_found is not None
-    assert labels_found.names == ("background", "spot", "leaf")
-
-
-@pytest.mark.parametrize(
-    ("file", "content"),
-    [("data.yaml", "nc: 2\nnames: ['spot', \"leaf\"]\n"), ("classes.txt", "spot\nleaf\n")],
-)
-def test_yolo_s_class_names_are_taken_from_its_files(
-    tmp_path: Path, file: str, content: str
-) -> None:
-    save_photos(tmp_path / "images")
-    write_yolo(tmp_path / "labels")
-    (tmp_path / file).write_text(content)
-    follow_cure(tmp_path, "unread-mask")
-    assert '"spot" = 1\n"leaf" = 2' in (tmp_path / "labels.toml").read_text()
-
-
 def test_the_lines_of_a_cure_are_printed_unbroken(tmp_path: Path) -> None:
-    save_photos(tmp_path / "set/images")
-    write_yolo(tmp_path / "set/labels")
+    save_photos(tmp_path / "set/images", size=(16, 16))
+    (tmp_path / "set/masks").mkdir()
+    for number in range(3):
+        save_image(tmp_path / f"set/masks/{number}.gif", disc())
     (finding,) = check(scan(tmp_path / "set")).errors
     lines = finding.message.partition("\n")[2]
     printed = limner("check", tmp_path / "set", "--out", tmp_path / "check")

@@ -4,9 +4,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from limner.data.annotation_mask import AnnotationMask
 from limner.data.findings import Finding, Severity
 from limner.data.images import ImageInfo
-from limner.data.sample import AnnotationMask, Sample
+from limner.data.sample import Sample
 from limner.data.sample_info import SampleInfo
 from limner.name_list import list_some
 from limner.plurals import count_noun

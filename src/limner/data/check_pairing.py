@@ -30,7 +30,7 @@ def pairing_findings(dataset: Dataset) -> Iterator[Finding]:
     yield from _unsupported_formats(dataset)
     yield from _repeated_ids(dataset)
     yield from _ids_that_differ_in_case(dataset)
-    yield from unread_findings(dataset.root, dataset.unread)
+    yield from unread_findings(dataset.unread)
     yield from dataset.findings
 
 

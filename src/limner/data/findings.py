@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from limner.data.sample import AnnotationMask
+from limner.data.annotation_mask import AnnotationMask
 from limner.data.united_mask import UnitedMask
 
 Severity = Literal["error", "warning", "note"]

@@ -1,7 +1,6 @@
 """One image with its mask: where they lie, and how they are read."""
 
 import hashlib
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -10,8 +9,7 @@ import numpy as np
 from jaxtyping import UInt8
 from numpy import ndarray
 
-from limner.data.annotation_shapes import draw_segmentation
-from limner.data.image_file import MAX_PIXELS
+from limner.data.annotation_mask import AnnotationMask
 from limner.data.images import (
     ImageInfo,
     image_size,
@@ -25,50 +23,6 @@ from limner.errors import LimnerError
 from limner.labels import VOID, Labels
 
 Split = Literal["train", "val", "test"]
-
-
-@dataclass(frozen=True, slots=True)
-class AnnotationMask:
-    """A mask that is drawn from the annotations of a file, the largest object first.
-
-    An object is a list of polygons, or run lengths. A polygon within another one of the same
-    object is a hole.
-    """
-
-    file: Path
-    image_name: str
-    size_px: tuple[int, int]
-    """Height and width, as the file states them."""
-    shapes: str
-    """JSON of [class index, COCO segmentation] pairs, as text so that a sample stays hashable."""
-
-    def __str__(self) -> str:
-        return f"{self.file} ({self.image_name})"
-
-    @property
-    def sha256(self) -> bytes:
-        """Of the shapes that it is drawn from."""
-        return hashlib.sha256(self.shapes.encode()).digest()
-
-    def read(self) -> MaskPixels:
-        """Draw the mask. Raises LimnerError where an annotation is malformed."""
-        height, width = self.size_px
-        if not 0 < height * width <= MAX_PIXELS:
-            raise LimnerError(
-                f"{self} claims {width}x{height} pixels. From 1 to {MAX_PIXELS:,} are drawn: "
-                "mend the size in the annotation file."
-            )
-        mask = np.zeros(self.size_px, np.uint8)
-        for class_index, segmentation in json.loads(self.shapes):
-            try:
-                mask[draw_segmentation(segmentation, self.size_px)] = class_index
-            # Hostile annotations may raise anything
-            except Exception as error:
-                raise LimnerError(
-                    f"{self} has an annotation that cannot be drawn ({error}). It must be "
-                    "polygons or run lengths as COCO has them."
-                ) from error
-        return MaskPixels(mask, "grey")
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +107,8 @@ class Sample:
             return read_mask_with_info(self.mask, page=self.page)
         if isinstance(self.mask, UnitedMask):
             return self.mask.read_with_info()
-        mask = self.mask.read()
-        return mask, ImageInfo(self.mask.size_px, 1, 8, float(mask.values.max()), self.mask.sha256)
+        mask = self.mask.read(self.image)
+        return mask, ImageInfo(mask.values.shape, 1, 8, float(mask.values.max()), self.mask.sha256)
 
     def size_px(self) -> tuple[int, int]:
         """Read height and width of the upright image, as `images.image_size` does."""

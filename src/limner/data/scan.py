@@ -20,11 +20,13 @@ from limner.data.layouts import (
     drive,
     folders,
     isic,
+    labelme,
     manifest,
     nnunet,
     object_masks,
     suffixes,
     voc,
+    yolo,
 )
 from limner.data.left_out_files import left_out_findings, other_forms
 from limner.data.nested_folder import has_settings, inner_folder, nested_finding
@@ -43,6 +45,8 @@ LAYOUTS: tuple[Layout, ...] = (
     manifest.match_layout,
     nnunet.match_layout,
     coco.match_layout,
+    labelme.match_layout,
+    yolo.match_layout,
     voc.match_layout,
     camvid.match_layout,
     isic.match_layout,

@@ -69,11 +69,15 @@ def read_lines(path: Path) -> list[str]:
     Raises LimnerError for a file that cannot be read, or is neither in UTF-8 nor in UTF-16 with
     its mark.
     """
+    return [line.strip() for line in read_text_lines(path) if line.strip()]
+
+
+def read_text_lines(path: Path) -> list[str]:
+    """Read all lines of a text as they are. Raises LimnerError as `read_lines` does."""
     try:
-        lines = _read_text(path).splitlines()
+        return _read_text(path).splitlines()
     except (OSError, ValueError) as error:
         raise LimnerError(f"{path} cannot be read: {error}. Save it as UTF-8.") from error
-    return [line.strip() for line in lines if line.strip()]
 
 
 def read_json_object(path: Path) -> dict[str, Any]:
@@ -81,11 +85,16 @@ def read_json_object(path: Path) -> dict[str, Any]:
 
     A dataset may hold JSON files of other programs, so that is not an error.
     """
-    try:
-        content = json.loads(_read_text(path))
-    except (OSError, ValueError, RecursionError):
-        return {}
+    content = read_json(path)
     return content if isinstance(content, dict) else {}
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file; None where the file holds no JSON."""
+    try:
+        return json.loads(_read_text(path))
+    except (OSError, ValueError, RecursionError):
+        return None
 
 
 def _read_text(path: Path) -> str:

@@ -10,12 +10,13 @@ from pathlib import Path, PurePosixPath
 from jaxtyping import UInt8
 from numpy import ndarray
 
+from limner.data.annotation_mask import AnnotationMask
 from limner.data.check import check
 from limner.data.dataset import Dataset
 from limner.data.image_file import without_suffix
 from limner.data.images import read_image, read_predicted_mask
 from limner.data.parallel import Progress
-from limner.data.sample import AnnotationMask, Sample
+from limner.data.sample import Sample
 from limner.data.scan import scan
 from limner.data.storage import Storage
 from limner.data.united_mask import UnitedMask

@@ -1,4 +1,3 @@
-import json
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ from limner.errors import LimnerError
 @pytest.mark.parametrize(
     ("suffix", "content", "name"),
     [
-        (".json", json.dumps({"shapes": []}), "labelme's JSON. Export it as PNG, or all of them"),
+        (".json", "{}", "JSON of no tool that limner knows. Export it as PNG, or all of them"),
         (".txt", "0 0.5 0.5 0.1 0.1", "a text of boxes, as YOLO has for detection. A box has no"),
         (".txt", "hello", "a text. Export a mask image"),
         (".xml", "<annotation/>", "a file with the suffix .xml. Export it as PNG"),

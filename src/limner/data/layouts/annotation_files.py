@@ -6,7 +6,7 @@ from limner.data.unread_masks import ANNOTATIONS
 
 
 def match_layout(listing: FolderListing) -> LayoutMatch | None:
-    """x.jpg beside x.txt (YOLO) or x.json (labelme): not read yet, but named, with the cure"""
+    """x.jpg beside x.txt, x.json or x.xml of another form: not read, but named, with the cure"""
     annotations = listing.files(ANNOTATIONS)
     if not annotations:
         return None

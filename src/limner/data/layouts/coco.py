@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from limner.data.annotation_shapes import segmentation_area
+from limner.data.annotation_mask import AnnotationMask
+from limner.data.annotation_tools import COCO, annotation_files, require_one_tool
 from limner.data.class_names import ClassNames
 from limner.data.folder_listing import FolderListing
 from limner.data.layout_match import LayoutMatch
 from limner.data.named_files import NamedFiles
-from limner.data.sample import AnnotationMask, Sample, Split
+from limner.data.sample import Sample, Split
+from limner.data.shapes.coco import segmentation_area
 from limner.data.split_names import splits_of
 from limner.data.tables import read_json_object
 from limner.errors import LimnerError
@@ -32,13 +34,11 @@ def match_layout(listing: FolderListing) -> LayoutMatch | None:
     """COCO: a JSON of images, annotations and categories (at the top, in annotations/, or beside
     the images)
     """
-    tables = {
-        path: table
-        for path in listing.files({".json"})
-        if {"images", "annotations", "categories"} <= (table := read_json_object(path)).keys()
-    }
-    if not tables:
+    paths = annotation_files(listing).by_tool.get(COCO, ())
+    if not paths:
         return None
+    require_one_tool(listing, COCO, paths)
+    tables = {path: read_json_object(path) for path in paths}
     class_names = _category_names(tables)
     files = NamedFiles.of(listing)
     splits = _splits(listing, tables)

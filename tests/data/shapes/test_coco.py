@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from limner.data.annotation_shapes import (
+from limner.data.shapes.coco import (
     decode_rle,
     draw_segmentation,
     polygon_area,

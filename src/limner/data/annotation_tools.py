@@ -1,0 +1,86 @@
+"""Which tool wrote the annotation files of a folder, told by what they hold."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from limner.data.findings import Finding
+from limner.data.folder_listing import FolderListing
+from limner.data.tables import read_json
+from limner.errors import LimnerError
+from limner.plurals import count_noun
+
+COCO, LABELME, YOLO = "COCO", "labelme", "YOLO"
+SUFFIXES = frozenset({".json", ".geojson"})
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotationFiles:
+    """The annotation files of a folder."""
+
+    by_tool: Mapping[str, Sequence[Path]]
+    damaged: Sequence[Path]
+    """Files that hold no JSON, though their names say so."""
+
+
+@lru_cache(maxsize=4)
+def annotation_files(listing: FolderListing) -> AnnotationFiles:
+    """Find the annotation files below a folder, and the tool that wrote each."""
+    by_tool: dict[str, list[Path]] = defaultdict(list)
+    damaged: list[Path] = []
+    for path in listing.files(SUFFIXES):
+        content = read_json(path)
+        if content is None:
+            damaged.append(path)
+        elif tool := tool_of(content):
+            by_tool[tool].append(path)
+    return AnnotationFiles(by_tool, damaged)
+
+
+def tool_of(content: Any) -> str:
+    """The tool that writes such JSON; an empty text where none is known."""
+    if not isinstance(content, dict):
+        return ""
+    keys = content.keys()
+    if {"images", "annotations", "categories"} <= keys:
+        return COCO
+    if isinstance(content.get("shapes"), list) and keys & {"imagePath", "imageData", "flags"}:
+        return LABELME
+    return ""
+
+
+def require_one_tool(listing: FolderListing, tool: str, files: Sequence[Path]) -> None:
+    """Raise LimnerError where another tool's annotations are in the same folder.
+
+    Args:
+        listing: The dataset's folder.
+        tool: The one whose files are read.
+        files: These.
+    """
+    others = {
+        other: [path for path in paths if path not in files]
+        for other, paths in annotation_files(listing).by_tool.items()
+        if other != tool
+    }
+    for other, paths in others.items():
+        if paths:
+            raise LimnerError(
+                f"{listing.root} holds annotations of two tools: "
+                f"{count_noun(len(files), 'file')} of {tool}, such as {files[0]}, and "
+                f"{count_noun(len(paths), 'file')} of {other}, such as {paths[0]}. Only one of "
+                "them can be the truth: move the other out of the folder."
+            )
+
+
+def damaged_findings(listing: FolderListing) -> Iterator[Finding]:
+    """Report files that may be annotations and cannot be read."""
+    if damaged := annotation_files(listing).damaged:
+        are = "file is" if len(damaged) == 1 else "files are"
+        message = (
+            f"{len(damaged)} {are} no JSON, though the name says so, such as {damaged[0]}. "
+            "Annotations in it would be lost: export it again, or remove it if it holds none."
+        )
+        yield Finding("damaged-json", "error", str(damaged[0]), message)

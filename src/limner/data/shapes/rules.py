@@ -1,0 +1,45 @@
+"""Which rule draws the shapes of which tool."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from limner.data.shapes.bordered import draw_bordered_polygon
+from limner.data.shapes.coco import draw_segmentation
+from limner.data.shapes.labelme import draw_labelme_shape
+from limner.data.shapes.part import ShapePart
+
+Rule = Callable[[Any, tuple[int, int]], ShapePart]
+"""Draws a shape in an image of a height and a width.
+
+It raises ValueError for a shape that does not fit; a malformed one may raise anything.
+"""
+
+
+def draw_coco_segmentation(segmentation: Any, size_px: tuple[int, int]) -> ShapePart:
+    """Draw a segmentation of COCO; see `draw_segmentation`."""
+    return ShapePart(0, 0, draw_segmentation(segmentation, size_px))
+
+
+def draw_yolo_polygon(numbers: Sequence[float], size_px: tuple[int, int]) -> ShapePart:
+    """Draw a polygon whose numbers x, y, x, y, ... are shares of the image's width and height.
+
+    Raises ValueError for fewer than three points, and for one outside of the image.
+    """
+    points = np.array(numbers, np.float64).reshape(-1, 2)
+    if len(points) < 3:
+        raise ValueError(f"a polygon has {len(points)} points, and needs 3")
+    if not ((points >= 0) & (points <= 1)).all():
+        raise ValueError("a polygon has points outside of 0..1, the shares of width and height")
+    return draw_bordered_polygon((points * size_px[::-1]).astype(np.int64), size_px)
+
+
+RULES: Mapping[str, Rule] = {
+    "COCO": draw_coco_segmentation,
+    "labelme": draw_labelme_shape,
+    "YOLO": draw_yolo_polygon,
+}
+"""By the tool's name, as an annotation mask has it."""
+SMALLEST_ON_TOP = frozenset({"YOLO"})
+"""Tools that paint shapes in the order of their areas, whatever order they stand in."""

@@ -1,20 +1,27 @@
 """Images with the objects that a tool's files state, as samples of one set of classes."""
 
 import json
-from collections.abc import Iterable, Sequence
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from unicodedata import normalize
 
 from limner.data.annotation_mask import AnnotationMask
-from limner.data.class_names import ClassNames
+from limner.data.annotation_tools import damaged_findings
+from limner.data.findings import Finding
+from limner.data.folder_listing import FolderListing
 from limner.data.image_file import without_suffix
 from limner.data.label_coding import VOID_NAMES
+from limner.data.layout_match import LayoutMatch
+from limner.data.named_files import NamedFiles
 from limner.data.sample import Sample, Split
 from limner.errors import LimnerError
 from limner.labels import MAX_NAMED_CLASSES, VOID
 from limner.name_list import list_some
+from limner.plurals import count_noun
 
 BACKGROUND = "background"
 BACKGROUND_NAMES = frozenset({BACKGROUND, "_background_", "__background__"})
@@ -39,56 +46,83 @@ class AnnotatedImage:
     split: Split | None = None
 
 
-def annotated_samples(
-    rule: str,
-    images: Sequence[AnnotatedImage],
-    stated: Sequence[str] = (),
-    stated_in: str = "the class-name file",
-) -> tuple[tuple[Sample, ...], ClassNames]:
-    """Make samples of annotated images, and number their classes.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnnotatedSet:
+    """What a tool's files in a folder state."""
 
-    Args:
-        rule: The tool whose shapes they are, of `shapes.rules.RULES`.
-        images: In any order.
-        stated: The names of the classes in their order, where a file of the set has them. Else
-            they are in the order of the alphabet.
-        stated_in: Which file that is.
-
-    Raises LimnerError where an object's class is not among the stated ones, and for too many
-    classes.
+    tool: str
+    """As `shapes.rules.RULES` has it."""
+    files: Sequence[Path]
+    images: Sequence[AnnotatedImage]
+    stated: Sequence[str] = ()
+    """The names of the classes in their order, where a file of the set has them. Else they are in
+    the order of the alphabet.
     """
-    names = list(_class_names(images, stated, stated_in))
-    if len(names) >= MAX_NAMED_CLASSES:
-        raise LimnerError(
-            f"the annotations name {len(names)} classes. At most {MAX_NAMED_CLASSES - 1} are "
-            f"possible beside the background: {list_some(names)}. Join some of them."
+    stated_in: str = "the class-name file"
+    findings: Sequence[Finding] = ()
+
+    def to_match(self, listing: FolderListing) -> LayoutMatch:
+        """Make samples of the images, and number their classes.
+
+        Raises LimnerError where an image is annotated twice, an object's class is not among the
+        stated ones, and for too many classes.
+        """
+        self._require_single()
+        names = list(self._class_names())
+        if len(names) >= MAX_NAMED_CLASSES:
+            raise LimnerError(
+                f"the annotations name {len(names)} classes. At most {MAX_NAMED_CLASSES - 1} are "
+                f"possible beside the background: {list_some(names)}. Join some of them."
+            )
+        index_of = {name: index for index, name in enumerate(names, start=1)}
+        annotated = {image.image for image in self.images}
+        return LayoutMatch(
+            self.tool,
+            tuple(_sample(self.tool, image, index_of) for image in self.images),
+            ((0, BACKGROUND), *((index, name) for name, index in index_of.items())),
+            tuple(path for path in listing.images() if path not in annotated),
+            findings=(*self.findings, *damaged_findings(listing)),
+            lists=tuple(self.files),
         )
-    index_of = {name: index for index, name in enumerate(names, start=1)}
-    samples = [_sample(rule, image, index_of) for image in images]
-    return tuple(samples), ((0, BACKGROUND), *((index, name) for name, index in index_of.items()))
 
-
-def sample_id(path: Path, root: Path) -> str:
-    """The id of an image: its path in the set, without the suffix."""
-    return normalize("NFC", without_suffix(path.relative_to(root).as_posix()))
-
-
-def _class_names(
-    images: Iterable[AnnotatedImage], stated: Sequence[str], stated_in: str
-) -> Iterable[str]:
-    """The classes in their order, without background and what counts nowhere."""
-    special = BACKGROUND_NAMES | IGNORED_NAMES
-    if not stated:
-        used = {name for image in images for name, _ in image.objects}
-        return sorted(name for name in used if name.lower() not in special)
-    for image in images:
-        for name, _ in image.objects:
-            if name not in stated and name.lower() not in special:
+    def _require_single(self) -> None:
+        first: dict[Path, AnnotatedImage] = {}
+        for image in self.images:
+            if (other := first.setdefault(image.image, image)) is not image:
+                where = f"in {image.file}"
+                if other.file != image.file:
+                    where = f"in {other.file} and {where}"
                 raise LimnerError(
-                    f"{image.file} has an object of the class {name!r}, which {stated_in} does not "
-                    f"list. Known are {list_some(list(stated))}: add the class there, or rename it."
+                    f"{image.image} is annotated twice, {where}. Remove one of them, or unite them "
+                    f"in {self.tool}."
                 )
-    return dict.fromkeys(name for name in stated if name.lower() not in special)
+
+    def _class_names(self) -> Iterable[str]:
+        """The classes in their order, without background and what counts nowhere."""
+        special = BACKGROUND_NAMES | IGNORED_NAMES
+        if not self.stated:
+            used = {name for image in self.images for name, _ in image.objects}
+            return sorted(name for name in used if name.lower() not in special)
+        for image in self.images:
+            for name, _ in image.objects:
+                if name not in self.stated and name.lower() not in special:
+                    raise LimnerError(
+                        f"{image.file} has an object of the class {name!r}, which "
+                        f"{self.stated_in} does not list. Known are "
+                        f"{list_some(list(self.stated))}: add the class there, or rename it."
+                    )
+        return dict.fromkeys(name for name in self.stated if name.lower() not in special)
+
+
+def find_image(files: NamedFiles, name: str, table: Path, split: Split | None = None) -> Path:
+    """Find the image that a file names, by a path without detours such as "../"."""
+    return Path(os.path.normpath(files.find(name, table, split)))
+
+
+def sample_id(image: Path, root: Path) -> str:
+    """The id of an image: its path in the set, without the suffix."""
+    path = image.relative_to(root) if image.is_relative_to(root) else Path(image.name)
+    return normalize("NFC", without_suffix(path.as_posix()))
 
 
 def _sample(rule: str, image: AnnotatedImage, index_of: dict[str, int]) -> Sample:
@@ -98,3 +132,21 @@ def _sample(rule: str, image: AnnotatedImage, index_of: dict[str, int]) -> Sampl
     shapes = json.dumps([[value(name), shape] for name, shape in image.objects])
     mask = AnnotationMask(image.file, image.image.name, image.size_px, shapes, rule)
     return Sample(image.id, image.image, mask, image.split)
+
+
+def no_area_findings(tool: str, kinds: Counter[str], example: Path) -> Iterator[Finding]:
+    """Report shapes that cover no area, such as points, and are left out.
+
+    Args:
+        tool: Whose shapes they are.
+        kinds: How many there are of each kind.
+        example: A file that has some.
+    """
+    if kinds:
+        listed = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+        message = (
+            f"{count_noun(kinds.total(), 'shape')} of {tool} cover no area and are left out "
+            f"({listed}), such as in {example}. Draw these objects as polygons or masks if they "
+            "belong to a class."
+        )
+        yield Finding("shapes-without-area", "warning", str(example), message)

@@ -14,7 +14,11 @@ from limner.errors import LimnerError
 from limner.plurals import count_noun
 
 COCO, LABELME, YOLO = "COCO", "labelme", "YOLO"
-SUFFIXES = frozenset({".json", ".geojson"})
+LABEL_STUDIO, CVAT, VIA = "Label Studio", "CVAT", "VIA"
+SUPERVISELY, QUPATH = "Supervisely", "QuPath"
+JSON_SUFFIXES = frozenset({".json", ".geojson"})
+XML_HEAD_BYTES = 4096
+"""Of an XML file, in which its outermost element is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +35,10 @@ def annotation_files(listing: FolderListing) -> AnnotationFiles:
     """Find the annotation files below a folder, and the tool that wrote each."""
     by_tool: dict[str, list[Path]] = defaultdict(list)
     damaged: list[Path] = []
-    for path in listing.files(SUFFIXES):
+    for path in listing.files({".xml"}):
+        if _is_cvat(path):
+            by_tool[CVAT].append(path)
+    for path in listing.files(JSON_SUFFIXES):
         content = read_json(path)
         if content is None:
             damaged.append(path)
@@ -42,6 +49,10 @@ def annotation_files(listing: FolderListing) -> AnnotationFiles:
 
 def tool_of(content: Any) -> str:
     """The tool that writes such JSON; an empty text where none is known."""
+    if isinstance(content, list):
+        if content and all(map(_is_feature, content)):
+            return QUPATH
+        return LABEL_STUDIO if content and all(map(_is_task, content)) else ""
     if not isinstance(content, dict):
         return ""
     keys = content.keys()
@@ -49,7 +60,36 @@ def tool_of(content: Any) -> str:
         return COCO
     if isinstance(content.get("shapes"), list) and keys & {"imagePath", "imageData", "flags"}:
         return LABELME
+    if "_via_img_metadata" in keys or (content and all(map(_is_via_image, content.values()))):
+        return VIA
+    if isinstance(content.get("objects"), list) and isinstance(content.get("size"), dict):
+        return SUPERVISELY
+    if content.get("type") == "FeatureCollection" or _is_feature(content):
+        return QUPATH
     return ""
+
+
+def _is_feature(item: Any) -> bool:
+    return isinstance(item, dict) and item.get("type") == "Feature"
+
+
+def _is_task(item: Any) -> bool:
+    """Whether an item is a task of Label Studio, in its export as JSON or as JSON-MIN."""
+    return isinstance(item, dict) and (
+        isinstance(item.get("data"), dict) or {"annotation_id", "annotator"} <= item.keys()
+    )
+
+
+def _is_via_image(item: Any) -> bool:
+    return isinstance(item, dict) and {"filename", "regions", "file_attributes"} <= item.keys()
+
+
+def _is_cvat(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return b"<annotations>" in file.read(XML_HEAD_BYTES)
+    except OSError:
+        return False
 
 
 def require_one_tool(listing: FolderListing, tool: str, files: Sequence[Path]) -> None:

@@ -1,14 +1,12 @@
 """labelme's annotation files: a JSON for each image, with the shapes that were drawn on it."""
 
-import os
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
-from limner.data.annotated_images import AnnotatedImage, annotated_samples, sample_id
+from limner.data.annotated_images import AnnotatedImage, AnnotatedSet, find_image, sample_id
 from limner.data.annotation_tools import (
     LABELME,
     annotation_files,
-    damaged_findings,
     require_one_tool,
 )
 from limner.data.class_names import read_class_names
@@ -16,6 +14,7 @@ from limner.data.folder_listing import FolderListing
 from limner.data.image_file import IMAGE_SUFFIXES
 from limner.data.layout_match import LayoutMatch
 from limner.data.named_files import NamedFiles
+from limner.data.sample import Split
 from limner.data.split_names import splits_of
 from limner.data.tables import read_json_object
 from limner.errors import LimnerError
@@ -28,22 +27,17 @@ def match_layout(listing: FolderListing) -> LayoutMatch | None:
         return None
     require_one_tool(listing, LABELME, paths)
     files = NamedFiles.of(listing)
-    images = [_read(path, files) for path in paths]
     splits = splits_of({path: path.relative_to(listing.root).parts[:-1] for path in paths})
-    stated = [name for _, name in read_class_names(listing.root)]
-    samples, class_names = annotated_samples(LABELME, images, stated)
-    annotated = {image.image for image in images}
-    return LayoutMatch(
-        LABELME,
-        tuple(sample.with_split(splits[path]) for sample, path in zip(samples, paths, strict=True)),
-        class_names,
-        tuple(path for path in listing.images() if path not in annotated),
-        findings=(*files.findings(), *damaged_findings(listing)),
-        lists=tuple(paths),
-    )
+    return AnnotatedSet(
+        tool=LABELME,
+        files=paths,
+        images=[_read(path, files, splits[path]) for path in paths],
+        stated=[name for _, name in read_class_names(listing.root)],
+        findings=tuple(files.findings()),
+    ).to_match(listing)
 
 
-def _read(path: Path, files: NamedFiles) -> AnnotatedImage:
+def _read(path: Path, files: NamedFiles, split: Split | None) -> AnnotatedImage:
     content = read_json_object(path)
     image = _find_image(path, content, files)
     height, width = content.get("imageHeight"), content.get("imageWidth")
@@ -57,7 +51,7 @@ def _read(path: Path, files: NamedFiles) -> AnnotatedImage:
             )
         kept = {key: shape[key] for key in ("shape_type", "points", "mask") if key in shape}
         objects.append((shape["label"].strip(), kept))
-    return AnnotatedImage(sample_id(image, files.root), image, path, size_px, objects)
+    return AnnotatedImage(sample_id(image, files.root), image, path, size_px, objects, split)
 
 
 def _find_image(path: Path, content: dict[str, Any], files: NamedFiles) -> Path:
@@ -66,8 +60,7 @@ def _find_image(path: Path, content: dict[str, Any], files: NamedFiles) -> Path:
     Raises LimnerError where there is none.
     """
     name = PureWindowsPath(str(content.get("imagePath") or path.name)).as_posix()
-    # "../val/b.jpg" beside train/ is val/b.jpg
-    image = Path(os.path.normpath(files.find(name, path)))
+    image = find_image(files, name, path)
     if image.is_file():
         return image
     beside = (path.with_suffix(suffix) for suffix in sorted(IMAGE_SUFFIXES))

@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from limner.data.annotated_images import AnnotatedImage, annotated_samples, sample_id
+from limner.data.annotated_images import AnnotatedImage, AnnotatedSet, sample_id
 from limner.data.annotation_tools import YOLO, require_one_tool
 from limner.data.class_names import read_class_names
 from limner.data.data_yaml import DataYaml, read_data_yaml
@@ -33,8 +33,6 @@ class _LabelFiles:
     pairs: Mapping[Path, Path]
     without_object: Sequence[Path]
     """Images without a file, in a folder that has files of others."""
-    unlabelled: Sequence[Path]
-    """Images in a folder that has none."""
     without_image: Sequence[Path]
 
 
@@ -49,7 +47,7 @@ def match_layout(listing: FolderListing) -> LayoutMatch | None:
     names = config.names if config else [name for _, name in read_class_names(listing.root)]
     stated_in = str(config.file) if config else "the class-name file"
     splits = _splits(listing, config, [*labels.pairs, *labels.without_object])
-    read = [
+    images = [
         AnnotatedImage(
             sample_id(image, listing.root),
             image,
@@ -60,16 +58,15 @@ def match_layout(listing: FolderListing) -> LayoutMatch | None:
         )
         for image, file in (*labels.pairs.items(), *((i, None) for i in labels.without_object))
     ]
-    samples, class_names = annotated_samples(YOLO, read, names, stated_in)
-    return LayoutMatch(
-        YOLO,
-        samples,
-        class_names,
-        tuple(labels.unlabelled),
-        tuple(labels.without_image),
+    match = AnnotatedSet(
+        tool=YOLO,
+        files=files,
+        images=images,
+        stated=names,
+        stated_in=stated_in,
         findings=tuple(_findings(listing.root, labels.without_object)),
-        lists=tuple(files),
-    )
+    ).to_match(listing)
+    return replace(match, masks_without_image=tuple(labels.without_image))
 
 
 def _label_files(listing: FolderListing) -> _LabelFiles:
@@ -77,7 +74,7 @@ def _label_files(listing: FolderListing) -> _LabelFiles:
     texts = set(listing.files({".txt"}))
     folders = {path.parent for path in texts}
     pairs: dict[Path, Path] = {}
-    without_object, unlabelled = list[Path](), list[Path]()
+    without_object = list[Path]()
     for image in listing.images():
         candidates = [path for path in _label_paths(image) if path.parent in folders]
         file = next((path for path in candidates if path in texts), None)
@@ -85,12 +82,10 @@ def _label_files(listing: FolderListing) -> _LabelFiles:
             pairs[image] = file
         elif candidates and LABELS in candidates[0].parts:
             without_object.append(image)
-        else:
-            unlabelled.append(image)
     used = {path.parent for path in pairs.values()}
     alone = sorted(path for path in texts - set(pairs.values()) if path.parent in used)
     return _LabelFiles(
-        pairs, without_object, unlabelled, [path for path in alone if path.name != "classes.txt"]
+        pairs, without_object, [path for path in alone if path.name != "classes.txt"]
     )
 
 

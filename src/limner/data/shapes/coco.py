@@ -1,11 +1,14 @@
 """The shapes of annotations, polygons and run lengths, as pixels."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
 from numpy import ndarray
+
+from limner.data.shapes.part import ShapePart
 
 Polygon = Sequence[int | float]
 """x, y, x, y, ... in px."""
@@ -14,7 +17,7 @@ MAX_OUTSIDE = 16
 """A polygon's points lie at most so many times the image's longer side from its origin."""
 
 
-def draw_segmentation(segmentation: Any, size_px: tuple[int, int]) -> Bool[ndarray, "h w"]:
+def draw_segmentation(segmentation: Any, size_px: tuple[int, int]) -> ShapePart:
     """Draw the segmentation of a COCO annotation.
 
     Args:
@@ -25,8 +28,8 @@ def draw_segmentation(segmentation: Any, size_px: tuple[int, int]) -> Bool[ndarr
     raise anything.
     """
     if isinstance(segmentation, Mapping):
-        return _draw_run_lengths(segmentation, size_px)
-    return _draw_polygons(segmentation, size_px)
+        return ShapePart(0, 0, _draw_run_lengths(segmentation, size_px))
+    return ShapePart(0, 0, _draw_polygons(segmentation, _corner_of(segmentation, size_px)))
 
 
 def segmentation_area(segmentation: Any) -> float:
@@ -95,6 +98,18 @@ def _draw_run_lengths(
     if (runs < 0).any() or runs.sum() != height * width:
         raise ValueError(f"its run lengths cover {runs.sum()} of {height * width} pixels")
     return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(width, height).T
+
+
+def _corner_of(polygons: Sequence[Polygon], size_px: tuple[int, int]) -> tuple[int, int]:
+    """Height and width of the part of an image, from its origin on, in which polygons lie.
+
+    Only what lies below and to the right is left out: moved polygons would round otherwise.
+    """
+    bottom, right = (
+        max((math.ceil(max(polygon[axis::2])) for polygon in polygons), default=0) + 2
+        for axis in (1, 0)
+    )
+    return min(size_px[0], max(bottom, 1)), min(size_px[1], max(right, 1))
 
 
 def _draw_polygons(polygons: Sequence[Polygon], size_px: tuple[int, int]) -> Bool[ndarray, "h w"]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from limner.data.shapes.part import EMPTY_PART, ShapePart
+from limner.data.shapes.part import EMPTY_PART, ShapePart, part_in_box
 
 LINE_WIDTH_PX, POINT_RADIUS_PX = 10, 5
 POINT_COUNTS = {
@@ -89,6 +89,4 @@ def _mask_part(text: str, points: list[tuple[float, float]], size_px: tuple[int,
                 f"{right - left + 1}x{bottom - top + 1}"
             )
         pixels = np.asarray(file.convert("L")) > 0
-    if not (left >= 0 and top >= 0 and bottom < size_px[0] and right < size_px[1]):
-        raise ValueError("a mask lies outside of its image")
-    return ShapePart(top, left, pixels)
+    return part_in_box(top, left, pixels, size_px)

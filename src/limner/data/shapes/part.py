@@ -22,6 +22,16 @@ class ShapePart:
         box[self.pixels] = value
 
 
+def part_in_box(
+    top: int, left: int, pixels: Bool[ndarray, "h w"], size_px: tuple[int, int]
+) -> ShapePart:
+    """Put pixels in a box of an image. Raises ValueError where they reach beyond it."""
+    height, width = pixels.shape
+    if top < 0 or left < 0 or top + height > size_px[0] or left + width > size_px[1]:
+        raise ValueError("a mask lies outside of its image")
+    return ShapePart(top, left, pixels)
+
+
 EMPTY_PART = ShapePart(0, 0, np.zeros((0, 0), bool))
 
 

@@ -7,19 +7,19 @@ import numpy as np
 
 from limner.data.shapes.bordered import draw_bordered_polygon
 from limner.data.shapes.coco import draw_segmentation
+from limner.data.shapes.cvat import draw_cvat_shape
+from limner.data.shapes.geojson import draw_geojson_geometry
+from limner.data.shapes.label_studio import draw_label_studio_region
 from limner.data.shapes.labelme import draw_labelme_shape
 from limner.data.shapes.part import ShapePart
+from limner.data.shapes.supervisely import draw_supervisely_object
+from limner.data.shapes.via import draw_via_shape
 
 Rule = Callable[[Any, tuple[int, int]], ShapePart]
 """Draws a shape in an image of a height and a width.
 
 It raises ValueError for a shape that does not fit; a malformed one may raise anything.
 """
-
-
-def draw_coco_segmentation(segmentation: Any, size_px: tuple[int, int]) -> ShapePart:
-    """Draw a segmentation of COCO; see `draw_segmentation`."""
-    return ShapePart(0, 0, draw_segmentation(segmentation, size_px))
 
 
 def draw_yolo_polygon(numbers: Sequence[float], size_px: tuple[int, int]) -> ShapePart:
@@ -36,9 +36,14 @@ def draw_yolo_polygon(numbers: Sequence[float], size_px: tuple[int, int]) -> Sha
 
 
 RULES: Mapping[str, Rule] = {
-    "COCO": draw_coco_segmentation,
+    "COCO": draw_segmentation,
     "labelme": draw_labelme_shape,
     "YOLO": draw_yolo_polygon,
+    "Label Studio": draw_label_studio_region,
+    "CVAT": draw_cvat_shape,
+    "VIA": draw_via_shape,
+    "Supervisely": draw_supervisely_object,
+    "QuPath": draw_geojson_geometry,
 }
 """By the tool's name, as an annotation mask has it."""
 SMALLEST_ON_TOP = frozenset({"YOLO"})

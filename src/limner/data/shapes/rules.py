@@ -9,6 +9,7 @@ from limner.data.shapes.bordered import draw_bordered_polygon
 from limner.data.shapes.coco import draw_segmentation
 from limner.data.shapes.cvat import draw_cvat_shape
 from limner.data.shapes.geojson import draw_geojson_geometry
+from limner.data.shapes.imagej import draw_imagej_outlines
 from limner.data.shapes.label_studio import draw_label_studio_region
 from limner.data.shapes.labelme import draw_labelme_shape
 from limner.data.shapes.part import ShapePart
@@ -44,6 +45,7 @@ RULES: Mapping[str, Rule] = {
     "VIA": draw_via_shape,
     "Supervisely": draw_supervisely_object,
     "QuPath": draw_geojson_geometry,
+    "ImageJ": draw_imagej_outlines,
 }
 """By the tool's name, as an annotation mask has it."""
 SMALLEST_ON_TOP = frozenset({"YOLO"})

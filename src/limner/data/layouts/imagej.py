@@ -1,0 +1,126 @@
+"""ImageJ's and Fiji's regions of interest: x.roi or x.zip for each image, or RoiSet.zip."""
+
+import re
+import struct
+import zipfile
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import roifile
+
+from limner.data.annotated_images import (
+    AnnotatedImage,
+    AnnotatedSet,
+    no_area_findings,
+    sample_id,
+)
+from limner.data.annotation_tools import IMAGEJ, require_one_tool
+from limner.data.class_names import read_class_names
+from limner.data.folder_listing import FolderListing
+from limner.data.image_file import without_suffix
+from limner.data.layout_match import LayoutMatch
+from limner.data.shapes.outlines import ellipse_polygon
+from limner.data.split_names import splits_of
+from limner.errors import LimnerError
+
+SUFFIXES = frozenset({".roi", ".zip"})
+AREAS = frozenset(
+    {
+        roifile.ROI_TYPE.POLYGON,
+        roifile.ROI_TYPE.RECT,
+        roifile.ROI_TYPE.OVAL,
+        roifile.ROI_TYPE.FREEHAND,
+        roifile.ROI_TYPE.TRACED,
+    }
+)
+"""Kinds of regions that cover an area."""
+ONLY_CLASS = "object"
+"""The class of regions that are in no group."""
+_ROI_SET = re.compile(r"[_ -]?(roiset|rois?)[_ -]?", re.IGNORECASE)
+"""What names of region files hold beside the image's name."""
+
+
+def match_layout(listing: FolderListing) -> LayoutMatch | None:
+    """ImageJ: x.tif with x.roi, x.zip or x_RoiSet.zip (polygons, freehand, ovals, composites)"""
+    paths = [path for path in listing.files(SUFFIXES) if _holds_regions(path)]
+    if not paths:
+        return None
+    require_one_tool(listing, IMAGEJ, paths)
+    splits = splits_of({path: path.relative_to(listing.root).parts[:-1] for path in paths})
+    without_area = Counter[str]()
+    images = []
+    for path in paths:
+        image, regions = _find_image(path, listing), _read(path)
+        without_area.update(
+            region.roitype.name.lower() for region in regions if region.roitype not in AREAS
+        )
+        objects = [
+            (f"group {region.group}" if region.group else ONLY_CLASS, _outlines(region))
+            for region in regions
+            if region.roitype in AREAS
+        ]
+        id = sample_id(image, listing.root)
+        images.append(AnnotatedImage(id, image, path, None, objects, splits[path]))
+    return AnnotatedSet(
+        tool=IMAGEJ,
+        files=paths,
+        images=images,
+        stated=[name for _, name in read_class_names(listing.root)],
+        findings=tuple(no_area_findings(IMAGEJ, without_area, paths[0])),
+    ).to_match(listing)
+
+
+def _holds_regions(path: Path) -> bool:
+    """Whether a file is a region, or a zip that holds regions alone."""
+    if path.suffix.lower() == ".roi":
+        return True
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [name for name in archive.namelist() if not name.startswith("__MACOSX/")]
+    except (OSError, zipfile.BadZipFile):
+        return False
+    return bool(names) and all(name.lower().endswith(".roi") for name in names)
+
+
+def _read(path: Path) -> list[roifile.ImagejRoi]:
+    """The regions of a file. Raises LimnerError for a damaged one, and for several slices."""
+    try:
+        read = roifile.roiread(path)
+    except (OSError, ValueError, struct.error, zipfile.BadZipFile, IndexError) as error:
+        raise LimnerError(f"{path} cannot be read ({error}). Save the regions again.") from error
+    regions = list(read) if isinstance(read, list) else [read]
+    slices = {max(region.position, region.z_position, region.t_position) for region in regions}
+    if max(slices, default=0) > 1:
+        raise LimnerError(
+            f"{path} holds regions of several slices of a stack, such as slice {max(slices)}. "
+            "Save each slice as an image of its own, with its regions."
+        )
+    return regions
+
+
+def _outlines(region: roifile.ImagejRoi) -> list[list[list[float]]]:
+    if region.roitype == roifile.ROI_TYPE.OVAL and region.subpixel_coordinates is None:
+        centre = (region.left + region.right) / 2, (region.top + region.bottom) / 2
+        radii = (region.right - region.left) / 2, (region.bottom - region.top) / 2
+        points = ellipse_polygon(centre, radii)
+        return [[[x, y] for x, y in zip(points[::2], points[1::2], strict=True)]]
+    return [points.astype(float).tolist() for points in region.coordinates(multi=True)]
+
+
+def _find_image(path: Path, listing: FolderListing) -> Path:
+    """The image whose name a file bears, or the only one of its folder.
+
+    Raises LimnerError where that is none, or several.
+    """
+    images: Sequence[Path] = listing.images()
+    name = _ROI_SET.sub("", path.stem)
+    named = [image for image in images if name and without_suffix(image.name) == name]
+    here = [image for image in named or images if image.parent == path.parent]
+    found = here or named
+    if len(found) != 1:
+        raise LimnerError(
+            f"{path} holds regions, and {len(found)} images may be theirs. Give it the name of its "
+            "image, such as x.zip for x.tif, and put it beside the image."
+        )
+    return found[0]

@@ -35,6 +35,16 @@ from shapes import disc
             "128 64 128\t\tRoad\n0 0 0\t\tVoid\n",
             ((0x804080, "Road"), (0, "Void")),
         ),
+        (
+            "labelmap.txt",
+            "# label:color_rgb:parts:actions\nbackground:0,0,0::\nroad:128,64,128::\n",
+            ((0, "background"), (0x804080, "road")),
+        ),
+        (
+            "_classes.csv",
+            "Pixel Value, Class\n 0, background\n 1, car\n",
+            ((0, "background"), (1, "car")),
+        ),
     ],
 )
 def test_each_form_of_a_class_name_file_is_read(
@@ -50,4 +60,15 @@ def test_a_value_twice_or_too_large_is_refused(pairs: Callable[..., Path], text:
     root = pairs({"a": disc()})
     (root / "classes.txt").write_text(text)
     with pytest.raises(LimnerError, match=r"classes\.txt gives a pixel value twice, or a colour"):
+        scan(root)
+
+
+def test_roboflow_s_classes_are_in_each_split_and_the_same(pairs: Callable[..., Path]) -> None:
+    root = pairs({"a": disc()})
+    for split in ("train", "valid"):
+        (root / split).mkdir()
+        (root / split / "_classes.csv").write_text("Pixel Value, Class\n0, background\n1, car\n")
+    assert scan(root).class_names == ((0, "background"), (1, "car"))
+    (root / "valid/_classes.csv").write_text("Pixel Value, Class\n0, background\n1, bus\n")
+    with pytest.raises(LimnerError, match="give other classes. Each split has the same: mend one"):
         scan(root)

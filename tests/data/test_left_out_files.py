@@ -17,12 +17,12 @@ def test_hidden_images_are_counted_and_named(tmp_path: Path) -> None:
 
 
 def test_another_form_of_an_image_is_named(tmp_path: Path) -> None:
-    save_images(tmp_path, "images/a.png", "masks/a.png", "masks/a.gif")
+    save_images(tmp_path, "images/a.png", "masks/a.png", "masks/a.tga")
     dataset = scan(tmp_path)
     assert dataset.unsupported == {}
     (note,) = dataset.findings
     assert (note.code, note.severity) == ("other-form", "note")
     assert note.message == (
-        f"1 file is left out, such as {tmp_path}/masks/a.gif: the format is not read, and an image "
+        f"1 file is left out, such as {tmp_path}/masks/a.tga: the format is not read, and an image "
         "of the same name is beside it, which is taken."
     )

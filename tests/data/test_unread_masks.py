@@ -37,27 +37,27 @@ def masks_of(root: Path) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize("masks", ["set/train_masks/{}_mask", "set/train/{}_mask"])
-def test_carvana_s_gif_masks_are_named_and_converted_by_the_cure(
+def test_masks_in_other_formats_are_named_and_converted_by_the_cure(
     tmp_path: Path, masks: str
 ) -> None:
     save_photos(tmp_path / "set/train", size=(16, 16))
     for number in range(3):
-        save_image(tmp_path / f"{masks.format(number)}.gif", disc(radius=3 + number))
+        save_image(tmp_path / f"{masks.format(number)}.tga", disc(radius=3 + number))
     text = follow_cure(tmp_path / "set", "unread-mask")
     assert text == (
-        f"3 masks are in a format that is not read. {tmp_path}/{masks.format(0)}.gif, the mask of "
-        f"{tmp_path}/set/train/0.jpg, is a GIF. These lines of Python make masks of them:"
+        f"3 masks are in a format that is not read. {tmp_path}/{masks.format(0)}.tga, the mask of "
+        f"{tmp_path}/set/train/0.jpg, is a TGA image. These lines of Python make masks of them:"
     )
     for number, mask in enumerate(masks_of(tmp_path / "set")):
-        with Image.open(tmp_path / f"{masks.format(number)}.gif") as truth:
+        with Image.open(tmp_path / f"{masks.format(number)}.tga") as truth:
             assert (mask == np.asarray(truth)).all()
 
 
-def test_images_and_masks_that_are_both_gif_have_a_cure_each(tmp_path: Path) -> None:
+def test_images_and_masks_that_are_both_tga_have_a_cure_each(tmp_path: Path) -> None:
     for number in range(3):
         noise = np.random.default_rng(number).integers(0, 255, (16, 16)).astype(np.uint8)
-        save_image(tmp_path / f"images/{number}.gif", noise)
-        save_image(tmp_path / f"masks/{number}.gif", disc())
+        save_image(tmp_path / f"images/{number}.tga", noise)
+        save_image(tmp_path / f"masks/{number}.tga", disc())
     assert "These lines of Python make images of them" in follow_cure(tmp_path, "unread-image")
     follow_cure(tmp_path, "unread-mask")
     assert len(masks_of(tmp_path)) == 3
@@ -87,7 +87,7 @@ def test_the_lines_of_a_cure_are_printed_unbroken(tmp_path: Path) -> None:
     save_photos(tmp_path / "set/images", size=(16, 16))
     (tmp_path / "set/masks").mkdir()
     for number in range(3):
-        save_image(tmp_path / f"set/masks/{number}.gif", disc())
+        save_image(tmp_path / f"set/masks/{number}.tga", disc())
     (finding,) = check(scan(tmp_path / "set")).errors
     lines = finding.message.partition("\n")[2]
     printed = limner("check", tmp_path / "set", "--out", tmp_path / "check")

@@ -384,7 +384,7 @@ def test_pictures_of_formats_that_are_not_read_are_named_and_counted(
 ) -> None:
     kinds = {
         "IMG_1.HEIC": "a HEIC photograph, which is not read. Export it as JPEG or PNG, which",
-        "b.gif": "a GIF, which is not read. Open it in GIMP",
+        "b.psd": "a Photoshop file, which is not read. Open it in GIMP",
         "c.nd2": "a Nikon ND2 microscope file, which is not read. Export it as OME-TIFF: Fiji",
         "d.npy": "a NumPy array, which is not read. Save its images as PNG",
         "deep/e.nii.gz": "a NIfTI volume, which is not read. Save it as a TIFF stack",

@@ -138,9 +138,14 @@ def _parts_left_out(
         first, file = holders[0]
         message = (
             f"{len(holders)} {what} are files that hold more than is read, such as {name(first)}: "
-            f"{', '.join(file.left_out)}. The largest is taken."
+            f"{', '.join(file.left_out)}. {_what_is_taken(file.left_out)}"
         )
         yield Finding("parts-left-out", "note", name(first), message, (first.id,))
+
+
+def _what_is_taken(left_out: Sequence[str]) -> str:
+    frames = all(part.endswith("frames") for part in left_out)
+    return "The first frame is taken." if frames else "The largest is taken."
 
 
 def _images_without_data(files: Files, samples: Mapping[str, Sample]) -> Iterator[Finding]:

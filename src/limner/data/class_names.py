@@ -10,26 +10,52 @@ from limner.errors import LimnerError
 ClassNames = Sequence[tuple[int, str]]
 """Pixel values, or colours as 0xRRGGBB, each with the name of its class."""
 
-CLASS_NAME_FILES = ("classes.txt", "labels.txt", "class_dict.csv", "label_colors.txt")
-"""Looked for at the top of a dataset, in this order."""
+CLASS_NAME_FILES = (
+    "classes.txt",
+    "labels.txt",
+    "class_dict.csv",
+    "label_colors.txt",
+    "labelmap.txt",
+    "_classes.csv",
+)
+"""Looked for at the top of a dataset, in this order: CVAT's and Roboflow's are the last two."""
 
-_COMMENT_OR_HEAD = re.compile(r"#(?![0-9a-fA-F]{6}\b)|name\s*,\s*r\s*,")
+_COMMENT_OR_HEAD = re.compile(
+    r"#(?![0-9a-fA-F]{6}\b)|name\s*,\s*r\s*,|pixel value\s*,", re.IGNORECASE
+)
 _NAME_THEN_VALUE = re.compile(r"([^\d,;#]+?)[\s:=]+(\d+)")
 _HEX_COLOUR = re.compile(r"#([0-9a-fA-F]{6})[\s,:;=]+(.+)")
 _RGB_THEN_NAME = re.compile(r"(\d{1,3})[\s,]+(\d{1,3})[\s,]+(\d{1,3})[\s,]+(\D.*)")
 _NAME_THEN_RGB = re.compile(r"(.*\D)\s*,\s*(\d{1,3})\s*,\s*(\d{1,3})\s*,\s*(\d{1,3})")
+_CVAT_LABEL = re.compile(r"([^:]+):(\d{1,3}),(\d{1,3}),(\d{1,3}):.*")
 _VALUE_THEN_NAME = re.compile(r"(\d+)[\s,:;=]+(.+)")
 
 
 def read_class_names(root: Path) -> ClassNames:
     """Read the class-name file of a dataset; nothing where there is none.
 
-    A line is `name`, `7 name`, `name 7`, `#804080 name`, `128 64 128 name` or `name,128,64,128`.
-    Raises LimnerError where two lines have one value, or a colour is above ffffff.
+    A line is `name`, `7 name`, `name 7`, `#804080 name`, `128 64 128 name`, `name,128,64,128` or
+    `name:128,64,128::`. Roboflow has the same file in the folder of each split.
+
+    Raises LimnerError where two lines have one value, a colour is above ffffff, or the files of
+    two folders differ.
     """
     path = next((root / name for name in CLASS_NAME_FILES if (root / name).is_file()), None)
-    if path is None:
+    if path is not None:
+        return _read(path)
+    files = sorted(root.glob(f"*/{CLASS_NAME_FILES[-1]}"))
+    if not files:
         return ()
+    first, *others = (_read(file) for file in files)
+    for file, other in zip(files[1:], others, strict=True):
+        if other != first:
+            raise LimnerError(
+                f"{files[0]} and {file} give other classes. Each split has the same: mend one."
+            )
+    return first
+
+
+def _read(path: Path) -> ClassNames:
     lines = [
         line
         for line in read_lines(path)
@@ -66,6 +92,8 @@ def _parse_line(number: int, line: str) -> tuple[int, str]:
     if match := _RGB_THEN_NAME.fullmatch(line):
         return _colour(match[1], match[2], match[3]), match[4].strip()
     if match := _NAME_THEN_RGB.fullmatch(line):
+        return _colour(match[2], match[3], match[4]), match[1].strip()
+    if match := _CVAT_LABEL.fullmatch(line):
         return _colour(match[2], match[3], match[4]), match[1].strip()
     if match := _VALUE_THEN_NAME.fullmatch(line):
         return int(match[1]), match[2].strip()

@@ -31,9 +31,7 @@ FRAMES = "Export its frames as PNG: ffmpeg -i FILE NAME_%06d.png."
 ELEMENT = "If it is an image, export it as PNG or TIFF."
 
 HEIC = FileKind("a HEIC photograph", PHOTOS)
-AVIF = FileKind("an AVIF photograph", PHOTOS)
-GIF = FileKind("a GIF", GIMP)
-JPEG_2000 = FileKind("a JPEG 2000", GIMP)
+JPEG_2000 = FileKind("a JPEG 2000 of several images", GIMP)
 JPEG_XL = FileKind("a JPEG XL", GIMP)
 PHOTOSHOP = FileKind("a Photoshop file", GIMP)
 GIMP_FILE = FileKind("a GIMP file", GIMP)
@@ -155,9 +153,7 @@ KINDS: dict[str, FileKind] = {
     **MICROSCOPES,
     **VOLUMES,
     **_alike(HEIC, ".heic .heif .hif"),
-    **_alike(AVIF, ".avif"),
-    **_alike(GIF, ".gif"),
-    **_alike(JPEG_2000, ".jp2 .j2k .j2c .jpc .jpf .jpx .jpm"),
+    **_alike(JPEG_2000, ".jpm"),
     **_alike(JPEG_XL, ".jxl"),
     **_alike(PHOTOSHOP, ".psd .psb"),
     **_alike(GIMP_FILE, ".xcf"),
@@ -225,7 +221,6 @@ WRAPPERS = frozenset({ZIP, GZIP, ARCHIVE, UNKNOWN})
 """Of content that says less of a file than its suffix does."""
 
 _BY_START: tuple[tuple[bytes, FileKind], ...] = (
-    (b"GIF8", GIF),
     (b"%PDF", PDF),
     (b"%!PS", POSTSCRIPT),
     (b"PK\x03\x04", ZIP),
@@ -237,8 +232,6 @@ _BY_START: tuple[tuple[bytes, FileKind], ...] = (
     (b"8BPS", PHOTOSHOP),
     (b"gimp xcf", GIMP_FILE),
     (b"v/1\x01", EXR),
-    (b"\x00\x00\x00\x0cjP", JPEG_2000),
-    (b"\xff\x4f\xff\x51", JPEG_2000),
     (b"\x00\x00\x00\x0cJXL ", JPEG_XL),
     (b"\x93NUMPY", NUMPY),
     (b"\x89HDF", HDF5),
@@ -251,7 +244,7 @@ _BY_START: tuple[tuple[bytes, FileKind], ...] = (
     (b"version https://git-lfs", LFS_POINTER),
 )
 _ISO_BRANDS = {b"heic": HEIC, b"heix": HEIC, b"mif1": HEIC, b"msf1": HEIC, b"hevc": HEIC}
-_ISO_BRANDS |= {b"avif": AVIF, b"avis": AVIF, b"crx ": CAMERA_RAW[".cr3"]}
+_ISO_BRANDS |= {b"crx ": CAMERA_RAW[".cr3"]}
 
 
 def kind_by_name(name: str) -> FileKind | None:

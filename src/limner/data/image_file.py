@@ -25,7 +25,7 @@ from limner.data.file_kinds import (
     kind_by_name,
 )
 from limner.data.last_stack import MOST_BYTES, keep_stack, last_stack, sign
-from limner.data.readers import bmp, dicom, jpeg, png, tiff, webp
+from limner.data.readers import avif, bmp, dicom, gif, jpeg, jpeg2000, png, tiff, webp
 from limner.data.readers.decoded import (
     BinaryFile,
     DecodedImage,
@@ -66,7 +66,17 @@ class FormatReader(Protocol):
         ...
 
 
-READERS: tuple[FormatReader, ...] = (jpeg, png, tiff, bmp, webp, dicom)
+READERS: tuple[FormatReader, ...] = (
+    jpeg,
+    png,
+    tiff,
+    bmp,
+    webp,
+    gif,
+    jpeg2000,
+    avif,
+    dicom,
+)
 """A new format is a new module, and a place here."""
 FORMATS = tuple(reader.NAME for reader in READERS)
 IMAGE_SUFFIXES = frozenset(suffix for reader in READERS for suffix in reader.SUFFIXES)

@@ -14,9 +14,7 @@ from limner.data.findings import Finding
 
 Role = Literal["image", "mask"]
 
-PICTURES = frozenset(
-    {".gif", ".j2k", ".jp2", ".pbm", ".pgm", ".pnm", ".ppm", ".tga", ".avif", ".npy"}
-)
+PICTURES = frozenset({".pbm", ".pgm", ".pnm", ".ppm", ".tga", ".npy"})
 """Suffixes that the printed lines turn into PNG."""
 ANNOTATIONS = frozenset({".txt", ".json", ".xml"})
 """Suffixes of files that may describe the objects of one image."""

@@ -117,13 +117,13 @@ UNREADABLE: dict[str, Case] = {
         "p03.webp",
         "copy",
     ),
-    "a GIF": Case(
+    "a TGA": Case(
         both(
-            put("images/p03.gif", draw_image(3)), lambda r: (r / "images/p03.gif").rename(r / IMAGE)
+            put("images/p03.tga", draw_image(3)), lambda r: (r / "images/p03.tga").rename(r / IMAGE)
         ),
         "unreadable-image",
         "error",
-        "GIF",
+        "unknown content",
         "export",
     ),
     "an animated WebP": Case(

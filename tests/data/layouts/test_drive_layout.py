@@ -43,8 +43,10 @@ def test_hrf_s_truth_is_in_manual1(tmp_path: Path) -> None:
     assert (sample.id, sample.mask) == ("01_dr", tmp_path / "manual1/01_dr.tif")
 
 
-def test_drive_s_gif_masks_are_named_and_no_field_of_view_is_among_them(tmp_path: Path) -> None:
-    save_drive(tmp_path, ".gif")
+def test_masks_that_are_not_read_are_named_and_no_field_of_view_is_among_them(
+    tmp_path: Path,
+) -> None:
+    save_drive(tmp_path, ".tga")
     dataset = scan(tmp_path)
     assert {item.file.parent.name for item in dataset.unread} == {"1st_manual"}
     assert dataset.unsupported == {}

@@ -19,6 +19,11 @@ def decode_with_pillow(image: Image.Image, orientation: int = 1) -> DecodedImage
             f"is an animation of {getattr(image, 'n_frames', 1)} frames. One image is read from a "
             "file: export the frames."
         )
+    return decode_first_frame(image, orientation)
+
+
+def decode_first_frame(image: Image.Image, orientation: int = 1) -> DecodedImage:
+    """Decode the frame that an image shows first, and keep the indices of a palette."""
     image.load()
     if image.mode == "PA":
         image = image.convert("RGBA")

@@ -45,9 +45,14 @@ def _is_lossy(page: Any) -> bool:
     if compression == LERC:
         return is_lossy_lerc(unwrap(page, content))
     if compression in JPEG_2000:
-        style = content.find(JPEG_2000_STYLE)
-        return style >= 0 and content[style + WAVELET_AT : style + WAVELET_AT + 1] == b"\0"
+        return is_lossy_jpeg_2000(content)
     return is_lossy_jpeg_xl(content)
+
+
+def is_lossy_jpeg_2000(content: bytes) -> bool:
+    """Tell by the header of a JPEG 2000 image whether its wavelet rounds."""
+    style = content.find(JPEG_2000_STYLE)
+    return style >= 0 and content[style + WAVELET_AT : style + WAVELET_AT + 1] == b"\0"
 
 
 def is_lossy_jpeg_xl(content: bytes) -> bool:

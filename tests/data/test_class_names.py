@@ -70,5 +70,5 @@ def test_roboflow_s_classes_are_in_each_split_and_the_same(pairs: Callable[..., 
         (root / split / "_classes.csv").write_text("Pixel Value, Class\n0, background\n1, car\n")
     assert scan(root).class_names == ((0, "background"), (1, "car"))
     (root / "valid/_classes.csv").write_text("Pixel Value, Class\n0, background\n1, bus\n")
-    with pytest.raises(LimnerError, match="give other classes. Each split has the same: mend one"):
+    with pytest.raises(LimnerError, match="give other classes"):
         scan(root)

@@ -16,6 +16,7 @@ from limner.plurals import count_noun
 COCO, LABELME, YOLO = "COCO", "labelme", "YOLO"
 LABEL_STUDIO, CVAT, VIA = "Label Studio", "CVAT", "VIA"
 SUPERVISELY, QUPATH, IMAGEJ = "Supervisely", "QuPath", "ImageJ"
+RUN_LENGTHS = "run lengths"
 JSON_SUFFIXES = frozenset({".json", ".geojson"})
 XML_HEAD_BYTES = 4096
 """Of an XML file, in which its outermost element is."""

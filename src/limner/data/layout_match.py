@@ -17,7 +17,10 @@ from limner.data.united_mask import UnitedMask
 from limner.data.unread_masks import UnreadFile
 from limner.plurals import count_noun
 
-MASK_ENDINGS = "segmentation|mask|masks|label|labels|seg|gt|groundtruth|annotation"
+MASK_ENDINGS = (
+    "segmentation|mask|masks|label|labels|seg|gt|groundtruth|annotation|anno|cp_masks|"
+    "simple segmentation"
+)
 """What a mask's name may end in, after "_" or "-"."""
 _MASK_ENDING = re.compile(rf"[_-]({MASK_ENDINGS})$", re.IGNORECASE)
 _NUMBERED_ENDING = re.compile(rf"[_-]({MASK_ENDINGS})[_-]?\d+$", re.IGNORECASE)
@@ -130,6 +133,23 @@ def match_folder_pairs(
         tuple(unread),
         (*findings, *moved, *united_findings([sample for sample, _ in samples])),
     )
+
+
+IMAGE_ENDINGS = ("_sat", "_img", "_image", "_rgb")
+"""What all images' names may end in where masks' names have another ending: DeepGlobe's and
+Cellpose's do.
+"""
+
+
+def common_image_ending(files: Iterable[Path], masks: Iterable[Path]) -> str:
+    """The ending that all images have and no mask needs; empty where there is none."""
+    stems = {without_suffix(path.name) for path in files}
+    keys = {pair_key(without_suffix(path.name)) for path in masks}
+    endings = (
+        end for end in IMAGE_ENDINGS if stems and all(map(str.endswith, stems, [end] * len(stems)))
+    )
+    ending = next(endings, "")
+    return ending if any(stem.removesuffix(ending) in keys for stem in stems) else ""
 
 
 def pair_key(name: str) -> str:

@@ -60,3 +60,9 @@ def test_names_that_differ_by_their_unicode_form_are_a_pair(tmp_path: Path) -> N
     save_images(tmp_path, f"images/{decomposed}/1.png", f"masks/{composed}/1.png")
     assert ids_and_splits(tmp_path) == [(composed, None), (f"{composed}/1", None)]
     assert scan(tmp_path).unused == ()
+
+
+def test_folders_of_mmsegmentation_are_paired(tmp_path: Path) -> None:
+    save_images(tmp_path, "img_dir/train/a.jpg", "ann_dir/train/a.png")
+    save_images(tmp_path, "img_dir/val/b.jpg", "ann_dir/val/b.png")
+    assert ids_and_splits(tmp_path) == [("train/a", "train"), ("val/b", "val")]

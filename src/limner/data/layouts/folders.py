@@ -9,8 +9,8 @@ from limner.data.layout_match import FolderPair, LayoutMatch, match_folder_pairs
 from limner.data.split_names import split_from_names
 from limner.data.unread_masks import MASK_SUFFIXES
 
-IMAGE_FOLDERS = ("images", "image", "imgs", "img")
-MASK_FOLDERS = ("masks", "mask", "labels", "label", "annotations", "gt", "groundtruth")
+IMAGE_FOLDERS = ("images", "image", "imgs", "img", "img_dir")
+MASK_FOLDERS = ("masks", "mask", "labels", "label", "annotations", "gt", "groundtruth", "ann_dir")
 """In this order: the first that is there holds the masks."""
 
 

@@ -5,6 +5,7 @@ from limner.data.image_file import without_suffix
 from limner.data.layout_match import (
     FolderPair,
     LayoutMatch,
+    common_image_ending,
     match_folder_pairs,
     numbered_key,
     pair_key,
@@ -25,15 +26,17 @@ def match_layout(listing: FolderListing) -> LayoutMatch | None:
     images = [path for path in files if path not in masks]
     unread = listing.foreign_images()
     unread_masks = [path for path in unread if pair_key(path.stem) != path.stem]
+    ending = common_image_ending(images, masks)
     keys = {path.parent / numbered_key(pair_key(stems[path])) for path in masks}
     keys |= {path.parent / numbered_key(pair_key(path.stem)) for path in unread_masks}
-    if not any(path.parent / stems[path] in keys for path in images):
+    if not any(path.parent / stems[path].removesuffix(ending) in keys for path in images):
         return None
     pair = FolderPair(
         listing.root,
         listing.root,
         images,
         sorted(masks),
+        image_ending=ending,
         unread_images=[path for path in unread if pair_key(path.stem) == path.stem],
         unread_masks=unread_masks,
     )

@@ -13,6 +13,7 @@ from limner.data.shapes.imagej import draw_imagej_outlines
 from limner.data.shapes.label_studio import draw_label_studio_region
 from limner.data.shapes.labelme import draw_labelme_shape
 from limner.data.shapes.part import ShapePart
+from limner.data.shapes.run_lengths import draw_run_lengths
 from limner.data.shapes.supervisely import draw_supervisely_object
 from limner.data.shapes.via import draw_via_shape
 
@@ -46,6 +47,7 @@ RULES: Mapping[str, Rule] = {
     "Supervisely": draw_supervisely_object,
     "QuPath": draw_geojson_geometry,
     "ImageJ": draw_imagej_outlines,
+    "run lengths": draw_run_lengths,
 }
 """By the tool's name, as an annotation mask has it."""
 SMALLEST_ON_TOP = frozenset({"YOLO"})

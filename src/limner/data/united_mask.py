@@ -19,6 +19,8 @@ class UnitedMask:
     """The masks of one image, each of other objects; 0 is background in all of them."""
 
     files: tuple[Path, ...]
+    values: tuple[int, ...] = ()
+    """What the objects of each file become, where a file is of one class; else they stay."""
 
     def __str__(self) -> str:
         return f"{self.files[0]} and {len(self.files) - 1} more masks of its image"
@@ -30,7 +32,7 @@ class UnitedMask:
 
     def absolute(self) -> "UnitedMask":
         """Return the same mask with absolute paths."""
-        return UnitedMask(tuple(file.absolute() for file in self.files))
+        return replace(self, files=tuple(file.absolute() for file in self.files))
 
     def read_with_info(self) -> tuple[MaskPixels, ImageInfo]:
         """Read all files and unite them.
@@ -39,6 +41,14 @@ class UnitedMask:
         give a pixel two classes.
         """
         read = [read_mask_with_info(file) for file in self.files]
+        if self.values:
+            read = [
+                (
+                    replace(mask, values=value * (mask.values > 0).astype(np.uint8), kind="grey"),
+                    info,
+                )
+                for value, (mask, info) in zip(self.values, read, strict=True)
+            ]
         (first, info), *others = read
         values = first.values
         for file, (mask, _) in zip(self.files[1:], others, strict=True):

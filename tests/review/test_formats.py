@@ -33,7 +33,7 @@ def kept(review: LocalReview) -> dict[str, np.ndarray]:
 def test_png_has_the_datasets_pixel_values(
     review: LocalReview, kept: dict[str, np.ndarray], tmp_path: Path
 ) -> None:
-    assert write_masks(review.results, tmp_path / "out", "png") == 2
+    assert write_masks(review.results, tmp_path / "out", "png") == (2, ())
     assert {
         path.stem: np.asarray(Image.open(path)).tolist() for path in (tmp_path / "out").iterdir()
     } == {name: (mask * np.uint8(255)).tolist() for name, mask in kept.items()}
@@ -198,7 +198,7 @@ def test_two_people_who_differ_are_an_error_unless_one_is_preferred(
         ),
     ):
         write_masks(review.results, tmp_path / "out", format_name)
-    assert write_masks(review.results, tmp_path / "out", format_name, "anna") == 1
+    assert write_masks(review.results, tmp_path / "out", format_name, "anna")[0] == 1
 
 
 def review_of_another_tool(folder: Path, mask: np.ndarray, labels: str = "") -> LocalReview:

@@ -16,8 +16,8 @@ Format = Annotated[
         "--format",
         help=(
             "The format to write: png, coco (run lengths), label-studio (brush), cvat "
-            "(Segmentation "
-            "mask 1.1) or nnunet."
+            "(Segmentation mask 1.1), cvat-xml (CVAT for images 1.1), labelme, yolo, qupath "
+            "(GeoJSON), imagej (ROI zips) or nnunet."
         ),
     ),
 ]
@@ -38,5 +38,7 @@ def masks(
         from limner.review.verdicts import open_results
 
     with open_results(predictions, store, progress_bar("reading")) as results:
-        count = write_masks(results, out, format_name, prefer)
+        count, lost = write_masks(results, out, format_name, prefer)
+    for text in lost:
+        console.print(f"[yellow]{escape(text)}.[/]")
     console.print(f"{count_noun(count, 'mask is', 'masks are')} in [bold]{escape(str(out))}[/].")

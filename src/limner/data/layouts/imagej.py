@@ -56,7 +56,7 @@ def match_layout(listing: FolderListing) -> LayoutMatch | None:
             region.roitype.name.lower() for region in regions if region.roitype not in AREAS
         )
         objects = [
-            (f"group {region.group}" if region.group else ONLY_CLASS, _outlines(region))
+            (_class_name(region), _outlines(region))
             for region in regions
             if region.roitype in AREAS
         ]
@@ -69,6 +69,13 @@ def match_layout(listing: FolderListing) -> LayoutMatch | None:
         stated=[name for _, name in read_class_names(listing.root)],
         findings=tuple(no_area_findings(IMAGEJ, without_area, paths[0])),
     ).to_match(listing)
+
+
+def _class_name(region: roifile.ImagejRoi) -> str:
+    """The class in a region's properties, where limner writes it, else its group."""
+    if name := region.properties.get("class"):
+        return str(name)
+    return f"group {region.group}" if region.group else ONLY_CLASS
 
 
 def _holds_regions(path: Path) -> bool:

@@ -3,22 +3,39 @@
 A new format is a new file in `formats/` and one line in `EXPORTERS`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from limner.data.storage import Storage
 from limner.errors import LimnerError
 from limner.files import atomic_folder, require_new
-from limner.review.formats import coco, cvat, label_studio, nnunet, png
+from limner.review.formats import (
+    coco,
+    cvat,
+    cvat_xml,
+    imagej,
+    label_studio,
+    labelme,
+    nnunet,
+    png,
+    qupath,
+    yolo,
+)
 from limner.review.predictions import Predictions
 from limner.review.verdicts import KeptMask, ReviewedEntry, ReviewResults
 
-Exporter = Callable[[Storage, Iterator[KeptMask], Predictions], None]
+Exporter = Callable[[Storage, Iterator[KeptMask], Predictions], Sequence[str] | None]
+"""It may return what the format cannot hold, in words."""
 EXPORTERS: dict[str, Exporter] = {
     "png": png.write,
     "coco": coco.write,
     "label-studio": label_studio.write,
     "cvat": cvat.write,
+    "cvat-xml": cvat_xml.write,
+    "labelme": labelme.write,
+    "yolo": yolo.write,
+    "qupath": qupath.write,
+    "imagej": imagej.write,
     "nnunet": nnunet.write,
 }
 """By the name that `limner masks --format` takes."""
@@ -26,14 +43,16 @@ EXPORTERS: dict[str, Exporter] = {
 
 def write_masks(
     results: ReviewResults, out: Path, format_name: str, prefer: str | None = None
-) -> int:
-    """Write the accepted and corrected masks into a new folder, and return how many there are.
+) -> tuple[int, Sequence[str]]:
+    """Write the accepted and corrected masks into a new folder.
 
     Args:
         results: the review.
         out: the new folder.
         format_name: one of `EXPORTERS`.
         prefer: the reviewer whose verdict counts where two differ.
+
+    Returns how many masks there are, and what the format cannot hold, in words.
 
     Raises LimnerError for an unknown format, a folder that exists, two people who differ with
     nobody preferred, and whatever a format cannot hold.
@@ -45,10 +64,10 @@ def write_masks(
     require_new(out)
     kept = _kept_entries(results, prefer)
     with atomic_folder(out) as folder:
-        EXPORTERS[format_name](
+        lost = EXPORTERS[format_name](
             Storage(folder), results.kept_masks(kept, prefer), results.predictions
         )
-    return len(kept)
+    return len(kept), lost or ()
 
 
 def _kept_entries(results: ReviewResults, prefer: str | None) -> list[ReviewedEntry]:

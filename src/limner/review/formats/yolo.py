@@ -1,0 +1,49 @@
+"""YOLO segmentation: a text for each image, with a polygon of each connected part in a line."""
+
+import json
+from collections.abc import Iterator
+
+from limner.data.shapes.trace import pixel_path, trace_parts
+from limner.data.storage import Storage
+from limner.labels import VOID
+from limner.plurals import count_noun
+from limner.review.predictions import Predictions
+from limner.review.verdicts import KeptMask
+
+MIN_POINTS = 3
+
+
+def write(out: Storage, masks: Iterator[KeptMask], predictions: Predictions) -> list[str]:
+    """Write `labels/x.txt` for each image x, which belongs into `images/`, and `data.yaml`.
+
+    Returns what the format cannot hold: holes and void.
+    """
+    labels, holes, void = predictions.labels, 0, 0
+    for kept in masks:
+        height, width = kept.mask.shape
+        lines = []
+        for number, class_index in enumerate(labels.scored):
+            for part in trace_parts(kept.mask == class_index):
+                holes += len(part.holes)
+                path = pixel_path(part.outline)
+                points = [*path, *[path[0]] * max(0, MIN_POINTS - len(path))]
+                # In the middle of a pixel, since YOLO drops the fraction
+                shares = (f"{(x + 0.5) / width:.8f} {(y + 0.5) / height:.8f}" for x, y in points)
+                lines.append(f"{number} {' '.join(shares)}\n")
+        void += bool((kept.mask == VOID).any())
+        out.write_bytes(f"labels/{kept.name}.txt", "".join(lines).encode())
+    names = {number: labels.names[index] for number, index in enumerate(labels.scored)}
+    listed = "\n".join(f"  {number}: {json.dumps(name)}" for number, name in names.items())
+    text = f"path: .\ntrain: images\nval: images\nnames:\n{listed}\n"
+    out.write_bytes("data.yaml", text.encode())
+    return [*_holes_filled(holes), *_void_lost(void)]
+
+
+def _holes_filled(count: int) -> list[str]:
+    return [f"{count_noun(count, 'hole is', 'holes are')} filled: YOLO has none"] if count else []
+
+
+def _void_lost(count: int) -> list[str]:
+    if not count:
+        return []
+    return [f"void pixels of {count_noun(count, 'mask')} become background: YOLO has no void"]

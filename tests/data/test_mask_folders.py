@@ -69,8 +69,8 @@ def test_masks_elsewhere_are_named_where_pairing_them_is_not_safe(
     )
 
 
-def test_masks_of_one_class_each_are_to_be_drawn_into_one(tmp_path: Path) -> None:
-    save_images(tmp_path, "images/a.png", "masks/cat/a.png", "masks/dog/a.png")
+def test_masks_of_several_folders_without_a_class_are_to_be_drawn_into_one(tmp_path: Path) -> None:
+    save_images(tmp_path, "images/a.png", "masks/cat/a.png", "masks/dog/a.png", "masks/dog/b.png")
     (error,) = (error for error in check(scan(tmp_path)).errors if error.code == "missing-mask")
     assert f"{tmp_path}/masks/cat/a.png, {tmp_path}/masks/dog/a.png. " in error.message
     assert "draw all into one mask, with a value for each class" in error.message

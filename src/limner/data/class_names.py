@@ -1,7 +1,7 @@
 """Class-name files, such as classes.txt: pixel values or colours with the names of classes."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from limner.data.tables import read_lines
@@ -31,11 +31,11 @@ _CVAT_LABEL = re.compile(r"([^:]+):(\d{1,3}),(\d{1,3}),(\d{1,3}):.*")
 _VALUE_THEN_NAME = re.compile(r"(\d+)[\s,:;=]+(.+)")
 
 
-def read_class_names(root: Path) -> ClassNames:
+def read_class_names(root: Path, folders: Iterable[Path] = ()) -> ClassNames:
     """Read the class-name file of a dataset; nothing where there is none.
 
     A line is `name`, `7 name`, `name 7`, `#804080 name`, `128 64 128 name`, `name,128,64,128` or
-    `name:128,64,128::`. Roboflow has the same file in the folder of each split.
+    `name:128,64,128::`. Roboflow has the same file in each of the `folders` at the top.
 
     Raises LimnerError where two lines have one value, a colour is above ffffff, or the files of
     two folders differ.
@@ -43,7 +43,8 @@ def read_class_names(root: Path) -> ClassNames:
     path = next((root / name for name in CLASS_NAME_FILES if (root / name).is_file()), None)
     if path is not None:
         return _read(path)
-    files = sorted(root.glob(f"*/{CLASS_NAME_FILES[-1]}"))
+    candidates = (folder / CLASS_NAME_FILES[-1] for folder in folders)
+    files = sorted(path for path in candidates if path.is_file())
     if not files:
         return ()
     first, *others = (_read(file) for file in files)

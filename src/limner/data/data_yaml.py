@@ -5,7 +5,7 @@ numbered names.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,10 +22,11 @@ SPLIT_KEYS: dict[str, Split] = {
 }
 _KEY = re.compile(r"([A-Za-z_][\w-]*)\s*:(?:\s+(.*))?$")
 _NUMBERED = re.compile(r"(\d+)\s*:\s+(.*)")
-_ITEM = re.compile(
-    r"""\s*(?:(\d+)\s*:\s*)?(?:"((?:[^"\\]|\\.)*)"|'((?:[^']|'')*)'|([^,\[\]{}"'][^,\[\]{}]*?))\s*"""
-    r"""(?:,|$)"""
-)
+_DOUBLE, _SINGLE = r'"((?:[^"\\]|\\.)*)"', r"'((?:[^']|'')*)'"
+_PLAIN = r"""([^,\[\]{}"'][^,\[\]{}]*?)"""
+_ITEM = re.compile(rf"\s*(?:(\d+)\s*:\s*)?(?:{_DOUBLE}|{_SINGLE}|{_PLAIN})\s*(?:,|$)")
+"""A member of a list or a map in brackets: its number, if any, and its text in one of three forms.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class DataYaml:
     file: Path
     names: Sequence[str]
     """The classes by their numbers."""
-    splits: dict[Split, Sequence[str]]
+    splits: Mapping[Split, Sequence[str]]
     """Folders of images, or lists of them, by split."""
 
 
@@ -104,6 +105,8 @@ def _values(path: Path, key: str, lines: Sequence[str]) -> list[str]:
         return [_scalar(lines[0])]
     else:
         raise _not_understood(path, key, lines[0])
+    if text[0] == "{" and any(number is None for number, _ in items):
+        raise _not_understood(path, key, text)
     if any(number is None for number, _ in items):
         return [value for _, value in items]
     numbered = {number: value for number, value in items if number is not None}

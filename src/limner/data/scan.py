@@ -123,7 +123,7 @@ def scan(root: Path | str, group_pattern: str = "") -> Dataset:
         root,
         match.layout,
         tuple(samples),
-        match.class_names or read_class_names(root),
+        match.class_names or read_class_names(root, listing.direct_folders()),
         load_labels(root / "labels.toml") if (root / "labels.toml").is_file() else None,
         match.images_without_mask,
         match.masks_without_image,

@@ -1,7 +1,7 @@
 """A folder of masks for each class: images/x.png with masks/nerve/x.png and masks/vessel/x.png."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from unicodedata import normalize
 
@@ -66,6 +66,6 @@ def _class_files(pair: FolderPair, listing: FolderListing) -> ClassFiles:
     return files if any(len(found) > 1 for found in files.values()) else {}
 
 
-def _keys(folder: Path, files: list[Path] | tuple[Path, ...]) -> dict[str, Path]:
+def _keys(folder: Path, files: Sequence[Path]) -> dict[str, Path]:
     names = ((path.relative_to(folder).as_posix(), path) for path in files)
     return {pair_key(normalize("NFC", without_suffix(name))): path for name, path in names}

@@ -73,5 +73,4 @@ def _decode(text: str) -> Bool[ndarray, "h w"]:
         if file.mode == "RGBA":
             return np.asarray(file)[..., 3] > 0
         values = np.asarray(file.convert("RGB") if file.mode == "P" else file)
-    pixels: Bool[ndarray, "h w"] = values.any(-1) if values.ndim == 3 else values > 0
-    return pixels
+    return np.asarray(values.any(-1) if values.ndim == 3 else values > 0)

@@ -10,7 +10,7 @@ from numpy import ndarray
 
 EAST, SOUTH, WEST, NORTH = range(4)
 """Directions of edges, each a turn to the right from the one before."""
-Outline = Int64[ndarray, "n 2"]
+Outline = Int64[ndarray, "_ 2"]
 """The corners (x, y) in whole px, without the first one again at the end."""
 
 

@@ -11,7 +11,7 @@ from limner.inference.image_selection import ImageSelection
 @pytest.fixture(autouse=True)
 def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    for name in ("a/1.png", "a/2.jpg", "a/x.psd", "b/deep/3.png", "c/4.tif"):
+    for name in ("a/1.png", "a/2.jpg", "a/x.xcf", "b/deep/3.png", "c/4.tif"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     return tmp_path
@@ -28,13 +28,13 @@ def selected(*paths: str) -> tuple[str, list[str], list[str]]:
 
 
 def test_a_folder_gives_its_images_and_names_what_is_foreign() -> None:
-    assert selected("a") == ("a", ["1.png", "2.jpg"], ["x.psd"])
+    assert selected("a") == ("a", ["1.png", "2.jpg"], ["x.xcf"])
     assert selected("b") == ("b", ["deep/3.png"], [])
 
 
 def test_an_image_is_taken_alone(photos: Path) -> None:
     assert selected("a/2.jpg") == ("a", ["2.jpg"], [])
-    assert selected(str(photos / "a" / "x.psd")) == ("a", ["x.psd"], [])
+    assert selected(str(photos / "a" / "x.xcf")) == ("a", ["x.xcf"], [])
 
 
 def test_several_images_and_folders_are_named_from_the_folder_that_holds_them_all(
@@ -43,7 +43,7 @@ def test_several_images_and_folders_are_named_from_the_folder_that_holds_them_al
     assert selected("a/1.png", "a/2.jpg") == ("a", ["1.png", "2.jpg"], [])
     names = ["a/1.png", "b/deep/3.png", "c/4.tif"]
     assert selected("c", str(photos / "b"), "a/1.png", "a/1.png") == (photos.name, names, [])
-    assert selected("a", "c")[1:] == (["a/1.png", "a/2.jpg", "c/4.tif"], ["a/x.psd"])
+    assert selected("a", "c")[1:] == (["a/1.png", "a/2.jpg", "c/4.tif"], ["a/x.xcf"])
 
 
 def test_a_pattern_that_no_shell_expanded_is_expanded(photos: Path) -> None:
@@ -62,7 +62,7 @@ def test_what_is_not_there_is_named() -> None:
 
 def test_a_url_may_be_a_folder_or_a_pattern() -> None:
     system = fsspec.filesystem("memory")
-    for name in ("1.png", "2.jpg", "x.psd"):
+    for name in ("1.png", "2.jpg", "x.xcf"):
         system.pipe_file(f"/selection/{name}", b"")
     assert ImageSelection.from_paths(["memory://selection"]).names == ("1.png", "2.jpg")
     pattern = ImageSelection.from_paths(["memory://selection/*.png"])

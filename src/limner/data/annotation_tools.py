@@ -17,6 +17,8 @@ COCO, LABELME, YOLO = "COCO", "labelme", "YOLO"
 LABEL_STUDIO, CVAT, VIA = "Label Studio", "CVAT", "VIA"
 SUPERVISELY, QUPATH, IMAGEJ = "Supervisely", "QuPath", "ImageJ"
 RUN_LENGTHS = "run lengths"
+OF_MANY_IMAGES = frozenset({COCO, LABEL_STUDIO, VIA})
+"""Tools whose files are of many images each."""
 JSON_SUFFIXES = frozenset({".json", ".geojson"})
 XML_HEAD_BYTES = 4096
 """Of an XML file, in which its outermost element is."""
@@ -29,13 +31,20 @@ class AnnotationFiles:
     by_tool: Mapping[str, Sequence[Path]]
     damaged: Sequence[Path]
     """Files that hold no JSON, though their names say so."""
+    contents: Mapping[Path, Any]
+    """What the files hold that are of many images each, and may be large."""
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=1)
 def annotation_files(listing: FolderListing) -> AnnotationFiles:
-    """Find the annotation files below a folder, and the tool that wrote each."""
+    """Find the annotation files below a folder, and the tool that wrote each.
+
+    Of the last folder this is kept, since each layout asks for it; `forget_annotation_files` frees
+    the memory.
+    """
     by_tool: dict[str, list[Path]] = defaultdict(list)
     damaged: list[Path] = []
+    contents: dict[Path, Any] = {}
     for path in listing.files({".xml"}):
         if _is_cvat(path):
             by_tool[CVAT].append(path)
@@ -45,7 +54,14 @@ def annotation_files(listing: FolderListing) -> AnnotationFiles:
             damaged.append(path)
         elif tool := tool_of(content):
             by_tool[tool].append(path)
-    return AnnotationFiles(by_tool, damaged)
+            if tool in OF_MANY_IMAGES:
+                contents[path] = content
+    return AnnotationFiles(by_tool, damaged, contents)
+
+
+def forget_annotation_files() -> None:
+    """Free what `annotation_files` keeps."""
+    annotation_files.cache_clear()
 
 
 def tool_of(content: Any) -> str:

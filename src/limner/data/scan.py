@@ -7,6 +7,7 @@ of another layout. A new layout needs such a file and a line in `LAYOUTS`.
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from limner.data.annotation_tools import forget_annotation_files
 from limner.data.class_names import read_class_names
 from limner.data.dataset import Dataset
 from limner.data.file_kinds import ARCHIVE, GZIP, ZIP, FileKind, kind_by_name
@@ -109,7 +110,10 @@ def scan(root: Path | str, group_pattern: str = "") -> Dataset:
             f"{root} is {'a file' if root.exists() else 'not there'}. Give a folder that "
             "holds images and their masks."
         )
-    listing, match = _find_dataset(root)
+    try:
+        listing, match = _find_dataset(root)
+    finally:
+        forget_annotation_files()
     top, nested = root, [nested_finding(root, listing.root)] if listing.root != root else []
     root = listing.root
     announced = announced_splits(listing, match.samples, top, match.lists)

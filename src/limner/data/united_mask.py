@@ -13,6 +13,8 @@ from limner.data.images import ImageInfo, read_mask_with_info
 from limner.data.mask_pixels import MaskPixels
 from limner.errors import LimnerError
 
+MIDDLE_GREY = 127
+
 
 @dataclass(frozen=True, slots=True)
 class UnitedMask:
@@ -43,10 +45,7 @@ class UnitedMask:
         read = [read_mask_with_info(file) for file in self.files]
         if self.values:
             read = [
-                (
-                    replace(mask, values=value * (mask.values > 0).astype(np.uint8), kind="grey"),
-                    info,
-                )
+                (_of_one_class(mask, value), info)
                 for value, (mask, info) in zip(self.values, read, strict=True)
             ]
         (first, info), *others = read
@@ -84,6 +83,13 @@ class UnitedMask:
                 "there: mend one of them."
             )
         return np.maximum(united, mask.values)
+
+
+def _of_one_class(mask: MaskPixels, value: int) -> MaskPixels:
+    """Give all objects of a mask one value; what a lossy codec left around them is none."""
+    threshold = MIDDLE_GREY if mask.lossy and mask.kind == "grey" else 0
+    values = value * (mask.values > threshold).astype(np.uint8)
+    return replace(mask, values=values, kind="grey", palette=(), lossy_codec="")
 
 
 def _has_smooth_edges(mask: MaskPixels) -> bool:

@@ -16,7 +16,6 @@ from limner.data.named_files import NamedFiles
 from limner.data.sample import Sample, Split
 from limner.data.shapes.coco import segmentation_area
 from limner.data.split_names import splits_of
-from limner.data.tables import read_json_object
 from limner.errors import LimnerError
 
 Json = Mapping[str, Any]
@@ -34,11 +33,12 @@ def match_layout(listing: FolderListing) -> LayoutMatch | None:
     """COCO: a JSON of images, annotations and categories (at the top, in annotations/, or beside
     the images)
     """
-    paths = annotation_files(listing).by_tool.get(COCO, ())
+    files_of_tools = annotation_files(listing)
+    paths = files_of_tools.by_tool.get(COCO, ())
     if not paths:
         return None
     require_one_tool(listing, COCO, paths)
-    tables = {path: read_json_object(path) for path in paths}
+    tables = {path: files_of_tools.contents[path] for path in paths}
     class_names = _category_names(tables)
     files = NamedFiles.of(listing)
     splits = _splits(listing, tables)

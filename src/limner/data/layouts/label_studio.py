@@ -26,7 +26,6 @@ from limner.data.image_file import has_image_suffix
 from limner.data.layout_match import LayoutMatch
 from limner.data.named_files import NamedFiles, portable_path
 from limner.data.shapes.label_studio import AREA_KINDS, region_kind
-from limner.data.tables import read_json
 from limner.errors import LimnerError
 from limner.plurals import count_noun
 
@@ -49,7 +48,8 @@ def match_layout(listing: FolderListing) -> LayoutMatch | None:
     """Label Studio: its export as JSON, beside the images or above them (polygons, rectangles,
     ellipses, brushes)
     """
-    paths = annotation_files(listing).by_tool.get(LABEL_STUDIO, ())
+    files = annotation_files(listing)
+    paths = files.by_tool.get(LABEL_STUDIO, ())
     if not paths:
         return None
     require_one_tool(listing, LABEL_STUDIO, paths)
@@ -57,7 +57,7 @@ def match_layout(listing: FolderListing) -> LayoutMatch | None:
     images = [
         image
         for path in paths
-        for task in read_json(path)
+        for task in files.contents[path]
         if (image := _read_task(path, task, reading))
     ]
     return AnnotatedSet(

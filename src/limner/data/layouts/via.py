@@ -19,7 +19,6 @@ from limner.data.layout_match import LayoutMatch
 from limner.data.named_files import NamedFiles
 from limner.data.shapes.via import AREA_KINDS
 from limner.data.split_names import splits_of
-from limner.data.tables import read_json_object
 from limner.errors import LimnerError
 
 CLASS_ATTRIBUTES = ("class", "label", "type", "category", "name")
@@ -30,7 +29,8 @@ ONLY_CLASS = "object"
 
 def match_layout(listing: FolderListing) -> LayoutMatch | None:
     """VIA: a project or a JSON export with the images (polygons, rectangles, circles, ellipses)"""
-    paths = annotation_files(listing).by_tool.get(VIA, ())
+    annotated = annotation_files(listing)
+    paths = annotated.by_tool.get(VIA, ())
     if not paths:
         return None
     require_one_tool(listing, VIA, paths)
@@ -40,7 +40,7 @@ def match_layout(listing: FolderListing) -> LayoutMatch | None:
     )
     images = []
     for path in paths:
-        for entry in _entries(path):
+        for entry in _entries(annotated.contents[path]):
             regions = _regions(entry)
             kinds = [region["shape_attributes"].get("name") for region in regions]
             without_area.update(str(kind) for kind in kinds if kind not in AREA_KINDS)
@@ -63,8 +63,7 @@ def match_layout(listing: FolderListing) -> LayoutMatch | None:
     ).to_match(listing)
 
 
-def _entries(path: Path) -> Iterator[Mapping[str, Any]]:
-    content = read_json_object(path)
+def _entries(content: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     yield from content.get("_via_img_metadata", content).values()
 
 

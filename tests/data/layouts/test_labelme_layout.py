@@ -59,6 +59,13 @@ def test_splits_are_told_by_folders_and_ids_are_the_paths_of_images(tmp_path: Pa
     assert ids_and_splits(tmp_path) == [("train/a", "train"), ("val/b", "val")]
 
 
+def test_an_image_beside_its_file_is_found_whatever_the_path_says(tmp_path: Path) -> None:
+    write(tmp_path, "a", ("leaf", SQUARE), imagePath="C:\\photos\\a.jpg")
+    dataset = scan(tmp_path)
+    assert dataset.samples[0].image == tmp_path / "a.jpg"
+    assert dataset.findings == ()
+
+
 def test_a_list_of_classes_gives_their_order_and_ignored_ones_are_void(tmp_path: Path) -> None:
     write(tmp_path, "a", ("leaf", SQUARE), ("__ignore__", SMALL))
     (tmp_path / "labels.txt").write_text("__ignore__\n_background_\nstem\nleaf\n")

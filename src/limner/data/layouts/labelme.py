@@ -1,6 +1,6 @@
 """labelme's annotation files: a JSON for each image, with the shapes that were drawn on it."""
 
-from pathlib import Path, PureWindowsPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from limner.data.annotated_images import AnnotatedImage, AnnotatedSet, find_image, sample_id
@@ -60,6 +60,10 @@ def _find_image(path: Path, content: dict[str, Any], files: NamedFiles) -> Path:
     Raises LimnerError where there is none.
     """
     name = PureWindowsPath(str(content.get("imagePath") or path.name)).as_posix()
+    # People move images and files together, and leave the path as it was
+    as_named, moved = path.parent / name, path.with_name(PurePosixPath(name).name)
+    if not as_named.is_file() and moved.is_file():
+        return moved
     image = find_image(files, name, path)
     if image.is_file():
         return image

@@ -73,3 +73,10 @@ def test_runs_that_do_not_fit_are_an_error_of_the_check(
     write(tmp_path, f"id,rle\na,{runs}\nb,\n")
     errors = [error for error in check(scan(tmp_path)).errors if error.code == "unreadable-mask"]
     assert [complaint in error.message for error in errors] == [True]
+
+
+def test_a_table_of_other_annotations_is_no_table_of_run_lengths(tmp_path: Path) -> None:
+    save_image(tmp_path / "images/a.png", np.zeros((12, 20, 3), np.uint8))
+    save_image(tmp_path / "masks/a.png", 255 * FIRST.astype(np.uint8))
+    (tmp_path / "metadata.csv").write_text("id,annotation\na,benign\n")
+    assert scan(tmp_path).layout == "images/ and masks/"

@@ -26,7 +26,7 @@ def match_layout(listing: FolderListing) -> LayoutMatch | None:
     """Run lengths: a CSV of images and their run lengths (ImageId, EncodedPixels; id, rle) beside
     the images or their folder
     """
-    tables = [path for path in listing.files({".csv"}) if _columns(path) is not None]
+    tables = [path for path in listing.files({".csv"}) if _holds_run_lengths(path)]
     if not tables:
         return None
     by_name: dict[str, list[Path]] = defaultdict(list)
@@ -42,6 +42,19 @@ def _columns(path: Path) -> tuple[str, str] | None:
     image = next((name for name in IMAGE_COLUMNS if name in names), None)
     rle = next((name for name in RLE_COLUMNS if name in names), None)
     return (image, rle) if image and rle else None
+
+
+def _holds_run_lengths(path: Path) -> bool:
+    """Whether a table has the columns, and nothing but numbers where run lengths belong.
+
+    Other tables have an id and an annotation too, such as one of diagnoses.
+    """
+    columns = _columns(path)
+    if columns is None:
+        return False
+    cells = [row.get(columns[1], "") for row in lower_case_columns(read_table(path))]
+    filled = [cell for cell in cells if cell.lower() not in NO_OBJECT]
+    return bool(filled) and all(cell.replace(" ", "").isdigit() for cell in filled)
 
 
 def _read(path: Path, by_name: dict[str, list[Path]], root: Path) -> list[AnnotatedImage]:

@@ -90,3 +90,23 @@ def filled(mask: np.ndarray) -> np.ndarray:
     for value, part in sorted(parts, key=lambda item: -item[1].sum()):
         drawn[part] = value
     return drawn
+
+
+@pytest.mark.parametrize(
+    ("format_name", "tool"), [("cvat-xml", "CVAT"), ("yolo", "YOLO"), ("imagej", "ImageJ")]
+)
+def test_void_that_a_format_cannot_hold_is_counted(
+    tmp_path: Path, format_name: str, tool: str
+) -> None:
+    root = tmp_path / "set"
+    for kind in ("images", "masks"):
+        (root / kind).mkdir(parents=True)
+    mask = np.zeros((20, 20), np.uint8)
+    mask[2:8, 2:8], mask[12:, 12:] = 1, 255
+    Image.fromarray(RNG.integers(0, 255, (20, 20, 3)).astype(np.uint8)).save(root / "images/a.png")
+    Image.fromarray(mask).save(root / "masks/a.png")
+    (root / "labels.toml").write_text("void = 255\n[classes]\nbackground = 0\nleaf = 1\n")
+    local = LocalReview(root)
+    local.decide("a")
+    _, lost = write_masks(local.results, tmp_path / "out", format_name)
+    assert lost == [f"void pixels of 1 mask become background: {tool} has no void"]

@@ -8,14 +8,15 @@ from jaxtyping import Bool
 from numpy import ndarray
 
 from limner.data.storage import Storage
-from limner.labels import Labels
+from limner.labels import VOID, Labels
+from limner.review.formats.parts import boxed_parts, void_lost
 from limner.review.predictions import Predictions
 from limner.review.verdicts import KeptMask
 
 
-def write(out: Storage, masks: Iterator[KeptMask], predictions: Predictions) -> None:
-    """Write `annotations.xml`."""
-    labels = predictions.labels
+def write(out: Storage, masks: Iterator[KeptMask], predictions: Predictions) -> list[str]:
+    """Write `annotations.xml`. Returns what the format cannot hold: void."""
+    labels, void = predictions.labels, 0
     root = ElementTree.Element("annotations")
     ElementTree.SubElement(root, "version").text = "1.1"
     job = ElementTree.SubElement(ElementTree.SubElement(root, "meta"), "job")
@@ -27,28 +28,26 @@ def write(out: Storage, masks: Iterator[KeptMask], predictions: Predictions) -> 
         ElementTree.SubElement(label, "type").text = "any"
     for number, kept in enumerate(masks):
         root.append(_image(number, kept, labels))
+        void += bool((kept.mask == VOID).any())
     ElementTree.indent(root)
     content = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
     out.write_bytes("annotations.xml", content)
+    return void_lost(void, "CVAT")
 
 
 def _image(number: int, kept: KeptMask, labels: Labels) -> ElementTree.Element:
-    from scipy import ndimage
-
     height, width = kept.mask.shape
     attributes = {"id": number, "name": kept.image_name, "width": width, "height": height}
     image = ElementTree.Element("image", {key: str(value) for key, value in attributes.items()})
     for class_index in labels.scored:
-        numbers, _ = ndimage.label(kept.mask == class_index)
-        for part, box in enumerate(ndimage.find_objects(numbers), start=1):
-            pixels = numbers[box] == part
+        for top, left, pixels in boxed_parts(kept.mask == class_index):
             values = {
                 "label": labels.names[class_index],
                 "source": "manual",
                 "occluded": 0,
                 "rle": ", ".join(map(str, _runs(pixels))),
-                "left": box[1].start,
-                "top": box[0].start,
+                "left": left,
+                "top": top,
                 "width": pixels.shape[1],
                 "height": pixels.shape[0],
                 "z_order": 0,

@@ -10,7 +10,7 @@ import roifile
 from limner.data.shapes.trace import TracedPart, trace_parts
 from limner.data.storage import Storage
 from limner.labels import VOID, Labels
-from limner.plurals import count_noun
+from limner.review.formats.parts import void_lost
 from limner.review.predictions import Predictions
 from limner.review.verdicts import KeptMask
 
@@ -36,9 +36,7 @@ def write(out: Storage, masks: Iterator[KeptMask], predictions: Predictions) -> 
         if not empty:
             out.write_bytes(f"{kept.name}.zip", content.getvalue())
         void += bool((kept.mask == VOID).any())
-    if not void:
-        return []
-    return [f"void pixels of {count_noun(void, 'mask')} become background: ImageJ has no void"]
+    return void_lost(void, "ImageJ")
 
 
 def _regions(kept: KeptMask, labels: Labels) -> Iterator[roifile.ImagejRoi]:

@@ -12,6 +12,7 @@ from numpy import ndarray
 from limner.data.storage import Storage
 from limner.data.writers.png import encode_png
 from limner.labels import VOID, Labels
+from limner.review.formats.parts import boxed_parts
 from limner.review.predictions import Predictions
 from limner.review.verdicts import KeptMask
 
@@ -35,7 +36,7 @@ def _content(kept: KeptMask, labels: Labels) -> dict[str, Any]:
     shapes = [
         _shape(names[value], top, left, pixels)
         for value in names
-        for top, left, pixels in _parts(kept.mask == value)
+        for top, left, pixels in boxed_parts(kept.mask == value)
     ]
     return {
         "version": "5.5.0",
@@ -46,15 +47,6 @@ def _content(kept: KeptMask, labels: Labels) -> dict[str, Any]:
         "imageHeight": height,
         "imageWidth": width,
     }
-
-
-def _parts(inside: Bool[ndarray, "h w"]) -> Iterator[tuple[int, int, Bool[ndarray, "_ _"]]]:
-    """The connected parts, each with the row and the column at which its box begins."""
-    from scipy import ndimage
-
-    numbers, _ = ndimage.label(inside)
-    for number, box in enumerate(ndimage.find_objects(numbers), start=1):
-        yield box[0].start, box[1].start, numbers[box] == number
 
 
 def _shape(name: str, top: int, left: int, pixels: Bool[ndarray, "h w"]) -> dict[str, Any]:

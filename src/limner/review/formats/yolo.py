@@ -7,6 +7,7 @@ from limner.data.shapes.trace import pixel_path, trace_parts
 from limner.data.storage import Storage
 from limner.labels import VOID
 from limner.plurals import count_noun
+from limner.review.formats.parts import void_lost
 from limner.review.predictions import Predictions
 from limner.review.verdicts import KeptMask
 
@@ -36,14 +37,8 @@ def write(out: Storage, masks: Iterator[KeptMask], predictions: Predictions) -> 
     listed = "\n".join(f"  {number}: {json.dumps(name)}" for number, name in names.items())
     text = f"path: .\ntrain: images\nval: images\nnames:\n{listed}\n"
     out.write_bytes("data.yaml", text.encode())
-    return [*_holes_filled(holes), *_void_lost(void)]
+    return [*_holes_filled(holes), *void_lost(void, "YOLO")]
 
 
 def _holes_filled(count: int) -> list[str]:
     return [f"{count_noun(count, 'hole is', 'holes are')} filled: YOLO has none"] if count else []
-
-
-def _void_lost(count: int) -> list[str]:
-    if not count:
-        return []
-    return [f"void pixels of {count_noun(count, 'mask')} become background: YOLO has no void"]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from limner.inference.predictor import Predictor as Predictor
     from limner.inference.scores import Scores as Scores
     from limner.labels import Labels as Labels
+    from limner.measures.measure import measure as measure
     from limner.model.bundle import Bundle as Bundle
     from limner.model.unet import UNet as UNet
     from limner.recipe import Recipe as Recipe
@@ -43,6 +44,7 @@ _MODULES = {
     "cross_validate": "limner.training.cross_validation",
     "evaluate": "limner.inference.evaluate",
     "export": "limner.inference.export",
+    "measure": "limner.measures.measure",
     "merge": "limner.review.merge",
     "scan": "limner.data.scan",
     "train": "limner.training.pipeline",
@@ -65,6 +67,7 @@ __all__ = [
     "cross_validate",
     "evaluate",
     "export",
+    "measure",
     "merge",
     "scan",
     "train",

@@ -14,6 +14,7 @@ from limner.cli.console import report_errors
 from limner.cli.export import export
 from limner.cli.loop import loop
 from limner.cli.masks import masks
+from limner.cli.measure import measure
 from limner.cli.merge import merge
 from limner.cli.predict import predict
 from limner.cli.review import review
@@ -42,6 +43,7 @@ for command in (
     runs,
     test,
     predict,
+    measure,
     export,
     serve,
     review,

@@ -77,6 +77,17 @@ def to_8_bit_image(decoded: DecodedImage) -> UInt8[ndarray, "h w c"]:
     return np.ascontiguousarray(pixels)
 
 
+def to_channels(decoded: DecodedImage) -> Shaped[ndarray, "h w c"]:
+    """Give the channels of an image with the values and the depth that they are stored with.
+
+    A palette gives its colours, and alpha is dropped.
+    """
+    pixels, _ = _without_alpha(decoded)
+    if decoded.palette is not None:
+        pixels = decoded.palette[pixels]
+    return pixels[..., None] if pixels.ndim == 2 else pixels
+
+
 def _without_alpha(decoded: DecodedImage) -> tuple[Pixels, Bool[ndarray, "h w *c"] | None]:
     """Return the channels of an image and which values are valid; one channel has no axis."""
     pixels, valid = decoded.pixels, decoded.valid

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Shaped, UInt8
 from numpy import ndarray
 
 from limner.data.image_file import (
@@ -18,7 +18,7 @@ from limner.data.image_file import (
     open_whole_image,
     read_only_header,
 )
-from limner.data.image_pixels import to_8_bit_image
+from limner.data.image_pixels import to_8_bit_image, to_channels
 from limner.data.mask_pixels import MaskPixels, to_mask_pixels
 from limner.data.readers.decoded import (
     DecodedImage,
@@ -27,6 +27,7 @@ from limner.data.readers.decoded import (
     ImageHeader,
     StoredKind,
 )
+from limner.data.readers.pixel_size import PixelSize
 from limner.labels import Labels
 
 MAX_UPLOAD_PIXEL_BYTES = 8
@@ -105,6 +106,18 @@ def read_with_info(
         return to_8_bit_image(decoded), _info(image.header, decoded, sha256)
 
 
+def read_values(path: Path, *, page: int = 0) -> Shaped[ndarray, "h w c"]:
+    """Read the values of an image's channels as they stand in the file, upright.
+
+    They have the file's own depth. A palette gives its colours, and alpha is dropped.
+
+    Raises:
+        LimnerError: As `read_image` does.
+    """
+    with open_image(path) as image:
+        return to_channels(image.decode_upright(DecodeOptions(page, as_stored=True)))
+
+
 def decode_image(
     data: bytes, name: str, most_pixels: int, *, channels: int | None = None
 ) -> UInt8[ndarray, "h w c"]:
@@ -179,6 +192,15 @@ def image_size(path: Path) -> tuple[int, int]:
         LimnerError: The file cannot be opened, is not an image, or its header is damaged.
     """
     return read_only_header(path).size_px
+
+
+def pixel_size(path: Path) -> PixelSize | None:
+    """Read how large a pixel of the upright image is; None where the file does not state it.
+
+    A resolution for printing, such as 300 pixels an inch, is none. Raises LimnerError as
+    `image_size` does.
+    """
+    return read_only_header(path).pixel_size
 
 
 def exif_orientation(path: Path) -> int:

@@ -15,6 +15,7 @@ from limner.data.readers.extra_band import drops_last_band, judge_extra_band
 from limner.data.readers.tiff import page_orientation
 from limner.data.readers.tiff_images import TiffContent, TiffImage, list_images, quiet_tifffile
 from limner.data.readers.tiff_nodata import read_nodata, valid_numbers
+from limner.data.readers.tiff_pixel_size import tiff_pixel_size
 from limner.data.readers.tiff_pixels import photometric
 from limner.data.views import Box
 from limner.errors import LimnerError
@@ -52,6 +53,7 @@ class TiledTiff:
         self._page: Any = content.images[0].page
         self.size_px = (int(self._page.imagelength), int(self._page.imagewidth))
         self._check_kind(content.images)
+        self.pixel_size = tiff_pixel_size(self._page)
         lock = Lock()
         self._segments = _Segments(path, self._page, lock)
         transparency = content.images[0].transparency
@@ -61,6 +63,7 @@ class TiledTiff:
         judged = judge_extra_band(self._page, self._some_rows())
         self._colours = stored - drops_last_band(judged, stored, channels)
         self.channels = 3 if self._colours == 1 else self._colours
+        self.stored_channels = self._colours
 
     def read(self, box: Box) -> UInt8[ndarray, "h w c"]:
         """Read a part of the image; grey gives RGB, alpha is dropped, and no data is 0."""

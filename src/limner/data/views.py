@@ -28,6 +28,11 @@ class Box(NamedTuple):
         """Make a box from its edges; bottom and right are the first that it does not hold."""
         return cls(top, left, bottom - top, right - left)
 
+    @property
+    def edges(self) -> tuple[int, int, int, int]:
+        """Top, left, bottom and right; the last two are the first that it does not hold."""
+        return self.top, self.left, self.top + self.height, self.left + self.width
+
     def crop(self, pixels: ndarray) -> ndarray:
         """Cut the box from an array whose first axes are height and width."""
         return pixels[self.top : self.top + self.height, self.left : self.left + self.width]

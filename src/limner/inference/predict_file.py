@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from numpy import ndarray
 
-from limner.data.images import page_count, read_image
+from limner.data.images import page_count, pixel_size, read_image
 from limner.data.large_images import ArrayImage, open_large_image
 from limner.data.storage import Storage
 from limner.data.tiled_tiff import TiledTiff
@@ -109,6 +109,11 @@ class PredictFile:
         mask = PurePosixPath(self.job.masks[name])
         if image := open_large_image(path, self.predictor.channels):
             return [self._predict_large(name, image, mask.with_suffix(".tif").as_posix())]
+        records = self._predict_pages(name, path, mask)
+        size = pixel_size(path)
+        return [replace(record, pixel_size=size) for record in records]
+
+    def _predict_pages(self, name: str, path: Path, mask: PurePosixPath) -> list[PredictionRecord]:
         # A stack may have the suffix of a single image
         pages = page_count(path)
         if pages == 1:
@@ -171,7 +176,11 @@ class PredictFile:
         mean_entropy = uncertainty.total / (image.size_px[0] * image.size_px[1])
         record = self._record(name, 0, mask_name, assess(), mean_entropy)
         # Post-processing needs the whole mask in memory
-        return replace(record, left_out=self.predictor.settings.postprocessing.enabled)
+        return replace(
+            record,
+            left_out=self.predictor.settings.postprocessing.enabled,
+            pixel_size=image.pixel_size,
+        )
 
     def _record(
         self,

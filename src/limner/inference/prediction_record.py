@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from limner.data.readers.pixel_size import PixelSize
 from limner.errors import LimnerError
 from limner.labels import Labels
 
@@ -37,6 +38,8 @@ class PredictionRecord:
     """Post-processing steps that were skipped because the image is too large."""
     image_sha256: str | None = None
     """Of the image's file as it was predicted."""
+    pixel_size: PixelSize | None = None
+    """How large a pixel is, where the image's file states it."""
 
     @property
     def priority(self) -> float:
@@ -49,6 +52,8 @@ class PredictionRecord:
         content["left_out"] = list(self.left_out)
         if not self.left_out:
             del content["left_out"]
+        if self.pixel_size is None:
+            del content["pixel_size"]
         return content
 
     @classmethod
@@ -65,6 +70,7 @@ class PredictionRecord:
             mean_entropy=content["mean_entropy"],
             left_out=tuple(content.get("left_out", ())),
             image_sha256=content["image_sha256"],
+            pixel_size=PixelSize(**size) if (size := content.get("pixel_size")) else None,
         )
 
 

@@ -16,6 +16,7 @@ from limner.data.dataset import Dataset
 from limner.data.image_file import without_suffix
 from limner.data.images import read_image, read_predicted_mask
 from limner.data.parallel import Progress
+from limner.data.readers.pixel_size import PixelSize
 from limner.data.sample import Sample
 from limner.data.scan import scan
 from limner.data.storage import Storage
@@ -48,6 +49,8 @@ class Entry:
     """Of the image's file as it was predicted, where that was recorded."""
     group: str | None = None
     """Shared by entries that belong together, such as the pages of a stack."""
+    pixel_size: PixelSize | None = None
+    """How large a pixel is, where that was recorded."""
     note: str = ""
     """What the reviewer is told of the mask, such as what an audit suspects."""
 
@@ -188,6 +191,7 @@ def _entry_of(record: PredictionRecord, folder: Path, stacks: set[str]) -> Entry
         unusual=record.unusual,
         image_sha256=record.image_sha256,
         group=PurePosixPath(record.image).name if record.image in stacks else None,
+        pixel_size=record.pixel_size,
     )
 
 

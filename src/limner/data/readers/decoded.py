@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, BinaryIO, Literal
 from jaxtyping import Bool, Shaped, UInt8
 from numpy import ndarray
 
+from limner.data.readers.pixel_size import PixelSize
+
 if TYPE_CHECKING:
     BinaryFile = BinaryIO
 else:
@@ -42,13 +44,24 @@ class ImageHeader:
     """How many images of this size the file holds."""
     pixel_bytes: int = 4
     """How many bytes a decoded pixel has, at most."""
+    stored_pixel_size: PixelSize | None = None
+    """How large a pixel is, before the image is turned upright; None where the file states none."""
+
+    @property
+    def is_turned(self) -> bool:
+        """Whether rows become columns when the image is turned upright."""
+        return self.orientation in {5, 6, 7, 8}
 
     @property
     def size_px(self) -> tuple[int, int]:
         """Height and width upright."""
-        if self.orientation in {5, 6, 7, 8}:
-            return self.width, self.height
-        return self.height, self.width
+        return (self.width, self.height) if self.is_turned else (self.height, self.width)
+
+    @property
+    def pixel_size(self) -> PixelSize | None:
+        """How large a pixel of the upright image is."""
+        stored = self.stored_pixel_size
+        return stored.turned() if stored and self.is_turned else stored
 
 
 @dataclass(frozen=True, slots=True)

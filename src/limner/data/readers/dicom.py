@@ -22,6 +22,7 @@ from limner.data.readers.dicom_frame import (
     read_layout,
 )
 from limner.data.readers.dicom_lookup import LookupTable, apply_palette, read_palette
+from limner.data.readers.dicom_pixel_size import dicom_pixel_size
 from limner.data.readers.dicom_segmentation import (
     is_segmentation,
     read_segments,
@@ -52,6 +53,7 @@ def read_header(file: BinaryFile) -> ImageHeader:
         layout.width,
         pages=pages,
         pixel_bytes=max(sample_bytes, PALETTE_PIXEL_BYTES),
+        stored_pixel_size=dicom_pixel_size(dicom.attributes),
     )
 
 

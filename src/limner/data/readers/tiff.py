@@ -19,6 +19,7 @@ from limner.data.readers.extra_band import ALPHA_KINDS, drops_last_band, judge_e
 from limner.data.readers.tiff_codecs import lossy_codec
 from limner.data.readers.tiff_images import TiffImage, open_images
 from limner.data.readers.tiff_nodata import valid_pixels
+from limner.data.readers.tiff_pixel_size import tiff_pixel_size
 from limner.data.readers.tiff_pixels import (
     GREY_KINDS,
     palette,
@@ -49,6 +50,7 @@ def read_header(file: BinaryFile) -> ImageHeader:
             page_orientation(page),
             len(images),
             page.samplesperpixel * max(1, page.bitspersample // 8) * planes,
+            tiff_pixel_size(page),
         )
 
 

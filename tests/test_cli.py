@@ -143,7 +143,7 @@ def test_one_bad_file_does_not_stop_the_rest(lesions: Path, tmp_path: Path) -> N
     assert other.returncode == 1 and "Nothing is overwritten" in other.stderr
     (tmp_path / "photos" / "good.jpg").unlink()
     for number in range(21):
-        (tmp_path / "photos" / f"{number:02}.nd2").write_bytes(b"\0\1")
+        (tmp_path / "photos" / f"{number:02}.ims").write_bytes(b"\0\1")
     gone = limner("predict", "photos", "run", cwd=tmp_path)
     text = " ".join(gone.stderr.split())
     assert gone.returncode == 1

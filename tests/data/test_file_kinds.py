@@ -69,7 +69,7 @@ def test_an_image_is_known_by_its_content_whatever_its_suffix(
         (lambda: encoded("ICO"), "a file of unknown content"),
         (saved_array, "a NumPy array"),
         (zipped, "a zip archive"),
-        (lambda: gzip.compress(b"x"), "a gzip archive, such as NIfTI"),
+        (lambda: gzip.compress(b"x"), "a gzip archive"),
         (lambda: b"<svg xmlns='http://www.w3.org/2000/svg'/>", "an SVG drawing"),
         (lambda: b"\0\0\0\x18ftypqt  ", "a video"),
     ],
@@ -107,7 +107,7 @@ def test_a_thumbnail_or_a_half_of_a_file_is_not_taken_for_it(tmp_path: Path, nam
 
 def test_what_lies_beside_images_is_not_named(tmp_path: Path) -> None:
     names = ["README.md", "notes.txt", "set.csv", "set.csv.gz", "Thumbs.db", "desktop.ini"]
-    names += [".DS_Store", "._a.nd2", "x.tfw", "x.tif.aux.xml", "x.xmp", "model.safetensors"]
+    names += [".DS_Store", "._a.ims", "x.tfw", "x.tif.aux.xml", "x.xmp", "model.safetensors"]
     for name in names:
         (tmp_path / name).write_bytes(b"\0\1\2")
     (tmp_path / "LICENSE").write_text("as is")
@@ -127,7 +127,7 @@ def test_a_backup_of_an_editor_is_a_note(tmp_path: Path) -> None:
 
 
 def test_a_store_is_named_once_and_system_folders_never(tmp_path: Path) -> None:
-    for name in ("x.zarr/0/0.0", "x.zarr/0/0.1", "@eaDir/a.jpg/THUMB.jpg", "__MACOSX/b.nd2"):
+    for name in ("x.zarr/0/0.0", "x.zarr/0/0.1", "@eaDir/a.jpg/THUMB.jpg", "__MACOSX/b.ims"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"\0\1\2")
     listing = FolderListing(tmp_path)
@@ -138,12 +138,12 @@ def test_a_store_is_named_once_and_system_folders_never(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "what"), [("v.nii.gz", "a NIfTI volume"), ("x.kra", "a Krita file")]
+    ("name", "what"), [("v.mgz", "a FreeSurfer volume"), ("x.kra", "a Krita file")]
 )
 def test_a_suffix_says_more_than_the_archive_that_it_is(
     tmp_path: Path, name: str, what: str
 ) -> None:
-    (tmp_path / name).write_bytes(gzip.compress(b"x") if name.endswith("gz") else zipped())
+    (tmp_path / name).write_bytes(gzip.compress(b"x") if name.endswith("mgz") else zipped())
     assert [kind.name for kind in FolderListing(tmp_path).foreign().values()] == [what]
 
 
@@ -194,12 +194,12 @@ def test_check_names_each_kind_once_with_its_cure(tmp_path: Path) -> None:
     for name in ("a", "b"):
         save_image(tmp_path / "images" / f"{name}.png", disc() // 2)
         save_image(tmp_path / "masks" / f"{name}.png")
-    for name in ("c.czi", "d.czi", "clip.mp4"):
+    for name in ("c.oib", "d.oib", "clip.mp4"):
         (tmp_path / "images" / name).write_bytes(b"\0\1\2")
     (tmp_path / "paper.pdf").write_bytes(b"%PDF-1.7")
     output = limner("check", tmp_path, cwd=tmp_path)
     text = " ".join(output.stdout.split())
-    assert "warning foreign-format 2 files, such as images/c.czi, are each a Zeiss CZI" in text
+    assert "warning foreign-format 2 files, such as images/c.oib, are each an Olympus" in text
     assert "Fiji opens it by Bio-Formats" in text
     assert "note foreign-format images/clip.mp4 is a video, which is not read. Export its" in text
     assert "note foreign-format paper.pdf is a PDF, which is not read. Export its pages" in text
@@ -208,9 +208,9 @@ def test_check_names_each_kind_once_with_its_cure(tmp_path: Path) -> None:
 def test_images_and_masks_of_a_microscope_are_named_with_their_partner(tmp_path: Path) -> None:
     save_image(tmp_path / "masks" / "a.png")
     (tmp_path / "images").mkdir()
-    (tmp_path / "images" / "a.nd2").write_bytes(b"\0\1\2")
+    (tmp_path / "images" / "a.ims").write_bytes(b"\0\1\2")
     text = " ".join(limner("check", tmp_path, cwd=tmp_path).stdout.split())
-    assert "the image of masks/a.png, is a Nikon ND2 microscope file. Export it as OME-TIFF" in text
+    assert "the image of masks/a.png, is an Imaris file. Export it as OME-TIFF" in text
 
 
 def test_links_and_pipes_that_cannot_be_opened_do_not_stop_a_listing(tmp_path: Path) -> None:

@@ -257,7 +257,7 @@ def test_failures_name_files_by_absolute_paths(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (photos / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n")
-    (photos / "c.czi").write_bytes(b"\0\1")
+    (photos / "c.oib").write_bytes(b"\0\1")
     result = run(predictor(), Path("photos"), "out")
     assert len(result.failures) == 2
     assert all(failure.startswith(f"{photos}/") for failure in result.failures)
@@ -385,9 +385,9 @@ def test_pictures_of_formats_that_are_not_read_are_named_and_counted(
     kinds = {
         "IMG_1.HEIC": "a HEIC photograph, which is not read. Export it as JPEG or PNG, which",
         "b.psd": "a Photoshop file, which is not read. Open it in GIMP",
-        "c.nd2": "a Nikon ND2 microscope file, which is not read. Export it as OME-TIFF: Fiji",
+        "c.ims": "an Imaris file, which is not read. Export it as OME-TIFF: Fiji",
         "d.npy": "a NumPy array, which is not read. Save its images as PNG",
-        "deep/e.nii.gz": "a NIfTI volume, which is not read. Save it as a TIFF stack",
+        "deep/e.mha": "a MetaImage volume, which is not read. Save it as a TIFF stack",
         "set.zip": "a zip archive, which is not read. Unpack it.",
     }
     (photos / "deep").mkdir()

@@ -5,7 +5,7 @@ Each file is read once. What later steps want to know of it travels in the `Samp
 
 import hashlib
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
@@ -14,7 +14,7 @@ from numpy import ndarray
 from limner.data.check_specks import count_specks
 from limner.data.duplicates import thumbnail
 from limner.data.findings import Finding, file_finding
-from limner.data.image_file import IMAGE_SUFFIXES, STACK_SUFFIXES
+from limner.data.image_file import IMAGE_SUFFIXES, STACK_SUFFIXES, image_suffix
 from limner.data.images import ImageInfo
 from limner.data.mask_pixels import MaskPixels
 from limner.data.sample import Sample, SampleDigest
@@ -57,7 +57,7 @@ def inspect_sample(sample: Sample) -> tuple[list[Finding], SampleInfo | None]:
         return findings, None
     findings += _pair_findings(sample, image_info, mask, mask_info.orientation)
     for path, info in ((sample.image, image_info), (sample.mask, mask_info)):
-        is_single = PurePosixPath(str(path)).suffix.lower() in IMAGE_SUFFIXES - STACK_SUFFIXES
+        is_single = image_suffix(str(path)) in IMAGE_SUFFIXES - STACK_SUFFIXES
         # Of a stack that may be one, the number of images is a finding of its own
         if info.pages > 1 and sample.pages == 1 and is_single:
             message = (

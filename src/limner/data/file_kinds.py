@@ -11,7 +11,7 @@ class FileKind:
     """What a file is, as people call it, and how to make an image of it that is read."""
 
     name: str
-    """Such as "a Nikon ND2 microscope file"."""
+    """Such as "an Imaris file"."""
     cure: str
     is_image: bool = True
     """Whether it is one or several images, and not something that may hold some, such as a zip."""
@@ -42,19 +42,15 @@ SVG = FileKind("an SVG drawing", "Export it as PNG, for example with Inkscape.")
 POSTSCRIPT = FileKind("a PostScript drawing", GIMP)
 PDF = FileKind("a PDF", "Export its pages as PNG: pdftoppm -png FILE NAME.", is_image=False)
 MICROSCOPE_XML = FileKind("OME-XML", FIJI)
-CZI = FileKind("a Zeiss CZI microscope file", FIJI)
-ND2 = FileKind("a Nikon ND2 microscope file", FIJI)
-LIF = FileKind("a Leica LIF microscope file", FIJI)
-NIFTI = FileKind("a NIfTI volume", VOLUME)
-NRRD = FileKind("an NRRD volume", VOLUME)
+NIFTI = FileKind("a NIfTI volume in two files", "Save it as one .nii file.")
+NRRD = FileKind("an NRRD volume in two files", "Save it as one .nrrd file.")
 NUMPY = FileKind("a NumPy array", ARRAY)
 HDF5 = FileKind("an HDF5 file", ARRAY)
 MATLAB = FileKind("a MATLAB file", ARRAY)
 FITS = FileKind("a FITS image", GIMP)
-MRC = FileKind("an MRC volume", FIJI)
 VIDEO = FileKind("a video", FRAMES, is_image=False)
 ZIP = FileKind("a zip archive", "Unpack it.", is_image=False)
-GZIP = FileKind("a gzip archive, such as NIfTI", "Unpack it.", is_image=False)
+GZIP = FileKind("a gzip archive", "Unpack it.", is_image=False)
 ARCHIVE = FileKind("an archive", "Unpack it.", is_image=False)
 DOWNLOAD = FileKind("an unfinished download", "Fetch it again, until it is whole.")
 BACKUP = FileKind(
@@ -164,16 +160,11 @@ KINDS: dict[str, FileKind] = {
     **_alike(POSTSCRIPT, ".eps .ps .ai"),
     **_alike(PDF, ".pdf"),
     **_alike(MICROSCOPE_XML, ".ome"),
-    **_alike(CZI, ".czi"),
-    **_alike(ND2, ".nd2"),
-    **_alike(LIF, ".lif"),
-    **_alike(NIFTI, ".nii"),
-    **_alike(NRRD, ".nrrd .nhdr"),
+    **_alike(NRRD, ".nhdr"),
     **_alike(NUMPY, ".npy .npz"),
     **_alike(HDF5, ".h5 .hdf5 .hdf .he5"),
     **_alike(MATLAB, ".mat"),
     **_alike(FITS, ".fits .fit .fts"),
-    **_alike(MRC, ".mrc .mrcs .rec .ccp4"),
     **_alike(VIDEO, ".mp4 .m4v .mov .avi .mkv .wmv .webm .mpg .mpeg .mts .m2ts .3gp .flv .ogv"),
     **_alike(ZIP, ".zip .cbz"),
     **_alike(GZIP, ".gz .tgz"),
@@ -236,10 +227,7 @@ _BY_START: tuple[tuple[bytes, FileKind], ...] = (
     (b"\x93NUMPY", NUMPY),
     (b"\x89HDF", HDF5),
     (b"MATLAB 5.0", MATLAB),
-    (b"NRRD0", NRRD),
     (b"SIMPLE  =", FITS),
-    (b"ZISRAWFILE", CZI),
-    (b"\xda\xce\xbe\x0a", ND2),
     (b"\x1aE\xdf\xa3", VIDEO),
     (b"version https://git-lfs", LFS_POINTER),
 )
@@ -253,8 +241,8 @@ def kind_by_name(name: str) -> FileKind | None:
     inner = PurePosixPath(lower).stem
     if lower.endswith((".gz", ".bz2", ".xz", ".zst")):
         suffix = PurePosixPath(inner).suffix
-        if suffix == ".nii":
-            return NIFTI
+        if lower.endswith(".nii.gz"):
+            return None
         # Such as a table that was packed
         return None if suffix in COMPANION_SUFFIXES else KINDS[PurePosixPath(lower).suffix]
     # As editors name their copies
@@ -278,7 +266,7 @@ def kind_by_content(start: bytes) -> FileKind | None:
         return _ISO_BRANDS.get(start[8:12], VIDEO)
     if start[:4] == b"RIFF" and start[8:12] == b"AVI ":
         return VIDEO
-    if start[344:348] in {b"n+1\0", b"ni1\0"}:
+    if start[344:348] == b"ni1\0":
         return NIFTI
     if start[257:262] == b"ustar":
         return ARCHIVE

@@ -25,7 +25,23 @@ from limner.data.file_kinds import (
     kind_by_name,
 )
 from limner.data.last_stack import MOST_BYTES, keep_stack, last_stack, sign
-from limner.data.readers import avif, bmp, dicom, gif, jpeg, jpeg2000, png, tiff, webp
+from limner.data.readers import (
+    avif,
+    bmp,
+    czi,
+    dicom,
+    gif,
+    jpeg,
+    jpeg2000,
+    lif,
+    mrc,
+    nd2,
+    nifti,
+    nrrd,
+    png,
+    tiff,
+    webp,
+)
 from limner.data.readers.decoded import (
     BinaryFile,
     DecodedImage,
@@ -52,7 +68,7 @@ class FormatReader(Protocol):
     HOLDS_PAGES: bool
 
     def recognises(self, start: bytes, /) -> bool:
-        """Tell by a file's first `START_BYTES` whether it is of this format."""
+        """Tell by a file's first `SNIFFED_BYTES` whether it is of this format."""
         ...
 
     def read_header(self, file: BinaryFile, /) -> ImageHeader:
@@ -76,6 +92,12 @@ READERS: tuple[FormatReader, ...] = (
     jpeg2000,
     avif,
     dicom,
+    nifti,
+    nrrd,
+    mrc,
+    czi,
+    lif,
+    nd2,
 )
 """A new format is a new module, and a place here."""
 FORMATS = tuple(reader.NAME for reader in READERS)
@@ -84,9 +106,9 @@ STACK_SUFFIXES = frozenset(
     suffix for reader in READERS if reader.HOLDS_PAGES for suffix in reader.SUFFIXES
 )
 """Of files that may hold several images of the same size."""
-START_BYTES = 132
 SNIFFED_BYTES = 1024
-"""Of a file whose name does not say that it is an image that is read."""
+"""So many bytes at the start of a file tell what it is."""
+PACKED_SUFFIX = ".nii.gz"
 MAX_PIXELS = 500_000_000
 """Of one image; a larger one is not decoded."""
 
@@ -128,15 +150,21 @@ def without_suffix(name: str) -> str:
     if suffix[1:].isdigit():
         return name
     stem = name.removesuffix(suffix)
-    if name.lower().endswith(".nii.gz"):
-        return name[: -len(".nii.gz")]
+    if name.lower().endswith(PACKED_SUFFIX):
+        return name[: -len(PACKED_SUFFIX)]
     is_ome = suffix.lower() in tiff.SUFFIXES and stem.lower().endswith(tiff.OME_ENDING)
     return stem[: -len(tiff.OME_ENDING)] if is_ome else stem
 
 
+def image_suffix(name: str) -> str:
+    """A file's suffix in lower case, which of x.nii.gz is .nii.gz."""
+    lower = name.lower()
+    return PACKED_SUFFIX if lower.endswith(PACKED_SUFFIX) else PurePosixPath(lower).suffix
+
+
 def has_image_suffix(name: str) -> bool:
     """Whether a file's suffix is that of a format that is read."""
-    return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES
+    return image_suffix(name) in IMAGE_SUFFIXES
 
 
 def needs_opening(name: str) -> bool:
@@ -237,7 +265,7 @@ def open_uploaded_image(data: bytes, name: str) -> Iterator[OpenImage]:
     """
     file = io.BytesIO(data)
     with _naming_errors(name):
-        is_dicom = dicom.recognises(data[:START_BYTES])
+        is_dicom = dicom.recognises(data[:SNIFFED_BYTES])
         if is_dicom and any(syntax.encode() in data for syntax in JPEG_LS_SYNTAXES):
             # A few hundred hostile bytes can keep its decoder busy for half a minute
             raise UnsupportedImageError(
@@ -312,7 +340,7 @@ def _pick_reader(file: BinaryFile, name: str) -> FormatReader:
     if not isinstance(kind, FileKind):
         # DICOM may begin as any other format does
         for reader in (dicom, *READERS):
-            if reader.recognises(start[:START_BYTES]):
+            if reader.recognises(start):
                 return reader
     what, cure = (kind.name, kind.cure) if isinstance(kind, FileKind) else ("a text", "")
     raise UnsupportedImageError(

@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from limner.data.findings import Finding, file_finding
 from limner.data.folder_listing import FolderListing
-from limner.data.image_file import IMAGE_SUFFIXES, without_suffix
+from limner.data.image_file import has_image_suffix, without_suffix
 from limner.data.sample import Split
 from limner.data.split_names import split_from_names
 
@@ -160,7 +160,7 @@ def _is_file(path: Path) -> bool:
 
 
 def _is_image(text: str) -> bool:
-    return PurePosixPath(text).suffix.lower() in IMAGE_SUFFIXES
+    return has_image_suffix(text)
 
 
 def _shared_end(path: Path, parts: Sequence[str]) -> int:

@@ -5,7 +5,7 @@ from pathlib import Path
 from limner.data.class_names import CLASS_NAME_FILES
 from limner.data.findings import Finding
 from limner.data.folder_listing import FolderListing
-from limner.data.image_file import IMAGE_SUFFIXES
+from limner.data.image_file import has_image_suffix
 from limner.data.split_names import split_from_names
 
 SETTING_SUFFIXES = frozenset({".csv", ".json", ".toml"})
@@ -25,7 +25,7 @@ def inner_folder(listing: FolderListing) -> Path | None:
         if not path.name.startswith(".") and path.name not in ARCHIVE_FOLDERS
     ]
     holds_files = has_settings(listing) or any(
-        path.suffix.lower() in IMAGE_SUFFIXES for path in listing.direct_files()
+        has_image_suffix(path.name) for path in listing.direct_files()
     )
     if len(folders) != 1 or holds_files or split_from_names([folders[0].name]):
         return None

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from limner.data.image_file import IMAGE_SUFFIXES, STACK_SUFFIXES
+from limner.data.image_file import IMAGE_SUFFIXES, STACK_SUFFIXES, image_suffix
 from limner.data.images import page_count
 from limner.data.sample import Sample
 from limner.errors import LimnerError
@@ -61,7 +61,7 @@ def pages_in_file(path: Path) -> int:
 
     Raises LimnerError where the file cannot be read.
     """
-    return 1 if path.suffix.lower() in IMAGE_SUFFIXES - STACK_SUFFIXES else page_count(path)
+    return 1 if image_suffix(path.name) in IMAGE_SUFFIXES - STACK_SUFFIXES else page_count(path)
 
 
 def _readable_pages(path: Path) -> int:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from limner.data.dataset import Dataset
 from limner.data.groups import ids_by_name, ids_by_path
-from limner.data.image_file import IMAGE_SUFFIXES, without_suffix
+from limner.data.image_file import has_image_suffix, without_suffix
 from limner.data.named_files import portable_path
 from limner.data.sample import Sample
 from limner.data.tables import read_table
@@ -78,6 +78,6 @@ def _matching_ids(name: str, ids_of: Mapping[str, set[str]]) -> set[str]:
     """The sample ids that a name means: as a whole, by its file name, or by that without suffix."""
     ids = ids_by_path(name, ids_of)
     file = portable_path(name)
-    if not ids and file.suffix.lower() in IMAGE_SUFFIXES:
+    if not ids and has_image_suffix(file.name):
         return ids_of.get(without_suffix(file.name), set())
     return ids

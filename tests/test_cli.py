@@ -124,6 +124,25 @@ def test_several_models_predict_and_submit_as_one(lesions: Path, tmp_path: Path)
     assert unknown.returncode == 1 and "Choose one of none, flips, turns, scales" in unknown.stderr
 
 
+def test_predictions_are_written_in_another_format_and_measured(
+    lesions: Path, tmp_path: Path
+) -> None:
+    limner("train", lesions, *TINY, "--out", "run", cwd=tmp_path)
+    images = lesions / "ISIC2018_Task1-2_Test_Input"
+    command = ("predict", "run", images, "--format", "labelme", "--measure")
+    for _ in range(2):
+        done = limner(*command, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "predictions-labelme").glob("*.json"))) == 4
+    assert (tmp_path / "predictions-measures" / "parts.csv").is_file()
+    (tmp_path / "predictions-coco").mkdir()
+    (tmp_path / "predictions-coco" / "mine.txt").write_text("kept")
+    taken = limner("predict", "run", images, "--format", "coco", cwd=tmp_path)
+    assert taken.returncode == 1 and "Nothing is overwritten" in " ".join(taken.stderr.split())
+    unknown = limner("predict", "run", images, "--format", "word", cwd=tmp_path)
+    assert unknown.returncode == 1 and "--format word is not known" in unknown.stderr
+
+
 def test_one_bad_file_does_not_stop_the_rest(lesions: Path, tmp_path: Path) -> None:
     limner("train", lesions, *TINY, "--out", "run", cwd=tmp_path)
     (tmp_path / "photos").mkdir()

@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from limner.data.check import check
 from limner.data.scan import scan
-from limner.review.formats.write import write_masks
+from limner.review.reviewed_masks import write_masks
 from review_server import LocalReview
 
 RNG = np.random.default_rng(0)
@@ -48,6 +48,7 @@ def review(tmp_path: Path) -> LocalReview:
     ("format_name", "layout", "images"),
     [
         ("coco", "COCO", "."),
+        ("coco-polygons", "COCO", "."),
         ("label-studio", "Label Studio", "."),
         ("cvat-xml", "CVAT", "."),
         ("labelme", "labelme", "."),

@@ -15,8 +15,9 @@ from limner.data.scan import scan
 from limner.data.synthetic import draw_lesion
 from limner.data.writers.tiff import encode_tiff
 from limner.errors import LimnerError
-from limner.review.formats.write import EXPORTERS, write_masks
+from limner.review.formats.write import EXPORTERS, OF_PLACED_IMAGES
 from limner.review.merge import merge
+from limner.review.reviewed_masks import write_masks
 from review_server import LocalReview
 
 
@@ -285,7 +286,7 @@ def test_files_outside_the_dataset_are_written_below_the_new_folder(
     review = LocalReview(tmp_path / "tables")
     for entry in review.predictions.entries:
         review.decide(entry.id)
-    for format_name in EXPORTERS:
+    for format_name in EXPORTERS.keys() - OF_PLACED_IMAGES:
         write_masks(review.results, tmp_path / format_name, format_name)
     merge(review.folder, lesions, tmp_path / "next")
     merge(review.folder, tmp_path / "tables", tmp_path / "again")

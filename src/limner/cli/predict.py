@@ -1,5 +1,6 @@
 """`limner predict`: segment new images."""
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,8 +16,10 @@ from limner.cli.console import (
     split_models,
     stderr,
 )
+from limner.cli.masks import FORMATS, ImagePrefix, print_lost
+from limner.cli.measure import measure as measure_folder
 from limner.errors import LimnerError
-from limner.files import read_stable
+from limner.files import read_stable, require_own_folder
 from limner.name_list import list_some
 from limner.plurals import count_noun
 
@@ -24,6 +27,9 @@ if TYPE_CHECKING:
     from limner.inference.batch import BatchResult, MapFiles
     from limner.inference.predictor import Predictor
 
+MARKER = ".limner-format"
+"""A file in a folder of another format, by which a later call knows that it may replace it."""
+MEASURES = "measures"
 FAILURES_SHOWN = 20
 """Files without a mask on the terminal; predictions.json names them all."""
 
@@ -55,6 +61,20 @@ def predict(
     workers: Annotated[
         int, typer.Option(min=1, help="How many workers of the cluster --engine ray uses.")
     ] = 2,
+    format_name: Annotated[
+        str | None,
+        typer.Option(
+            "--format", help=f"Write the masks in another format too, into OUT-FORMAT: {FORMATS}."
+        ),
+    ] = None,
+    image_prefix: ImagePrefix = "",
+    measure: Annotated[
+        bool,
+        typer.Option(
+            "--measure",
+            help="Measure the parts of the masks too, into OUT-measures, as limner measure does.",
+        ),
+    ] = False,
 ) -> None:
     """Segment new images: a mask, a map of uncertainty and a predicted Dice for each.
 
@@ -66,6 +86,7 @@ def predict(
     from limner.inference.image_selection import ImageSelection
     from limner.inference.prediction_job import PredictionJob
 
+    _require_writable(out, format_name, measure)
     models, images = split_models(paths, "an image or a folder of images")
     if engine not in {"local", "ray"}:
         raise LimnerError(f"--engine {engine} is not known. Choose local or ray.")
@@ -82,8 +103,50 @@ def predict(
     job = PredictionJob.plan(selection, Storage(out), versions)
     result = predict_folder(predictor, job, progress_bar("predicting"), map_files)
     _print_result(result, out)
+    if result.records and format_name:
+        _write_format(out, format_name, image_prefix)
+    if result.records and measure:
+        measure_folder(Path(out), _beside(out, MEASURES))
     if result.failures:
         raise typer.Exit(1)
+
+
+def _require_writable(out: str, format_name: str | None, measure: bool) -> None:
+    """Check what is asked beside the masks before hours are spent on them."""
+    from limner.measures.measure import PAGE
+    from limner.review.formats.write import require_format
+
+    if not format_name and not measure:
+        return
+    if "://" in out:
+        raise LimnerError(
+            "--format and --measure write on this machine, and --out is a URL. Predict into a "
+            "folder, or leave them out."
+        )
+    if format_name:
+        require_format(format_name)
+        require_own_folder(_beside(out, format_name), MARKER)
+    if measure:
+        require_own_folder(_beside(out, MEASURES), PAGE)
+
+
+def _beside(out: str, what: str) -> Path:
+    """The folder of what else is made of the masks."""
+    folder = Path(out)
+    return folder.with_name(f"{folder.name}-{what}")
+
+
+def _write_format(out: str, format_name: str, image_prefix: str) -> None:
+    """Write the masks in another format, in place of those of an earlier call."""
+    from limner.review.formats.write import write_predicted
+    from limner.review.predictions import read_predictions
+
+    folder = _beside(out, format_name)
+    if folder.exists():
+        shutil.rmtree(folder)
+    print_lost(write_predicted(read_predictions(Path(out)), folder, format_name, image_prefix))
+    (folder / MARKER).touch()
+    console.print(f"They are in [bold]{escape(str(folder))}[/] in the format {format_name} too.")
 
 
 def _open(

@@ -7,8 +7,6 @@ from pathlib import Path
 import numpy as np
 
 from limner.data.dataset import Dataset
-from limner.data.image_file import read_only_header
-from limner.data.large_images import open_large_image
 from limner.data.parallel import StageProgress, map_in_order, no_progress, with_progress
 from limner.data.readers.pixel_size import PixelSize
 from limner.data.sample import Sample
@@ -80,7 +78,7 @@ def measure(
     predictions = read_predictions(folder, progress("checking"))
     entries = sorted(predictions.entries, key=lambda entry: entry.id)
     texts = _read_texts(predictions, entries, metadata, by)
-    sizes = [_size_of(entry) or pixel_size for entry in entries]
+    sizes = [predictions.pixel_size(entry) or pixel_size for entry in entries]
     unit = choose_unit(sizes)
     in_unit = [size.in_unit(unit) if size and unit else None for size in sizes]
     pairs = list(zip(entries, in_unit, strict=True))
@@ -135,18 +133,6 @@ def _read_columns(
             f"{metadata} has a column {taken[0]}, and so have the measures. Rename it."
         )
     return columns
-
-
-def _size_of(entry: Entry) -> PixelSize | None:
-    """The pixel size that was recorded, or that the image's file states."""
-    if entry.pixel_size or "://" in entry.image:
-        return entry.pixel_size
-    try:
-        large = open_large_image(Path(entry.image))
-        return large.pixel_size if large else read_only_header(Path(entry.image)).pixel_size
-    except LimnerError:
-        # Said where the intensities are measured
-        return None
 
 
 def _join(tables: Sequence[Table], texts: Sequence[Mapping[str, str]]) -> Table:

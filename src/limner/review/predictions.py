@@ -13,8 +13,9 @@ from numpy import ndarray
 from limner.data.annotation_mask import AnnotationMask
 from limner.data.check import check
 from limner.data.dataset import Dataset
-from limner.data.image_file import without_suffix
+from limner.data.image_file import read_only_header, without_suffix
 from limner.data.images import read_image, read_predicted_mask
+from limner.data.large_images import open_large_image
 from limner.data.parallel import Progress
 from limner.data.readers.pixel_size import PixelSize
 from limner.data.sample import Sample
@@ -109,6 +110,19 @@ class Predictions:
                     "changed since. Restore it, or predict again."
                 )
             yield path
+
+    def pixel_size(self, entry: Entry) -> PixelSize | None:
+        """How large a pixel is, as it was recorded or as the image's file states it.
+
+        None where neither does, and where the image is gone or lies elsewhere.
+        """
+        if entry.pixel_size or "://" in entry.image:
+            return entry.pixel_size
+        try:
+            large = open_large_image(Path(entry.image))
+            return large.pixel_size if large else read_only_header(Path(entry.image)).pixel_size
+        except LimnerError:
+            return None
 
     def fingerprint(self, entry: Entry) -> str:
         """A text that changes whenever the file of the image or of the mask does."""

@@ -15,8 +15,9 @@ from limner.data.storage import Storage
 from limner.data.writers.png import encode_png
 from limner.files import atomic_folder, printable_name, write_atomic
 from limner.labels import dump_labels
+from limner.review.kept_masks import safe_file_name
 from limner.review.matching import Candidate, Matches, TargetDataset, image_file_content
-from limner.review.verdicts import ReviewResults, safe_file_name
+from limner.review.verdicts import ReviewResults
 
 PROVENANCE, MANIFEST = "provenance.jsonl", "dataset.csv"
 COLUMNS = ["id", "image", "mask", "split", "group"]

@@ -5,7 +5,7 @@ people differ.
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
@@ -13,9 +13,9 @@ from numpy import ndarray
 
 from limner.data.parallel import Progress
 from limner.errors import LimnerError
-from limner.files import printable_name
 from limner.metrics.overlap import image_dice
 from limner.review.events import VERDICT_NAMES, VerdictEvent, sha256
+from limner.review.kept_masks import KeptMask, safe_file_name
 from limner.review.mask_tiles import mask_from_bytes, mask_to_bytes
 from limner.review.predictions import Entry, Predictions, read_predictions
 from limner.review.queue import task_key
@@ -50,20 +50,6 @@ class ReviewedEntry:
     def event_of(self, prefer: str | None) -> VerdictEvent:
         """The event that counts: the preferred reviewer's, else that of the first reading."""
         return next((event for event in self.events if event.reviewer == prefer), self.events[0])
-
-
-@dataclass(frozen=True, slots=True)
-class KeptMask:
-    """A mask that was accepted or corrected; `name` is its unique relative path, without suffix."""
-
-    name: str
-    entry: Entry
-    mask: UInt8[ndarray, "h w"]
-
-    @property
-    def image_name(self) -> str:
-        """The name with the suffix of the image's file."""
-        return self.name + PurePosixPath(self.entry.image).suffix
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +94,7 @@ class ReviewResults:
         return mask
 
     def kept_masks(
-        self, reviewed: Sequence[ReviewedEntry], prefer: str | None
+        self, reviewed: Sequence[ReviewedEntry], prefer: str | None, image_prefix: str = ""
     ) -> Iterator[KeptMask]:
         """The masks of some entries, read one by one. Raises LimnerError as `mask` does."""
         for entry in reviewed:
@@ -116,6 +102,7 @@ class ReviewResults:
                 safe_file_name(self.predictions.sample_id(entry.entry)),
                 entry.entry,
                 self.mask(entry.entry, entry.event_of(prefer)),
+                image_prefix=image_prefix,
             )
 
     def agreement(self, reviewed: Sequence[ReviewedEntry]) -> list[float]:
@@ -167,16 +154,3 @@ def open_results(
 def open_store(folder: Path, url: str | None = None) -> ReviewStore:
     """The store at a URL, or beside the predictions, where it is created if missing."""
     return ReviewStore(url) if url else ReviewStore.in_folder(folder / STORE_FOLDER)
-
-
-def safe_file_name(id: str) -> str:
-    """The relative path of what is written for an entry: its id, if that stays below the folder.
-
-    Any other id becomes the name of its file with a hash.
-    """
-    path = PurePosixPath(id)
-    stays_below = not path.is_absolute() and ".." not in path.parts
-    if stays_below and not {"\\", ":"} & set(id) and id == printable_name(id):
-        return id
-    name = printable_name(path.name).replace("\\", "_")
-    return f"{name}-{sha256(id.encode('utf-8', 'surrogateescape'))[:12]}"

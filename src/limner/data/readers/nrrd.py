@@ -132,6 +132,11 @@ def _steps(header: dict[str, Any]) -> list[Float[ndarray, " d"]]:
     return [side * np.eye(3)[axis] for axis, side in enumerate(sides[:3])]
 
 
+def read_affine(file: BinaryFile) -> Float[ndarray, "4 4"]:
+    """Read where the voxels lie, in the order of the file's axes without that of channels."""
+    return _affine(_parse_header(file))
+
+
 def _to_image_header(header: dict[str, Any]) -> ImageHeader:
     sizes = [int(size) for size in header["sizes"]]
     axis = _channel_axis(header)

@@ -6,7 +6,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import UInt8, UInt16
 from numpy import ndarray
 from PIL import Image
 
@@ -19,8 +19,8 @@ def write_png(path: Path, pixels: UInt8[ndarray, "h w *c"]) -> None:
     write_atomic(path, encode_png(pixels))
 
 
-def encode_png(pixels: UInt8[ndarray, "h w *c"]) -> bytes:
-    """Encode a grey or RGB image as PNG."""
+def encode_png(pixels: UInt8[ndarray, "h w *c"] | UInt16[ndarray, "h w"]) -> bytes:
+    """Encode a grey or RGB image as PNG; grey may have 16 bits."""
     content = io.BytesIO()
     Image.fromarray(pixels).save(content, format="PNG")
     return content.getvalue()

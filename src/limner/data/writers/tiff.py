@@ -2,13 +2,15 @@
 
 import io
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
 from numpy import ndarray
 
+from limner.data.readers.georeference import ExtraTag
+from limner.data.readers.pixel_size import UM_PER, PixelSize
 from limner.files import atomic_file
 
 TILE_PX = 256
@@ -25,6 +27,50 @@ def encode_tiff(pixels: UInt8[ndarray, "h w c"]) -> bytes:
         content, pixels, photometric="minisblack", planarconfig="contig", compression="zlib"
     )
     return content.getvalue()
+
+
+def write_class_tiff(path: Path, mask: UInt8[ndarray, "h w"], tags: Sequence[ExtraTag]) -> None:
+    """Write a grey tiled TIFF with further tags, such as those of a map."""
+    import tifffile
+
+    tifffile.imwrite(
+        path,
+        mask,
+        photometric="minisblack",
+        tile=(TILE_PX, TILE_PX),
+        compression="zlib",
+        metadata=None,
+        extratags=list(tags),
+    )
+
+
+def write_ome_tiff(
+    path: Path, mask: UInt8[ndarray, "h w"], size: PixelSize | None, description: str
+) -> None:
+    """Write an OME-TIFF of one plane.
+
+    Args:
+        path: The file, which ends in .ome.tif.
+        mask: Its values.
+        size: Of a pixel; None where it is not known.
+        description: What the values mean.
+    """
+    import tifffile
+
+    metadata: dict[str, object] = {"axes": "YX", "Description": description}
+    if size is not None and size.unit in UM_PER:
+        for axis, side in (("Y", size.height), ("X", size.width)):
+            metadata[f"PhysicalSize{axis}"] = side
+            metadata[f"PhysicalSize{axis}Unit"] = size.unit
+    tifffile.imwrite(
+        path,
+        mask,
+        photometric="minisblack",
+        tile=(TILE_PX, TILE_PX),
+        compression="zlib",
+        ome=True,
+        metadata=metadata,
+    )
 
 
 def write_tiled_tiff(

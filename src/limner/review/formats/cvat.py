@@ -1,6 +1,6 @@
 """CVAT's "Segmentation mask 1.1": colour images of the classes and of their connected parts.
 
-The folder is imported as a zip file.
+It is imported as a zip file: `--out masks.zip`.
 """
 
 from collections.abc import Iterator
@@ -13,16 +13,19 @@ from limner.data.storage import Storage
 from limner.data.writers.png import encode_png
 from limner.errors import LimnerError
 from limner.labels import VOID, Labels
+from limner.review.formats.parts import void_lost
+from limner.review.kept_masks import KeptMask
 from limner.review.predictions import Predictions
-from limner.review.verdicts import KeptMask
 
 
-def write(out: Storage, masks: Iterator[KeptMask], predictions: Predictions) -> None:
+def write(out: Storage, masks: Iterator[KeptMask], predictions: Predictions) -> list[str]:
     """Write `labelmap.txt`, the images of classes and of objects, and the list of their names.
+
+    Returns what the format cannot hold: void.
 
     Raises LimnerError for a class name that the table of labels cannot hold.
     """
-    labels = predictions.labels
+    labels, void = predictions.labels, 0
     _require_names(labels)
     class_colours = _class_colours(labels)
     object_colours = np.array([_voc_colour(number) for number in range(256)], np.uint8)
@@ -37,8 +40,10 @@ def write(out: Storage, masks: Iterator[KeptMask], predictions: Predictions) -> 
                 f"SegmentationObject/{kept.name}.png", encode_png(object_colours[objects])
             )
         names.append(kept.name)
+        void += bool((kept.mask == VOID).any())
     _write_lines(out, "labelmap.txt", _label_map(labels, class_colours))
     _write_lines(out, "ImageSets/Segmentation/default.txt", names)
+    return void_lost(void, "CVAT")
 
 
 def _require_names(labels: Labels) -> None:

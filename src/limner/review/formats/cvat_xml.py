@@ -10,8 +10,8 @@ from numpy import ndarray
 from limner.data.storage import Storage
 from limner.labels import VOID, Labels
 from limner.review.formats.parts import boxed_parts, void_lost
+from limner.review.kept_masks import KeptMask
 from limner.review.predictions import Predictions
-from limner.review.verdicts import KeptMask
 
 
 def write(out: Storage, masks: Iterator[KeptMask], predictions: Predictions) -> list[str]:

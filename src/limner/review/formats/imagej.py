@@ -11,8 +11,8 @@ from limner.data.shapes.trace import TracedPart, trace_parts
 from limner.data.storage import Storage
 from limner.labels import VOID, Labels
 from limner.review.formats.parts import void_lost
+from limner.review.kept_masks import KeptMask
 from limner.review.predictions import Predictions
-from limner.review.verdicts import KeptMask
 
 MOVE_TO, LINE_TO, CLOSE = 0, 1, 4
 """Segments of a composite region, as java.awt.geom.PathIterator numbers them."""

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import PurePosixPath
 from typing import Any
 from xml.sax.saxutils import quoteattr
 
@@ -10,28 +11,45 @@ from jaxtyping import Bool
 from numpy import ndarray
 
 from limner.data.storage import Storage
-from limner.labels import Labels
+from limner.labels import VOID, Labels
+from limner.review.formats.parts import void_lost
+from limner.review.kept_masks import KeptMask
 from limner.review.predictions import Predictions
-from limner.review.verdicts import KeptMask
 
 LENGTH_BITS = (3, 4, 8, 16)
 """The bit widths in which a run's length is written."""
 
 
-def write(out: Storage, masks: Iterator[KeptMask], predictions: Predictions) -> None:
-    """Write `tasks.json`, to be imported, and `interface.xml`."""
-    tasks = [_task(kept, predictions.labels) for kept in masks]
+def write(out: Storage, masks: Iterator[KeptMask], predictions: Predictions) -> list[str]:
+    """Write `tasks.json`, to be imported, and `interface.xml`.
+
+    Masks that nobody reviewed are predictions there (pre-annotations), with the predicted Dice as
+    their score. Returns what the format cannot hold: void.
+    """
+    tasks, void = [], 0
+    for kept in masks:
+        tasks.append(_task(kept, predictions))
+        void += bool((kept.mask == VOID).any())
     out.write_bytes("tasks.json", json.dumps(tasks).encode())
     out.write_bytes("interface.xml", _interface(predictions.labels).encode())
+    return void_lost(void, "Label Studio")
 
 
-def _task(kept: KeptMask, labels: Labels) -> dict[str, Any]:
+def _task(kept: KeptMask, predictions: Predictions) -> dict[str, Any]:
+    labels = predictions.labels
     regions = [
         _region(kept.mask == class_index, labels.names[class_index])
         for class_index in labels.scored
         if (kept.mask == class_index).any()
     ]
-    return {"data": {"image": kept.image_name}, "annotations": [{"result": regions}]}
+    data = {"image": kept.image_name}
+    if kept.is_reviewed:
+        return {"data": data, "annotations": [{"result": regions}]}
+    model = ", ".join(PurePosixPath(path).name for path in predictions.models) or "limner"
+    prediction: dict[str, Any] = {"model_version": model, "result": regions}
+    if kept.entry.predicted_dice is not None:
+        prediction["score"] = kept.entry.predicted_dice
+    return {"data": data, "predictions": [prediction]}
 
 
 def _region(inside: Bool[ndarray, "h w"], name: str) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from limner.data.storage import Storage
 from limner.data.writers.png import encode_png
 from limner.labels import VOID, Labels
 from limner.review.formats.parts import boxed_parts
+from limner.review.kept_masks import KeptMask
 from limner.review.predictions import Predictions
-from limner.review.verdicts import KeptMask
 
 IGNORED = "__ignore__"
 """What labelme calls pixels that count nowhere."""

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from limner.data.storage import Storage
 from limner.data.writers.png import encode_png
+from limner.review.kept_masks import KeptMask
 from limner.review.predictions import Predictions
-from limner.review.verdicts import KeptMask
 
 
 def write(out: Storage, masks: Iterator[KeptMask], predictions: Predictions) -> None:

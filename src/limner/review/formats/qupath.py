@@ -8,8 +8,8 @@ from typing import Any
 from limner.data.shapes.trace import Outline, TracedPart, trace_parts
 from limner.data.storage import Storage
 from limner.labels import VOID, Labels
+from limner.review.kept_masks import KeptMask
 from limner.review.predictions import Predictions
-from limner.review.verdicts import KeptMask
 
 IGNORED = "Ignore*"
 """QuPath's own class for what counts nowhere."""

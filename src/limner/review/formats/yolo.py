@@ -8,8 +8,8 @@ from limner.data.storage import Storage
 from limner.labels import VOID
 from limner.plurals import count_noun
 from limner.review.formats.parts import void_lost
+from limner.review.kept_masks import KeptMask
 from limner.review.predictions import Predictions
-from limner.review.verdicts import KeptMask
 
 MIN_POINTS = 3
 

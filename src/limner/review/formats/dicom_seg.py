@@ -1,6 +1,7 @@
 """DICOM SEG, by highdicom: a segmentation of each DICOM image, with a segment for each class."""
 
 from collections.abc import Iterator
+from importlib.metadata import version
 from io import BytesIO
 from itertools import groupby
 from pathlib import Path
@@ -8,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from limner import __version__
 from limner.data.storage import Storage
 from limner.errors import LimnerError, requires_extra
 from limner.labels import VOID
@@ -74,7 +74,7 @@ def _segmentation(source: Any, pages: dict[int, KeptMask], predictions: Predicti
     if not pixels.any():
         return None
     model = highdicom.AlgorithmIdentificationSequence(
-        name="limner", version=__version__, family=codes.DCM.ArtificialIntelligence
+        name="limner", version=version("limner"), family=codes.DCM.ArtificialIntelligence
     )
     kind = highdicom.seg.SegmentAlgorithmTypeValues.AUTOMATIC
     segments = [
@@ -99,6 +99,6 @@ def _segmentation(source: Any, pages: dict[int, KeptMask], predictions: Predicti
         instance_number=1,
         manufacturer="limner",
         manufacturer_model_name="limner",
-        software_versions=__version__,
+        software_versions=version("limner"),
         device_serial_number="0",
     )

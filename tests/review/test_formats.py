@@ -184,6 +184,11 @@ def test_no_mask_an_unknown_format_and_an_existing_folder_are_errors(
         write_masks(review.results, tmp_path / "out", "png")
 
 
+def test_the_documentation_lists_every_format() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "formats.md").read_text()
+    assert all(f"| `{name}` |" in text for name in EXPORTERS)
+
+
 @pytest.mark.parametrize("format_name", sorted(EXPORTERS.keys() - OF_PLACED_IMAGES))
 def test_two_people_who_differ_are_an_error_unless_one_is_preferred(
     format_name: str, folder: Path, tmp_path: Path

@@ -59,6 +59,9 @@ def test_polygons_have_holes_and_the_smaller_object_lies_above(tmp_path: Path) -
     assert (mask[4, 4], mask[8, 8], mask[10, 10], mask[19, 19]) == (1, 0, 2, 0)
     assert (mask == 1).sum() == 16 * 16 - 8 * 8
     assert dataset.class_names == ((0, "background"), (1, "ring"), (2, "dot"))
+    (finding,) = dataset.findings
+    assert (finding.code, finding.severity) == ("polygon-within-polygon", "note")
+    assert "1 annotation has a polygon within another one, such as the id" in finding.message
 
 
 def test_run_lengths_are_read_plain_and_compressed(tmp_path: Path) -> None:
@@ -202,3 +205,15 @@ def test_an_id_that_is_a_list_or_an_object_is_refused(
     change(write_coco(tmp_path, [[SQUARE]], categories=[3]), **keys)
     with pytest.raises(LimnerError, match=rf"{complaint}, which is neither a number nor a text"):
         scan(tmp_path)
+
+
+def test_a_category_that_only_holds_others_is_no_class(tmp_path: Path) -> None:
+    """Roboflow writes the project's name as category 0."""
+    path = write_coco(tmp_path, [[SQUARE]], categories=[3])
+    categories = [
+        {"id": 0, "name": "cells", "supercategory": "none"},
+        {"id": 3, "name": "rbc", "supercategory": "cells"},
+        {"id": 4, "name": "wbc", "supercategory": "cells"},
+    ]
+    change(path, categories=categories)
+    assert scan(tmp_path).class_names == ((0, "background"), (1, "rbc"), (2, "wbc"))

@@ -107,3 +107,12 @@ def test_labels_without_an_image_are_counted(tmp_path: Path) -> None:
     write(tmp_path, "images/a", "images/b")
     (tmp_path / "images/b.jpg").unlink()
     assert scan(tmp_path).masks_without_image == (tmp_path / "labels/b.txt",)
+
+
+def test_a_folder_for_training_and_validation_is_no_split(tmp_path: Path) -> None:
+    write(tmp_path, "images/a", "images/b")
+    (tmp_path / "data.yaml").write_text("train: images\nval: images\nnames: [spot, leaf]\n")
+    dataset = scan(tmp_path)
+    assert [sample.split for sample in dataset.samples] == [None, None]
+    (finding,) = (each for each in dataset.findings if each.code == "shared-split")
+    assert "images for several splits, so its images are in none" in finding.message

@@ -10,13 +10,15 @@ from typing import Any
 from limner.data.annotation_mask import AnnotationMask
 from limner.data.annotation_tools import COCO, annotation_files, require_one_tool
 from limner.data.class_names import ClassNames
+from limner.data.findings import Finding
 from limner.data.folder_listing import FolderListing
 from limner.data.layout_match import LayoutMatch
 from limner.data.named_files import NamedFiles
 from limner.data.sample import Sample, Split
-from limner.data.shapes.coco import segmentation_area
+from limner.data.shapes.coco import has_hole, segmentation_area
 from limner.data.split_names import splits_of
 from limner.errors import LimnerError
+from limner.plurals import count_noun
 
 Json = Mapping[str, Any]
 
@@ -59,9 +61,23 @@ def match_layout(listing: FolderListing) -> LayoutMatch | None:
         "COCO",
         tuple(samples),
         class_names,
-        findings=tuple(files.findings()),
+        findings=(*files.findings(), *_hole_findings(tables)),
         lists=tuple(tables),
     )
+
+
+def _hole_findings(tables: Mapping[Path, Json]) -> Iterator[Finding]:
+    """Say which polygons are taken as holes, which pycocotools would fill."""
+    for path, table in tables.items():
+        holes = [each for each in table["annotations"] if has_hole(each.get("segmentation"))]
+        if holes:
+            have = count_noun(len(holes), "annotation has", "annotations have")
+            message = (
+                f"{path}: {have} a polygon within another one, such as the id "
+                f"{holes[0].get('id')!r}. It is taken as a hole, as most programs mean it; "
+                "pycocotools fills it. Export run lengths to say it plainly."
+            )
+            yield Finding("polygon-within-polygon", "note", str(path), message)
 
 
 def _splits(listing: FolderListing, tables: Iterable[Path]) -> dict[Path, Split | None]:
@@ -92,11 +108,25 @@ def _category_names(tables: Mapping[Path, Json]) -> ClassNames:
             name = str(_field(path, "categories", category, "name", str))
             id = float(_field(path, "categories", category, "id", int))
             lowest_ids[name] = min(lowest_ids.get(name, float("inf")), id)
+    unused = _root_categories(tables)
     names = sorted(
-        (name for name in lowest_ids if name.lower() != "background"),
+        (name for name in lowest_ids if name.lower() != "background" and name not in unused),
         key=lambda name: (lowest_ids[name], name),
     )
     return ((0, "background"), *enumerate(names, start=1))
+
+
+def _root_categories(tables: Mapping[Path, Json]) -> set[str]:
+    """Names of categories that hold others and no object, as Roboflow writes them."""
+    parents, used = set[str](), set[str]()
+    for path, table in tables.items():
+        of_objects = [each.get("category_id") for each in _records(path, table, "annotations")]
+        ids = {id for id in of_objects if not isinstance(id, list | dict)}
+        for category in _records(path, table, "categories"):
+            parents.add(str(category.get("supercategory")))
+            if not isinstance(category.get("id"), list | dict) and category.get("id") in ids:
+                used.add(str(category.get("name")))
+    return parents - used
 
 
 def _annotation_masks(path: Path, table: Json, class_names: ClassNames) -> Iterator[AnnotationMask]:

@@ -46,7 +46,8 @@ def match_layout(listing: FolderListing) -> LayoutMatch | None:
     config = read_data_yaml(listing.root)
     names = config.names if config else [name for _, name in read_class_names(listing.root)]
     stated_in = str(config.file) if config else "the class-name file"
-    splits = _splits(listing, config, [*labels.pairs, *labels.without_object])
+    stated, shared = _stated_splits(listing.root, config)
+    splits = _splits(listing, stated, [*labels.pairs, *labels.without_object])
     images = [
         AnnotatedImage(
             sample_id(image, listing.root),
@@ -64,7 +65,7 @@ def match_layout(listing: FolderListing) -> LayoutMatch | None:
         images=images,
         stated=names,
         stated_in=stated_in,
-        findings=tuple(_findings(listing.root, labels.without_object)),
+        findings=tuple(_findings(listing.root, labels.without_object, config, shared)),
     ).to_match(listing)
     return replace(match, masks_without_image=tuple(labels.without_image))
 
@@ -136,19 +137,25 @@ def _objects(file: Path, names: Sequence[str], stated_in: str) -> Iterator[tuple
         yield name, [float(word) for word in words[1:]]
 
 
+def _stated_splits(root: Path, config: DataYaml | None) -> tuple[dict[Path, Split], Sequence[Path]]:
+    """The split of each folder or list that data.yaml names, and those that it names for several.
+
+    These are no splits: a small set may have one folder for training and validation.
+    """
+    splits: dict[Path, set[Split]] = {}
+    for split, entries in (config.splits if config else {}).items():
+        for entry in entries:
+            if (path := _inside(root, entry)) is not None:
+                splits.setdefault(path, set()).add(split)
+    single = {path: next(iter(names)) for path, names in splits.items() if len(names) == 1}
+    return single, [path for path in splits if path not in single]
+
+
 def _splits(
-    listing: FolderListing, config: DataYaml | None, images: Sequence[Path]
+    listing: FolderListing, stated: Mapping[Path, Split], images: Sequence[Path]
 ) -> dict[Path, Split | None]:
     """The split of each image, by data.yaml where that says it, else by the folders' names."""
     splits = splits_of({image: image.relative_to(listing.root).parts[:-1] for image in images})
-    if config is None:
-        return splits
-    stated = {
-        path: split
-        for split, entries in config.splits.items()
-        for entry in entries
-        if (path := _inside(listing.root, entry)) is not None
-    }
     folders = {path: split for path, split in stated.items() if path.is_dir()}
     listed = {
         image: split
@@ -170,7 +177,18 @@ def _inside(root: Path, entry: str) -> Path | None:
     return next((path for path in ends if path.exists()), None)
 
 
-def _findings(root: Path, without_object: Sequence[Path]) -> Iterator[Finding]:
+def _findings(
+    root: Path,
+    without_object: Sequence[Path],
+    config: DataYaml | None,
+    shared: Sequence[Path],
+) -> Iterator[Finding]:
+    if shared and config:
+        message = (
+            f"{config.file} names {shared[0]} for several splits, so its images are in none. "
+            "Splits are drawn, or give each a folder or a list of its own."
+        )
+        yield Finding("shared-split", "note", str(config.file), message)
     if without_object:
         message = (
             f"{count_noun(len(without_object), 'image has', 'images have')} no label file, such as "

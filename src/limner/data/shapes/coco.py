@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float64
 from numpy import ndarray
 
 from limner.data.shapes.part import ShapePart
@@ -43,6 +43,35 @@ def segmentation_area(segmentation: Any) -> float:
         return max(polygon_area(polygon) for polygon in segmentation)
     except (KeyError, TypeError, ValueError):
         return 0.0
+
+
+def has_hole(segmentation: Any) -> bool:
+    """Whether the corners of a polygon lie within another one of the same object.
+
+    It is then drawn as a hole. False for run lengths, and for a malformed segmentation.
+    """
+    if not isinstance(segmentation, list) or len(segmentation) < 2:
+        return False
+    try:
+        outlines = [np.array(polygon, np.float64).reshape(-1, 2) for polygon in segmentation]
+    except (TypeError, ValueError):
+        return False
+    return any(
+        _lies_within(inner, outer) for inner in outlines for outer in outlines if inner is not outer
+    )
+
+
+def _lies_within(inner: Float64[ndarray, "n 2"], outer: Float64[ndarray, "m 2"]) -> bool:
+    """Whether all corners of an outline lie within another, by the even-odd rule."""
+    if (inner.min(0) < outer.min(0)).any() or (inner.max(0) > outer.max(0)).any():
+        return False
+    starts, ends = outer, np.roll(outer, -1, axis=0)
+    x, y = inner[:, :1], inner[:, 1:]
+    crosses = (starts[:, 1] > y) != (ends[:, 1] > y)
+    rise = np.where(crosses, ends[:, 1] - starts[:, 1], 1.0)
+    at = starts[:, 0] + (y - starts[:, 1]) * (ends[:, 0] - starts[:, 0]) / rise
+    inside: Bool[ndarray, " n"] = (crosses & (x < at)).sum(axis=1) % 2 == 1
+    return bool(inside.all())
 
 
 def polygon_area(polygon: Polygon) -> float:

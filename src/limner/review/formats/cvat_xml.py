@@ -19,8 +19,8 @@ def write(out: Storage, masks: Iterator[KeptMask], predictions: Predictions) -> 
     labels, void = predictions.labels, 0
     root = ElementTree.Element("annotations")
     ElementTree.SubElement(root, "version").text = "1.1"
-    job = ElementTree.SubElement(ElementTree.SubElement(root, "meta"), "job")
-    listed = ElementTree.SubElement(job, "labels")
+    task = ElementTree.SubElement(ElementTree.SubElement(root, "meta"), "task")
+    listed = ElementTree.SubElement(task, "labels")
     for class_index in labels.scored:
         label = ElementTree.SubElement(listed, "label")
         ElementTree.SubElement(label, "name").text = labels.names[class_index]

@@ -28,8 +28,8 @@ def write(out: Storage, masks: Iterator[KeptMask], predictions: Predictions) -> 
                 holes += len(part.holes)
                 path = pixel_path(part.outline)
                 points = [*path, *[path[0]] * max(0, MIN_POINTS - len(path))]
-                # In the middle of a pixel, since YOLO drops the fraction
-                shares = (f"{(x + 0.5) / width:.8f} {(y + 0.5) / height:.8f}" for x, y in points)
+                # Ultralytics drops the fraction of a pixel, and supervision rounds it
+                shares = (f"{(x + 0.25) / width:.8f} {(y + 0.25) / height:.8f}" for x, y in points)
                 lines.append(f"{number} {' '.join(shares)}\n")
         void += bool((kept.mask == VOID).any())
         out.write_bytes(f"labels/{kept.name}.txt", "".join(lines).encode())

@@ -1,0 +1,637 @@
+"""Every format against the tool's own library: how many pixels differ, in and out.
+
+    python benchmarks/formats.py --peers-python PEERS --nnunet-python NNUNET
+        --ultralytics-python ULTRALYTICS --write
+
+PEERS is a Python with labelme, supervision, datumaro and label-studio-sdk, NNUNET with nnunetv2,
+ULTRALYTICS with ultralytics. Without them their rows are left out. `--write` puts the table into
+docs/formats.md.
+"""
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from limner.data.check import check
+from limner.data.images import read_mask, read_values
+from limner.data.scan import scan
+from limner.labels import Labels
+from limner.review.formats.write import write_format
+from limner.review.kept_masks import KeptMask
+from limner.review.predictions import Entry, Predictions
+
+HERE = Path(__file__).parent
+COUNT, HEIGHT, WIDTH = 40, 96, 128
+NAMES = ("background", "bug", "leaf")
+LABELS = Labels.from_values(NAMES, (0, 1, 2))
+RNG = np.random.default_rng(0)
+START, END = "<!-- the table begins -->", "<!-- the table ends -->"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What was compared: the format, the way, the other side, and what differs."""
+
+    name: str
+    way: str
+    library: str
+    images: int
+    differ: int
+
+
+@dataclass(frozen=True, slots=True)
+class Peers:
+    """Python programs of environments that hold other tools."""
+
+    tools: str | None
+    nnunet: str | None
+    ultralytics: str | None
+
+    def run(self, command: str, folder: Path, python: str | None = None) -> dict[str, np.ndarray]:
+        """Run a command of `format_peers.py`, and give what it drew."""
+        script = str(HERE / "format_peers.py")
+        program = str(python or self.tools)
+        subprocess.run([program, script, command, str(folder)], check=True, capture_output=True)
+        content = np.load(folder / "out.npz")
+        return {name: content[name] for name in content.files}
+
+    def version_of(self, package: str, python: str | None = None) -> str:
+        code = f"from importlib.metadata import version; print(version({package!r}))"
+        done = subprocess.run(
+            [str(python or self.tools), "-c", code], capture_output=True, text=True, check=True
+        )
+        return f"{package} {done.stdout.strip()}"
+
+
+def masks() -> dict[str, np.ndarray]:
+    """Masks of two classes with holes, single pixels, and parts at the border."""
+    from scipy import ndimage
+
+    drawn = {}
+    for number in range(COUNT):
+        smooth = ndimage.gaussian_filter(
+            np.random.default_rng(number).normal(size=(HEIGHT, WIDTH)), 3
+        )
+        mask = np.where(smooth > 0.07, 1, 0) + np.where(smooth < -0.08, 2, 0)
+        mask[0, 0], mask[-1, -1], mask[20, ::7] = 1, 2, 1
+        drawn[f"x{number:02}"] = mask.astype(np.uint8)
+    return drawn
+
+
+def polygons(number: int) -> list[tuple[int, np.ndarray]]:
+    """Classes and random polygons with fractions, which overlap and leave the image."""
+    rng = np.random.default_rng(1000 + number)
+    drawn = []
+    for _ in range(12):
+        middle, count = rng.uniform(0, (WIDTH, HEIGHT)), int(rng.integers(3, 14))
+        angles = np.sort(rng.uniform(0, 2 * np.pi, count))
+        radii = rng.uniform(2, 40, count)
+        points = middle + np.stack([np.cos(angles), np.sin(angles)], 1) * radii[:, None]
+        drawn.append((int(rng.integers(1, 3)), points.round(3)))
+    return drawn
+
+
+def save_images(folder: Path, names: list[str], suffix: str = ".png") -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        noise = RNG.integers(0, 255, (HEIGHT, WIDTH, 3)).astype(np.uint8)
+        Image.fromarray(noise).save(folder / f"{name}{suffix}")
+
+
+def write(folder: Path, format_name: str, drawn: dict[str, np.ndarray]) -> Path:
+    """Write masks with limner, as those of a review."""
+    source = folder / "source"
+    save_images(source, list(drawn))
+    entries = tuple(
+        Entry(name, str(source / f"{name}.png"), 0, source / f"{name}.png", 0.0) for name in drawn
+    )
+    predictions = Predictions(source, LABELS, entries, (), "x", from_limner=False)
+    kept = (KeptMask(entry.id, entry, drawn[entry.id]) for entry in entries)
+    write_format(kept, predictions, folder / "set", format_name)
+    return folder / "set"
+
+
+def read(folder: Path) -> dict[str, np.ndarray]:
+    """Read a set with limner: the class index of each image by its name."""
+    dataset = scan(folder)
+    labels = check(dataset).labels
+    assert labels is not None and labels.names == NAMES, labels
+    return {sample.image.stem: sample.class_index(labels) for sample in dataset.samples}
+
+
+def differing(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> int:
+    assert ours.keys() == theirs.keys(), ours.keys() ^ theirs.keys()
+    return sum(int((ours[name] != theirs[name]).sum()) for name in ours)
+
+
+def coco_in(folder: Path, _peers: Peers) -> Row:
+    """Polygons in several pieces, drawn by pycocotools."""
+    from pycocotools import mask as coco
+
+    images, annotations, theirs = [], [], {}
+    for number in range(COUNT):
+        name = f"x{number:02}"
+        images.append(
+            {"id": number + 1, "file_name": f"{name}.png", "height": HEIGHT, "width": WIDTH}
+        )
+        theirs[name] = np.zeros((HEIGHT, WIDTH), np.uint8)
+        shapes = polygons(number)[:4]
+        # In the four quarters of the image: one within another is a hole
+        quarters = [(x, y) for x in (0, WIDTH / 2) for y in (0, HEIGHT / 2)]
+        pieces = [
+            (points / 2 + quarter).ravel().tolist()
+            for (_, points), quarter in zip(shapes, quarters, strict=True)
+        ]
+        category = shapes[0][0]
+        annotation = {"id": number + 1, "image_id": number + 1, "category_id": category}
+        annotations.append(annotation | {"segmentation": pieces, "iscrowd": 0})
+        drawn = coco.decode(coco.merge(coco.frPyObjects(pieces, HEIGHT, WIDTH)))
+        theirs[name][drawn > 0] = category
+    save_images(folder, list(theirs))
+    categories = [{"id": index, "name": NAMES[index]} for index in (1, 2)]
+    content = {"images": images, "annotations": annotations, "categories": categories}
+    (folder / "annotations.json").write_text(json.dumps(content))
+    return Row(
+        "COCO polygons",
+        "in",
+        f"pycocotools {version('pycocotools')}",
+        COUNT,
+        differing(read(folder), theirs),
+    )
+
+
+def coco_out(format_name: str) -> Callable[[Path, Peers], Row]:
+    def compare(folder: Path, _peers: Peers) -> Row:
+        import contextlib
+        import io
+
+        from pycocotools.coco import COCO
+
+        drawn = masks()
+        path = write(folder, format_name, drawn) / "annotations.json"
+        with contextlib.redirect_stdout(io.StringIO()):
+            content = COCO(str(path))
+        theirs = {}
+        for image in content.loadImgs(content.getImgIds()):
+            mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+            for annotation in content.loadAnns(content.getAnnIds(image["id"])):
+                mask[content.annToMask(annotation) > 0] = annotation["category_id"]
+            theirs[Path(image["file_name"]).stem] = mask
+        return Row(
+            format_name,
+            "out",
+            f"pycocotools {version('pycocotools')}",
+            COUNT,
+            differing(drawn, theirs),
+        )
+
+    return compare
+
+
+def yolo_in(folder: Path, peers: Peers) -> Row:
+    names = [f"x{number:02}" for number in range(COUNT)]
+    save_images(folder / "images", names)
+    (folder / "labels").mkdir()
+    for number, name in enumerate(names):
+        lines = []
+        for category, points in polygons(number):
+            inside = np.clip(points / (WIDTH, HEIGHT), 0, 1)
+            lines.append(" ".join(map(str, [category - 1, *inside.ravel().round(6).tolist()])))
+        (folder / "labels" / f"{name}.txt").write_text("\n".join(lines) + "\n")
+    (folder / "data.yaml").write_text("train: images\nval: images\nnames: [bug, leaf]\n")
+    theirs = peers.run("yolo-ultralytics", folder, peers.ultralytics)
+    library = peers.version_of("ultralytics", peers.ultralytics)
+    return Row("YOLO", "in", library, COUNT, differing(read(folder), theirs))
+
+
+def yolo_out(folder: Path, peers: Peers) -> Iterator[Row]:
+    from scipy import ndimage
+
+    drawn = masks()
+    path = write(folder, "yolo", drawn)
+    save_images(path / "images", list(drawn))
+    # Holes are filled, which is said when they are written; larger parts lie below
+    expected = {}
+    for name, mask in drawn.items():
+        parts = []
+        for index in (1, 2):
+            numbers, count = ndimage.label(mask == index)
+            parts += [
+                (index, ndimage.binary_fill_holes(numbers == number))
+                for number in range(1, count + 1)
+            ]
+        expected[name] = np.zeros_like(mask)
+        for index, inside in sorted(parts, key=lambda part: -int(part[1].sum())):
+            expected[name][inside] = index
+    for command, package, python in (
+        ("yolo-ultralytics", "ultralytics", peers.ultralytics),
+        ("yolo", "supervision", peers.tools),
+    ):
+        if python:
+            differ = differing(expected, peers.run(command, path, python))
+            library = peers.version_of(package, python)
+            yield Row("YOLO (holes filled)", "out", library, COUNT, differ)
+
+
+def labelme_in(folder: Path, peers: Peers) -> Row:
+    names = [f"x{number:02}" for number in range(COUNT)]
+    save_images(folder, names)
+    for number, name in enumerate(names):
+        rng = np.random.default_rng(number)
+        shapes = [
+            {"label": NAMES[category], "points": points.tolist(), "shape_type": "polygon"}
+            for category, points in polygons(number)
+        ]
+        for kind, count in (
+            ("rectangle", 2),
+            ("circle", 2),
+            ("line", 2),
+            ("linestrip", 5),
+            ("point", 1),
+        ):
+            points = rng.uniform((0, 0), (WIDTH, HEIGHT), (count, 2)).round(3)
+            shapes.append({"label": NAMES[1], "points": points.tolist(), "shape_type": kind})
+        content = {"version": "6", "flags": {}, "shapes": shapes, "imagePath": f"{name}.png"}
+        content |= {"imageData": None, "imageHeight": HEIGHT, "imageWidth": WIDTH}
+        (folder / f"{name}.json").write_text(json.dumps(content))
+    return _with_labelme(folder, peers, "in", None)
+
+
+def labelme_out(folder: Path, peers: Peers) -> Row:
+    drawn = masks()
+    path = write(folder, "labelme", drawn)
+    return _with_labelme(path, peers, "out", drawn)
+
+
+def _with_labelme(path: Path, peers: Peers, way: str, drawn: dict[str, np.ndarray] | None) -> Row:
+    ours = read(path) if drawn is None else drawn
+    (path / "classes.json").write_text(json.dumps(NAMES))
+    theirs = peers.run("labelme", path)
+    return Row("labelme", way, peers.version_of("labelme"), COUNT, differing(ours, theirs))
+
+
+def cvat_in(folder: Path, peers: Peers) -> Row:
+    drawn = masks()
+    np.savez(folder / "in.npz", **drawn)
+    (folder / "classes.json").write_text(json.dumps(NAMES))
+    peers.run("cvat-write", folder)
+    return Row(
+        "CVAT for images",
+        "in",
+        peers.version_of("datumaro"),
+        COUNT,
+        differing(read(folder / "set"), drawn),
+    )
+
+
+def cvat_out(format_name: str, command: str) -> Callable[[Path, Peers], Row]:
+    def compare(folder: Path, peers: Peers) -> Row:
+        drawn = masks()
+        path = write(folder, format_name, drawn)
+        (folder / "classes.json").write_text(json.dumps(NAMES))
+        shutil.copytree(
+            folder / "source", path / ("images" if command == "cvat-read" else "JPEGImages")
+        )
+        theirs = peers.run(command, folder)
+        return Row(
+            format_name, "out", peers.version_of("datumaro"), COUNT, differing(drawn, theirs)
+        )
+
+    return compare
+
+
+def brush_in(folder: Path, peers: Peers) -> Row:
+    drawn = masks()
+    planes = {
+        f"{name}-{i}": (mask == i).astype(np.uint8) for name, mask in drawn.items() for i in (1, 2)
+    }
+    np.savez(folder / "in.npz", **planes)
+    encoded = peers.run("brush-encode", folder)
+    shutil.rmtree(folder)
+    save_images(folder, list(drawn))
+    tasks = []
+    for name in drawn:
+        result = [
+            {
+                "type": "brushlabels",
+                "original_width": WIDTH,
+                "original_height": HEIGHT,
+                "value": {
+                    "format": "rle",
+                    "rle": encoded[f"{name}-{index}"].tolist(),
+                    "brushlabels": [NAMES[index]],
+                },
+            }
+            for index in (1, 2)
+        ]
+        tasks.append({"data": {"image": f"{name}.png"}, "annotations": [{"result": result}]})
+    (folder / "export.json").write_text(json.dumps(tasks))
+    library = peers.version_of("label-studio-sdk")
+    return Row("Label Studio brush", "in", library, COUNT, differing(read(folder), drawn))
+
+
+def brush_out(folder: Path, peers: Peers) -> Row:
+    drawn = masks()
+    tasks = json.loads((write(folder, "label-studio", drawn) / "tasks.json").read_text())
+    regions = {
+        "{}-{}".format(
+            Path(task["data"]["image"]).stem, NAMES.index(region["value"]["brushlabels"][0])
+        ): region
+        for task in tasks
+        for region in task["annotations"][0]["result"]
+    }
+    (folder / "in.json").write_text(json.dumps(regions))
+    decoded = peers.run("brush-decode", folder)
+    theirs = {name: np.zeros((HEIGHT, WIDTH), np.uint8) for name in drawn}
+    for key, inside in decoded.items():
+        name, _, index = key.rpartition("-")
+        theirs[name][inside] = int(index)
+    library = peers.version_of("label-studio-sdk")
+    return Row("Label Studio brush", "out", library, COUNT, differing(drawn, theirs))
+
+
+def imagej_in(folder: Path, _peers: Peers) -> Row:
+    """Polygons, drawn by rasterio at the middles of pixels, as ImageJ does."""
+    import roifile
+    from rasterio.features import rasterize
+
+    save_images(folder, [f"x{number:02}" for number in range(COUNT)])
+    theirs = {}
+    for number in range(COUNT):
+        name, theirs_mask = f"x{number:02}", np.zeros((HEIGHT, WIDTH), np.uint8)
+        regions = []
+        for index, (category, points) in enumerate(polygons(number)):
+            region = roifile.ImagejRoi.frompoints(points + 0.137, name=str(index))
+            region.properties = {"class": NAMES[category]}
+            regions.append(region)
+            ring = region.coordinates().tolist()
+            geometry = {"type": "Polygon", "coordinates": [[*ring, ring[0]]]}
+            inside = rasterize([(geometry, 1)], out_shape=theirs_mask.shape).astype(bool)
+            theirs_mask[inside] = category
+        roifile.roiwrite(folder / f"{name}.zip", regions)
+        theirs[name] = theirs_mask
+    return Row(
+        "ImageJ", "in", f"roifile {version('roifile')}", COUNT, differing(read(folder), theirs)
+    )
+
+
+def imagej_out(folder: Path, _peers: Peers) -> Row:
+    """Read with roifile, and drawn by rasterio at the middles of pixels."""
+    import roifile
+    from rasterio.features import rasterize
+
+    drawn = masks()
+    path = write(folder, "imagej", drawn)
+    theirs = {}
+    for name in drawn:
+        mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+        for region in roifile.roiread(path / f"{name}.zip"):
+            rings = region.coordinates(multi=True)
+            rings = rings if isinstance(rings, list) else [rings]
+            closed = [[*ring.tolist(), ring[0].tolist()] for ring in rings]
+            geometry = {"type": "Polygon", "coordinates": closed}
+            inside = rasterize([(geometry, 1)], out_shape=mask.shape).astype(bool)
+            mask[inside] = NAMES.index(region.properties["class"])
+        theirs[name] = mask
+    return Row(
+        "ImageJ",
+        "out",
+        f"roifile {version('roifile')}, rasterio {version('rasterio')}",
+        COUNT,
+        differing(drawn, theirs),
+    )
+
+
+def qupath(folder: Path, _peers: Peers) -> Row:
+    """Polygons with holes, drawn by rasterio at the middles of pixels."""
+    from rasterio.features import rasterize
+
+    drawn = masks()
+    path = write(folder, "qupath", drawn)
+    theirs = {}
+    for name in drawn:
+        content = json.loads((path / f"{name}.geojson").read_text())
+        shapes = [
+            (each["geometry"], NAMES.index(each["properties"]["classification"]["name"]))
+            for each in content["features"]
+        ]
+        theirs[name] = rasterize(shapes, out_shape=(HEIGHT, WIDTH)).astype(np.uint8)
+    return Row(
+        "QuPath GeoJSON", "out", f"rasterio {version('rasterio')}", COUNT, differing(drawn, theirs)
+    )
+
+
+def voc_in(folder: Path, _peers: Peers) -> Row:
+    """Colours of Pascal VOC by Pillow's polygons, with a labelmap.txt."""
+    theirs = {}
+    colours = {1: (128, 0, 0), 2: (0, 128, 0)}
+    save_images(folder / "JPEGImages", [f"x{number:02}" for number in range(COUNT)])
+    (folder / "SegmentationClass").mkdir()
+    for number in range(COUNT):
+        name = f"x{number:02}"
+        picture, classes = Image.new("RGB", (WIDTH, HEIGHT)), Image.new("L", (WIDTH, HEIGHT))
+        for category, points in polygons(number):
+            flat = points.ravel().tolist()
+            ImageDraw.Draw(picture).polygon(flat, fill=colours[category])
+            ImageDraw.Draw(classes).polygon(flat, fill=category)
+        picture.save(folder / "SegmentationClass" / f"{name}.png")
+        theirs[name] = np.asarray(classes)
+    (folder / "labelmap.txt").write_text(
+        "# label:color_rgb:parts:actions\nbackground:0,0,0::\nbug:128,0,0::\nleaf:0,128,0::\n"
+    )
+    return Row(
+        "CVAT masks, Pascal VOC",
+        "in",
+        f"Pillow {version('pillow')}",
+        COUNT,
+        differing(read(folder), theirs),
+    )
+
+
+def nnunet_out(folder: Path, peers: Peers) -> Row:
+    drawn = masks()
+    path = write(folder, "nnunet", drawn)
+    base = folder / "raw" / "Dataset001_x"
+    shutil.copytree(path, base)
+    code = (
+        "from nnunetv2.experiment_planning import verify_dataset_integrity as it;"
+        f"it.verify_dataset_integrity({str(base)!r}, 2)"
+    )
+    environment = {
+        "nnUNet_raw": str(folder / "raw"),
+        "nnUNet_preprocessed": str(folder),
+        "nnUNet_results": str(folder),
+    }
+    subprocess.run(
+        [str(peers.nnunet), "-c", code], check=True, env=environment, capture_output=True
+    )
+    theirs = {name: np.asarray(Image.open(base / "labelsTr" / f"{name}.png")) for name in drawn}
+    library = peers.version_of("nnunetv2", peers.nnunet) + ", its integrity check"
+    return Row("nnU-Net", "out", library, COUNT, differing(drawn, theirs))
+
+
+def volumes(folder: Path, _peers: Peers) -> Iterator[Row]:
+    """Volumes and microscope files: every value of every slice."""
+    import mrcfile
+    import nibabel
+    import nrrd
+    from pylibCZIrw import czi as zeiss
+
+    from limner.data.readers.anatomy import slice_order
+
+    voxels = RNG.integers(0, 4000, (WIDTH, HEIGHT, COUNT)).astype(np.uint16)
+    affine = np.diag([0.5, 0.7, 2.0, 1.0])
+    order = slice_order(affine)
+    nibabel.save(nibabel.Nifti1Image(voxels, affine), folder / "x.nii.gz")
+    stored = np.asarray(nibabel.load(folder / "x.nii.gz").dataobj)
+    expected = [order.to_image(stored[:, :, page]) for page in range(COUNT)]
+    yield _values("NIfTI", folder / "x.nii.gz", f"nibabel {version('nibabel')}", expected)
+    directions = np.diag([-0.5, -0.7, 2.0])
+    header = {"space": "left-posterior-superior", "space directions": directions}
+    nrrd.write(str(folder / "x.nrrd"), voxels, header)
+    stored, _ = nrrd.read(str(folder / "x.nrrd"))
+    expected = [order.to_image(stored[:, :, page]) for page in range(COUNT)]
+    yield _values("NRRD", folder / "x.nrrd", f"pynrrd {version('pynrrd')}", expected)
+    planes = np.ascontiguousarray(voxels.T)
+    with mrcfile.new(folder / "x.mrc") as file:
+        file.set_data(planes)
+    yield _values(
+        "MRC",
+        folder / "x.mrc",
+        f"mrcfile {version('mrcfile')}",
+        list(mrcfile.read(folder / "x.mrc")),
+    )
+    with zeiss.create_czi(str(folder / "x.czi"), compression_options="zstd1:") as file:
+        for page in range(COUNT):
+            file.write(planes[page][..., None], plane={"Z": page})
+    with zeiss.open_czi(str(folder / "x.czi")) as file:
+        expected = [file.read(plane={"Z": page})[..., 0] for page in range(COUNT)]
+    yield _values("CZI", folder / "x.czi", f"pylibCZIrw {version('pylibCZIrw')}", expected)
+
+
+def microscopes(folder: Path, _peers: Peers) -> Iterator[Row]:
+    """Files of the published forms, which no library writes, as the libraries read them."""
+    import liffile
+    import nd2
+
+    sys.path.append(str(HERE.parent / "tests"))
+    from microscope_files import write_lif, write_nd2
+
+    planes = RNG.integers(0, 4000, (COUNT, HEIGHT, WIDTH)).astype(np.uint16)
+    write_lif(folder / "x.lif", {"a": ("ZYX", planes)})
+    expected = list(liffile.imread(folder / "x.lif"))
+    yield _values("LIF", folder / "x.lif", f"liffile {version('liffile')}", expected)
+    write_nd2(folder / "x.nd2", planes[..., None], um=0.5)
+    yield _values(
+        "ND2", folder / "x.nd2", f"nd2 {version('nd2')}", list(nd2.imread(folder / "x.nd2"))
+    )
+
+
+def _values(name: str, path: Path, library: str, expected: list[np.ndarray]) -> Row:
+    differ = sum(
+        int((read_values(path, page=page)[..., 0] != plane).sum())
+        for page, plane in enumerate(expected)
+    )
+    return Row(name, "in", library, len(expected), differ)
+
+
+def tiffs(folder: Path, _peers: Peers) -> Iterator[Row]:
+    import rasterio
+    import tifffile
+
+    drawn = masks()
+    path = write(folder / "ome", "ome-tiff", drawn)
+    theirs = {name: tifffile.imread(path / f"{name}.ome.tif") for name in drawn}
+    yield Row("OME-TIFF", "out", f"tifffile {version('tifffile')}", COUNT, differing(drawn, theirs))
+    place = rasterio.Affine(0.5, 0, 400000, 0, -0.5, 5800000)
+    form = {"driver": "GTiff", "height": HEIGHT, "width": WIDTH, "count": 1, "dtype": "uint8"}
+    (folder / "maps").mkdir()
+    for name, mask in drawn.items():
+        target = folder / "maps" / f"{name}.tif"
+        with rasterio.open(target, "w", **form, crs="EPSG:32633", transform=place) as file:
+            file.write(mask, 1)
+    ours = {name: read_mask(folder / "maps" / f"{name}.tif").values for name in drawn}
+    yield Row("GeoTIFF", "in", f"rasterio {version('rasterio')}", COUNT, differing(ours, drawn))
+    entries = tuple(
+        Entry(name, str(folder / "maps" / f"{name}.tif"), 0, folder, 0.0) for name in drawn
+    )
+    predictions = Predictions(folder, LABELS, entries, (), "x", from_limner=False)
+    kept = [KeptMask(entry.id, entry, drawn[entry.id]) for entry in entries]
+    write_format(iter(kept), predictions, folder / "geotiff", "geotiff")
+    theirs = {}
+    for name in drawn:
+        with rasterio.open(folder / "geotiff" / f"{name}.tif") as file:
+            assert file.transform == place and file.crs.to_epsg() == 32633
+            theirs[name] = file.read(1)
+    yield Row("GeoTIFF", "out", f"rasterio {version('rasterio')}", COUNT, differing(drawn, theirs))
+
+
+OWN: tuple[Callable[[Path, Peers], Row], ...] = (
+    coco_in,
+    coco_out("coco"),
+    coco_out("coco-polygons"),
+    voc_in,
+    imagej_in,
+    imagej_out,
+    qupath,
+)
+WITH_TOOLS: tuple[Callable[[Path, Peers], Row], ...] = (
+    labelme_in,
+    labelme_out,
+    brush_in,
+    brush_out,
+    cvat_in,
+    cvat_out("cvat-xml", "cvat-read"),
+    cvat_out("cvat", "voc-read"),
+)
+SEVERAL = (yolo_out, volumes, microscopes, tiffs)
+
+
+def rows(peers: Peers) -> Iterator[Row]:
+    """Compare every format; what a missing environment would show is left out."""
+    jobs = [*OWN, *(WITH_TOOLS if peers.tools else ())]
+    jobs += [nnunet_out] if peers.nnunet else []
+    jobs += [yolo_in] if peers.ultralytics else []
+    for job in jobs:
+        with tempfile.TemporaryDirectory() as folder:
+            yield job(Path(folder), peers)
+    for several in SEVERAL:
+        with tempfile.TemporaryDirectory() as folder:
+            yield from several(Path(folder), peers)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--peers-python")
+    parser.add_argument("--nnunet-python")
+    parser.add_argument("--ultralytics-python")
+    parser.add_argument("--write", action="store_true")
+    arguments = parser.parse_args()
+    peers = Peers(arguments.peers_python, arguments.nnunet_python, arguments.ultralytics_python)
+    lines = [
+        "| format | way | the other side | images | pixels that differ |",
+        "|---|---|---|---|---|",
+    ]
+    for row in rows(peers):
+        lines.append(f"| {row.name} | {row.way} | {row.library} | {row.images} | {row.differ:,} |")
+        print(lines[-1], flush=True)
+    if arguments.write:
+        path = HERE.parent / "docs" / "formats.md"
+        before, _, rest = path.read_text().partition(START)
+        after = rest.partition(END)[2]
+        table = "\n".join(lines)
+        path.write_text(f"{before}{START}\n{table}\n{END}{after}")
+
+
+if __name__ == "__main__":
+    main()

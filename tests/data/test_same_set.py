@@ -1,0 +1,220 @@
+"""The same 40 images and masks in every layout are one dataset: names, classes, pixels, splits."""
+
+import base64
+import io
+import json
+import zlib
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pytest
+from PIL import Image
+from scipy import ndimage
+
+from limner.data.check import check
+from limner.data.sample import Sample
+from limner.data.scan import scan
+from limner.labels import Labels
+from limner.recipe import Recipe
+from limner.review.formats.write import write_format
+from limner.review.kept_masks import predicted_masks
+from limner.review.predictions import Entry, Predictions
+from limner.training.pipeline import split_dataset
+
+HEIGHT, WIDTH = 20, 24
+NAMES = ("background", "bug", "leaf")
+Scenes = dict[str, tuple[np.ndarray, np.ndarray]]
+"""An image and its mask, by name."""
+
+
+@pytest.fixture(scope="session")
+def scenes() -> Scenes:
+    """Forty images with parts of two classes: with single pixels, at the border, without holes."""
+    drawn = {}
+    for number in range(40):
+        rng = np.random.default_rng(number)
+        smooth = ndimage.gaussian_filter(rng.normal(size=(HEIGHT, WIDTH)), 2)
+        first = ndimage.binary_fill_holes(smooth > 0.12)
+        mask = np.where(first, 2, np.where(ndimage.binary_fill_holes(smooth < -0.12), 1, 0))
+        mask[0, 0], mask[-1, -1] = 1, 2
+        image = rng.integers(0, 255, (HEIGHT, WIDTH, 3)).astype(np.uint8)
+        drawn[f"x{number:02}"] = image, mask.astype(np.uint8)
+    return drawn
+
+
+def save(path: Path, pixels: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+
+
+def with_class_names(root: Path, scenes: Scenes, image: str, mask: str) -> None:
+    """Images and index masks by patterns of their paths."""
+    for name, (pixels, classes) in scenes.items():
+        save(root / image.format(name), pixels)
+        save(root / mask.format(name), classes)
+    (root / "classes.txt").write_text("".join(f"{i} {name}\n" for i, name in enumerate(NAMES)))
+
+
+def folders(root: Path, scenes: Scenes) -> None:
+    with_class_names(root, scenes, "images/{}.png", "masks/{}.png")
+
+
+def suffixes(root: Path, scenes: Scenes) -> None:
+    with_class_names(root, scenes, "{}.png", "{}_mask.png")
+
+
+def manifest(root: Path, scenes: Scenes) -> None:
+    with_class_names(root, scenes, "a/{}.png", "b/{}-drawn.png")
+    rows = "".join(f"a/{name}.png,b/{name}-drawn.png\n" for name in scenes)
+    (root / "pairs.csv").write_text(f"image,mask\n{rows}")
+
+
+def mmsegmentation(root: Path, scenes: Scenes) -> None:
+    with_class_names(root, scenes, "img_dir/{}.png", "ann_dir/{}.png")
+
+
+def class_folders(root: Path, scenes: Scenes) -> None:
+    for name, (pixels, classes) in scenes.items():
+        save(root / "images" / f"{name}.png", pixels)
+        for index in (1, 2):
+            of_class = (classes == index).astype(np.uint8) * 255
+            save(root / "masks" / NAMES[index] / f"{name}.png", of_class)
+
+
+def run_lengths(root: Path, scenes: Scenes) -> None:
+    rows = ["id,class,rle"]
+    for name, (pixels, classes) in scenes.items():
+        save(root / f"{name}.png", pixels)
+        for index in (1, 2):
+            flat = np.concatenate([[False], (classes == index).T.ravel(), [False]])
+            edges = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+            runs = " ".join(f"{start} {end - start}" for start, end in edges.reshape(-1, 2))
+            rows.append(f"{name},{NAMES[index]},{runs}")
+    (root / "train.csv").write_text("\n".join(rows) + "\n")
+
+
+def supervisely(root: Path, scenes: Scenes) -> None:
+    for name, (pixels, classes) in scenes.items():
+        save(root / "ds" / "img" / f"{name}.png", pixels)
+        objects = [_bitmap(NAMES[index], classes == index) for index in (1, 2)]
+        content: dict[str, Any] = {"size": {"height": HEIGHT, "width": WIDTH}, "objects": objects}
+        path = root / "ds" / "ann" / f"{name}.png.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(content))
+    classes_of = [{"title": name, "shape": "bitmap"} for name in NAMES[1:]]
+    (root / "meta.json").write_text(json.dumps({"classes": classes_of}))
+
+
+def _bitmap(name: str, inside: np.ndarray) -> dict[str, Any]:
+    file = io.BytesIO()
+    image = Image.fromarray(inside.astype(np.uint8), "P")
+    image.putpalette([0, 0, 0, 255, 255, 255])
+    image.save(file, "PNG", transparency=0)
+    data = base64.b64encode(zlib.compress(file.getvalue())).decode()
+    return {
+        "classTitle": name,
+        "geometryType": "bitmap",
+        "bitmap": {"data": data, "origin": [0, 0]},
+    }
+
+
+def nifti(root: Path, scenes: Scenes) -> None:
+    """Colours do not go into a volume that other programs read, so there the image is grey."""
+    for name, (pixels, classes) in scenes.items():
+        for kind, plane in (("images", pixels), ("masks", classes)):
+            (root / kind).mkdir(exist_ok=True)
+            voxels = plane.swapaxes(0, 1)
+            if kind == "images":
+                colours = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
+                voxels = np.ascontiguousarray(voxels).view(colours)[..., 0]
+            image = nibabel.Nifti1Image(voxels[:, :, None], np.diag([-1.0, -1.0, 1.0, 1.0]))
+            nibabel.save(image, root / kind / f"{name}.nii.gz")
+    (root / "classes.txt").write_text("".join(f"{i} {name}\n" for i, name in enumerate(NAMES)))
+
+
+def exported(format_name: str, images: str = ".") -> Callable[[Path, Scenes], None]:
+    """What limner writes in the format of another tool, with the images where the tool has them."""
+
+    def write(root: Path, scenes: Scenes) -> None:
+        source = root.parent / "source"
+        for name, (pixels, classes) in scenes.items():
+            save(source / "images" / f"{name}.png", pixels)
+            save(source / "masks" / f"{name}.png", classes)
+        entries = tuple(
+            Entry(name, str(source / f"images/{name}.png"), 0, source / f"masks/{name}.png", 0.0)
+            for name in scenes
+        )
+        labels = Labels.from_values(NAMES, (0, 1, 2))
+        predictions = Predictions(source, labels, entries, (), "x", from_limner=False)
+        root.rmdir()
+        reviewed = (replace(kept, is_reviewed=True) for kept in predicted_masks(predictions))
+        write_format(reviewed, predictions, root, format_name)
+        for name, (pixels, _) in scenes.items():
+            if format_name != "nnunet":
+                save(root / images / f"{name}.png", pixels)
+
+    return write
+
+
+LAYOUTS: dict[str, Callable[[Path, Scenes], None]] = {
+    "images and masks": folders,
+    "suffixes": suffixes,
+    "manifest": manifest,
+    "mmsegmentation": mmsegmentation,
+    "class folders": class_folders,
+    "run lengths": run_lengths,
+    "Supervisely": supervisely,
+    "NIfTI": nifti,
+    "COCO": exported("coco"),
+    "COCO polygons": exported("coco-polygons"),
+    "Label Studio": exported("label-studio"),
+    "CVAT masks": exported("cvat", "JPEGImages"),
+    "CVAT XML": exported("cvat-xml"),
+    "labelme": exported("labelme"),
+    "YOLO": exported("yolo", "images"),
+    "QuPath": exported("qupath"),
+    "ImageJ": exported("imagej"),
+    "nnU-Net": exported("nnunet"),
+}
+
+
+def sides_of(root: Path) -> dict[str, list[str]]:
+    """The names of the images in each split that a training would draw."""
+    dataset = scan(root)
+    sides = split_dataset(dataset.samples, check(dataset), Recipe())
+    return {side: [name_of(sample) for sample in samples] for side, samples in sides.items()}
+
+
+def name_of(sample: Sample) -> str:
+    return sample.id.rpartition("/")[2]
+
+
+@pytest.fixture(scope="session")
+def expected_sides(
+    scenes: Scenes, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, list[str]]:
+    root = tmp_path_factory.mktemp("plain")
+    folders(root, scenes)
+    return sides_of(root)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_layout_gives_the_same_dataset(
+    layout: str, scenes: Scenes, expected_sides: dict[str, list[str]], tmp_path: Path
+) -> None:
+    root = tmp_path / "set"
+    root.mkdir()
+    LAYOUTS[layout](root, scenes)
+    dataset = scan(root)
+    report = check(dataset)
+    assert not report.errors and report.labels is not None, report.errors
+    assert report.labels.names == NAMES
+    assert list(map(name_of, dataset.samples)) == list(scenes)
+    for sample, (image, mask) in zip(dataset.samples, scenes.values(), strict=True):
+        assert np.array_equal(sample.read_image(), image)
+        assert np.array_equal(sample.class_index(report.labels), mask)
+    assert sides_of(root) == expected_sides

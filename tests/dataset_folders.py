@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from limner.data.dataset import Dataset
 from limner.data.scan import scan
 from shapes import disc
 
@@ -24,3 +25,10 @@ def save_images(root: Path, *names: str) -> None:
 def ids_and_splits(root: Path) -> list[tuple[str, str | None]]:
     """The id and the split of each sample that a scan finds."""
     return [(sample.id, sample.split) for sample in scan(root).samples]
+
+
+def not_annotated(dataset: Dataset) -> str:
+    """What a scan says of images of which a tool's files say nothing."""
+    (finding,) = (each for each in dataset.findings if each.code == "not-annotated")
+    assert finding.severity == "note"
+    return finding.message

@@ -60,6 +60,10 @@ class DataSettings(_Section):
     """The fold that is validated on, from 0 on."""
     group_pattern: str = ""
     """Regular expression for the part of a name that images of one patient or film share."""
+    image_folder: str = ""
+    """Folder of the images in the dataset, where its name says nothing, such as photos."""
+    mask_folder: str = ""
+    """Folder of the masks, likewise."""
     allow_leaks: bool = False
     """Train although test images are copies of training images."""
     skip_broken: bool = False

@@ -8,7 +8,7 @@ import typer
 from rich.markup import escape
 from rich.table import Column, Table
 
-from limner.cli.console import DataFolder, console, progress_bar, stderr
+from limner.cli.console import DataFolder, ImageFolder, MaskFolder, console, progress_bar, stderr
 from limner.plurals import count_noun
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ COLOURS = {"error": "red", "warning": "yellow", "note": "blue"}
 
 def check(
     data: DataFolder,
+    images: ImageFolder = "",
+    masks: MaskFolder = "",
     as_json: Annotated[
         bool,
         typer.Option("--json", help="print the findings as JSON, and write nothing but to --out"),
@@ -41,7 +43,7 @@ def check(
     from limner.data.split_folders import describe_official_splits
     from limner.recipe import DataSettings
 
-    dataset = scan(data)
+    dataset = scan(data, image_folder=images, mask_folder=masks)
     result = check_dataset(dataset, None if as_json else progress_bar("checking"))
     if as_json:
         print(json.dumps(check_to_json(dataset, result), indent=2))

@@ -22,6 +22,15 @@ INTERRUPTED = 130
 DataFolder = Annotated[
     Path, typer.Argument(help="The folder of images and masks.", show_default=False)
 ]
+ImageFolder = Annotated[
+    str,
+    typer.Option(
+        "--images", help="The folder of the images in DATA, where its name says nothing: photos."
+    ),
+]
+MaskFolder = Annotated[
+    str, typer.Option("--masks", help="The folder of the masks in DATA, likewise.")
+]
 Predictions = Annotated[
     Path, typer.Argument(help="The folder that was reviewed.", show_default=False)
 ]

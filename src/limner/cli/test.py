@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from limner.inference.scored_data import ScoredData
     from limner.inference.scores import Scores
     from limner.labels import Labels
+    from limner.recipe import DataSettings
 
 Paths = Annotated[
     list[Path],
@@ -170,7 +171,7 @@ def test(
     if more or (len(models) > 2 and not ensemble):
         raise LimnerError(f"there must be {MODELS}, and {FOLDER}.")
     loaded = [load_model(model, device) for model in models]
-    dataset = _scan_with_groups(Path(data), loaded[0].metadata.recipe.data.group_pattern)
+    dataset = _scan_as_trained(Path(data), loaded[0].metadata.recipe.data)
     scored, truth_labels = _choose(loaded, dataset, split)
     scoring = _Scoring(
         models,
@@ -204,16 +205,20 @@ def test(
         raise typer.Exit(1)
 
 
-def _scan_with_groups(data: Path, group_pattern: str) -> "Dataset":
-    """Scan a folder; its images are grouped as in the training, where their names tell."""
+def _scan_as_trained(data: Path, settings: "DataSettings") -> "Dataset":
+    """Scan a folder as that of the training: the folders of images and masks, where it has them,
+    and groups, where the names tell.
+    """
     from limner.data.groups import groups_by_pattern
     from limner.data.scan import scan
 
-    dataset = scan(data)
-    if not group_pattern:
+    names = settings.image_folder, settings.mask_folder
+    images, masks = names if all((data / name).is_dir() for name in names) else ("", "")
+    dataset = scan(data, image_folder=images, mask_folder=masks)
+    if not settings.group_pattern:
         return dataset
     try:
-        groups = groups_by_pattern(dataset.samples, group_pattern)
+        groups = groups_by_pattern(dataset.samples, settings.group_pattern)
     except LimnerError:
         # Other data may bear other names
         return dataset

@@ -1,5 +1,6 @@
 """`limner train`: train a model, or resume a run."""
 
+import json
 import signal
 import time
 from collections.abc import Iterator, Sequence
@@ -14,7 +15,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from limner.cli.console import INTERRUPTED, Settings, console, progress_bar, stderr
+from limner.cli.console import (
+    INTERRUPTED,
+    ImageFolder,
+    MaskFolder,
+    Settings,
+    console,
+    progress_bar,
+    stderr,
+)
 from limner.errors import LimnerError
 from limner.files import require_new
 from limner.plurals import count_noun
@@ -99,6 +108,8 @@ def train(
     out: OutFolder = None,
     resume: Resume = None,
     skip_broken: SkipBroken = False,
+    images: ImageFolder = "",
+    masks: MaskFolder = "",
 ) -> None:
     """Train a model: check, split, plan from the data and the machine, train, keep the best.
 
@@ -115,7 +126,7 @@ def train(
             job = _Job(context, stop, started_at)
             if resume is not None:
                 others = (data, minutes, encoder, recipe_file, settings, out, origin, teacher)
-                if any(others) or skip_broken or seeds > 1 or folds:
+                if any(others) or images or masks or skip_broken or seeds > 1 or folds:
                     raise LimnerError(
                         "--resume goes on with a run as it was begun. Give it alone, or begin a "
                         "new run without it."
@@ -132,6 +143,8 @@ def train(
                 overrides += [f"model.encoder={encoder}"] if encoder else []
                 overrides += ["data.skip_broken=true"] if skip_broken else []
                 overrides += [f"train.teacher={teacher}"] if teacher else []
+                overrides += [f"data.image_folder={json.dumps(images)}"] if images else []
+                overrides += [f"data.mask_folder={json.dumps(masks)}"] if masks else []
                 recipe = load_recipe(recipe_file, overrides)
                 if folds:
                     if seeds > 1 or origin:

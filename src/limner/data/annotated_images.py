@@ -76,12 +76,17 @@ class AnnotatedSet:
             )
         index_of = {name: index for index, name in enumerate(names, start=1)}
         annotated = {image.image for image in self.images}
+        others = [path for path in listing.images() if path not in annotated]
         return LayoutMatch(
             self.tool,
             tuple(_sample(self.tool, image, index_of) for image in self.images),
             ((0, BACKGROUND), *((index, name) for name, index in index_of.items())),
-            tuple(path for path in listing.images() if path not in annotated),
-            findings=(*self.findings, *damaged_findings(listing)),
+            set_aside=tuple(others),
+            findings=(
+                *self.findings,
+                *damaged_findings(listing),
+                *_not_annotated(others, self.tool),
+            ),
             lists=tuple(self.files),
         )
 
@@ -132,6 +137,17 @@ def _sample(rule: str, image: AnnotatedImage, index_of: dict[str, int]) -> Sampl
     shapes = json.dumps([[value(name), shape] for name, shape in image.objects])
     mask = AnnotationMask(image.file, image.image.name, image.size_px, shapes, rule)
     return Sample(image.id, image.image, mask, image.split)
+
+
+def _not_annotated(images: Sequence[Path], tool: str) -> Iterator[Finding]:
+    """Report images of which the tool's files say nothing: not that they show no object."""
+    if images:
+        message = (
+            f"{count_noun(len(images), 'image is', 'images are')} not annotated in {tool}, such "
+            f"as {images[0]}, and left out. Annotate the rest, or segment it with limner predict "
+            "once there is a model."
+        )
+        yield Finding("not-annotated", "note", str(images[0]), message)
 
 
 def no_area_findings(tool: str, kinds: Counter[str], example: Path) -> Iterator[Finding]:

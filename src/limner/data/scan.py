@@ -4,6 +4,7 @@ Each layout is a file in `layouts/`, with a function that gives a LayoutMatch, o
 of another layout. A new layout needs such a file and a line in `LAYOUTS`.
 """
 
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from limner.data.class_names import read_class_names
 from limner.data.dataset import Dataset
 from limner.data.file_kinds import ARCHIVE, GZIP, ZIP, FileKind, kind_by_name
 from limner.data.folder_listing import FolderListing
+from limner.data.folder_proposal import propose_folders
 from limner.data.groups import with_groups
 from limner.data.layout_match import LayoutMatch
 from limner.data.layouts import (
@@ -38,6 +40,7 @@ from limner.data.layouts import (
     voc,
     yolo,
 )
+from limner.data.layouts.stated_folders import match_stated
 from limner.data.left_out_files import left_out_findings, other_forms
 from limner.data.nested_folder import has_settings, inner_folder, nested_finding
 from limner.data.sample import Sample
@@ -47,6 +50,7 @@ from limner.data.stacks import count_pages, split_stacks
 from limner.errors import LimnerError
 from limner.labels import load_labels
 from limner.name_list import list_some
+from limner.recipe import DataSettings
 
 Layout = Callable[[FolderListing], LayoutMatch | None]
 """The error for an unknown layout prints its docstring, so that is written for users."""
@@ -80,7 +84,23 @@ LAYOUTS: tuple[Layout, ...] = (
 PACKED = frozenset({ZIP, GZIP, ARCHIVE})
 
 
-def scan(root: Path | str, group_pattern: str = "") -> Dataset:
+def scan_as(root: Path | str, settings: DataSettings) -> Dataset:
+    """Scan a folder as a recipe says: its groups, and the folders of images and masks."""
+    return scan(
+        root,
+        settings.group_pattern,
+        image_folder=settings.image_folder,
+        mask_folder=settings.mask_folder,
+    )
+
+
+def scan(
+    root: Path | str,
+    group_pattern: str = "",
+    *,
+    image_folder: str = "",
+    mask_folder: str = "",
+) -> Dataset:
     """Recognise the layout of a folder and pair its images with its masks.
 
     A labels.toml at the top states the classes. A groups.csv (image, group) states which samples
@@ -90,6 +110,8 @@ def scan(root: Path | str, group_pattern: str = "") -> Dataset:
         root: The folder of the dataset.
         group_pattern: A regular expression for the part of an id that samples of one group share;
             its first parenthesis, if any, is the group.
+        image_folder: The folder of the images in it, where its name says nothing.
+        mask_folder: The folder of their masks, likewise.
 
     Returns:
         The samples, and the files that could not be paired; `check` reports these.
@@ -111,7 +133,11 @@ def scan(root: Path | str, group_pattern: str = "") -> Dataset:
             "holds images and their masks."
         )
     try:
-        listing, match = _find_dataset(root)
+        if image_folder or mask_folder:
+            listing = FolderListing(root)
+            match = match_stated(listing, image_folder, mask_folder)
+        else:
+            listing, match = _find_dataset(root)
     finally:
         forget_annotation_files()
     top, nested = root, [nested_finding(root, listing.root)] if listing.root != root else []
@@ -174,9 +200,17 @@ def _unknown_layout(listing: FolderListing) -> LimnerError:
         if archives
         else ""
     )
+    proposal = propose_folders(listing)
+    names = (
+        f" {proposal.reason}: add --images {shlex.quote(proposal.images)} --masks "
+        f"{shlex.quote(proposal.masks)} to limner check or train, or rename them images/ and "
+        "masks/."
+        if proposal
+        else ""
+    )
     return LimnerError(
         f"{listing.root} is in no layout that limner knows. Looked for:\n{known}\n"
-        f"Found there: {list_some(entries, 8) or 'nothing'}.{unpack}"
+        f"Found there: {list_some(entries, 8) or 'nothing'}.{unpack}{names}"
     )
 
 

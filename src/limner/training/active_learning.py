@@ -19,7 +19,7 @@ from numpy import ndarray
 from limner.data.check import check
 from limner.data.parallel import StageProgress
 from limner.data.sample import Sample
-from limner.data.scan import scan
+from limner.data.scan import scan_as
 from limner.data.split_folders import describe_splits
 from limner.data.splits import SplitSamples
 from limner.errors import LimnerError
@@ -124,7 +124,7 @@ def simulate_review(
     for order in schedule.orders:
         require_review_order(order)
     require_new(folder)
-    dataset = scan(data, recipe.data.group_pattern)
+    dataset = scan_as(data, recipe.data)
     result = check(dataset, progress("checking"))
     usable, labels = usable_samples(dataset, result, recipe)
     sides = split_dataset(usable.samples, result, recipe)

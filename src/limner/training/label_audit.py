@@ -141,7 +141,8 @@ def audit_with(
     """Audit with models that are there already; see `audit`."""
     models = load_judge_models(model)
     skip_broken |= any(each.bundle.recipe.data.skip_broken for each in models)
-    dataset = scan(data)
+    stated = models[0].bundle.recipe.data
+    dataset = scan(data, image_folder=stated.image_folder, mask_folder=stated.mask_folder)
     result = check(dataset, progress("checking"))
     usable, labels = usable_samples(
         dataset, result, Recipe().replace({"data.skip_broken": skip_broken}), LEAKS

@@ -17,7 +17,7 @@ from limner.data.preprocess import Preprocessing, channel_statistics
 from limner.data.resize_ceiling import ResizeCeiling
 from limner.data.sample import Sample
 from limner.data.sample_info import SampleInfo
-from limner.data.scan import scan
+from limner.data.scan import scan_as
 from limner.data.split_folders import describe_splits
 from limner.data.split_record import SplitRecord, known_contents, known_fingerprints
 from limner.data.splits import SplitFacts, SplitSamples, split_ids, split_samples
@@ -234,7 +234,7 @@ def _check_and_split(
     origin: Bundle | None,
 ) -> tuple[CheckedDataset, Labels]:
     """Scan and check a dataset, and split it, or as its origin was split."""
-    dataset = scan(data, recipe.data.group_pattern)
+    dataset = scan_as(data, recipe.data)
     result = check(dataset, session.progress("checking"))
     # New samples may be copies of those that the origin is tested on; they are put beside them
     leaks_allowed = origin is not None or recipe.data.allow_leaks

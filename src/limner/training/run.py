@@ -11,7 +11,7 @@ from typing import Any
 from limner.data.cache import PreparedDataset
 from limner.data.preprocess import Preprocessing
 from limner.data.sample import Sample
-from limner.data.scan import scan
+from limner.data.scan import scan_as
 from limner.data.split_record import SplitRecord
 from limner.data.splits import apply_split
 from limner.errors import LimnerError
@@ -178,7 +178,7 @@ class Run:
         Raises LimnerError where the dataset, or samples of the run, are no longer there.
         """
         recorded = self.split
-        dataset = scan(self.data, self.recipe.data.group_pattern)
+        dataset = scan_as(self.data, self.recipe.data)
         by_split = apply_split(dataset.samples, recorded)
         missing = sum(len(ids) - len(by_split[name]) for name, ids in recorded.items())
         if missing:

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dataset_folders import ids_and_splits, save_image
+from dataset_folders import ids_and_splits, not_annotated, save_image
 from limner.data.check import check
 from limner.data.scan import scan
 from limner.errors import LimnerError
@@ -79,7 +79,7 @@ def test_a_list_of_classes_gives_their_order_and_ignored_ones_are_void(tmp_path:
 def test_images_without_a_json_are_counted(tmp_path: Path) -> None:
     write(tmp_path, "a", ("leaf", SQUARE))
     save_image(tmp_path / "b.jpg")
-    assert scan(tmp_path).images_without_mask == (tmp_path / "b.jpg",)
+    assert "b.jpg, and left out" in not_annotated(scan(tmp_path))
 
 
 def test_a_class_that_the_list_lacks_is_refused(tmp_path: Path) -> None:
@@ -143,6 +143,6 @@ def test_a_truncated_json_is_named(tmp_path: Path) -> None:
     path.write_text(path.read_text()[:100])
     dataset = scan(tmp_path)
     assert [sample.id for sample in dataset.samples] == ["a"]
-    assert dataset.images_without_mask == (tmp_path / "b.jpg",)
+    assert "b.jpg, and left out" in not_annotated(dataset)
     (finding,) = [each for each in check(dataset).findings if each.code == "damaged-json"]
     assert str(path) in finding.message

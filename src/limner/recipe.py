@@ -183,10 +183,12 @@ class TrainSettings(_Section):
     """Weight decay of adamw, on convolution weights."""
     warmup: Fraction = 0.05
     """Share of the schedule in which the learning rate rises."""
-    lr_schedule: Literal["cosine", "polynomial", "step", "none"] = "cosine"
-    """How the learning rate falls after the warm-up; none keeps it."""
+    lr_schedule: Literal["cosine", "polynomial", "step", "none", "schedule-free"] = "cosine"
+    """How the learning rate falls after the warm-up; none keeps it, and so does schedule-free,
+    which averages the weights in place of it (arXiv:2405.15682)."""
     ema_decay: Fraction = 0.99
-    """Decay of the exponential moving average of the weights, which is the model; 0 is off."""
+    """Decay of the exponential moving average of the weights, which is the model; 0 is off.
+    Schedule-free has its own average."""
     max_grad_norm: Positive = 1.0
     """Gradients are clipped to this norm."""
     patience: PositiveInt = 20

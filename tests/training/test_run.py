@@ -31,6 +31,21 @@ def test_the_same_seed_gives_the_same_weights_bit_for_bit(
     assert hashes(trained) == hashes(again) != hashes(other)
 
 
+def test_a_schedule_free_run_that_was_stopped_is_resumed_bit_for_bit(
+    lesions: Path, tmp_path: Path
+) -> None:
+    recipe = TINY.replace({"train.lr_schedule": "schedule-free"})
+    whole = train(lesions, recipe, tmp_path / "whole")
+    run, events = start_run(lesions, recipe, tmp_path / "stopped")
+    seen = 0
+    while seen < 3:
+        seen += isinstance(next(events), TrainingStep)
+    events.close()
+    for _ in resume_run(Run.open(run.folder)):
+        pass
+    assert hashes(run) == hashes(whole)
+
+
 @pytest.mark.parametrize("steps", [1, 4, 7])
 def test_a_run_that_was_stopped_and_resumed_is_the_run_that_was_not(
     lesions: Path, trained: Run, tmp_path: Path, steps: int

@@ -16,7 +16,7 @@ KEPT = 2
 """Checkpoints that are kept."""
 OLD_SCALAR_FIELDS = {"micro_batches": "parts"}
 """Names of scalar fields in checkpoints of earlier versions."""
-NETWORK, EMA, OPTIMISER = "network.", "ema.", "optimiser."
+NETWORK, EMA, BASE, OPTIMISER = "network.", "ema.", "base.", "optimiser."
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +82,16 @@ def restore_state(state: TrainState, checkpoint: LoadedCheckpoint) -> None:
     tensors = checkpoint.tensors
     state.network.load_state_dict(_with_prefix(tensors, NETWORK))
     state.ema.load_state_dict(_with_prefix(tensors, EMA))
+    for name, base in _named_base(state).items():
+        base.data.copy_(tensors[BASE + name])
     _restore_optimiser(state.optimiser, _with_prefix(tensors, OPTIMISER))
     state.loss_sum.copy_(tensors["loss_sum"])
     position = checkpoint.metadata["position"]
     for name in SCALAR_FIELDS:
         old_name = OLD_SCALAR_FIELDS.get(name, name)
-        setattr(state, name, position[name if name in position else old_name])
+        # Earlier versions had no schedule-free training, and count its rates as none
+        stored = position.get(name, position.get(old_name, getattr(state, name)))
+        setattr(state, name, stored)
 
 
 def _restore_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
@@ -107,9 +111,16 @@ def _state_tensors(state: TrainState) -> dict[str, Tensor]:
     tensors = {"loss_sum": state.loss_sum}
     tensors |= {NETWORK + name: value for name, value in state.network.state_dict().items()}
     tensors |= {EMA + name: value for name, value in state.ema.state_dict().items()}
+    tensors |= {BASE + name: value.detach() for name, value in _named_base(state).items()}
     for index, moments in state.optimiser.state_dict()["state"].items():
         tensors |= {f"{OPTIMISER}{index}.{name}": value for name, value in moments.items()}
     return tensors
+
+
+def _named_base(state: TrainState) -> dict[str, Tensor]:
+    """The weights that a schedule-free optimiser moves, by the names of the network's."""
+    names = [name for name, _ in state.network.named_parameters()]
+    return dict(zip(names, state.base, strict=True)) if state.base else {}
 
 
 def _with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -1,6 +1,7 @@
 """Optimiser and learning-rate schedule."""
 
 import math
+from collections.abc import Sequence
 from itertools import groupby
 
 import torch
@@ -22,12 +23,34 @@ three seeds).
 """
 
 
-def build_optimiser(network: UNet, settings: TrainSettings) -> torch.optim.Optimizer:
+SCHEDULE_FREE = "schedule-free"
+INTERPOLATION = 0.9
+"""Between the weights that the optimiser moves and their average lie those that gradients are
+taken at: at this share of the way (beta of arXiv:2405.15682).
+"""
+
+
+def base_weights(network: UNet, settings: TrainSettings) -> list[nn.Parameter]:
+    """Copy the weights that a schedule-free optimiser moves; an empty list for other schedules."""
+    if settings.lr_schedule != SCHEDULE_FREE:
+        return []
+    return [nn.Parameter(value.detach().clone()) for value in network.parameters()]
+
+
+def build_optimiser(
+    network: UNet, settings: TrainSettings, base: Sequence[nn.Parameter] = ()
+) -> torch.optim.Optimizer:
     """Make Adam (arXiv:1412.6980) or AdamW (arXiv:1711.05101), fused.
 
     Normalisation parameters and biases have no weight decay. Each parameter group has an
     `lr_scale`, its share of the learning rate: that of a pretrained encoder is below 1, and that of
     the heads on it above.
+
+    Args:
+        network: What is trained.
+        settings: Which optimiser, and its numbers.
+        base: What it moves in place of the network's parameters, in their order; see
+            `base_weights`. Then Adam has no momentum, since the average is there for that.
     """
     weight_decay = settings.weight_decay if settings.optimiser == "adamw" else 0.0
     encoder, heads = set(), set()
@@ -44,12 +67,18 @@ def build_optimiser(network: UNet, settings: TrainSettings) -> torch.optim.Optim
     parameters = sorted(
         network.parameters(), key=lambda parameter: (parameter not in encoder, parameter.ndim <= 1)
     )
+    moved = dict(zip(network.parameters(), base, strict=True)) if base else {}
     groups = [
-        {"params": list(members), "lr_scale": scale, "weight_decay": decay}
+        {
+            "params": [moved.get(member, member) for member in members],
+            "lr_scale": scale,
+            "weight_decay": decay,
+        }
         for (scale, decay), members in groupby(parameters, scale_and_decay)
     ]
     optimiser = torch.optim.AdamW if settings.optimiser == "adamw" else torch.optim.Adam
-    return optimiser(groups, lr=settings.learning_rate, fused=True)
+    betas = (0.0, 0.999) if base else (0.9, 0.999)
+    return optimiser(groups, lr=settings.learning_rate, betas=betas, fused=True)
 
 
 def learning_rate(progress: float, settings: TrainSettings) -> float:
@@ -65,5 +94,6 @@ def learning_rate(progress: float, settings: TrainSettings) -> float:
         "polynomial": (1 - decay) ** 0.9,
         "step": 0.1 ** int(decay * 3),
         "none": 1.0,
+        SCHEDULE_FREE: 1.0,
     }
     return settings.learning_rate * max(factors[settings.lr_schedule], LR_FLOOR)

@@ -11,8 +11,9 @@ from torch import nn
 from limner.errors import LimnerError
 from limner.inference.engines import require_device
 from limner.model.unet import UNet
-from limner.recipe import Recipe
+from limner.recipe import Recipe, TrainSettings
 from limner.training.hardware import NO_COMPILER, can_compile
+from limner.training.optim import SCHEDULE_FREE
 from limner.training.plan_context import (
     Choice,
     PixelBudget,
@@ -99,6 +100,12 @@ def _require_consistent(context: PlanContext) -> None:
             f"{context.image_channels}. Leave the key out, or set it to 1 for their mean."
         )
     require_device(recipe.train.device)
+    train = recipe.train
+    if train.lr_schedule == SCHEDULE_FREE and train.ema_decay != TrainSettings().ema_decay:
+        raise LimnerError(
+            f"train.ema_decay is {train.ema_decay}, and schedule-free training has an average of "
+            "its own. Leave the key out, or set train.lr_schedule to cosine."
+        )
     if "train.batch_size" in keys and recipe.train.batch_size % processes:
         raise LimnerError(
             f"train.batch_size is {recipe.train.batch_size}, which {processes} processes "

@@ -13,7 +13,7 @@ from limner.data.views import views
 from limner.model.presets import ENCODER_DEFAULTS, PRESETS
 from limner.model.pretrained import weights_available
 from limner.plurals import count_noun
-from limner.recipe import Recipe
+from limner.recipe import Recipe, TrainSettings
 from limner.training.hardware import best_device, best_precision
 from limner.training.plan_context import Choice, PlanContext, TimedContext
 from limner.training.trackers import is_installed
@@ -154,6 +154,13 @@ def epochs(context: TimedContext) -> Iterator[Choice]:
     yield Choice("train.epochs", count, reason)
 
 
+def lr_schedule(context: TimedContext) -> Iterator[Choice]:
+    averages_by_itself = context.recipe.train.ema_decay == TrainSettings().ema_decay
+    if context.recipe.model.encoder and averages_by_itself:
+        reason = "at every moment as good as a schedule that ends there (docs/performance.md)"
+        yield Choice("train.lr_schedule", "schedule-free", reason)
+
+
 def validate_every(context: TimedContext) -> Iterator[Choice]:
     epochs = max(
         1, math.ceil(context.validation_ratio * EXPECTED_VALIDATION_COST / VALIDATION_SHARE)
@@ -212,6 +219,7 @@ SCHEDULE_RULES: tuple[Callable[[TimedContext], Iterator[Choice]], ...] = (
     widths_for_time,
     batch_size_for_time,
     epochs,
+    lr_schedule,
     validate_every,
     patience,
     class_weights,

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from limner.model.unet import UNet
 from limner.recipe import TrainSettings
-from limner.training.optim import build_optimiser
+from limner.training.optim import base_weights, build_optimiser
 
 
 @dataclass(slots=True)
@@ -22,6 +22,10 @@ class TrainState:
     network: UNet
     ema: UNet
     """The network with the moving average of the weights, which is the model."""
+    base: list[nn.Parameter]
+    """The weights that a schedule-free optimiser moves, in the order of the network's parameters.
+    The network's lie between these and their average. Empty for other schedules.
+    """
     optimiser: torch.optim.Optimizer
     loss_sum: Float[Tensor, "2"]
     """Sum and count of the finite losses since the last validation."""
@@ -31,6 +35,8 @@ class TrainState:
     """Steps taken in this epoch."""
     progress: float = 0.0
     """Share of the schedule, 0..1."""
+    lr_squares: float = 0.0
+    """Sum of the squared learning rates of all steps: what the next one is weighed against."""
     updates: int = 0
     """Steps in all."""
     skipped: int = 0
@@ -46,6 +52,7 @@ SCALAR_FIELDS = (
     "epoch",
     "step",
     "progress",
+    "lr_squares",
     "updates",
     "skipped",
     "skipped_in_a_row",
@@ -61,10 +68,12 @@ def initial_state(network: UNet, settings: TrainSettings) -> TrainState:
     network.to(settings.device).to(memory_format=torch.channels_last)
     if settings.device == "cpu" and settings.precision == "bfloat16":
         _keep_depthwise_in_float32(network)
+    base = base_weights(network, settings)
     return TrainState(
         network,
         copy.deepcopy(network).requires_grad_(False),
-        build_optimiser(network, settings),
+        base,
+        build_optimiser(network, settings, base),
         torch.zeros(2, device=settings.device),
     )
 

@@ -20,6 +20,7 @@ from limner.model.unet import UNet
 from limner.recipe import TrainSettings
 from limner.training.distillation import TEACHER_WEIGHT, Teacher, distillation_loss
 from limner.training.distributed import DistributedContext, wrap_ddp
+from limner.training.optim import INTERPOLATION
 from limner.training.state import TrainState
 
 LossFunction = Callable[[Float[Tensor, "b k h w"], UInt8[Tensor, "b h w"]], Float[Tensor, ""]]
@@ -67,9 +68,10 @@ class TrainStep:
         for group in state.optimiser.param_groups:
             group["lr"] = learning_rate * group["lr_scale"]
         buffers = [buffer.clone() for buffer in state.network.buffers()]
-        state.optimiser.zero_grad(set_to_none=True)
+        state.network.zero_grad(set_to_none=True)
         try:
             loss = self._backward(images, masks)
+            _hand_over_gradients(state)
             norm = nn.utils.clip_grad_norm_(state.network.parameters(), settings.max_grad_norm)
             finite = torch.isfinite(norm) & torch.isfinite(loss)
             # Fused Adam reads it on the device, and takes no step where it is 1. torch declares it
@@ -77,14 +79,17 @@ class TrainStep:
             state.optimiser.found_inf = (~finite).float()  # type: ignore[attr-defined]
             state.optimiser.step()
         except torch.OutOfMemoryError:
-            state.optimiser.zero_grad(set_to_none=True)
+            state.network.zero_grad(set_to_none=True)
             _restore_buffers(state.network, buffers)
             raise
         _restore_buffers_unless(finite, state.network, buffers)
         state.updates += 1
         loss_finite = loss.isfinite()
         state.loss_sum += torch.stack([torch.where(loss_finite, loss, 0.0), loss_finite])
-        _update_ema(state, settings.ema_decay)
+        if state.base:
+            _average_free(state, learning_rate)
+        else:
+            _update_ema(state, settings.ema_decay)
         return loss, finite
 
     def prepare(self) -> None:
@@ -269,6 +274,28 @@ def _restore_buffers_unless(
     """Decided on the device, so that nothing waits for it."""
     for buffer, saved in zip(network.buffers(), buffers, strict=True):
         buffer.copy_(torch.where(finite, buffer, saved))
+
+
+def _hand_over_gradients(state: TrainState) -> None:
+    """Give the gradients at the network's weights to those that the optimiser moves."""
+    for base, value in zip(state.base, state.network.parameters(), strict=bool(state.base)):
+        base.grad = value.grad
+
+
+@torch.no_grad()
+def _average_free(state: TrainState, learning_rate: float) -> None:
+    """Move the average towards the weights that the optimiser has moved, and the network between.
+
+    Each step weighs as its squared learning rate does (arXiv:2405.15682, appendix A).
+    """
+    average, network = list(state.ema.parameters()), list(state.network.parameters())
+    base = [value.detach() for value in state.base]
+    state.lr_squares += learning_rate**2
+    torch._foreach_lerp_(average, base, learning_rate**2 / state.lr_squares)
+    torch._foreach_copy_(network, base)
+    torch._foreach_lerp_(network, average, INTERPOLATION)
+    for kept, value in zip(state.ema.buffers(), state.network.buffers(), strict=True):
+        kept.copy_(value)
 
 
 @torch.no_grad()

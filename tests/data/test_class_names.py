@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from limner.data.class_names import read_class_names
 from limner.data.scan import scan
 from limner.errors import LimnerError
 from shapes import disc
@@ -72,3 +73,10 @@ def test_roboflow_s_classes_are_in_each_split_and_the_same(pairs: Callable[..., 
     (root / "valid/_classes.csv").write_text("Pixel Value, Class\n0, background\n1, bus\n")
     with pytest.raises(LimnerError, match="give other classes"):
         scan(root)
+
+
+def test_ade_names_its_classes_in_a_table(tmp_path: Path) -> None:
+    head, first = "Idx\tRatio\tTrain\tVal\tName", "1\t0.15\t116\t11\twall"
+    rows = f"{head}\n{first}\n2\t0.1\t9\t1\tbuilding, edifice\n"
+    (tmp_path / "objectInfo150.txt").write_text(rows)
+    assert read_class_names(tmp_path) == ((0, "void"), (1, "wall"), (2, "building"))

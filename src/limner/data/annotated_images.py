@@ -76,12 +76,14 @@ class AnnotatedSet:
             )
         index_of = {name: index for index, name in enumerate(names, start=1)}
         annotated = {image.image for image in self.images}
-        others = [path for path in listing.images() if path not in annotated]
+        # Segmentations of DICOM are files of images too
+        known = annotated.union(self.files)
+        others = [path for path in listing.images() if path not in known]
         return LayoutMatch(
             self.tool,
             tuple(_sample(self.tool, image, index_of) for image in self.images),
             ((0, BACKGROUND), *((index, name) for name, index in index_of.items())),
-            set_aside=tuple(others),
+            set_aside=(*others, *self.files),
             findings=(
                 *self.findings,
                 *damaged_findings(listing),

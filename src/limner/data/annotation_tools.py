@@ -17,6 +17,7 @@ COCO, LABELME, YOLO = "COCO", "labelme", "YOLO"
 LABEL_STUDIO, CVAT, VIA = "Label Studio", "CVAT", "VIA"
 SUPERVISELY, QUPATH, IMAGEJ = "Supervisely", "QuPath", "ImageJ"
 RUN_LENGTHS = "run lengths"
+DICOM_SEG = "DICOM SEG"
 OF_MANY_IMAGES = frozenset({COCO, LABEL_STUDIO, VIA})
 """Tools whose files are of many images each."""
 JSON_SUFFIXES = frozenset({".json", ".geojson"})

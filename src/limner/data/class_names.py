@@ -16,9 +16,14 @@ CLASS_NAME_FILES = (
     "class_dict.csv",
     "label_colors.txt",
     "labelmap.txt",
+    "objectInfo150.txt",
     "_classes.csv",
 )
-"""Looked for at the top of a dataset, in this order: CVAT's and Roboflow's are the last two."""
+"""Looked for at the top of a dataset, in this order: the last three are CVAT's, ADE's and
+Roboflow's.
+"""
+ADE_HEAD = "Idx"
+"""The first column of ADE's table, whose last one has the names. 0 is what has no class."""
 
 _COMMENT_OR_HEAD = re.compile(
     r"#(?![0-9a-fA-F]{6}\b)|name\s*,\s*r\s*,|pixel value\s*,", re.IGNORECASE
@@ -57,6 +62,8 @@ def read_class_names(root: Path, folders: Iterable[Path] = ()) -> ClassNames:
 
 
 def _read(path: Path) -> ClassNames:
+    if path.name == CLASS_NAME_FILES[-2]:
+        return _read_ade(path)
     lines = [
         line
         for line in read_lines(path)
@@ -72,6 +79,18 @@ def _read(path: Path) -> ClassNames:
             "value and its class name."
         )
     return class_names
+
+
+def _read_ade(path: Path) -> ClassNames:
+    """Read ADE's table: a number, shares and counts, and names, of which the first is taken."""
+    rows = [line.split("\t") for line in read_lines(path) if not line.startswith(ADE_HEAD)]
+    if not all(len(row) > 1 and row[0].strip().isdigit() for row in rows):
+        raise LimnerError(
+            f"{path} is not ADE's table of a number and names in each line. Write a classes.txt "
+            "with lines such as 1 wall."
+        )
+    named = ((int(row[0]), row[-1].split(",")[0].split(";")[0].strip()) for row in rows)
+    return ((0, "void"), *named)
 
 
 def _names_then_values(lines: list[str]) -> ClassNames:

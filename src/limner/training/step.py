@@ -288,8 +288,10 @@ def _average_free(state: TrainState, learning_rate: float) -> None:
 
     Each step weighs as its squared learning rate does (arXiv:2405.15682, appendix A).
     """
-    average, network = list(state.ema.parameters()), list(state.network.parameters())
-    base = [value.detach() for value in state.base]
+    average, network, base = (
+        [value.detach() for value in values]
+        for values in (state.ema.parameters(), state.network.parameters(), state.base)
+    )
     state.lr_squares += learning_rate**2
     torch._foreach_lerp_(average, base, learning_rate**2 / state.lr_squares)
     torch._foreach_copy_(network, base)

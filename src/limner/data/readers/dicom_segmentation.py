@@ -54,7 +54,7 @@ def read_segments(dicom: DicomFile, layout: FrameLayout) -> UInt16[ndarray, "h w
     for index in range(frame_count(dicom.attributes)):
         dicom.content.seek(start)
         inside = read_frame(dicom, layout, index).pixels > 0
-        number = _segment_number(dicom.attributes, index)
+        number = segment_number(dicom.attributes, index)
         if (mask[inside] > 0).any():
             other = int(mask[inside].max())
             raise UnsupportedImageError(
@@ -68,13 +68,14 @@ def read_segments(dicom: DicomFile, layout: FrameLayout) -> UInt16[ndarray, "h w
 def _count_images(attributes: Any) -> int:
     """Count the images that the frames are about, by what they refer to and where they lie."""
     frames = attributes.get("PerFrameFunctionalGroupsSequence") or []
-    places = {(_source_image(frame), _position(frame)) for frame in frames}
-    numbers = [_segment_number(attributes, index) for index in range(len(frames))]
+    places = {(source_image(frame), _position(frame)) for frame in frames}
+    numbers = [segment_number(attributes, index) for index in range(len(frames))]
     # Where a file says neither, a segment that comes twice comes from two images
     return max(len(places), *(numbers.count(number) for number in set(numbers)), 1)
 
 
-def _segment_number(attributes: Any, index: int) -> int:
+def segment_number(attributes: Any, index: int) -> int:
+    """Tell which segment a frame shows."""
     shared = (attributes.get("SharedFunctionalGroupsSequence") or [])[:1]
     frames = (attributes.get("PerFrameFunctionalGroupsSequence") or [])[index : index + 1]
     for group in (*frames, *shared):
@@ -83,7 +84,8 @@ def _segment_number(attributes: Any, index: int) -> int:
     return 1
 
 
-def _source_image(frame: Any) -> tuple[str, str] | None:
+def source_image(frame: Any) -> tuple[str, str] | None:
+    """Tell which image a frame is about: its SOP instance, and the frame of it, if it says so."""
     for derivation in frame.get("DerivationImageSequence") or []:
         for source in derivation.get("SourceImageSequence") or []:
             number = source.get("ReferencedFrameNumber", "")

@@ -86,12 +86,16 @@ def _read_values(
             values = read_values(path, page=entry.page)
     except LimnerError as error:
         return None, str(error)
-    if values.shape[:2] != size_px:
-        raise LimnerError(
-            f"{entry.mask} has {size_px[1]}x{size_px[0]} pixels, and its image {entry.image} "
-            f"{values.shape[1]}x{values.shape[0]}. Predict again, or correct the pair."
-        )
+    _require_size(entry, size_px, values.shape[:2])
     return values, ""
+
+
+def _require_size(entry: Entry, mask_px: tuple[int, int], image_px: tuple[int, ...]) -> None:
+    if image_px != mask_px:
+        raise LimnerError(
+            f"{entry.mask} has {mask_px[1]}x{mask_px[0]} pixels, and its image {entry.image} "
+            f"{image_px[1]}x{image_px[0]}. Predict again, or correct the pair."
+        )
 
 
 def _measure_large(
@@ -104,15 +108,24 @@ def _measure_large(
         return code_of[pixels if large_masks_hold_classes(labels) else labels.from_pixels(pixels)]
 
     found = find_parts(read_codes, mask.size_px)
-    with predictions.image_file(entry) as path:
-        image = open_large_image(path)
-        whole = _Whole(read_codes, image, mask.size_px)
-        columns = join_tables(
-            [_nothing(whole, size), *(whole.measure(part, size) for part in found)]
-        )
+    image, cause = _open_image(predictions, entry)
+    if image is not None:
+        _require_size(entry, mask.size_px, image.size_px)
+    whole = _Whole(read_codes, image, mask.size_px)
+    columns = join_tables([_nothing(whole, size), *(whole.measure(part, size) for part in found)])
     too_large = sum(is_too_large(part) for part in found)
     part_codes = np.array([part.code for part in found], np.uint8)
-    return ImageParts(_named(part_codes, columns, labels), mask.size_px, size, "", too_large)
+    return ImageParts(_named(part_codes, columns, labels), mask.size_px, size, cause, too_large)
+
+
+def _open_image(predictions: Predictions, entry: Entry) -> tuple[TiledTiff | None, str]:
+    """The image of a large mask; None and the cause where no part of it can be read."""
+    try:
+        with predictions.image_file(entry) as path:
+            image = open_large_image(path)
+    except LimnerError as error:
+        return None, str(error)
+    return image, "" if image else f"{entry.image} cannot be read part by part"
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,3 +120,28 @@ def test_predicted_masks_keep_the_numbers_of_a_name() -> None:
         "x2.dat": "x2.png",
     }
     assert mask_names(["IM1", "IM1.dcm"]) == {"IM1": "IM1.png", "IM1.dcm": "IM1.dcm.png"}
+
+
+@pytest.mark.parametrize(
+    ("patients", "studies", "expected"),
+    [("aabb", "1122", "2 patients"), ("cccc", "1122", "2 studies"), ("abcd", "1122", "")],
+)
+def test_images_of_one_patient_stay_together(
+    tmp_path: Path, patients: str, studies: str, expected: str
+) -> None:
+    for number in range(4):
+        pixels = RNG.integers(0, 256, (20, 24)).astype(np.uint8)
+        identity = {"PatientID": patients[number], "StudyInstanceUID": f"1.2.{studies[number]}"}
+        (tmp_path / "images").mkdir(exist_ok=True)
+        (tmp_path / "masks").mkdir(exist_ok=True)
+        write_dicom(tmp_path / "images" / f"{number}.dcm", pixels, **identity)
+        Image.fromarray((pixels > 128).astype(np.uint8)).save(tmp_path / f"masks/{number}.png")
+    dataset = scan(tmp_path)
+    groups = [sample.group for sample in dataset.samples]
+    findings = [each.message for each in dataset.findings if each.code == "dicom-groups"]
+    if not expected:
+        assert groups == [None] * 4 and not findings
+        return
+    assert groups[0] == groups[1] != groups[2] == groups[3]
+    assert f"4 DICOM images are of {expected}, by their" in findings[0]
+    assert "patient a" not in groups[0], "a group must not name a person"

@@ -11,6 +11,7 @@ from pathlib import Path
 from limner.data.annotation_tools import forget_annotation_files
 from limner.data.class_names import read_class_names
 from limner.data.dataset import Dataset
+from limner.data.dicom_groups import with_dicom_groups
 from limner.data.file_kinds import ARCHIVE, GZIP, ZIP, FileKind, kind_by_name
 from limner.data.folder_listing import FolderListing
 from limner.data.folder_proposal import propose_folders
@@ -150,7 +151,7 @@ def scan(
         _with_official_splits(split_stacks(page_counts)),
         key=lambda sample: (sample.id, str(sample.image)),
     )
-    samples = with_groups(root, samples, group_pattern)
+    samples, dicom_findings = with_dicom_groups(with_groups(root, samples, group_pattern))
     return Dataset(
         root,
         match.layout,
@@ -171,6 +172,7 @@ def scan(
             *split_name_findings(root, announced.samples),
             *split_link_findings(root, listing.repeated_links()),
             *left_out_findings(listing),
+            *dicom_findings,
         ),
     )
 

@@ -42,13 +42,13 @@ from limner.data.layouts import (
     voc,
     yolo,
 )
-from limner.data.layouts.stated_folders import match_stated
 from limner.data.left_out_files import left_out_findings, other_forms
 from limner.data.nested_folder import has_settings, inner_folder, nested_finding
 from limner.data.sample import Sample
 from limner.data.split_folders import split_link_findings, split_name_findings
 from limner.data.split_lists import announced_splits
 from limner.data.stacks import count_pages, split_stacks
+from limner.data.stated_folders import match_stated
 from limner.errors import LimnerError
 from limner.labels import load_labels
 from limner.name_list import list_some

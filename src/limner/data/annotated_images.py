@@ -2,8 +2,8 @@
 
 import json
 import os
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from limner.data.label_coding import VOID_NAMES
 from limner.data.layout_match import LayoutMatch
 from limner.data.named_files import NamedFiles
 from limner.data.sample import Sample, Split
+from limner.data.split_names import splits_of
 from limner.errors import LimnerError
 from limner.labels import MAX_NAMED_CLASSES, VOID
 from limner.name_list import list_some
@@ -119,6 +120,59 @@ class AnnotatedSet:
                         f"{list_some(list(self.stated))}: add the class there, or rename it."
                     )
         return dict.fromkeys(name for name in self.stated if name.lower() not in special)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageObjects:
+    """What a file of one image states: the image, its size, its objects, and what has no area."""
+
+    image: Path
+    size_px: tuple[int, int] | None
+    objects: Sequence[tuple[str, Any]]
+    without_area: Sequence[str]
+    """The kinds of shapes that cover no area."""
+
+
+def read_each(
+    tool: str,
+    listing: FolderListing,
+    paths: Sequence[Path],
+    read: Callable[[Path], ImageObjects],
+    folders_below: int = 1,
+) -> tuple[list[AnnotatedImage], tuple[Finding, ...]]:
+    """Read the files of a tool that writes one for each image.
+
+    Args:
+        tool: Whose files they are.
+        listing: The dataset's folder.
+        paths: The files, at least one.
+        read: Reads one.
+        folders_below: How many ends of a file's path say nothing of its split: the file's name, and
+            the tool's own folder.
+
+    Returns:
+        The images, and what there is to say of shapes that are left out.
+    """
+    parts = {path: path.relative_to(listing.root).parts[:-folders_below] for path in paths}
+    splits = splits_of(parts)
+    without_area = Counter[str]()
+    images = []
+    for path in paths:
+        found = read(path)
+        without_area.update(found.without_area)
+        id = sample_id(found.image, listing.root)
+        images.append(
+            AnnotatedImage(id, found.image, path, found.size_px, found.objects, splits[path])
+        )
+    return images, tuple(no_area_findings(tool, without_area, paths[0]))
+
+
+def images_by_name(listing: FolderListing) -> dict[str, list[Path]]:
+    """The images of a folder by their names without suffix."""
+    named: dict[str, list[Path]] = defaultdict(list)
+    for image in listing.images():
+        named[without_suffix(image.name)].append(image)
+    return named
 
 
 def find_image(files: NamedFiles, name: str, table: Path, split: Split | None = None) -> Path:

@@ -3,25 +3,22 @@
 import re
 import struct
 import zipfile
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import roifile
 
 from limner.data.annotated_images import (
-    AnnotatedImage,
     AnnotatedSet,
-    no_area_findings,
-    sample_id,
+    ImageObjects,
+    images_by_name,
+    read_each,
 )
 from limner.data.annotation_tools import IMAGEJ, require_one_tool
 from limner.data.class_names import read_class_names
 from limner.data.folder_listing import FolderListing
-from limner.data.image_file import without_suffix
 from limner.data.layout_match import LayoutMatch
 from limner.data.shapes.outlines import ellipse_polygon
-from limner.data.split_names import splits_of
 from limner.errors import LimnerError
 
 SUFFIXES = frozenset({".roi", ".zip"})
@@ -47,28 +44,26 @@ def match_layout(listing: FolderListing) -> LayoutMatch | None:
     if not paths:
         return None
     require_one_tool(listing, IMAGEJ, paths)
-    splits = splits_of({path: path.relative_to(listing.root).parts[:-1] for path in paths})
-    without_area = Counter[str]()
-    images = []
-    for path in paths:
-        image, regions = _find_image(path, listing), _read(path)
-        without_area.update(
-            region.roitype.name.lower() for region in regions if region.roitype not in AREAS
-        )
-        objects = [
-            (_class_name(region), _outlines(region))
-            for region in regions
-            if region.roitype in AREAS
-        ]
-        id = sample_id(image, listing.root)
-        images.append(AnnotatedImage(id, image, path, None, objects, splits[path]))
+    named = images_by_name(listing)
+    images, findings = read_each(IMAGEJ, listing, paths, lambda path: _read_objects(path, named))
     return AnnotatedSet(
         tool=IMAGEJ,
         files=paths,
         images=images,
         stated=[name for _, name in read_class_names(listing.root)],
-        findings=tuple(no_area_findings(IMAGEJ, without_area, paths[0])),
+        findings=findings,
     ).to_match(listing)
+
+
+def _read_objects(path: Path, images: Mapping[str, Sequence[Path]]) -> ImageObjects:
+    regions = _read(path)
+    objects = [
+        (_class_name(region), _outlines(region)) for region in regions if region.roitype in AREAS
+    ]
+    without_area = [
+        region.roitype.name.lower() for region in regions if region.roitype not in AREAS
+    ]
+    return ImageObjects(_find_image(path, images), None, objects, without_area)
 
 
 def _class_name(region: roifile.ImagejRoi) -> str:
@@ -115,15 +110,14 @@ def _outlines(region: roifile.ImagejRoi) -> list[list[list[float]]]:
     return [points.astype(float).tolist() for points in region.coordinates(multi=True)]
 
 
-def _find_image(path: Path, listing: FolderListing) -> Path:
+def _find_image(path: Path, images: Mapping[str, Sequence[Path]]) -> Path:
     """The image whose name a file bears, or the only one of its folder.
 
     Raises LimnerError where that is none, or several.
     """
-    images: Sequence[Path] = listing.images()
-    name = _ROI_SET.sub("", path.stem)
-    named = [image for image in images if name and without_suffix(image.name) == name]
-    here = [image for image in named or images if image.parent == path.parent]
+    named = images.get(_ROI_SET.sub("", path.stem) or "/", ())
+    candidates = named or [image for found in images.values() for image in found]
+    here = [image for image in candidates if image.parent == path.parent]
     found = here or named
     if len(found) != 1:
         raise LimnerError(

@@ -1,15 +1,15 @@
 """QuPath's export of annotations as GeoJSON: a file for each image, of its name."""
 
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from limner.data.annotated_images import (
     AnnotatedImage,
     AnnotatedSet,
-    no_area_findings,
-    sample_id,
+    ImageObjects,
+    images_by_name,
+    read_each,
 )
 from limner.data.annotation_tools import QUPATH, annotation_files, require_one_tool
 from limner.data.class_names import read_class_names
@@ -17,7 +17,6 @@ from limner.data.folder_listing import FolderListing
 from limner.data.image_file import without_suffix
 from limner.data.layout_match import LayoutMatch
 from limner.data.shapes.geojson import AREA_KINDS
-from limner.data.split_names import splits_of
 from limner.data.tables import read_json
 from limner.errors import LimnerError
 
@@ -31,36 +30,36 @@ def match_layout(listing: FolderListing) -> LayoutMatch | None:
     if not paths:
         return None
     require_one_tool(listing, QUPATH, paths)
-    splits = splits_of({path: path.relative_to(listing.root).parts[:-1] for path in paths})
-    without_area = Counter[str]()
-    images = []
-    for path in paths:
-        image, features = _find_image(path, listing), _features(path)
-        geometries = [feature.get("geometry") or {} for feature in features]
-        without_area.update(
-            str(each.get("type")) for each in geometries if each.get("type") not in AREA_KINDS
-        )
-        objects = [
-            (_class_name(feature), {key: geometry[key] for key in ("type", "coordinates")})
-            for feature, geometry in zip(features, geometries, strict=True)
-            if geometry.get("type") in AREA_KINDS
-        ]
-        id = sample_id(image, listing.root)
-        images.append(AnnotatedImage(id, image, path, None, objects, splits[path]))
+    named = images_by_name(listing)
+    images, findings = read_each(QUPATH, listing, paths, lambda path: _read(path, named))
     _require_classes(images)
     return AnnotatedSet(
         tool=QUPATH,
         files=paths,
         images=images,
         stated=[name for _, name in read_class_names(listing.root)],
-        findings=tuple(no_area_findings(QUPATH, without_area, paths[0])),
+        findings=findings,
     ).to_match(listing)
 
 
-def _find_image(path: Path, listing: FolderListing) -> Path:
+def _read(path: Path, images: Mapping[str, Sequence[Path]]) -> ImageObjects:
+    features = _features(path)
+    geometries = [feature.get("geometry") or {} for feature in features]
+    objects = [
+        (_class_name(feature), {key: geometry[key] for key in ("type", "coordinates")})
+        for feature, geometry in zip(features, geometries, strict=True)
+        if geometry.get("type") in AREA_KINDS
+    ]
+    without_area = [
+        str(each.get("type")) for each in geometries if each.get("type") not in AREA_KINDS
+    ]
+    return ImageObjects(_find_image(path, images), None, objects, without_area)
+
+
+def _find_image(path: Path, images: Mapping[str, Sequence[Path]]) -> Path:
     """The image of the file's name: beside it, else the only one. Raises LimnerError for none."""
     name = without_suffix(path.name)
-    named = [image for image in listing.images() if without_suffix(image.name) == name]
+    named = images.get(name, [])
     beside = [image for image in named if image.parent == path.parent]
     if len(beside or named) != 1:
         what = f"{len(beside or named)} images bear" if named else "no image bears"

@@ -1,20 +1,13 @@
 """Projects of Supervisely: meta.json, and in each dataset img/ beside ann/."""
 
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from limner.data.annotated_images import (
-    AnnotatedImage,
-    AnnotatedSet,
-    no_area_findings,
-    sample_id,
-)
+from limner.data.annotated_images import AnnotatedSet, ImageObjects, read_each
 from limner.data.annotation_tools import SUPERVISELY, annotation_files, require_one_tool
 from limner.data.folder_listing import FolderListing
 from limner.data.layout_match import LayoutMatch
 from limner.data.shapes.supervisely import AREA_KINDS
-from limner.data.split_names import splits_of
 from limner.data.tables import read_json_object
 from limner.errors import LimnerError
 
@@ -32,31 +25,32 @@ def match_layout(listing: FolderListing) -> LayoutMatch | None:
     if not paths:
         return None
     require_one_tool(listing, SUPERVISELY, paths)
-    splits = splits_of({path: path.relative_to(listing.root).parts[:-2] for path in paths})
-    without_area = Counter[str]()
-    images = []
-    for path in paths:
-        content = read_json_object(path)
-        image = path.parent.with_name(IMAGES) / path.name.removesuffix(".json")
-        kinds = [item.get("geometryType") for item in content["objects"]]
-        without_area.update(str(kind) for kind in kinds if kind not in AREA_KINDS)
-        objects = [
-            (_class_name(path, item), {key: item[key] for key in KEPT if key in item})
-            for item in content["objects"]
-            if item.get("geometryType") in AREA_KINDS
-        ]
-        size = content["size"]
-        size_px = int(size["height"]), int(size["width"])
-        id = sample_id(image, listing.root)
-        images.append(AnnotatedImage(id, image, path, size_px, objects, splits[path]))
+    images, findings = read_each(SUPERVISELY, listing, paths, _read, folders_below=2)
     return AnnotatedSet(
         tool=SUPERVISELY,
         files=paths,
         images=images,
         stated=_classes(listing.root),
         stated_in=META,
-        findings=tuple(no_area_findings(SUPERVISELY, without_area, paths[0])),
+        findings=findings,
     ).to_match(listing)
+
+
+def _read(path: Path) -> ImageObjects:
+    content = read_json_object(path)
+    kinds = [item.get("geometryType") for item in content["objects"]]
+    objects = [
+        (_class_name(path, item), {key: item[key] for key in KEPT if key in item})
+        for item in content["objects"]
+        if item.get("geometryType") in AREA_KINDS
+    ]
+    size = content["size"]
+    return ImageObjects(
+        path.parent.with_name(IMAGES) / path.name.removesuffix(".json"),
+        (int(size["height"]), int(size["width"])),
+        objects,
+        [str(kind) for kind in kinds if kind not in AREA_KINDS],
+    )
 
 
 def _classes(root: Path) -> list[str]:

@@ -64,6 +64,8 @@ class AnnotationMask:
         for class_index, shape in json.loads(self.shapes):
             try:
                 parts.append((class_index, RULES[self.rule](shape, size_px)))
+            except LimnerError:
+                raise
             # Hostile annotations may raise anything
             except Exception as error:
                 raise LimnerError(

@@ -18,6 +18,7 @@ LABEL_STUDIO, CVAT, VIA = "Label Studio", "CVAT", "VIA"
 SUPERVISELY, QUPATH, IMAGEJ = "Supervisely", "QuPath", "ImageJ"
 RUN_LENGTHS = "run lengths"
 DICOM_SEG = "DICOM SEG"
+DARWIN = "Darwin"
 OF_MANY_IMAGES = frozenset({COCO, LABEL_STUDIO, VIA})
 """Tools whose files are of many images each."""
 JSON_SUFFIXES = frozenset({".json", ".geojson"})
@@ -82,6 +83,8 @@ def tool_of(content: Any) -> str:
         return VIA
     if isinstance(content.get("objects"), list) and isinstance(content.get("size"), dict):
         return SUPERVISELY
+    if isinstance(content.get("item"), dict) and isinstance(content.get("annotations"), list):
+        return DARWIN
     if content.get("type") == "FeatureCollection" or _is_feature(content):
         return QUPATH
     return ""

@@ -8,6 +8,7 @@ import numpy as np
 from limner.data.shapes.bordered import draw_bordered_polygon
 from limner.data.shapes.coco import draw_segmentation
 from limner.data.shapes.cvat import draw_cvat_shape
+from limner.data.shapes.darwin import draw_darwin_shape
 from limner.data.shapes.dicom_seg import draw_dicom_segment
 from limner.data.shapes.geojson import draw_geojson_geometry
 from limner.data.shapes.imagej import draw_imagej_outlines
@@ -50,6 +51,7 @@ RULES: Mapping[str, Rule] = {
     "ImageJ": draw_imagej_outlines,
     "run lengths": draw_run_lengths,
     "DICOM SEG": draw_dicom_segment,
+    "Darwin": draw_darwin_shape,
 }
 """By the tool's name, as an annotation mask has it."""
 SMALLEST_ON_TOP = frozenset({"YOLO"})

@@ -35,7 +35,7 @@ test: environment
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not alone and not heavy"
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal --durations 25 -m "not alone and not heavy"
 	$(BIN)/pytest -n 2 --dist worksteal -m heavy
 	$(BIN)/pytest -m alone
 

@@ -13,7 +13,7 @@ trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
 "$folder/venv/bin/pip" install --quiet supervision==0.31.2 opencv-python-headless==5.0.0.93 numpy==2.4.6 torch==2.13.0 \
   py-cpuinfo psutil requests pyyaml matplotlib polars
-"$folder/venv/bin/pip" install --quiet --no-deps ultralytics==8.4.190 ultralytics-thop 2>/dev/null
+"$folder/venv/bin/pip" install --quiet --no-deps ultralytics==8.4.190 ultralytics-thop==2.2.2 torchvision==0.29.1
 cd "$folder"
 YOLO_CONFIG_DIR="$folder" YOLO_OFFLINE=true "$folder/venv/bin/python" - <<'PYTHON' 2>&1 | grep -v "Ultralytics Settings\|Update Settings"
 import cv2

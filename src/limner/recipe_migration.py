@@ -23,7 +23,14 @@ OLD_KEYS = {
 """Each old key and the key of today."""
 OLD_VALUES = {("model.block", "plain"): "conv"}
 """Each key of today with an old value of it, and the value of today."""
-LATER_KEYS = ("data.skip_broken", "data.folds", "data.fold", "train.teacher")
+LATER_KEYS = (
+    "data.skip_broken",
+    "data.folds",
+    "data.fold",
+    "data.image_folder",
+    "data.mask_folder",
+    "train.teacher",
+)
 """Keys that recipes with the old keys did not have."""
 
 

@@ -398,6 +398,6 @@ def test_a_disk_that_fails_leaves_what_was_there() -> None:
 
 
 def test_the_numbers_of_a_state_are_all_in_a_checkpoint() -> None:
-    tensors = {"network", "ema", "optimiser", "loss_sum", "best_weights"}
+    tensors = {"network", "ema", "base", "optimiser", "loss_sum", "best_weights"}
     assert set(TrainState.__slots__) == {*SCALAR_FIELDS, *tensors}
     assert checkpoint.KEPT == 2 and loop.MAX_SKIPPED == 5

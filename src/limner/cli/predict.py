@@ -34,47 +34,52 @@ FAILURES_SHOWN = 20
 """Files without a mask on the terminal; predictions.json names them all."""
 
 
+Paths = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="MODEL... IMAGES",
+        help="a model or the folder of its run, or several; then images, a folder, a pattern "
+        "such as 'photos/*.png', or a URL",
+        show_default=False,
+    ),
+]
+OutFolder = Annotated[
+    str,
+    typer.Option(
+        "--out",
+        "-o",
+        help="a folder for the masks, new or of the same command, or its URL, such as "
+        "s3://bucket/masks",
+    ),
+]
+Engine = Annotated[str, typer.Option(help="local, or ray: the workers of a Ray cluster")]
+Workers = Annotated[
+    int, typer.Option(min=1, help="How many workers of the cluster --engine ray uses.")
+]
+AlsoFormat = Annotated[
+    str | None,
+    typer.Option(
+        "--format", help=f"Write the masks in another format too, into OUT-FORMAT: {FORMATS}."
+    ),
+]
+AlsoMeasure = Annotated[
+    bool,
+    typer.Option(
+        "--measure", help="Measure the parts too, into OUT-measures, as limner measure does."
+    ),
+]
+
+
 def predict(
-    paths: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="MODEL... IMAGES",
-            help="a model or the folder of its run, or several; then images, a folder, a pattern "
-            "such as 'photos/*.png', or a URL",
-            show_default=False,
-        ),
-    ],
-    out: Annotated[
-        str,
-        typer.Option(
-            "--out",
-            "-o",
-            help="a folder for the masks, new or of the same command, or its URL, such as "
-            "s3://bucket/masks",
-        ),
-    ] = "predictions",
+    paths: Paths,
+    out: OutFolder = "predictions",
     tta: Tta = None,
     device: Device = "cpu",
-    engine: Annotated[
-        str, typer.Option(help="local, or ray: the workers of a Ray cluster")
-    ] = "local",
-    workers: Annotated[
-        int, typer.Option(min=1, help="How many workers of the cluster --engine ray uses.")
-    ] = 2,
-    format_name: Annotated[
-        str | None,
-        typer.Option(
-            "--format", help=f"Write the masks in another format too, into OUT-FORMAT: {FORMATS}."
-        ),
-    ] = None,
+    engine: Engine = "local",
+    workers: Workers = 2,
+    format_name: AlsoFormat = None,
     image_prefix: ImagePrefix = "",
-    measure: Annotated[
-        bool,
-        typer.Option(
-            "--measure",
-            help="Measure the parts of the masks too, into OUT-measures, as limner measure does.",
-        ),
-    ] = False,
+    measure: AlsoMeasure = False,
 ) -> None:
     """Segment new images: a mask, a map of uncertainty and a predicted Dice for each.
 

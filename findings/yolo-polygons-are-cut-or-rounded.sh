@@ -50,3 +50,8 @@ differ = sum(both(rng.uniform(0.05, 0.95, (5, 2)))[0] > 0 for _ in range(200))
 print("of 200 random polygons differ:", differ)
 assert differ > 150
 PYTHON
+# Output seen:
+#   corners + 0.9: columns by supervision [6, 21], by ultralytics [5, 20], 60 pixels differ
+#   corners + 0.5: columns by supervision [6, 20], by ultralytics [5, 20], 30 pixels differ
+#   corners + 0.25: columns by supervision [5, 20], by ultralytics [5, 20], 0 pixels differ
+#   of 200 random polygons differ: 200

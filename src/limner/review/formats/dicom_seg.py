@@ -76,13 +76,16 @@ def _segmentation(source: Any, pages: dict[int, KeptMask], predictions: Predicti
     model = highdicom.AlgorithmIdentificationSequence(
         name="limner", version=version("limner"), family=codes.DCM.ArtificialIntelligence
     )
-    kind = highdicom.seg.SegmentAlgorithmTypeValues.AUTOMATIC
+    reviewed = any(kept.is_reviewed for kept in pages.values())
+    kinds = highdicom.seg.SegmentAlgorithmTypeValues
+    kind = kinds.SEMIAUTOMATIC if reviewed else kinds.AUTOMATIC
     segments = [
         highdicom.seg.SegmentDescription(
             segment_number=number,
             segment_label=labels.names[index],
-            segmented_property_category=codes.SCT.MorphologicallyAbnormalStructure,
-            segmented_property_type=codes.SCT.Lesion,
+            # What a class is, limner does not know; its name is in the label
+            segmented_property_category=codes.SCT.Tissue,
+            segmented_property_type=codes.SCT.Tissue,
             algorithm_type=kind,
             algorithm_identification=model,
         )

@@ -10,7 +10,6 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from numpy import ndarray
 
-from limner.data.image_file import without_suffix
 from limner.data.images import page_count
 from limner.data.readers.anatomy import slice_order
 from limner.data.readers.pixel_size import UM_PER, PixelSize
@@ -31,15 +30,14 @@ def write(out: Storage, masks: Iterator[KeptMask], predictions: Predictions) -> 
     for _, group in groupby(masks, key=lambda kept: kept.entry.image):
         pages = {kept.entry.page: kept for kept in group}
         first = next(iter(pages.values()))
-        name = first.name.rpartition("#")[0] if len(pages) > 1 else first.name
         with predictions.image_file(first.entry) as path:
             count, affine = page_count(path), read_affine(path)
         if affine is None:
             affine = _flat_affine(predictions.pixel_size(first.entry))
-        name = name if count == 1 else first.name.rpartition("#")[0] or first.name
+        name = first.name if count == 1 else first.name.rpartition("#")[0] or first.name
         missing += count - len(pages)
         planes = {page: kept.mask for page, kept in pages.items()}
-        _write_volume(out, f"{without_suffix(name)}.nii.gz", planes, count, affine)
+        _write_volume(out, f"{name}.nii.gz", planes, count, affine)
     if not missing:
         return []
     return [f"{count_noun(missing, 'slice has', 'slices have')} no mask and is background"]

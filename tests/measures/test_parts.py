@@ -48,7 +48,7 @@ def test_a_square_has_the_measures_of_a_square() -> None:
 
 
 def test_many_parts_have_the_measures_of_scikit_image() -> None:
-    codes = blobs(400, 500, 0)
+    codes = blobs(200, 260, 0)
     values = np.random.default_rng(1).integers(0, 4096, (*codes.shape, 2)).astype(np.uint16)
     table = measured(codes, values=values)
     keys = ("area", "perimeter", "eccentricity", "solidity", "centroid", "feret_diameter_max")
@@ -58,7 +58,7 @@ def test_many_parts_have_the_measures_of_scikit_image() -> None:
             intensity_image=values,
             properties=(*keys, "intensity_mean", "intensity_max"),
         )
-    assert len(table["area_px"]) > 1_000
+    assert len(table["area_px"]) > 250
     names = {"area_px": "area", "perimeter_px": "perimeter", "eccentricity": "eccentricity"}
     names |= {"solidity": "solidity", "y_px": "centroid-0", "x_px": "centroid-1"}
     names |= {"feret_diameter_px": "feret_diameter_max", "intensity_mean_2": "intensity_mean-1"}

@@ -44,7 +44,7 @@ class Row:
 
     name: str
     way: str
-    library: str
+    other_side: str
     images: int
     differ: int
 
@@ -623,7 +623,9 @@ def main() -> None:
         "|---|---|---|---|---|",
     ]
     for row in rows(peers):
-        lines.append(f"| {row.name} | {row.way} | {row.library} | {row.images} | {row.differ:,} |")
+        lines.append(
+            f"| {row.name} | {row.way} | {row.other_side} | {row.images} | {row.differ:,} |"
+        )
         print(lines[-1], flush=True)
     if arguments.write:
         path = HERE.parent / "docs" / "formats.md"

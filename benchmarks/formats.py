@@ -623,9 +623,8 @@ def main() -> None:
         "|---|---|---|---|---|",
     ]
     for row in rows(peers):
-        lines.append(
-            f"| {row.name} | {row.way} | {row.other_side} | {row.images} | {row.differ:,} |"
-        )
+        cells = row.name, row.way, row.other_side, str(row.images), f"{row.differ:,}"
+        lines.append(f"| {' | '.join(cells)} |")
         print(lines[-1], flush=True)
     if arguments.write:
         path = HERE.parent / "docs" / "formats.md"

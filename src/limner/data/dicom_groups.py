@@ -2,12 +2,13 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from limner.data.findings import Finding
 from limner.data.parallel import map_in_order
 from limner.data.readers import dicom
+from limner.data.readers.dicom_file import read_tags
 from limner.data.sample import Sample
 
 IDENTITIES = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID")
@@ -20,13 +21,6 @@ HASH_DIGITS = 12
 """Of a group's name, which must not name a person."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Identity:
-    """What a file says of whom it shows; empty texts where it says nothing."""
-
-    values: tuple[str, ...] = ("",) * len(IDENTITIES)
-
-
 def with_dicom_groups(samples: Sequence[Sample]) -> tuple[list[Sample], list[Finding]]:
     """Give DICOM images without a group the one that their files state, and say so."""
     files = {sample.image for sample in samples if sample.group is None and _may_be_dicom(sample)}
@@ -36,7 +30,7 @@ def with_dicom_groups(samples: Sequence[Sample]) -> tuple[list[Sample], list[Fin
         (
             index
             for index in range(len(IDENTITIES))
-            if len({identity.values[index] for identity in found.values()} - {""}) > 1
+            if len({identity[index] for identity in found.values()} - {""}) > 1
         ),
         None,
     )
@@ -44,9 +38,9 @@ def with_dicom_groups(samples: Sequence[Sample]) -> tuple[list[Sample], list[Fin
         return list(samples), []
     kind = KINDS[IDENTITIES[place]]
     groups = {
-        path: f"{kind} {_hash(identity.values[place])}"
+        path: f"{kind} {_hash(identity[place])}"
         for path, identity in found.items()
-        if identity.values[place]
+        if identity[place]
     }
     count = len(set(groups.values()))
     if count == len(groups):
@@ -70,15 +64,10 @@ def _may_be_dicom(sample: Sample) -> bool:
     return suffix in dicom.SUFFIXES or not suffix or suffix[1:].isdigit()
 
 
-def _read_identity(path: Path) -> _Identity:
-    try:
-        import pydicom
-
-        head = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(IDENTITIES))
-    except Exception:  # noqa: BLE001
-        # Another format, or a file that `check` names
-        return _Identity()
-    return _Identity(tuple(str(head.get(name, "") or "") for name in IDENTITIES))
+def _read_identity(path: Path) -> tuple[str, ...]:
+    """What a file says of whom it shows; empty texts where it says nothing."""
+    head = read_tags(path, IDENTITIES)
+    return tuple(str(head.get(name, "") or "") if head else "" for name in IDENTITIES)
 
 
 def _hash(text: str) -> str:

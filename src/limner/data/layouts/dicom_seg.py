@@ -10,6 +10,7 @@ from limner.data.annotation_tools import DICOM_SEG, require_one_tool
 from limner.data.folder_listing import FolderListing
 from limner.data.layout_match import LayoutMatch
 from limner.data.readers import dicom
+from limner.data.readers.dicom_file import read_tags
 from limner.data.readers.dicom_segmentation import (
     SEGMENTATION_CLASSES,
     segment_number,
@@ -37,7 +38,7 @@ class _Series:
 def match_layout(listing: FolderListing) -> LayoutMatch | None:
     """DICOM SEG: DICOM images and segmentations of them, in any folders, paired by reference"""
     candidates = [path for path in listing.images() if path.suffix.lower() in SUFFIXES]
-    heads = {path: head for path in candidates if (head := _read_head(path)) is not None}
+    heads = {path: head for path in candidates if (head := read_tags(path, HEAD_TAGS)) is not None}
     segmentations = [path for path, head in heads.items() if _is_segmentation(head)]
     if not segmentations or len(segmentations) == len(heads):
         return None
@@ -65,17 +66,6 @@ def match_layout(listing: FolderListing) -> LayoutMatch | None:
         for image, found in objects.items()
     ]
     return AnnotatedSet(tool=DICOM_SEG, files=segmentations, images=annotated).to_match(listing)
-
-
-def _read_head(path: Path) -> Any:
-    """What a file says of itself; None where it is no DICOM, or pydicom is missing."""
-    try:
-        import pydicom
-
-        return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(HEAD_TAGS))
-    except Exception:  # noqa: BLE001
-        # `check` names what cannot be read
-        return None
 
 
 def _is_segmentation(head: Any) -> bool:

@@ -6,10 +6,13 @@ import struct
 import threading
 import warnings
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from limner.data.readers.decoded import BinaryFile, UnsupportedImageError
+from limner.data.readers.planes import needs_package
 
 DEFLATED_SYNTAX = b"1.2.840.10008.1.2.1.99"
 EXPLICIT_SYNTAX = b"1.2.840.10008.1.2.1\0\0\0"
@@ -111,6 +114,17 @@ def open_dicom(file: BinaryFile) -> DicomFile:
     return dicom
 
 
+def read_tags(path: Path, names: Sequence[str]) -> Any:
+    """Read some attributes of a file, and none of its pixels; None where it is no DICOM."""
+    try:
+        import pydicom
+
+        return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(names))
+    except Exception:  # noqa: BLE001
+        # Another format, or a file that `check` names
+        return None
+
+
 def _parse_header(content: BinaryFile) -> DicomFile:
     import pydicom
 
@@ -131,12 +145,8 @@ def _parse_header(content: BinaryFile) -> DicomFile:
 
 def _prepare_pydicom() -> None:
     """Import pydicom, and keep what it says of odd files off the terminal."""
-    try:
+    with needs_package("DICOM", "dicom"):
         import pydicom  # noqa: F401
-    except ImportError as error:
-        raise UnsupportedImageError(
-            "is DICOM, which needs pydicom: pip install 'limner[dicom]'."
-        ) from error
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)
     # For all threads: those that are saved and put back by one thread would hide another's
     warnings.filterwarnings("ignore", module=r"pydicom(\.|$)")

@@ -4,6 +4,7 @@ import io
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -31,17 +32,7 @@ def encode_tiff(pixels: UInt8[ndarray, "h w c"]) -> bytes:
 
 def write_class_tiff(path: Path, mask: UInt8[ndarray, "h w"], tags: Sequence[ExtraTag]) -> None:
     """Write a grey tiled TIFF with further tags, such as those of a map."""
-    import tifffile
-
-    tifffile.imwrite(
-        path,
-        mask,
-        photometric="minisblack",
-        tile=(TILE_PX, TILE_PX),
-        compression="zlib",
-        metadata=None,
-        extratags=list(tags),
-    )
+    _write_plane(path, mask, metadata=None, extratags=list(tags))
 
 
 def write_ome_tiff(
@@ -55,21 +46,25 @@ def write_ome_tiff(
         size: Of a pixel; None where it is not known.
         description: What the values mean.
     """
-    import tifffile
-
     metadata: dict[str, object] = {"axes": "YX", "Description": description}
     if size is not None and size.unit in UM_PER:
         for axis, side in (("Y", size.height), ("X", size.width)):
             metadata[f"PhysicalSize{axis}"] = side
             metadata[f"PhysicalSize{axis}Unit"] = size.unit
+    _write_plane(path, mask, ome=True, metadata=metadata)
+
+
+def _write_plane(path: Path, mask: UInt8[ndarray, "h w"], **options: Any) -> None:
+    """Write a grey plane in compressed tiles."""
+    import tifffile
+
     tifffile.imwrite(
         path,
         mask,
         photometric="minisblack",
         tile=(TILE_PX, TILE_PX),
         compression="zlib",
-        ome=True,
-        metadata=metadata,
+        **options,
     )
 
 

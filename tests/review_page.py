@@ -26,10 +26,23 @@ def saved(page: Page) -> None:
 
 
 def mask_in(page: Page) -> np.ndarray:
-    height, width, values = page.evaluate(
-        "[limner.now.mask.height, limner.now.mask.width, Array.from(limner.now.mask.data)]"
+    height, width = page.evaluate("[limner.now.mask.height, limner.now.mask.width]")
+    return bytes_in(page, "limner.now.mask.data").reshape(height, width)
+
+
+def bytes_in(page: Page, expression: str) -> np.ndarray:
+    """The value of an expression of the page, which is an array of bytes or a promise of one."""
+    # As a text, since each number of a list is sent as an object
+    text = page.evaluate(
+        f"""async () => {{
+            const data = await {expression}, parts = [];
+            for (let at = 0; at < data.length; at += 8192) {{
+                parts.push(String.fromCharCode(...data.subarray(at, at + 8192)));
+            }}
+            return parts.join("");
+        }}"""
     )
-    return np.array(values, np.uint8).reshape(height, width)
+    return np.frombuffer(text.encode("latin-1"), np.uint8)
 
 
 def on_screen(page: Page, x: float, y: float) -> tuple[float, float]:

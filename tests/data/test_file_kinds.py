@@ -93,7 +93,7 @@ def test_other_content_with_the_suffix_of_any_program_is_not_named(
 
 
 @pytest.mark.parametrize(
-    "name", ["x.nef", "x.svs", "x.lsm", "x.tif.part", "x.png.bak", "x.png~", "#x.png#"]
+    "name", ["x.nef", "x.qptiff", "x.lsm", "x.tif.part", "x.png.bak", "x.png~", "#x.png#"]
 )
 def test_a_thumbnail_or_a_half_of_a_file_is_not_taken_for_it(tmp_path: Path, name: str) -> None:
     tifffile.imwrite(tmp_path / "x.tif", disc())

@@ -6,7 +6,8 @@ import tifffile
 
 from dataset_folders import save_image
 from limner.data import stacks
-from limner.data.images import page_count
+from limner.data.image_file import read_only_header
+from limner.data.readers.decoded import ImageHeader
 from limner.data.scan import scan
 from shapes import disc
 
@@ -51,11 +52,11 @@ def test_each_file_is_asked_once_for_its_images(
     save_stack(tmp_path / "masks" / "film.tif", 3)
     asked = []
 
-    def count(path: Path) -> int:
+    def count(path: Path) -> ImageHeader:
         asked.append(path.relative_to(tmp_path).as_posix())
-        return page_count(path)
+        return read_only_header(path)
 
-    monkeypatch.setattr(stacks, "page_count", count)
+    monkeypatch.setattr(stacks, "read_only_header", count)
     assert len(scan(tmp_path).samples) == 3
     assert asked == ["images/film.tif", "masks/film.tif"]
 

@@ -7,7 +7,18 @@ from pathlib import Path
 import numpy as np
 from playwright.sync_api import Browser, Page, expect
 
-from review_page import SIZE, brush, clear, drag, mask_in, on_screen, saved, shown, watched
+from review_page import (
+    SIZE,
+    brush,
+    bytes_in,
+    clear,
+    drag,
+    mask_in,
+    on_screen,
+    saved,
+    shown,
+    watched,
+)
 from review_server import ANNA, BEN, draw, open_session
 from service import Served, Start
 from waiting import wait_until
@@ -576,15 +587,15 @@ def test_holes_are_filled_and_what_is_open_is_not(page: Page) -> None:
 
 def draw_in_page(page: Page, width: int, height: int, script: str) -> np.ndarray:
     """What a script draws on an empty mask."""
-    script = f"""async () => {{
+    script = f"""(async () => {{
       const {{ Mask }} = await import('/static/mask.js');
       const mask = new Mask({width}, {height}, new Uint8Array({width * height}));
       mask.begin();
       {script};
       mask.end();
-      return Array.from(mask.data);
-    }}"""
-    return np.array(page.evaluate(script), np.uint8).reshape(height, width)
+      return mask.data;
+    }})()"""
+    return bytes_in(page, script).reshape(height, width)
 
 
 def test_keep_mine_gives_the_server_all_that_is_seen(

@@ -2,7 +2,9 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,8 @@ from limner.data.image_file import MAX_PIXELS
 from limner.data.images import image_size
 from limner.data.mask_pixels import MaskPixels
 from limner.data.shapes.part import ShapePart
-from limner.data.shapes.rules import RULES, SMALLEST_ON_TOP
+from limner.data.shapes.rules import CUT, RULES, SMALLEST_ON_TOP
+from limner.data.views import Box
 from limner.errors import LimnerError
 from limner.labels import VOID
 
@@ -28,6 +31,7 @@ class AnnotationMask:
         shapes: JSON of [class index, shape] pairs, as text so that a sample stays hashable. The
             class index of void is `VOID`.
         rule: The tool whose shapes they are, of `shapes.rules.RULES`.
+        box: The part of the image that the mask is of; None for all of it.
     """
 
     file: Path
@@ -35,6 +39,7 @@ class AnnotationMask:
     size_px: tuple[int, int] | None
     shapes: str
     rule: str = "COCO"
+    box: Box | None = None
 
     def __str__(self) -> str:
         return f"{self.file} ({self.image_name})"
@@ -42,7 +47,32 @@ class AnnotationMask:
     @property
     def sha256(self) -> bytes:
         """Of the shapes that it is drawn from."""
-        return hashlib.sha256(self.shapes.encode()).digest()
+        place = "" if self.box is None else str(tuple(self.box))
+        return hashlib.sha256(self.shapes.encode() + place.encode()).digest()
+
+    def within(self, boxes: Sequence[Box]) -> "list[AnnotationMask]":
+        """Give the masks of parts of the image, each with the shapes that reach into it.
+
+        Raises LimnerError where an annotation is malformed.
+        """
+        if not self.is_cut:
+            return [replace(self, box=box) for box in boxes]
+        with self._naming_errors():
+            shapes = [(class_index, shape) for class_index, shape in json.loads(self.shapes)]
+            cut = list(CUT[self.rule](shapes, boxes))
+        return [
+            replace(self, size_px=(box.height, box.width), shapes=json.dumps(inside))
+            for box, inside in zip(boxes, cut, strict=True)
+        ]
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether parts are cut from the shapes, so that all of the mask is never drawn."""
+        return self.rule in CUT
+
+    def class_indices(self) -> set[int]:
+        """The classes of the shapes."""
+        return {class_index for class_index, _ in json.loads(self.shapes)}
 
     def read(self, image: Path) -> MaskPixels:
         """Draw the mask of an image. Raises LimnerError where an annotation is malformed."""
@@ -55,6 +85,8 @@ class AnnotationMask:
         mask = np.zeros(size_px, np.uint8)
         for class_index, part in self._parts(size_px):
             part.paint(mask, class_index)
+        if self.box is not None:
+            mask = self.box.crop(mask)
         void = mask == VOID
         return MaskPixels(mask, "grey", void=void if void.any() else None)
 
@@ -62,16 +94,22 @@ class AnnotationMask:
         """The shapes with their classes, in the order in which they are painted."""
         parts: list[tuple[int, ShapePart]] = []
         for class_index, shape in json.loads(self.shapes):
-            try:
+            with self._naming_errors():
                 parts.append((class_index, RULES[self.rule](shape, size_px)))
-            except LimnerError:
-                raise
-            # Hostile annotations may raise anything
-            except Exception as error:
-                raise LimnerError(
-                    f"{self} has an annotation that cannot be drawn ({error}). It must be a shape "
-                    f"as {self.rule} writes them: mend it there, and export it again."
-                ) from error
         if self.rule in SMALLEST_ON_TOP:
             parts.sort(key=lambda item: -int(item[1].pixels.sum()))
         return parts
+
+    @contextmanager
+    def _naming_errors(self) -> Iterator[None]:
+        """Turn every failure to draw a shape into a LimnerError that names the file."""
+        try:
+            yield
+        except LimnerError:
+            raise
+        # Hostile annotations may raise anything
+        except Exception as error:
+            raise LimnerError(
+                f"{self} has an annotation that cannot be drawn ({error}). It must be a shape as "
+                f"{self.rule} writes them: mend it there, and export it again."
+            ) from error

@@ -134,6 +134,7 @@ class _Source:
         settings = [VERSION, READING, REDUCED, self.size_px, self.resize_mode, *coding]
         digest = hashlib.sha256(json.dumps(settings).encode())
         for sample, content in zip(self.samples, self.digests, strict=True):
+            # The content of a part is its pixels, wherever it lies
             place = f"{sample.page} {sample.channels}"
             digest.update(place.encode() + content.image + content.mask)
         return digest.hexdigest()[:24]

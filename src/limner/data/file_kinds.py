@@ -110,11 +110,7 @@ CAMERA_RAW = _named(
 SLIDES = _named(
     SLIDE,
     {
-        ".svs": "an Aperio slide",
-        ".ndpi .ndpis .vms .vmu": "a Hamamatsu slide",
-        ".mrxs": "a MIRAX slide",
-        ".scn": "a Leica slide",
-        ".bif": "a Ventana slide",
+        ".ndpis .vms .vmu": "a Hamamatsu slide of several files",
         ".vsi .ets": "an Olympus slide",
         ".isyntax": "a Philips slide",
         ".qptiff": "a PerkinElmer slide",

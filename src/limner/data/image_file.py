@@ -39,6 +39,7 @@ from limner.data.readers import (
     nifti,
     nrrd,
     png,
+    slide,
     tiff,
     webp,
 )
@@ -98,6 +99,7 @@ READERS: tuple[FormatReader, ...] = (
     czi,
     lif,
     nd2,
+    slide,
 )
 """A new format is a new module, and a place here."""
 FORMATS = tuple(reader.NAME for reader in READERS)
@@ -190,6 +192,8 @@ def classify(name: str, start: bytes | None) -> Literal["image"] | FileKind | No
         # A mark of some program, such as _SUCCESS
         return None
     suffix = PurePosixPath(name).suffix.lower()
+    if start and suffix in slide.SUFFIXES:
+        return "image"
     if kind and (suffix in KEPT_SUFFIXES or kind == BACKUP):
         return kind
     if dicom.recognises(start):
@@ -212,7 +216,7 @@ def read_only_header(path: Path) -> ImageHeader:
         LimnerError: The file cannot be opened, is not an image, or its header is damaged.
     """
     # A buffer would read more
-    with _open_file(path, buffering=0) as file, _naming_errors(str(path)):
+    with _open_file(path, buffering=0) as file, naming_errors(str(path)):
         return _read_header(file, str(path)).header
 
 
@@ -225,11 +229,11 @@ def open_image(path: Path) -> Iterator[OpenImage]:
         LimnerError: The file cannot be opened, is not an image, or is damaged.
     """
     if (stack := last_stack(path)) is not None:
-        with _naming_errors(str(path)):
+        with naming_errors(str(path)):
             stack.file.seek(0)
             yield _read_header(stack.file, str(path))
         return
-    with _open_file(path) as file, _naming_errors(str(path)):
+    with _open_file(path) as file, naming_errors(str(path)):
         image, signature = _read_header(file, str(path)), sign(path)
         if image.header.pages > 1 and signature[3] <= MOST_BYTES:
             file.seek(0)
@@ -241,11 +245,11 @@ def open_image(path: Path) -> Iterator[OpenImage]:
 def open_whole_image(path: Path) -> Iterator[tuple[OpenImage, bytes]]:
     """Open a file as `open_image` does, with the SHA-256 of its content, which was read at once."""
     if (stack := last_stack(path)) is not None:
-        with _naming_errors(str(path)):
+        with naming_errors(str(path)):
             stack.file.seek(0)
             yield _read_header(stack.file, str(path)), stack.sha256
         return
-    with _open_file(path, buffering=0) as file, _naming_errors(str(path)):
+    with _open_file(path, buffering=0) as file, naming_errors(str(path)):
         signature = sign(path)
         content = file.read()
         image = _read_header(io.BytesIO(content), str(path))
@@ -264,7 +268,7 @@ def open_uploaded_image(data: bytes, name: str) -> Iterator[OpenImage]:
         LimnerError: As `open_image` does, and for DICOM in JPEG-LS.
     """
     file = io.BytesIO(data)
-    with _naming_errors(name):
+    with naming_errors(name):
         is_dicom = dicom.recognises(data[:SNIFFED_BYTES])
         if is_dicom and any(syntax.encode() in data for syntax in JPEG_LS_SYNTAXES):
             # A few hundred hostile bytes can keep its decoder busy for half a minute
@@ -291,7 +295,7 @@ def _open_file(path: Path, *, buffering: int = -1) -> Iterator[BinaryFile]:
 
 
 @contextmanager
-def _naming_errors(name: str) -> Iterator[None]:
+def naming_errors(name: str) -> Iterator[None]:
     """Turn every failure to read or decode a file into a LimnerError that names it."""
     try:
         yield
@@ -338,6 +342,8 @@ def _pick_reader(file: BinaryFile, name: str) -> FormatReader:
     file.seek(0)
     kind = classify(name, start) if start else EMPTY
     if not isinstance(kind, FileKind):
+        if image_suffix(name) in slide.SUFFIXES:
+            return slide
         # DICOM may begin as any other format does
         for reader in (dicom, *READERS):
             if reader.recognises(start):

@@ -1,5 +1,6 @@
 """Images that are read part by part, in memory or larger than it."""
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -8,7 +9,9 @@ from jaxtyping import UInt8
 from numpy import ndarray
 from PIL import Image
 
-from limner.data.readers import tiff
+from limner.data.image_file import naming_errors
+from limner.data.readers import slide, tiff
+from limner.data.readers.slide import Slide
 from limner.data.readers.tiff_images import list_images, quiet_tifffile
 from limner.data.resize import BAND_PIXELS, REDUCING_GAP
 from limner.data.tiled_tiff import TiledTiff
@@ -35,6 +38,10 @@ class ImageReader(Protocol):
         ...
 
 
+LargeImage = TiledTiff | Slide
+"""An image in a file that is read part by part."""
+
+
 class ArrayImage:
     """An image in memory."""
 
@@ -46,16 +53,19 @@ class ArrayImage:
         return box.crop(self._image)
 
 
-def open_large_image(path: Path, channels: int | None = None) -> TiledTiff | None:
-    """Open a TIFF of more than `LARGE_PIXELS`; None stands for every other file.
+def open_large_image(path: Path, channels: int | None = None) -> LargeImage | None:
+    """Open a whole slide, or a TIFF of more than `LARGE_PIXELS`; None stands for other files.
 
     Args:
         path: The file.
         channels: How many channels the image is to have, as for `images.read_image`.
 
     Raises:
-        LimnerError: As `TiledTiff` does.
+        LimnerError: As `TiledTiff` does; a slide that cannot be opened.
     """
+    if path.suffix.lower() in slide.SUFFIXES and path.is_file():
+        with naming_errors(str(path)):
+            return Slide(path)
     # A pipe may never end; `read_image` says that it is one
     if path.suffix.lower() not in tiff.SUFFIXES or not path.is_file():
         return None
@@ -68,6 +78,26 @@ def open_large_image(path: Path, channels: int | None = None) -> TiledTiff | Non
         # `read_image` says what is wrong with it
         return None
     return TiledTiff(path, channels)
+
+
+def open_same_image(path: Path, channels: int | None = None) -> LargeImage | None:
+    """Open a file as `open_large_image` does; the few that were opened last stay open.
+
+    A file that was written anew is opened anew.
+    """
+    try:
+        state = path.stat()
+    except OSError:
+        # What is wrong with it is said where it is read
+        return None
+    return _open_signed(path, channels, (state.st_size, state.st_mtime_ns))
+
+
+@lru_cache(maxsize=4)
+def _open_signed(
+    path: Path, channels: int | None, _signature: tuple[int, int]
+) -> LargeImage | None:
+    return open_large_image(path, channels)
 
 
 def downsample(image: ImageReader, size_px: tuple[int, int]) -> UInt8[ndarray, "h w c"]:

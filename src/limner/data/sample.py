@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Shaped, UInt8
 from numpy import ndarray
 
 from limner.data.annotation_mask import AnnotationMask
@@ -17,8 +17,11 @@ from limner.data.images import (
     read_mask_with_info,
     read_with_info,
 )
+from limner.data.large_images import open_same_image
 from limner.data.mask_pixels import MaskPixels
+from limner.data.region_masks import read_mask_regions
 from limner.data.united_mask import UnitedMask
+from limner.data.views import Box
 from limner.errors import LimnerError
 from limner.labels import VOID, Labels
 
@@ -52,6 +55,8 @@ class Sample:
     """How many images the file holds."""
     channels: int | None = None
     """How many channels the images of the set have, once that is known."""
+    region: Box | None = None
+    """The part of a large image that the sample is; None for all of it."""
 
     def files(self) -> tuple[Path, ...]:
         """List the image and, where they are files, the masks."""
@@ -66,6 +71,11 @@ class Sample:
         """Return the same sample with absolute paths."""
         mask = self.mask if isinstance(self.mask, AnnotationMask) else self.mask.absolute()
         return replace(self, image=self.image.absolute(), mask=mask)
+
+    @property
+    def image_id(self) -> str:
+        """The id, without what tells the regions of a large image apart."""
+        return self.id if self.region is None else self.id.rpartition("@")[0]
 
     @property
     def split_or_train(self) -> Split:
@@ -87,12 +97,20 @@ class Sample:
             channels: As for `images.read_image`; by default those of the set.
         """
         channels = channels or self.channels
+        if self.region is not None:
+            return self._read_region(self.region, channels)
         return read_image(self.image, page=self.page, at_least_px=at_least_px, channels=channels)
 
     def read_image_with_info(
         self, at_least_px: tuple[int, int] | None = None
     ) -> tuple[UInt8[ndarray, "h w c"], ImageInfo]:
-        """Read the image, and what its file is like, from the same bytes."""
+        """Read the image, and what its file is like, from the same bytes.
+
+        Of a part of a large image these are its pixels.
+        """
+        if self.region is not None:
+            pixels = self._read_region(self.region, self.channels)
+            return pixels, _region_info(pixels)
         return read_with_info(
             self.image, page=self.page, at_least_px=at_least_px, channels=self.channels
         )
@@ -103,16 +121,20 @@ class Sample:
 
     def read_mask_with_info(self) -> tuple[MaskPixels, ImageInfo]:
         """Read the mask, and what its file is like, from the same bytes."""
-        if isinstance(self.mask, Path):
-            return read_mask_with_info(self.mask, page=self.page)
+        if isinstance(self.mask, AnnotationMask):
+            mask = self.mask.read(self.image)
+            sha256 = self.mask.sha256
+            return mask, ImageInfo(mask.values.shape, 1, 8, float(mask.values.max()), sha256)
+        if self.region is not None:
+            mask = read_mask_regions(self.mask)[0](self.region)
+            return mask, _region_info(mask.values)
         if isinstance(self.mask, UnitedMask):
             return self.mask.read_with_info()
-        mask = self.mask.read(self.image)
-        return mask, ImageInfo(mask.values.shape, 1, 8, float(mask.values.max()), self.mask.sha256)
+        return read_mask_with_info(self.mask, page=self.page)
 
     def size_px(self) -> tuple[int, int]:
         """Read height and width of the upright image, as `images.image_size` does."""
-        return image_size(self.image)
+        return image_size(self.image) if self.region is None else self.region[2:]
 
     def class_index(self, labels: Labels) -> UInt8[ndarray, "h w"]:
         """Read the mask as class indices.
@@ -142,8 +164,38 @@ class Sample:
         return class_index
 
     def read_digest(self) -> SampleDigest:
-        """Read both files and hash their bytes; nothing is decoded."""
-        image = hashlib.sha256(self.image.read_bytes()).digest()
-        if isinstance(self.mask, Path):
-            return SampleDigest(image, hashlib.sha256(self.mask.read_bytes()).digest())
-        return SampleDigest(image, self.mask.sha256)
+        """Hash what `read_image_with_info` and `read_mask_with_info` read.
+
+        These are the bytes of both files, of which nothing is decoded; or the pixels of a part.
+        """
+        image = self.image_sha256()
+        if isinstance(self.mask, AnnotationMask):
+            return SampleDigest(image, self.mask.sha256)
+        if self.region is not None:
+            return SampleDigest(image, self.read_mask_with_info()[1].sha256)
+        if isinstance(self.mask, UnitedMask):
+            return SampleDigest(image, self.mask.sha256)
+        return SampleDigest(image, hashlib.sha256(self.mask.read_bytes()).digest())
+
+    def image_sha256(self) -> bytes:
+        """Hash the bytes of the image's file, or the pixels of a part of a large one."""
+        if self.region is not None:
+            return _region_info(self._read_region(self.region, self.channels)).sha256
+        with self.image.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").digest()
+
+    def _read_region(self, region: Box, channels: int | None) -> UInt8[ndarray, "h w c"]:
+        image = open_same_image(self.image, channels)
+        if image is None:
+            raise LimnerError(
+                f"{self.image} cannot be read part by part any more. It must stay as it was when "
+                "the folder was read: start again."
+            )
+        return image.read(region)
+
+
+def _region_info(pixels: Shaped[ndarray, "h w *c"]) -> ImageInfo:
+    """What a part of an image is like, whose identity is its pixels."""
+    sha256 = hashlib.sha256(f"{pixels.shape}".encode() + pixels.tobytes()).digest()
+    size_px = pixels.shape[0], pixels.shape[1]
+    return ImageInfo(size_px, 1, 8 * pixels.itemsize, float(pixels.max()), sha256)

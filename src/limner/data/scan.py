@@ -45,6 +45,7 @@ from limner.data.layouts import (
 )
 from limner.data.left_out_files import left_out_findings, other_forms
 from limner.data.nested_folder import has_settings, inner_folder, nested_finding
+from limner.data.regions import split_large_images
 from limner.data.sample import Sample
 from limner.data.split_folders import split_link_findings, split_name_findings
 from limner.data.split_lists import announced_splits
@@ -149,8 +150,11 @@ def scan(
     root = listing.root
     announced = announced_splits(listing, match.samples, top, match.lists)
     page_counts = count_pages(announced.samples)
+    whole, region_findings = split_large_images(
+        split_stacks(page_counts), {count.sample.image for count in page_counts if count.is_large}
+    )
     samples = sorted(
-        _with_official_splits(split_stacks(page_counts)),
+        _with_official_splits(whole),
         key=lambda sample: (sample.id, str(sample.image)),
     )
     samples, dicom_findings = with_dicom_groups(with_groups(root, samples, group_pattern))
@@ -175,6 +179,7 @@ def scan(
             *split_link_findings(root, listing.repeated_links()),
             *left_out_findings(listing),
             *dicom_findings,
+            *region_findings,
         ),
     )
 

@@ -4,7 +4,6 @@ Two folders may both hold a 001.png, and a folder may be renamed. So a record ke
 image beside its id, and a fingerprint by which it is known when it was saved anew.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -21,6 +20,7 @@ from limner.data.fingerprints import (
 from limner.data.parallel import Progress, map_in_order, with_progress
 from limner.data.sample import Sample
 from limner.data.sample_info import SampleInfo
+from limner.errors import LimnerError
 
 CONTENT_DIGITS = 32
 """Hexadecimal digits of an image's SHA-256 that are kept: two images never share so many."""
@@ -172,9 +172,8 @@ def read_contents(samples: Sequence[Sample], progress: Progress | None = None) -
 
     def read(sample: Sample) -> str | None:
         try:
-            with sample.image.open("rb") as file:
-                return image_content(sample, hashlib.file_digest(file, "sha256").digest())
-        except OSError:
+            return image_content(sample, sample.image_sha256())
+        except (OSError, LimnerError):
             return None
 
     read_in_order = with_progress(map_in_order(read, samples), len(samples), progress)

@@ -4,8 +4,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from limner.data.image_file import IMAGE_SUFFIXES, STACK_SUFFIXES, image_suffix
+from limner.data.image_file import (
+    IMAGE_SUFFIXES,
+    STACK_SUFFIXES,
+    TooLargeError,
+    image_suffix,
+    read_only_header,
+)
 from limner.data.images import page_count
+from limner.data.large_images import LARGE_PIXELS
+from limner.data.readers import slide
 from limner.data.sample import Sample
 from limner.errors import LimnerError
 
@@ -17,18 +25,21 @@ class PageCounts:
     sample: Sample
     image: int
     mask: int
+    is_large: bool = False
+    """Whether the image is read part by part."""
 
 
 def count_pages(samples: Iterable[Sample]) -> list[PageCounts]:
     """Count the images of every sample's two files; each file is opened once."""
-    pages: dict[Path, int] = {}
+    found: dict[Path, tuple[int, bool]] = {}
     counts = []
     for sample in samples:
         for path in (sample.image, sample.mask):
-            if isinstance(path, Path) and path not in pages:
-                pages[path] = _readable_pages(path)
-        mask_pages = pages[sample.mask] if isinstance(sample.mask, Path) else 1
-        counts.append(PageCounts(sample, pages[sample.image], mask_pages))
+            if isinstance(path, Path) and path not in found:
+                found[path] = _look(path)
+        pages, is_large = found[sample.image]
+        mask_pages = found[sample.mask][0] if isinstance(sample.mask, Path) else 1
+        counts.append(PageCounts(sample, pages, mask_pages, is_large))
     return counts
 
 
@@ -64,9 +75,18 @@ def pages_in_file(path: Path) -> int:
     return 1 if image_suffix(path.name) in IMAGE_SUFFIXES - STACK_SUFFIXES else page_count(path)
 
 
-def _readable_pages(path: Path) -> int:
-    """How many images a file holds; 1 where it cannot be read, which `check` reports."""
+def _look(path: Path) -> tuple[int, bool]:
+    """How many images a file holds, and whether they are read part by part.
+
+    It is one where it cannot be read, which `check` reports.
+    """
+    suffix = image_suffix(path.name)
+    if suffix in IMAGE_SUFFIXES - STACK_SUFFIXES:
+        return 1, suffix in slide.SUFFIXES
     try:
-        return pages_in_file(path)
+        header = read_only_header(path)
+    except TooLargeError:
+        return 1, True
     except LimnerError:
-        return 1
+        return 1, False
+    return header.pages, header.pages == 1 and header.height * header.width > LARGE_PIXELS

@@ -16,7 +16,7 @@ from numpy import ndarray
 
 from limner.data.image_pixels import to_rgb
 from limner.data.images import read_image, read_predicted_mask
-from limner.data.large_images import downsample, open_large_image
+from limner.data.large_images import LargeImage, downsample, open_large_image
 from limner.data.overlays import CELL_PX, COLUMNS, contact_sheet, draw_overlay, shrink_pair
 from limner.data.parallel import Progress, map_in_order, with_progress
 from limner.data.tiled_tiff import TiledTiff
@@ -270,7 +270,7 @@ def _thumbnail(
         return draw_overlay(*shrink_pair(read_image(path, page=record.page), mask), labels)
 
 
-def _large_thumbnail(image: TiledTiff, mask_path: Path, labels: Labels) -> UInt8[ndarray, "h w 3"]:
+def _large_thumbnail(image: LargeImage, mask_path: Path, labels: Labels) -> UInt8[ndarray, "h w 3"]:
     """A large image with its mask, of which only the rows that are shown are read."""
     height, width = image.size_px
     longer = max(height, width)

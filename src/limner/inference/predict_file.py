@@ -15,9 +15,8 @@ from jaxtyping import Float32, UInt8
 from numpy import ndarray
 
 from limner.data.images import page_count, pixel_size, read_image
-from limner.data.large_images import ArrayImage, open_large_image
+from limner.data.large_images import ArrayImage, LargeImage, open_large_image
 from limner.data.storage import Storage
-from limner.data.tiled_tiff import TiledTiff
 from limner.data.writers.png import encode_mask_png, encode_png
 from limner.data.writers.tiff import (
     TILE_PX,
@@ -151,7 +150,7 @@ class PredictFile:
         self.job.out.write_bytes(f"{UNCERTAINTY}/{mask_name}", encode_png(uncertainty))
         return self._record(name, page, mask_name, assess(), total_entropy / uncertainty.size)
 
-    def _predict_large(self, name: str, image: TiledTiff, mask_name: str) -> PredictionRecord:
+    def _predict_large(self, name: str, image: LargeImage, mask_name: str) -> PredictionRecord:
         """Predict an image that does not fit into memory, band by band, as tiled TIFFs."""
         labels = self.predictor.labels
         bands, assess = self.predictor.stream(image, TILE_PX)

@@ -9,9 +9,8 @@ from jaxtyping import Shaped, UInt8
 from numpy import ndarray
 
 from limner.data.images import read_values
-from limner.data.large_images import open_large_image
+from limner.data.large_images import LargeImage, open_large_image
 from limner.data.readers.pixel_size import PixelSize
-from limner.data.tiled_tiff import TiledTiff
 from limner.data.views import Box
 from limner.errors import LimnerError
 from limner.inference.predict_file import large_masks_hold_classes
@@ -99,7 +98,7 @@ def _require_size(entry: Entry, mask_px: tuple[int, int], image_px: tuple[int, .
 
 
 def _measure_large(
-    predictions: Predictions, entry: Entry, mask: TiledTiff, size: PixelSize | None
+    predictions: Predictions, entry: Entry, mask: LargeImage, size: PixelSize | None
 ) -> ImageParts:
     labels, code_of = predictions.labels, _codes(predictions.labels)
 
@@ -118,7 +117,7 @@ def _measure_large(
     return ImageParts(_named(part_codes, columns, labels), mask.size_px, size, cause, too_large)
 
 
-def _open_image(predictions: Predictions, entry: Entry) -> tuple[TiledTiff | None, str]:
+def _open_image(predictions: Predictions, entry: Entry) -> tuple[LargeImage | None, str]:
     """The image of a large mask; None and the cause where no part of it can be read."""
     try:
         with predictions.image_file(entry) as path:
@@ -133,7 +132,7 @@ class _Whole:
     """A mask and its image, of which parts are read."""
 
     read_codes: Callable[[Box], UInt8[ndarray, "h w"]]
-    image: TiledTiff | None
+    image: LargeImage | None
     size_px: tuple[int, int]
 
     def measure(self, part: FoundPart, size: PixelSize | None) -> Table:

@@ -155,7 +155,7 @@ def _ids_by_content(dataset: TargetDataset) -> dict[str, list[str]]:
     """The ids of the samples that have an image, by its SHA-256."""
     ids: dict[str, list[str]] = {}
     for sample in dataset.samples:
-        _, content = image_file_content(sample.image, sample.page, sample.pages)
+        _, content = sample_file_content(sample)
         ids.setdefault(hashlib.sha256(content).hexdigest(), []).append(sample.id)
     return ids
 
@@ -169,6 +169,16 @@ def _with_another_mask(
     return [id for id in ids if not np.array_equal(samples[id].class_index(labels), mask)]
 
 
+def sample_file_content(sample: Sample) -> tuple[str, bytes]:
+    """The suffix and the content of a sample's image, as `image_file_content` gives them.
+
+    A region of a large image becomes a file of its own.
+    """
+    if sample.region is not None:
+        return _encode(sample.read_image())
+    return image_file_content(sample.image, sample.page, sample.pages)
+
+
 def image_file_content(path: Path, page: int, pages: int) -> tuple[str, bytes]:
     """The suffix and the content of an image's file, as a dataset holds it.
 
@@ -177,5 +187,8 @@ def image_file_content(path: Path, page: int, pages: int) -> tuple[str, bytes]:
     """
     if pages == 1:
         return path.suffix, path.read_bytes()
-    pixels = read_image(path, page=page)
+    return _encode(read_image(path, page=page))
+
+
+def _encode(pixels: UInt8[ndarray, "h w c"]) -> tuple[str, bytes]:
     return (".png", encode_png(pixels)) if pixels.shape[2] == 3 else (".tif", encode_tiff(pixels))

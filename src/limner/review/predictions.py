@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -234,6 +234,22 @@ def _from_audit(folder: Path, audit: AuditFile, progress: Progress | None) -> Pr
     )
 
 
+def _whole_images(samples: Sequence[Sample]) -> dict[str, Sample]:
+    """Samples by their ids, with one for each large image in place of its regions.
+
+    Raises LimnerError where the masks of a large image are drawn from annotations.
+    """
+    whole: dict[str, Sample] = {}
+    for sample in samples:
+        if sample.region is not None and isinstance(sample.mask, AnnotationMask):
+            raise LimnerError(
+                f"{sample.image} is read part by part, and its annotations are drawn for parts of "
+                "it alone. Export the whole mask as a tiled TIFF of class numbers."
+            )
+        whole.setdefault(sample.image_id, sample)
+    return whole
+
+
 def _from_dataset(folder: Path, dataset: Dataset, progress: Progress | None) -> Predictions:
     """The images and masks of another tool."""
     report = check(dataset, progress)
@@ -249,14 +265,14 @@ def _from_dataset(folder: Path, dataset: Dataset, progress: Progress | None) -> 
         )
     entries = tuple(
         Entry(
-            sample.id,
+            id,
             str(sample.image.resolve()),
             sample.page,
             sample.mask,
             priority=0.0,
             group=sample.group,
         )
-        for sample in dataset.samples
+        for id, sample in _whole_images(dataset.samples).items()
     )
     identity = _dataset_identity(report.labels, entries)
     return Predictions(folder, report.labels, entries, (), identity, from_limner=False)

@@ -16,7 +16,13 @@ from limner.data.writers.png import encode_png
 from limner.files import atomic_folder, printable_name, write_atomic
 from limner.labels import dump_labels
 from limner.review.kept_masks import safe_file_name
-from limner.review.matching import Candidate, Matches, TargetDataset, image_file_content
+from limner.review.matching import (
+    Candidate,
+    Matches,
+    TargetDataset,
+    image_file_content,
+    sample_file_content,
+)
 from limner.review.verdicts import ReviewResults
 
 PROVENANCE, MANIFEST = "provenance.jsonl", "dataset.csv"
@@ -51,12 +57,10 @@ class RevisionWriter:
 
     def add_sample(self, sample: Sample, reviewed: Candidate | None) -> None:
         """Write a sample of the dataset, with its own mask or a reviewed one."""
-        image = self._write_image(
-            sample.id, *image_file_content(sample.image, sample.page, sample.pages)
-        )
+        image = self._write_image(sample.id, *sample_file_content(sample))
         if reviewed:
             mask = self._write_reviewed_mask(sample.id, reviewed)
-        elif not isinstance(sample.mask, Path) or sample.pages > 1:
+        elif not isinstance(sample.mask, Path) or sample.pages > 1 or sample.region:
             labels = self.dataset.labels
             mask = self._write_mask(sample.id, labels.to_source_pixels(sample.class_index(labels)))
         else:

@@ -1,12 +1,13 @@
 """Which rule draws the shapes of which tool."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from limner.data.shapes.bordered import draw_bordered_polygon
 from limner.data.shapes.coco import draw_segmentation
+from limner.data.shapes.cut import ClassShape, cut_geometries
 from limner.data.shapes.cvat import draw_cvat_shape
 from limner.data.shapes.darwin import draw_darwin_shape
 from limner.data.shapes.dicom_seg import draw_dicom_segment
@@ -18,12 +19,16 @@ from limner.data.shapes.part import ShapePart
 from limner.data.shapes.run_lengths import draw_run_lengths
 from limner.data.shapes.supervisely import draw_supervisely_object
 from limner.data.shapes.via import draw_via_shape
+from limner.data.views import Box
 
 Rule = Callable[[Any, tuple[int, int]], ShapePart]
 """Draws a shape in an image of a height and a width.
 
 It raises ValueError for a shape that does not fit; a malformed one may raise anything.
 """
+
+Cut = Callable[[Sequence[ClassShape], Sequence[Box]], Iterable[list[ClassShape]]]
+"""Cuts shapes with their class indices to parts of an image, as `cut_geometries` does."""
 
 
 def draw_yolo_polygon(numbers: Sequence[float], size_px: tuple[int, int]) -> ShapePart:
@@ -54,5 +59,7 @@ RULES: Mapping[str, Rule] = {
     "Darwin": draw_darwin_shape,
 }
 """By the tool's name, as an annotation mask has it."""
+CUT: Mapping[str, Cut] = {"QuPath": cut_geometries}
+"""Tools that annotate whole slides; what they draw is cut to the parts that are read."""
 SMALLEST_ON_TOP = frozenset({"YOLO"})
 """Tools that paint shapes in the order of their areas, whatever order they stand in."""

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import settings
 from PIL import Image
 
+import array_checks  # noqa: F401  # Before anything of limner
 from limner.data.storage import Storage
 from limner.data.synthetic import draw_lesion, write_synthetic
 from limner.inference.batch import predict_folder

@@ -12,7 +12,7 @@ import math
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -27,6 +27,8 @@ POLL_S = 0.01
 """How often a lock that another holds is tried again."""
 WITHOUT_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}
 """Errors of network disks that know no locks. Nobody is kept out there."""
+CHANNELS = re.compile(r"(?P<start>.+)\{(?P<endings>[^{}]+,[^{}]+)\}(?P<end>[^{}]*)")
+"""Names of several files that hold a channel each."""
 CHECKSUM_PLACEHOLDER = b"limner-sha256:" + b"0" * 64
 """Stands once in a file where its checksum will be written."""
 Result = TypeVar("Result")
@@ -193,10 +195,40 @@ def not_empty(folder: Path | str, option: str = "") -> LimnerError:
     return LimnerError(f"{folder} is not empty. Nothing is overwritten: name a new folder{how}.")
 
 
+def channel_paths(path: Path) -> tuple[Path, ...]:
+    """The files that a name such as x_{ch00,ch01}.tif stands for; else the path alone.
+
+    Each holds a channel of one image. A file that bears such a name itself is one file.
+    """
+    match = CHANNELS.fullmatch(path.name)
+    if match is None or path.exists():
+        return (path,)
+    return tuple(
+        path.with_name(f"{match['start']}{ending}{match['end']}")
+        for ending in match["endings"].split(",")
+    )
+
+
 def sha256_of_file(path: Path) -> str:
-    """The SHA-256 of a file's content, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """The SHA-256 of a file's content, in hexadecimal.
+
+    Of a folder that is one image it is that of the names and contents of all its files, and of
+    several files that are one image that of their own hashes.
+    """
+    if len(files := channel_paths(path)) > 1:
+        return join_sha256(bytes.fromhex(sha256_of_file(file)) for file in files).hex()
+    if not path.is_dir():
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    for inner in sorted(entry for entry in path.rglob("*") if entry.is_file()):
+        digest.update(f"{inner.relative_to(path).as_posix()}\0{sha256_of_file(inner)}\n".encode())
+    return digest.hexdigest()
+
+
+def join_sha256(hashes: Iterable[bytes]) -> bytes:
+    """The SHA-256 of several hashes, in their order."""
+    return hashlib.sha256(b"".join(hashes)).digest()
 
 
 def read_stable(paths: Sequence[Path], read: Callable[[], Result]) -> tuple[Result, list[str]]:

@@ -127,12 +127,12 @@ def test_a_backup_of_an_editor_is_a_note(tmp_path: Path) -> None:
 
 
 def test_a_store_is_named_once_and_system_folders_never(tmp_path: Path) -> None:
-    for name in ("x.zarr/0/0.0", "x.zarr/0/0.1", "@eaDir/a.jpg/THUMB.jpg", "__MACOSX/b.ims"):
+    for name in ("x.n5/0/0.0", "x.n5/0/0.1", "@eaDir/a.jpg/THUMB.jpg", "__MACOSX/b.ims"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"\0\1\2")
     listing = FolderListing(tmp_path)
     assert {path.name: kind.name for path, kind in listing.foreign().items()} == {
-        "x.zarr": "a Zarr store"
+        "x.n5": "an N5 store"
     }
     assert listing.images() == []
 

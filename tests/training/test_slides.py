@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import openslide
 import pytest
+from tiny_run import TINY
 
 from limner.data import regions
 from limner.data.images import read_mask
@@ -17,7 +18,6 @@ from limner.inference.prediction_job import PredictionJob
 from limner.inference.predictor import Predictor
 from limner.training.pipeline import train
 from slides import MPP, draw_tissue, write_slide
-from tiny_run import TINY
 
 
 def write_set(folder: Path) -> None:

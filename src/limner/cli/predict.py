@@ -103,7 +103,7 @@ def predict(
             "note: the network looks at a whole image at once (a norm or an attention over it), "
             "so its tiles are not exact: they are blended."
         )
-    selection = ImageSelection.from_paths(images)
+    selection = ImageSelection.from_paths(images).with_channels(predictor.channel_files)
     versions = {str(path.resolve()): sha for path, sha in zip(models, checksums, strict=True)}
     job = PredictionJob.plan(selection, Storage(out), versions)
     result = predict_folder(predictor, job, progress_bar("predicting"), map_files)

@@ -88,7 +88,7 @@ class AnnotatedSet:
             findings=(
                 *self.findings,
                 *damaged_findings(listing),
-                *_not_annotated(others, self.tool),
+                *not_annotated_findings(others, self.tool),
             ),
             lists=tuple(self.files),
         )
@@ -195,7 +195,7 @@ def _sample(rule: str, image: AnnotatedImage, index_of: dict[str, int]) -> Sampl
     return Sample(image.id, image.image, mask, image.split)
 
 
-def _not_annotated(images: Sequence[Path], tool: str) -> Iterator[Finding]:
+def not_annotated_findings(images: Sequence[Path], tool: str) -> Iterator[Finding]:
     """Report images of which the tool's files say nothing: not that they show no object."""
     if images:
         message = (

@@ -79,7 +79,7 @@ NOT_A_FILE = FileKind(
 LOCKED_FOLDER = FileKind(
     "a folder that cannot be opened", "Give yourself the right to read it.", is_image=False
 )
-ZARR = FileKind("a Zarr store", ARRAY)
+N5 = FileKind("an N5 store", "Save it as OME-Zarr, for example with Fiji.")
 UNKNOWN = FileKind("a file of unknown content", ELEMENT, is_image=False)
 
 
@@ -202,8 +202,8 @@ COMPANION_SUFFIXES = frozenset(_COMPANIONS.split())
 DOUBTFUL_SUFFIXES = frozenset({".bin", ".dat", ".data"})
 """Those of them that any program gives to any file. They alone are opened."""
 
-STORES = {".zarr": ZARR, ".n5": ZARR}
-"""Of folders that are one image, by their suffixes."""
+FOREIGN_STORES = {".n5": N5}
+"""Of folders that are one image and are not read, by their suffixes."""
 WRAPPERS = frozenset({ZIP, GZIP, ARCHIVE, UNKNOWN})
 """Of content that says less of a file than its suffix does."""
 

@@ -7,9 +7,12 @@ from heapq import heappop, heappush
 from pathlib import Path
 from typing import Literal
 
-from limner.data.file_kinds import LOCKED_FOLDER, NOT_A_FILE, STORES, FileKind
+from limner.data.file_kinds import FOREIGN_STORES, LOCKED_FOLDER, NOT_A_FILE, FileKind
 from limner.data.image_file import SNIFFED_BYTES, classify, has_image_suffix, needs_opening
+from limner.data.readers import zarr_store
 
+STORES = FOREIGN_STORES.keys() | zarr_store.SUFFIXES
+"""Of folders that are one image."""
 SYSTEM_FOLDERS = frozenset({"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information"})
 """Folders in which systems keep thumbnails and remains of their own."""
 PROGRAM_FOLDERS = frozenset({".git", ".ipynb_checkpoints", ".thumbnails", ".Trash", ".cache"})
@@ -82,8 +85,14 @@ class FolderListing:
         return [path for path, suffix in files if suffix in suffixes]
 
     def images(self, folder: Path | None = None) -> list[Path]:
-        """List all image files below a folder (by default `root`), by their suffix or content."""
-        return [path for path in self._tree(folder or self.root).files if self._is_image(path)]
+        """List all images below a folder (by default `root`), by their suffix or content.
+
+        A folder may be one, as OME-Zarr is.
+        """
+        tree = self._tree(folder or self.root)
+        images = [path for path in tree.files if self._is_image(path)]
+        stores = [path for path in tree.folders if path.suffix.lower() in zarr_store.SUFFIXES]
+        return sorted([*images, *stores]) if stores else images
 
     def foreign(self, folder: Path | None = None) -> dict[Path, FileKind]:
         """Tell what files below a folder (by default `root`) may be images and are not read."""
@@ -91,7 +100,9 @@ class FolderListing:
         contents = ((path, self._content(path)) for path in tree.files)
         locked = [path for path in tree.folders if self._directory(path).is_locked]
         foreign = {path: kind for path, kind in contents if isinstance(kind, FileKind)}
-        stores = {path: kind for path in tree.folders if (kind := STORES.get(path.suffix.lower()))}
+        stores = {
+            path: kind for path in tree.folders if (kind := FOREIGN_STORES.get(path.suffix.lower()))
+        }
         return foreign | stores | dict.fromkeys(locked, LOCKED_FOLDER)
 
     def foreign_images(self, folder: Path | None = None) -> list[Path]:

@@ -4,12 +4,15 @@ import errno
 import hashlib
 import io
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal, Protocol, runtime_checkable
 
+import numpy as np
+
+from limner.data.channel_files import without_channels
 from limner.data.file_kinds import (
     BACKUP,
     DOUBTFUL_SUFFIXES,
@@ -24,6 +27,7 @@ from limner.data.file_kinds import (
     kind_by_content,
     kind_by_name,
 )
+from limner.data.image_pixels import to_channels
 from limner.data.last_stack import MOST_BYTES, keep_stack, last_stack, sign
 from limner.data.readers import (
     avif,
@@ -42,6 +46,7 @@ from limner.data.readers import (
     slide,
     tiff,
     webp,
+    zarr_store,
 )
 from limner.data.readers.decoded import (
     BinaryFile,
@@ -53,7 +58,9 @@ from limner.data.readers.decoded import (
 from limner.data.readers.dicom_codecs import JPEG_LS_SYNTAXES
 from limner.data.readers.dicom_file import is_directory
 from limner.data.readers.exif import turn_upright
+from limner.data.readers.zarr_store import StoreFile, is_store
 from limner.errors import LimnerError
+from limner.files import channel_paths, join_sha256, sha256_of_file
 
 
 @runtime_checkable
@@ -100,6 +107,7 @@ READERS: tuple[FormatReader, ...] = (
     lif,
     nd2,
     slide,
+    zarr_store,
 )
 """A new format is a new module, and a place here."""
 FORMATS = tuple(reader.NAME for reader in READERS)
@@ -144,17 +152,20 @@ class OpenImage:
 
 
 def without_suffix(name: str) -> str:
-    """Leave out a file's suffix, which of x.ome.tif is .ome.tif.
+    """Leave out a file's suffix, which of x.ome.tif is .ome.tif, and what stands for channels.
 
     The last number of 1.2.840.113 is none: DICOM has such names.
     """
+    name = without_channels(name)
     suffix = PurePosixPath(name).suffix
     if suffix[1:].isdigit():
         return name
     stem = name.removesuffix(suffix)
     if name.lower().endswith(PACKED_SUFFIX):
         return name[: -len(PACKED_SUFFIX)]
-    is_ome = suffix.lower() in tiff.SUFFIXES and stem.lower().endswith(tiff.OME_ENDING)
+    is_ome = suffix.lower() in tiff.SUFFIXES | zarr_store.SUFFIXES and stem.lower().endswith(
+        tiff.OME_ENDING
+    )
     return stem[: -len(tiff.OME_ENDING)] if is_ome else stem
 
 
@@ -215,6 +226,9 @@ def read_only_header(path: Path) -> ImageHeader:
     Raises:
         LimnerError: The file cannot be opened, is not an image, or its header is damaged.
     """
+    if len(channel_paths(path)) > 1:
+        with open_image(path) as image:
+            return image.header
     # A buffer would read more
     with _open_file(path, buffering=0) as file, naming_errors(str(path)):
         return _read_header(file, str(path)).header
@@ -224,17 +238,28 @@ def read_only_header(path: Path) -> ImageHeader:
 def open_image(path: Path) -> Iterator[OpenImage]:
     """Open a file and read its header. Every error while it is open names the file.
 
+    A path may stand for several files, each of a channel.
+
     Raises:
         TooLargeError: The header gives more than `MAX_PIXELS`.
         LimnerError: The file cannot be opened, is not an image, or is damaged.
     """
-    if (stack := last_stack(path)) is not None:
+    if len(files := channel_paths(path)) > 1:
+        with ExitStack() as stack:
+            images = [stack.enter_context(open_image(file)) for file in files]
+            with naming_errors(str(path)):
+                yield _join_channels(images)
+        return
+    if (kept := last_stack(path)) is not None:
         with naming_errors(str(path)):
-            stack.file.seek(0)
-            yield _read_header(stack.file, str(path))
+            kept.file.seek(0)
+            yield _read_header(kept.file, str(path))
         return
     with _open_file(path) as file, naming_errors(str(path)):
         image, signature = _read_header(file, str(path)), sign(path)
+        if isinstance(file, StoreFile):
+            yield image
+            return
         if image.header.pages > 1 and signature[3] <= MOST_BYTES:
             file.seek(0)
             image = _read_header(keep_stack(signature, file.read()).file, str(path))
@@ -244,18 +269,28 @@ def open_image(path: Path) -> Iterator[OpenImage]:
 @contextmanager
 def open_whole_image(path: Path) -> Iterator[tuple[OpenImage, bytes]]:
     """Open a file as `open_image` does, with the SHA-256 of its content, which was read at once."""
-    if (stack := last_stack(path)) is not None:
+    if len(files := channel_paths(path)) > 1:
+        with ExitStack() as stack:
+            opened = [stack.enter_context(open_whole_image(file)) for file in files]
+            with naming_errors(str(path)):
+                joined = _join_channels([image for image, _ in opened])
+                yield joined, join_sha256(sha256 for _, sha256 in opened)
+        return
+    if (kept := last_stack(path)) is not None:
         with naming_errors(str(path)):
-            stack.file.seek(0)
-            yield _read_header(stack.file, str(path)), stack.sha256
+            kept.file.seek(0)
+            yield _read_header(kept.file, str(path)), kept.sha256
         return
     with _open_file(path, buffering=0) as file, naming_errors(str(path)):
+        if isinstance(file, StoreFile):
+            yield _read_header(file, str(path)), bytes.fromhex(sha256_of_file(path))
+            return
         signature = sign(path)
         content = file.read()
         image = _read_header(io.BytesIO(content), str(path))
         if image.header.pages > 1 and len(content) <= MOST_BYTES:
-            stack = keep_stack(signature, content)
-            yield _read_header(stack.file, str(path)), stack.sha256
+            kept = keep_stack(signature, content)
+            yield _read_header(kept.file, str(path)), kept.sha256
         else:
             yield image, hashlib.sha256(content).digest()
 
@@ -279,13 +314,74 @@ def open_uploaded_image(data: bytes, name: str) -> Iterator[OpenImage]:
         yield _read_header(file, name)
 
 
+class _ChannelReader:
+    """Reads several files as the channels of one image."""
+
+    NAME = "channels"
+    SUFFIXES = frozenset[str]()
+    HOLDS_PAGES = True
+
+    def __init__(self, images: Sequence[OpenImage]) -> None:
+        self.images = images
+
+    def recognises(self, _start: bytes) -> bool:
+        return False
+
+    def read_header(self, _file: BinaryFile) -> ImageHeader:
+        """The header of the upright image. Raises UnsupportedImageError where sizes differ."""
+        headers = [image.header for image in self.images]
+        shapes = {(header.size_px, header.pages) for header in headers}
+        if len(shapes) > 1:
+            sizes = sorted({f"{width}x{height}" for (height, width), _ in shapes})
+            raise UnsupportedImageError(
+                f"has channels of different sizes or counts ({', '.join(sizes)} px). All files of "
+                "an image have the same: export them again."
+            )
+        first = headers[0]
+        return ImageHeader(
+            *first.size_px,
+            pages=first.pages,
+            pixel_bytes=sum(header.pixel_bytes for header in headers),
+            stored_pixel_size=first.pixel_size,
+        )
+
+    def decode(
+        self, _file: BinaryFile, _header: ImageHeader, options: DecodeOptions
+    ) -> DecodedImage:
+        """Decode all files. Raises UnsupportedImageError where one is in colour."""
+        decoded = [image.decode_upright(options) for image in self.images]
+        planes = [to_channels(channel) for channel in decoded]
+        if any(plane.shape[2] != 1 for plane in planes):
+            raise UnsupportedImageError(
+                "has a channel that is in colour. Each of its files holds one channel in grey: "
+                "export them so."
+            )
+        voids = [channel.valid for channel in decoded]
+        valid = None
+        if any(void is not None for void in voids):
+            valid = np.dstack(
+                [
+                    np.ones(plane.shape[:2], bool) if void is None else void.reshape(plane.shape)
+                    for void, plane in zip(voids, planes, strict=True)
+                ]
+            )
+        return DecodedImage(np.dstack(planes), separate_channels=True, valid=valid)
+
+
+def _join_channels(images: Sequence[OpenImage]) -> OpenImage:
+    reader = _ChannelReader(images)
+    return OpenImage(images[0].file, reader, reader.read_header(images[0].file))
+
+
 @contextmanager
 def _open_file(path: Path, *, buffering: int = -1) -> Iterator[BinaryFile]:
     try:
         # To open a pipe is to wait for who writes into it
         if not stat.S_ISREG(mode := path.stat().st_mode) and not stat.S_ISDIR(mode):
             raise LimnerError(f"{path} is {NOT_A_FILE.name}. {NOT_A_FILE.cure}")
-        file: BinaryFile = path.open("rb", buffering=buffering)
+        file: BinaryFile = (
+            StoreFile(path) if is_store(path) else path.open("rb", buffering=buffering)
+        )
     except FileNotFoundError as error:
         raise LimnerError(f"{path} does not exist.") from error
     except OSError as error:
@@ -338,6 +434,8 @@ def _read_header(file: BinaryFile, name: str) -> OpenImage:
 
 def _pick_reader(file: BinaryFile, name: str) -> FormatReader:
     """Pick the reader that recognises a file. Raises UnsupportedImageError where none does."""
+    if isinstance(file, StoreFile):
+        return zarr_store
     start = file.read(SNIFFED_BYTES)
     file.seek(0)
     kind = classify(name, start) if start else EMPTY

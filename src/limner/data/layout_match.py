@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from unicodedata import normalize
 
+from limner.data.channel_files import join_channels
 from limner.data.class_names import ClassNames
 from limner.data.findings import Finding
 from limner.data.image_file import without_suffix
@@ -105,6 +106,7 @@ def match_folder_pairs(
     for pair in pairs:
         images, image_doubles = _by_key(pair.image_files, pair.images, pair.image_ending)
         mask_by_key, mask_doubles = _by_key(pair.mask_files, pair.masks, pair.mask_ending)
+        images = join_channels(images, mask_by_key.keys())
         masks = _masks_of_images(images.keys(), _in_case_of(images, mask_by_key))
         if pair.images != pair.masks:
             masks, findings_here = masks_in_other_folders(pair.images, images, masks)

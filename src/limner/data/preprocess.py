@@ -33,6 +33,8 @@ class Preprocessing:
     std: tuple[float, ...]
     """Standard deviation, as `mean`."""
     resize_mode: ResizeMode = "resize"
+    channel_files: tuple[str, ...] = ()
+    """The endings of the files that hold an image's channels; none where one file holds all."""
 
     @property
     def channels(self) -> int | None:

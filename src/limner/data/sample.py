@@ -23,6 +23,7 @@ from limner.data.region_masks import read_mask_regions
 from limner.data.united_mask import UnitedMask
 from limner.data.views import Box
 from limner.errors import LimnerError
+from limner.files import channel_paths, sha256_of_file
 from limner.labels import VOID, Labels
 
 Split = Literal["train", "val", "test"]
@@ -59,11 +60,12 @@ class Sample:
     """The part of a large image that the sample is; None for all of it."""
 
     def files(self) -> tuple[Path, ...]:
-        """List the image and, where they are files, the masks."""
+        """List the files of the image and, where they are files, the masks."""
+        images = channel_paths(self.image)
         if isinstance(self.mask, AnnotationMask):
-            return (self.image,)
+            return images
         return (
-            self.image,
+            *images,
             *(self.mask.files if isinstance(self.mask, UnitedMask) else [self.mask]),
         )
 
@@ -175,14 +177,13 @@ class Sample:
             return SampleDigest(image, self.read_mask_with_info()[1].sha256)
         if isinstance(self.mask, UnitedMask):
             return SampleDigest(image, self.mask.sha256)
-        return SampleDigest(image, hashlib.sha256(self.mask.read_bytes()).digest())
+        return SampleDigest(image, bytes.fromhex(sha256_of_file(self.mask)))
 
     def image_sha256(self) -> bytes:
         """Hash the bytes of the image's file, or the pixels of a part of a large one."""
         if self.region is not None:
             return _region_info(self._read_region(self.region, self.channels)).sha256
-        with self.image.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").digest()
+        return bytes.fromhex(sha256_of_file(self.image))
 
     def _read_region(self, region: Box, channels: int | None) -> UInt8[ndarray, "h w c"]:
         image = open_same_image(self.image, channels)

@@ -13,8 +13,9 @@ from typing import Any
 from limner.data.file_kinds import FileKind
 from limner.data.folder_listing import FolderListing
 from limner.data.image_file import SNIFFED_BYTES, classify, has_image_suffix, needs_opening
+from limner.data.readers.zarr_store import is_store
 from limner.errors import LimnerError
-from limner.files import FOLDER_LOCK, atomic_file, exclusive_lock, write_atomic
+from limner.files import FOLDER_LOCK, atomic_file, channel_paths, exclusive_lock, write_atomic
 
 VERSION_KEYS = ("size", "ETag", "etag", "mtime", "LastModified", "last_modified", "updated")
 """What file systems say of a file that changes when the file does; each says some of it."""
@@ -99,6 +100,12 @@ class Storage:
 
     def fingerprint(self, name: str) -> str:
         """A text that changes when the file does; empty where there is none."""
+        if len(files := channel_paths(Path(name))) > 1:
+            return " ".join(self.fingerprint(file.as_posix()) for file in files)
+        if self.local is not None and is_store(self.local / name):
+            states = [path.stat() for path in (self.local / name).rglob("*")]
+            last = max((state.st_mtime_ns for state in states), default=0)
+            return f"{len(states)} {sum(state.st_size for state in states)} {last}"
         system, root = self._open()
         try:
             info = system.info(f"{root}/{name}")
@@ -130,10 +137,11 @@ class Storage:
         system, root = self._open()
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / PurePosixPath(name).name
-            try:
-                system.get_file(f"{root}/{name}", str(path))
-            except FileNotFoundError as error:
-                raise LimnerError(f"{self.path_of(name)} does not exist.") from error
+            for file in channel_paths(path):
+                try:
+                    system.get_file(f"{root}/{PurePosixPath(name).parent / file.name}", str(file))
+                except FileNotFoundError as error:
+                    raise LimnerError(f"{self.path_of(name)} does not exist.") from error
             try:
                 yield path
             except LimnerError as error:

@@ -1,7 +1,6 @@
 """A mask whose objects lie in several files, such as x_mask.png and x_mask_1.png."""
 
 import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from numpy import ndarray
 from limner.data.images import ImageInfo, read_mask_with_info
 from limner.data.mask_pixels import MaskPixels
 from limner.errors import LimnerError
+from limner.files import join_sha256
 
 MIDDLE_GREY = 127
 
@@ -30,7 +30,7 @@ class UnitedMask:
     @property
     def sha256(self) -> bytes:
         """Of the bytes of all files."""
-        return _join_hashes(hashlib.sha256(file.read_bytes()).digest() for file in self.files)
+        return join_sha256(hashlib.sha256(file.read_bytes()).digest() for file in self.files)
 
     def absolute(self) -> "UnitedMask":
         """Return the same mask with absolute paths."""
@@ -52,7 +52,7 @@ class UnitedMask:
         values = first.values
         for file, (mask, _) in zip(self.files[1:], others, strict=True):
             values = self._unite(values, mask, file, first)
-        sha256 = _join_hashes(info.sha256 for _, info in read)
+        sha256 = join_sha256(info.sha256 for _, info in read)
         lossy_codec = next((mask.lossy_codec for mask, _ in read if mask.lossy), "")
         voids = [mask.void for mask, _ in read if mask.void is not None]
         # What one file has no data for, another may show an object at
@@ -95,7 +95,3 @@ def _of_one_class(mask: MaskPixels, value: int) -> MaskPixels:
 def _has_smooth_edges(mask: MaskPixels) -> bool:
     """Whether a mask has more grey levels than background and one class."""
     return mask.kind == "grey" and (mask.lossy or len(np.unique(mask.values)) > 2)
-
-
-def _join_hashes(hashes: Iterable[bytes]) -> bytes:
-    return hashlib.sha256(b"".join(hashes)).digest()

@@ -3,11 +3,13 @@
 import glob
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 
+from limner.data.channel_files import join_names
 from limner.data.file_kinds import FileKind
+from limner.data.folder_listing import STORES
 from limner.data.storage import Storage
 from limner.errors import LimnerError
 
@@ -37,7 +39,7 @@ class ImageSelection:
         if any("://" in path for path in paths):
             return _select_url(paths)
         found = [path for given in paths for path in _expand(given)]
-        if len(found) == 1 and found[0].is_dir():
+        if len(found) == 1 and _is_folder(found[0]):
             return cls.from_storage(Storage(found[0]))
         parents = {_folder_of(path).absolute() for path in found}
         root = Path(os.path.commonpath(parents)) if len(parents) > 1 else _folder_of(found[0])
@@ -45,7 +47,7 @@ class ImageSelection:
         foreign: dict[str, FileKind] = {}
         for path in found:
             prefix = Path(os.path.relpath(path, root)).as_posix()
-            if not path.is_dir():
+            if not _is_folder(path):
                 names[prefix] = None
                 continue
             inner = cls.from_storage(Storage(path))
@@ -61,6 +63,13 @@ class ImageSelection:
         listing = storage.image_listing()
         return cls(storage, tuple(listing.images), listing.foreign)
 
+    def with_channels(self, endings: Sequence[str]) -> "ImageSelection":
+        """Join the files that are channels of one image, as the model's training had them.
+
+        Raises LimnerError where an image lacks a channel.
+        """
+        return replace(self, names=tuple(join_names(self.names, endings)))
+
     def matching(self, pattern: str) -> "ImageSelection":
         """Keep the files whose names fit a pattern."""
         return ImageSelection(
@@ -71,7 +80,12 @@ class ImageSelection:
 
 
 def _folder_of(path: Path) -> Path:
-    return path if path.is_dir() else path.parent
+    return path if _is_folder(path) else path.parent
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether a path is a folder of images, and none that is one image."""
+    return path.is_dir() and path.suffix.lower() not in STORES
 
 
 def _expand(path: str) -> list[Path]:

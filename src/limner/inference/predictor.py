@@ -229,6 +229,11 @@ class Predictor:
         return self._networks[0].preprocessing.channels
 
     @property
+    def channel_files(self) -> tuple[str, ...]:
+        """The endings of the files that hold an image's channels; none where one file does."""
+        return self._networks[0].preprocessing.channel_files
+
+    @property
     def blends_tiles(self) -> bool:
         """Whether tiles are blended, since a network sees the whole of its input at once."""
         return any(

@@ -139,6 +139,7 @@ def parse_metadata(record: Mapping[str, Any], path: Path) -> ModelMetadata:
             tuple(preprocessing["mean"]),
             tuple(preprocessing["std"]),
             preprocessing["resize_mode"],
+            tuple(preprocessing.get("channel_files", ())),
         ),
         scores=record["scores"],
         split=record["split"],

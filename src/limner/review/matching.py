@@ -183,9 +183,9 @@ def image_file_content(path: Path, page: int, pages: int) -> tuple[str, bytes]:
     """The suffix and the content of an image's file, as a dataset holds it.
 
     Of several `pages` each becomes a file of its own: PNG, or TIFF if it has other channels than
-    RGB.
+    RGB. So does a folder that is one image.
     """
-    if pages == 1:
+    if pages == 1 and path.is_file():
         return path.suffix, path.read_bytes()
     return _encode(read_image(path, page=page))
 

@@ -102,7 +102,7 @@ class Predictions:
         Raises LimnerError where the file is gone, or is not the one that was predicted.
         """
         with _storage_of(entry.image).local_file(PurePosixPath(entry.image).name) as path:
-            if not path.is_file():
+            if not path.exists():
                 raise LimnerError(f"{entry.image} does not exist. Put it back, or predict again.")
             if entry.image_sha256 is not None and sha256_of_file(path) != entry.image_sha256:
                 raise LimnerError(

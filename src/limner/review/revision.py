@@ -60,7 +60,12 @@ class RevisionWriter:
         image = self._write_image(sample.id, *sample_file_content(sample))
         if reviewed:
             mask = self._write_reviewed_mask(sample.id, reviewed)
-        elif not isinstance(sample.mask, Path) or sample.pages > 1 or sample.region:
+        elif (
+            not isinstance(sample.mask, Path)
+            or sample.pages > 1
+            or sample.region
+            or sample.mask.is_dir()
+        ):
             labels = self.dataset.labels
             mask = self._write_mask(sample.id, labels.to_source_pixels(sample.class_index(labels)))
         else:

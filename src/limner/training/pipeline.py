@@ -8,6 +8,7 @@ from typing import Any
 
 from limner.data.broken_samples import BROKEN, UsableSamples, leave_out_broken
 from limner.data.cache import PreparedDataset, prepare
+from limner.data.channel_files import channel_endings
 from limner.data.check import CheckResult, check, classes_by_id, foreground_shares, require_valid
 from limner.data.check_masks import count_classes
 from limner.data.dataset import Dataset
@@ -354,7 +355,7 @@ def _prepare_inputs(run: Run, checked: CheckedDataset, progress: StageProgress) 
     return RunInputs(
         recipe,
         labels,
-        _preprocessing(run, training),
+        _preprocessing(run, training, channel_endings(s.image for s in sides["train"])),
         training,
         validation,
         split_ids(sides),
@@ -362,7 +363,9 @@ def _prepare_inputs(run: Run, checked: CheckedDataset, progress: StageProgress) 
     )
 
 
-def _preprocessing(run: Run, training: PreparedDataset) -> Preprocessing:
+def _preprocessing(
+    run: Run, training: PreparedDataset, channel_files: tuple[str, ...]
+) -> Preprocessing:
     """Normalise as the origin or the pretrained encoder expects, else by the training images."""
     recipe, origin = run.recipe, run.origin
     encoder, channels = recipe.model.encoder, recipe.data.channels
@@ -372,4 +375,4 @@ def _preprocessing(run: Run, training: PreparedDataset) -> Preprocessing:
         mean, std = encoder_normalisation(encoder, channels)
     else:
         mean, std = channel_statistics(training.images, channels)
-    return Preprocessing(recipe.data.size_px, mean, std, recipe.data.resize_mode)
+    return Preprocessing(recipe.data.size_px, mean, std, recipe.data.resize_mode, channel_files)

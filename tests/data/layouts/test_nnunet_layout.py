@@ -26,13 +26,6 @@ def test_both_versions_of_nnunet_are_recognised(tmp_path: Path, labels: dict[str
     assert detected is not None and detected.names == ("background", "cell")
 
 
-def test_a_second_channel_is_refused(tmp_path: Path) -> None:
-    save_images(tmp_path, "imagesTr/a_0000.png", "imagesTr/a_0001.png", "labelsTr/a.png")
-    (tmp_path / "dataset.json").write_text('{"labels": {"background": 0, "cell": 1}}')
-    with pytest.raises(LimnerError, match=r"a_0001\.png holds a further channel"):
-        scan(tmp_path)
-
-
 @pytest.mark.parametrize(
     ("description", "shown"),
     [({"labels": {"whole": [1, 2]}}, r"\{'whole': \[1, 2\]\}"), ({"name": "x"}, "None")],

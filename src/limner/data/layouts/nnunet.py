@@ -1,11 +1,12 @@
 """The raw datasets of nnU-Net (doi:10.1038/s41592-020-01008-z)."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from limner.data.class_names import ClassNames
 from limner.data.folder_listing import FolderListing
+from limner.data.image_file import without_suffix
 from limner.data.layout_match import FolderPair, LayoutMatch, match_folder_pairs
 from limner.data.tables import read_json_object
 from limner.errors import LimnerError
@@ -31,24 +32,19 @@ def _folder_pairs(listing: FolderListing) -> Iterator[FolderPair]:
         if not (images.is_dir() and masks.is_dir()):
             continue
         image_files = listing.images(images)
-        _refuse_further_channels(image_files)
         yield FolderPair(
             images,
             masks,
             image_files,
             listing.images(masks),
             split_names,
-            image_ending=FIRST_CHANNEL,
+            image_ending="" if _has_channels(image_files) else FIRST_CHANNEL,
         )
 
 
-def _refuse_further_channels(files: list[Path]) -> None:
-    further = next((path for path in files if FURTHER_CHANNEL.search(path.stem)), None)
-    if further:
-        raise LimnerError(
-            f"{further} holds a further channel of its case. One file for each case is "
-            "read: join the channels into one image, such as a TIFF."
-        )
+def _has_channels(files: Sequence[Path]) -> bool:
+    """Whether cases have several files, each of a channel."""
+    return any(FURTHER_CHANNEL.search(without_suffix(path.name)) for path in files)
 
 
 def _read_class_names(path: Path) -> ClassNames:

@@ -33,7 +33,7 @@ def cut_geometries(
     for box in boxes:
         top, left, bottom, right = box.edges
         reaches = (lowest < (right, bottom)) & (highest > (left, top))
-        cut = []
+        cut: list[ClassShape] = []
         for position in np.flatnonzero(reaches.all(axis=1)).tolist():
             class_index, parts = polygons[position]
             inside = [rings for part in parts if (rings := _cut_polygon(part, box))]

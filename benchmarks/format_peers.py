@@ -3,7 +3,8 @@
     python benchmarks/format_peers.py COMMAND FOLDER
 
 FOLDER holds `in.json` or the tool's files; the masks are written to `out.npz`, by image. It needs
-labelme, supervision, datumaro and label-studio-sdk, some of which are GPL, and not limner.
+labelme, supervision, datumaro, label-studio-sdk and ome-zarr, some of which are GPL, and not
+limner.
 """
 
 import json
@@ -134,6 +135,31 @@ def decode_brush(folder: Path) -> dict[str, np.ndarray]:
     return drawn
 
 
+def write_ome_zarr(folder: Path) -> dict[str, np.ndarray]:
+    """Write images of two channels with labels, of two versions; read both by its own reader."""
+    import zarr
+    from ome_zarr.format import FormatV04, FormatV05
+    from ome_zarr.io import parse_url
+    from ome_zarr.reader import Reader
+    from ome_zarr.writer import write_image, write_labels
+
+    masks = np.load(folder / "in.npz")
+    rng = np.random.default_rng(0)
+    read = {}
+    for number, name in enumerate(masks.files):
+        version = FormatV05() if number % 2 else FormatV04()
+        path = folder / "set" / f"{name}.ome.zarr"
+        group = zarr.open_group(str(path), mode="w", zarr_format=version.zarr_format)
+        pixels = rng.integers(0, 4000, (2, *masks[name].shape)).astype(np.uint16)
+        write_image(pixels, group, axes="cyx", fmt=version)
+        write_labels(masks[name], group, name="classes", axes="yx", fmt=version)
+        image, *others = Reader(parse_url(str(path)))()
+        labels = next(node for node in others if node.zarr.basename() == "classes")
+        planes = [*np.asarray(image.data[0]), np.asarray(labels.data[0])]
+        read[name] = np.dstack(planes)
+    return read
+
+
 COMMANDS = {
     "labelme": draw_labelme,
     "yolo": read_yolo,
@@ -143,6 +169,7 @@ COMMANDS = {
     "cvat-write": write_datumaro,
     "brush-encode": encode_brush,
     "brush-decode": decode_brush,
+    "zarr-write": write_ome_zarr,
 }
 
 

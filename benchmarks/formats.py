@@ -3,9 +3,9 @@
     python benchmarks/formats.py --peers-python PEERS --nnunet-python NNUNET
         --ultralytics-python ULTRALYTICS --write
 
-PEERS is a Python with labelme, supervision, datumaro and label-studio-sdk, NNUNET with nnunetv2,
-ULTRALYTICS with ultralytics. Without them their rows are left out. `--write` puts the table into
-docs/formats.md.
+PEERS is a Python with labelme, supervision, datumaro, label-studio-sdk and ome-zarr, NNUNET with
+nnunetv2, ULTRALYTICS with ultralytics. Without them their rows are left out. `--write` puts the
+table into docs/formats.md.
 """
 
 import argparse
@@ -523,15 +523,20 @@ def microscopes(folder: Path, _peers: Peers) -> Iterator[Row]:
     """Files of the published forms, which no library writes, as the libraries read them."""
     import liffile
     import nd2
+    from oiffile import OifFile
 
     sys.path.append(str(HERE.parent / "tests"))
-    from microscope_files import write_lif, write_nd2
+    from microscope_files import write_lif, write_nd2, write_oib
 
     planes = RNG.integers(0, 4000, (COUNT, HEIGHT, WIDTH)).astype(np.uint16)
     write_lif(folder / "x.lif", {"a": ("ZYX", planes)})
     expected = list(liffile.imread(folder / "x.lif"))
     yield _values("LIF", folder / "x.lif", f"liffile {version('liffile')}", expected)
     write_nd2(folder / "x.nd2", planes[..., None], um=0.5)
+    write_oib(folder / "x.oib", planes[:, None], um=0.5)
+    with OifFile(folder / "x.oib") as file:
+        expected = list(file.asarray(0)[0])
+    yield _values("OIB", folder / "x.oib", f"oiffile {version('oiffile')}", expected)
     yield _values(
         "ND2", folder / "x.nd2", f"nd2 {version('nd2')}", list(nd2.imread(folder / "x.nd2"))
     )
@@ -576,6 +581,107 @@ def tiffs(folder: Path, _peers: Peers) -> Iterator[Row]:
     yield Row("GeoTIFF", "out", f"rasterio {version('rasterio')}", COUNT, differing(drawn, theirs))
 
 
+def segmentations(folder: Path, _peers: Peers) -> Iterator[Row]:
+    """A CT series and its segmentation, written by highdicom, and one that highdicom reads."""
+    import highdicom
+
+    sys.path.append(str(HERE.parent / "tests"))
+    from data.layouts.test_dicom_seg_layout import segmentation, slices
+    from dicom_files import save_dicom
+
+    images = slices(COUNT)
+    height, width = images[0].Rows, images[0].Columns
+    drawn = RNG.integers(0, 3, (COUNT, height, width)).astype(np.uint8)
+    paths = [
+        save_dicom(folder / "in" / f"x{number:02}.dcm", image)
+        for number, image in enumerate(images)
+    ]
+    segmentation(images, drawn).save_as(folder / "in" / "seg.dcm")
+    dataset = scan(folder / "in")
+    labels = check(dataset).labels
+    assert labels is not None and labels.names == ("background", "cyst", "tumour")
+    place = np.array([0, 2, 1])
+    differ = sum(
+        int((place[sample.class_index(labels)] != drawn[int(sample.image.stem[1:])]).sum())
+        for sample in dataset.samples
+    )
+    library = f"highdicom {version('highdicom')}"
+    yield Row("DICOM SEG", "in", library, len(dataset.samples), differ)
+    entries = tuple(Entry(path.stem, str(path), 0, path, 0.0) for path in paths)
+    predictions = Predictions(folder, LABELS, entries, (), "x", from_limner=False)
+    kept = (KeptMask(entry.id, entry, drawn[int(entry.id[1:])]) for entry in entries)
+    write_format(kept, predictions, folder / "out", "dicom-seg")
+    differ = 0
+    for number, image in enumerate(images):
+        written = highdicom.seg.segread(folder / "out" / f"x{number:02}.dcm")
+        pixels = written.get_pixels_by_source_instance(
+            [image.SOPInstanceUID], combine_segments=True
+        )
+        differ += int((pixels[0] != drawn[number]).sum())
+    yield Row("DICOM SEG", "out", library, COUNT, differ)
+
+
+def darwin_in(folder: Path, _peers: Peers) -> Row:
+    """Polygons, drawn by V7's own rasteriser, which takes the whole part of each corner."""
+    from upolygon import draw_polygon
+
+    names = [f"x{number:02}" for number in range(COUNT)]
+    save_images(folder / "images", names)
+    target = folder / "releases" / "latest" / "annotations"
+    target.mkdir(parents=True)
+    theirs = {}
+    for number, name in enumerate(names):
+        annotations, mask = [], np.zeros((HEIGHT, WIDTH), np.uint8)
+        for category, points in polygons(number):
+            inside = np.clip(points, 0, (WIDTH - 1, HEIGHT - 1))
+            path = [{"x": x, "y": y} for x, y in inside.tolist()]
+            annotations.append({"name": NAMES[category], "polygon": {"paths": [path]}})
+            draw_polygon(mask, [inside.astype(int).ravel().tolist()], category)
+        slot = {"slot_name": "0", "type": "image", "width": WIDTH, "height": HEIGHT}
+        item = {"name": f"{name}.png", "path": "/", "slots": [slot]}
+        content = {"version": "2.0", "item": item, "annotations": annotations}
+        (target / f"{name}.json").write_text(json.dumps(content))
+        theirs[name] = mask
+    library = f"upolygon {version('upolygon')}"
+    return Row("Darwin", "in", library, COUNT, differing(read(folder), theirs))
+
+
+def slides(folder: Path, _peers: Peers) -> Row:
+    """A slide as Aperio writes it, all of it and in parts."""
+    from openslide import OpenSlide
+
+    from limner.data.large_images import open_large_image
+    from limner.data.views import Box
+
+    sys.path.append(str(HERE.parent / "tests"))
+    from slides import draw_tissue, write_slide
+
+    differ = 0
+    for number in range(COUNT):
+        path = write_slide(folder / f"{number}.svs", draw_tissue(4 * HEIGHT, 4 * WIDTH, number)[0])
+        with OpenSlide(path) as slide:
+            whole = np.asarray(slide.read_region((0, 0), 0, slide.dimensions))[..., :3]
+        differ += int((read_values(path) != whole).any(axis=2).sum())
+        ours, box = open_large_image(path), Box(50, 70, 200, 150)
+        assert ours is not None
+        differ += int((ours.read(box) != box.crop(whole)).any(axis=2).sum())
+    return Row("SVS", "in", f"openslide-python {version('openslide-python')}", COUNT, differ)
+
+
+def zarr_in(folder: Path, peers: Peers) -> Row:
+    """Images with labels, of the two versions in use."""
+    drawn = masks()
+    np.savez(folder / "in.npz", **drawn)
+    theirs = peers.run("zarr-write", folder)
+    dataset = scan(folder / "set")
+    ours = {
+        sample.id: np.dstack([read_values(sample.image), sample.read_mask().values[..., None]])
+        for sample in dataset.samples
+    }
+    library = peers.version_of("ome-zarr")
+    return Row("OME-Zarr", "in", library, len(ours), differing(ours, theirs))
+
+
 OWN: tuple[Callable[[Path, Peers], Row], ...] = (
     coco_in,
     coco_out("coco"),
@@ -584,6 +690,8 @@ OWN: tuple[Callable[[Path, Peers], Row], ...] = (
     imagej_in,
     imagej_out,
     qupath,
+    darwin_in,
+    slides,
 )
 WITH_TOOLS: tuple[Callable[[Path, Peers], Row], ...] = (
     labelme_in,
@@ -593,8 +701,9 @@ WITH_TOOLS: tuple[Callable[[Path, Peers], Row], ...] = (
     cvat_in,
     cvat_out("cvat-xml", "cvat-read"),
     cvat_out("cvat", "voc-read"),
+    zarr_in,
 )
-SEVERAL = (yolo_out, volumes, microscopes, tiffs)
+SEVERAL = (yolo_out, volumes, microscopes, tiffs, segmentations)
 
 
 def rows(peers: Peers) -> Iterator[Row]:

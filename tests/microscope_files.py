@@ -1,7 +1,8 @@
-"""Write small LIF and ND2 files, which no library writes. Tests compare them with what liffile and
-nd2 read.
+"""Write small LIF, ND2 and OIB files, which no library writes. Tests compare them with what
+liffile, nd2 and oiffile read.
 """
 
+import io
 import struct
 from pathlib import Path
 from xml.etree import ElementTree
@@ -134,3 +135,91 @@ def _fill(element: ElementTree.Element, values: dict) -> None:
         else:
             text = str(value).lower() if isinstance(value, bool) else str(value)
             ElementTree.SubElement(element, name, runtype=kinds[type(value)], value=text)
+
+
+SECTOR = 512
+END_OF_CHAIN, FREE, FAT_SECTOR = 0xFFFFFFFE, 0xFFFFFFFF, 0xFFFFFFFD
+
+
+def write_oib(path: Path, planes: np.ndarray, um: float = 0.0) -> Path:
+    """Write an OIB (Olympus), of planes (z, c, h, w).
+
+    It is a compound file (MS-CFB) that holds a TIFF for each plane and two texts.
+    """
+    import tifffile
+
+    depth, channels = planes.shape[:2]
+    files = {}
+    for z in range(depth):
+        for c in range(channels):
+            content = io.BytesIO()
+            tifffile.imwrite(content, planes[z, c], metadata=None)
+            files[f"s_C{c + 1:03}Z{z + 1:03}.tif"] = content.getvalue()
+    content = io.BytesIO()
+    # A reference image, which is none of the planes
+    tifffile.imwrite(content, planes[0, 0], metadata=None)
+    files["s_R001.tif"] = content.getvalue()
+    reference = f'HeightConvertValue={um}\r\nHeightUnit="um"\r\n'
+    reference += reference.replace("Height", "Width")
+    main = (
+        f"[Reference Image Parameter]\r\nValidBitCounts=12\r\n{reference}" if um else "[None]\r\n"
+    )
+    files["x.oif"] = _settings(main)
+    streams = {f"Stream{number:05}": name for number, name in enumerate(files, start=1)}
+    listed = "".join(f"{stream}={name}\r\n" for stream, name in streams.items())
+    main_stream = next(stream for stream, name in streams.items() if name == "x.oif")
+    info = _settings(f"[OibSaveInfo]\r\nVersion=2.0.0.0\r\nMainFileName={main_stream}\r\n{listed}")
+    _write_compound(
+        path, info, {stream: _at_least(files[name]) for stream, name in streams.items()}
+    )
+    return path
+
+
+def _settings(text: str) -> bytes:
+    return b"\xff\xfe" + f"{text}{';' * 2100}\r\n".encode("utf-16-le")
+
+
+def _at_least(content: bytes, size: int = 4096) -> bytes:
+    """Fill a stream up, since shorter ones lie in a stream of their own."""
+    return content.ljust(size, b"\0")
+
+
+def _write_compound(path: Path, info: bytes, streams: dict[str, bytes]) -> None:
+    """Write a compound file of a text and of a storage that holds streams."""
+    contents = [info, *streams.values()]
+    counts = [-(-len(content) // SECTOR) for content in contents]
+    entries = -(-(len(contents) + 2) // 4)
+    total = sum(counts) + entries
+    fat_sectors = 1
+    while fat_sectors * (SECTOR // 4) < total + fat_sectors:
+        fat_sectors += 1
+    fat = [FAT_SECTOR] * fat_sectors
+    starts = []
+    for count in [entries, *counts]:
+        starts.append(len(fat))
+        fat += [*range(len(fat) + 1, len(fat) + count), END_OF_CHAIN]
+    fat += [FREE] * (fat_sectors * (SECTOR // 4) - len(fat))
+    nothing = FREE
+    # The text, then the storage; and the streams of the storage, each to the right of the last
+    directory = _directory_entry("Root Entry", 5, nothing, 1, END_OF_CHAIN, 0)
+    directory += _directory_entry("OibInfo.txt", 2, 2, nothing, starts[1], len(info))
+    directory += _directory_entry("Storage00001", 1, nothing, 3, 0, 0)
+    for index, (name, content) in enumerate(streams.items()):
+        following = index + 4 if index + 1 < len(streams) else nothing
+        directory += _directory_entry(name, 2, following, nothing, starts[index + 2], len(content))
+    directory = directory.ljust(entries * SECTOR, b"\0")
+    header = bytes.fromhex("d0cf11e0a1b11ae1") + bytes(16)
+    header += struct.pack("<HHHHH6xIII4x", 0x3E, 3, 0xFFFE, 9, 6, 0, fat_sectors, starts[0])
+    header += struct.pack("<IIIII", 4096, END_OF_CHAIN, 0, END_OF_CHAIN, 0)
+    header += struct.pack("<109I", *range(fat_sectors), *[FREE] * (109 - fat_sectors))
+    body = struct.pack(f"<{len(fat)}I", *fat) + directory
+    body += b"".join(
+        content.ljust(-(-len(content) // SECTOR) * SECTOR, b"\0") for content in contents
+    )
+    path.write_bytes(header + body)
+
+
+def _directory_entry(name: str, kind: int, right: int, child: int, start: int, size: int) -> bytes:
+    text = name.encode("utf-16-le") + b"\0\0"
+    head = struct.pack("<64sHBBIII", text, len(text), kind, 1, FREE, right, child)
+    return head + bytes(36) + struct.pack("<IQ", start, size)

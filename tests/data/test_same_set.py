@@ -24,6 +24,7 @@ from limner.review.formats.write import write_format
 from limner.review.kept_masks import predicted_masks
 from limner.review.predictions import Entry, Predictions
 from limner.training.pipeline import split_dataset
+from zarr_stores import write_labels, write_store
 
 HEIGHT, WIDTH = 20, 24
 NAMES = ("background", "bug", "leaf")
@@ -71,6 +72,37 @@ def manifest(root: Path, scenes: Scenes) -> None:
     with_class_names(root, scenes, "a/{}.png", "b/{}-drawn.png")
     rows = "".join(f"a/{name}.png,b/{name}-drawn.png\n" for name in scenes)
     (root / "pairs.csv").write_text(f"image,mask\n{rows}")
+
+
+def deepglobe(root: Path, scenes: Scenes) -> None:
+    with_class_names(root, scenes, "train/{}_sat.png", "train/{}_mask.png")
+
+
+def cellpose(root: Path, scenes: Scenes) -> None:
+    with_class_names(root, scenes, "{}_img.png", "{}_masks.png")
+
+
+def darwin(root: Path, scenes: Scenes) -> None:
+    """Masks in raster layers, whose numbers stand for annotations."""
+    for name, (pixels, classes) in scenes.items():
+        save(root / "images" / f"{name}.png", pixels)
+        flat = classes.ravel()
+        starts = np.flatnonzero(np.diff(flat.astype(int), prepend=-1))
+        counts = np.diff(np.append(starts, flat.size))
+        runs = np.stack([flat[starts], counts], axis=1).ravel().tolist()
+        layer = {"dense_rle": runs, "mask_annotation_ids_mapping": {"u": 1, "v": 2}}
+        layer["total_pixels"] = int(flat.size)
+        slot = {"slot_name": "0", "type": "image", "width": WIDTH, "height": HEIGHT}
+        annotations = [
+            {"id": "u", "name": NAMES[1], "mask": {}},
+            {"id": "v", "name": NAMES[2], "mask": {}},
+            {"id": "w", "name": "__raster_layer__", "raster_layer": layer},
+        ]
+        item = {"name": f"{name}.png", "path": "/", "slots": [slot]}
+        path = root / "releases/latest/annotations" / f"{name}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        content = {"version": "2.0", "item": item, "annotations": annotations}
+        path.write_text(json.dumps(content))
 
 
 def mmsegmentation(root: Path, scenes: Scenes) -> None:
@@ -136,6 +168,23 @@ def nifti(root: Path, scenes: Scenes) -> None:
     (root / "classes.txt").write_text("".join(f"{i} {name}\n" for i, name in enumerate(NAMES)))
 
 
+def ome_zarr(root: Path, scenes: Scenes) -> None:
+    for name, (pixels, classes) in scenes.items():
+        group = write_store(root / f"{name}.zarr", np.moveaxis(pixels, -1, 0), "cyx")
+        write_labels(group, {"classes": classes}, "yx")
+    (root / "classes.txt").write_text("".join(f"{i} {name}\n" for i, name in enumerate(NAMES)))
+
+
+def channel_files(root: Path, scenes: Scenes) -> None:
+    """Three files of a channel each."""
+    with_class_names(root, scenes, "all/{}.png", "masks/{}.png")
+    for name, (pixels, _) in scenes.items():
+        for index in range(3):
+            save(root / "images" / f"{name}_ch{index:02}.png", pixels[..., index])
+        (root / "all" / f"{name}.png").unlink()
+    (root / "all").rmdir()
+
+
 def exported(format_name: str, images: str = ".") -> Callable[[Path, Scenes], None]:
     """What limner writes in the format of another tool, with the images where the tool has them."""
 
@@ -165,10 +214,15 @@ LAYOUTS: dict[str, Callable[[Path, Scenes], None]] = {
     "suffixes": suffixes,
     "manifest": manifest,
     "mmsegmentation": mmsegmentation,
+    "DeepGlobe": deepglobe,
+    "Cellpose": cellpose,
+    "Darwin": darwin,
     "class folders": class_folders,
     "run lengths": run_lengths,
     "Supervisely": supervisely,
     "NIfTI": nifti,
+    "OME-Zarr": ome_zarr,
+    "files of channels": channel_files,
     "COCO": exported("coco"),
     "COCO polygons": exported("coco-polygons"),
     "Label Studio": exported("label-studio"),

@@ -8,6 +8,9 @@ import tifffile
 from tiny_run import TINY
 
 from command_line import limner
+from limner.measures.measure import measure
+from limner.review.formats.write import write_predicted
+from limner.review.predictions import read_predictions
 from limner.training.pipeline import train
 
 
@@ -35,5 +38,12 @@ def test_a_model_of_several_files_predicts_and_is_tested(tmp_path: Path) -> None
     records = json.loads((tmp_path / "out" / "predictions.json").read_text())["predictions"]
     assert sorted(record["mask"] for record in records) == ["0.png", "1.png", "2.png"]
     assert Path(records[0]["image"]).name.endswith("_{ch00,ch01}.tif")
+    predictions = read_predictions(tmp_path / "out")
+    write_predicted(predictions, tmp_path / "nnunet", "nnunet")
+    images = sorted(path.name for path in (tmp_path / "nnunet" / "imagesTr").iterdir())
+    assert images[:2] == ["0_0000.tif", "0_0001.tif"]
+    measure(tmp_path / "out", tmp_path / "measures")
+    header = (tmp_path / "measures" / "parts.csv").read_text().splitlines()[0]
+    assert "intensity_mean_1" in header and "intensity_mean_2" in header
     done = limner("test", run.model, tmp_path / "set", "--out", tmp_path / "report")
     assert done.returncode == 0, done.stderr

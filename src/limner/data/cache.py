@@ -136,6 +136,8 @@ class _Source:
         for sample, content in zip(self.samples, self.digests, strict=True):
             # The content of a part is its pixels, wherever it lies
             place = f"{sample.page} {sample.channels}"
+            if sample.mask_page is not None:
+                place += f" {sample.mask_page}"
             digest.update(place.encode() + content.image + content.mask)
         return digest.hexdigest()[:24]
 

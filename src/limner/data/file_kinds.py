@@ -121,7 +121,7 @@ MICROSCOPES = _named(
     {
         ".lsm .zvi": "a Zeiss microscope file",
         ".lof .xlef .lei": "a Leica microscope file",
-        ".oib .oif .oir .poir": "an Olympus microscope file",
+        ".oif .oir .poir": "an Olympus microscope file",
         ".ims": "an Imaris file",
         ".dv .r3d": "a DeltaVision microscope file",
         ".stk .nd": "a MetaMorph stack",

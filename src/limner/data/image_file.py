@@ -42,6 +42,7 @@ from limner.data.readers import (
     nd2,
     nifti,
     nrrd,
+    oib,
     png,
     slide,
     tiff,
@@ -106,10 +107,15 @@ READERS: tuple[FormatReader, ...] = (
     czi,
     lif,
     nd2,
+    oib,
     slide,
     zarr_store,
 )
 """A new format is a new module, and a place here."""
+_BY_SUFFIX: dict[str, FormatReader] = {
+    suffix: reader for reader in (slide, oib) for suffix in reader.SUFFIXES
+}
+"""Formats whose files begin as those of others do."""
 FORMATS = tuple(reader.NAME for reader in READERS)
 IMAGE_SUFFIXES = frozenset(suffix for reader in READERS for suffix in reader.SUFFIXES)
 STACK_SUFFIXES = frozenset(
@@ -203,7 +209,7 @@ def classify(name: str, start: bytes | None) -> Literal["image"] | FileKind | No
         # A mark of some program, such as _SUCCESS
         return None
     suffix = PurePosixPath(name).suffix.lower()
-    if start and suffix in slide.SUFFIXES:
+    if start and suffix in _BY_SUFFIX:
         return "image"
     if kind and (suffix in KEPT_SUFFIXES or kind == BACKUP):
         return kind
@@ -440,8 +446,8 @@ def _pick_reader(file: BinaryFile, name: str) -> FormatReader:
     file.seek(0)
     kind = classify(name, start) if start else EMPTY
     if not isinstance(kind, FileKind):
-        if image_suffix(name) in slide.SUFFIXES:
-            return slide
+        if reader := _BY_SUFFIX.get(image_suffix(name)):
+            return reader
         # DICOM may begin as any other format does
         for reader in (dicom, *READERS):
             if reader.recognises(start):

@@ -54,6 +54,8 @@ class Sample:
     """Which image of its file it is, counted from 0."""
     pages: int = 1
     """How many images the file holds."""
+    mask_page: int | None = None
+    """Which image of the mask's file it is, where that is another than `page`."""
     channels: int | None = None
     """How many channels the images of the set have, once that is known."""
     region: Box | None = None
@@ -132,7 +134,8 @@ class Sample:
             return mask, _region_info(mask.values)
         if isinstance(self.mask, UnitedMask):
             return self.mask.read_with_info()
-        return read_mask_with_info(self.mask, page=self.page)
+        page = self.page if self.mask_page is None else self.mask_page
+        return read_mask_with_info(self.mask, page=page)
 
     def size_px(self) -> tuple[int, int]:
         """Read height and width of the upright image, as `images.image_size` does."""

@@ -23,7 +23,7 @@ from limner.data.scan import scan
 from limner.data.storage import Storage
 from limner.data.united_mask import UnitedMask
 from limner.errors import LimnerError
-from limner.files import printable_name, sha256_of_file
+from limner.files import channel_paths, printable_name, sha256_of_file
 from limner.inference.audit_record import AUDIT_FILE, AuditFile
 from limner.inference.prediction_record import (
     PREDICTIONS_FILE,
@@ -48,6 +48,8 @@ class Entry:
     unusual: bool = False
     image_sha256: str | None = None
     """Of the image's file as it was predicted, where that was recorded."""
+    mask_page: int | None = None
+    """Which image of the mask's file it is, where that is another than `page`."""
     group: str | None = None
     """Shared by entries that belong together, such as the pages of a stack."""
     pixel_size: PixelSize | None = None
@@ -102,7 +104,7 @@ class Predictions:
         Raises LimnerError where the file is gone, or is not the one that was predicted.
         """
         with _storage_of(entry.image).local_file(PurePosixPath(entry.image).name) as path:
-            if not path.exists():
+            if not all(file.exists() for file in channel_paths(path)):
                 raise LimnerError(f"{entry.image} does not exist. Put it back, or predict again.")
             if entry.image_sha256 is not None and sha256_of_file(path) != entry.image_sha256:
                 raise LimnerError(
@@ -142,7 +144,13 @@ class Predictions:
         Raises LimnerError where the file is gone, or holds values that belong to no class.
         """
         if not self.from_limner:
-            sample = Sample(entry.id, Path(entry.image), entry.mask, page=entry.page)
+            sample = Sample(
+                entry.id,
+                Path(entry.image),
+                entry.mask,
+                page=entry.page,
+                mask_page=entry.mask_page,
+            )
             return sample.class_index(self.labels)
         assert isinstance(entry.mask, Path)
         return read_predicted_mask(entry.mask, self.labels)
@@ -270,6 +278,7 @@ def _from_dataset(folder: Path, dataset: Dataset, progress: Progress | None) -> 
             sample.page,
             sample.mask,
             priority=0.0,
+            mask_page=sample.mask_page,
             group=sample.group,
         )
         for id, sample in _whole_images(dataset.samples).items()

@@ -43,6 +43,14 @@ def write_revision(
         writer.finish()
 
 
+def own_mask_file(sample: Sample) -> Path | None:
+    """The file that holds the mask of a sample and nothing else."""
+    shares = sample.pages > 1 or sample.mask_page is not None or sample.region is not None
+    if shares or not isinstance(sample.mask, Path) or not sample.mask.is_file():
+        return None
+    return sample.mask
+
+
 @dataclass(slots=True)
 class RevisionWriter:
     """Writes a revision sample by sample; `finish` writes the tables."""
@@ -60,17 +68,12 @@ class RevisionWriter:
         image = self._write_image(sample.id, *sample_file_content(sample))
         if reviewed:
             mask = self._write_reviewed_mask(sample.id, reviewed)
-        elif (
-            not isinstance(sample.mask, Path)
-            or sample.pages > 1
-            or sample.region
-            or sample.mask.is_dir()
-        ):
+        elif file := own_mask_file(sample):
+            name = f"masks/{safe_file_name(sample.id)}{file.suffix}"
+            mask = self._write(name, file.read_bytes())
+        else:
             labels = self.dataset.labels
             mask = self._write_mask(sample.id, labels.to_source_pixels(sample.class_index(labels)))
-        else:
-            name = f"masks/{safe_file_name(sample.id)}{sample.mask.suffix}"
-            mask = self._write(name, sample.mask.read_bytes())
         self._add_row(sample.id, image, mask, sample.split or "", sample.group or "")
 
     def add_candidate(self, candidate: Candidate, split: str) -> None:

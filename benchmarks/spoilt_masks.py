@@ -128,12 +128,12 @@ def spoil(masks: dict[str, Mask], share: float, seed: int) -> dict[str, tuple[st
     spoilt: dict[str, tuple[str, Mask]] = {}
     count = round(share * len(masks))
     for id in ids:
+        if len(spoilt) == count:
+            break
         kind = list(spoiler.kinds)[len(spoilt) % len(spoiler.kinds)]
         other = spoiler.kinds[kind](masks[id])
         if dice(masks[id], other) <= MAX_DICE:
             spoilt[str(id)] = kind, other
-        if len(spoilt) == count:
-            break
     return spoilt
 
 

@@ -10,7 +10,6 @@ pip install nnunetv2, in an environment of its own: it wants an older timm than 
 zero_config.py runs it: zero_nnunet.py NAME TRAIN TEST MASKS --minutes M --seed S --started TIME
 """
 
-import argparse
 import json
 import os
 import time
@@ -22,21 +21,14 @@ import numpy as np
 import torch
 from nnunet import DATASET_ID
 from PIL import Image
-from zero_sets import Coding, Pairs, read_coding, read_pairs
+from zero_sets import Coding, Pairs, contestant_arguments, read_coding, read_pairs
 
 CHECKPOINT = "checkpoint_final.pth"
 
 
 def main() -> None:
     """Train, and write the masks of the test images and what zero_config.py wants to know."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("contestant")
-    for name in ("train", "test", "masks"):
-        parser.add_argument(name, type=Path)
-    parser.add_argument("--minutes", type=float, required=True)
-    parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--started", type=float, required=True)
-    arguments = parser.parse_args()
+    arguments = contestant_arguments(__doc__)
     torch.manual_seed(arguments.seed)
     np.random.seed(arguments.seed)
     work = arguments.masks.with_name(f"{arguments.masks.name}-run")

@@ -30,7 +30,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from zero_config import image_dice
-from zero_sets import Coding, read_coding, read_pairs
+from zero_sets import Coding, contestant_arguments, read_coding, read_pairs
 
 ENCODER = "tf_efficientnet_lite0"
 DYNUNET_WIDTHS = (32, 64, 128, 256, 512)
@@ -114,14 +114,7 @@ class Images(Dataset[tuple[Tensor, Tensor]]):
 
 def main() -> None:
     """Train, and write the masks of the test images and what zero_config.py wants to know."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("contestant")
-    for name in ("train", "test", "masks"):
-        parser.add_argument(name, type=Path)
-    parser.add_argument("--minutes", type=float, required=True)
-    parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--started", type=float, required=True)
-    arguments = parser.parse_args()
+    arguments = contestant_arguments(__doc__)
     clock = Clock(arguments.started, arguments.minutes * 60)
     torch.manual_seed(arguments.seed)
     kind, size = arguments.contestant.rsplit(" ", 1)

@@ -3,6 +3,7 @@
 Nothing here needs limner, so that a peer with an environment of its own can read it too.
 """
 
+import argparse
 import json
 import re
 import shutil
@@ -52,6 +53,18 @@ class Coding:
         """Write class indices (h, w) as the sets have them: 0 and 255, or the indices."""
         values = labels.astype(np.uint8)
         Image.fromarray(values * 255 if self.binary else values).save(path)
+
+
+def contestant_arguments(description: str) -> argparse.Namespace:
+    """What zero_config.py tells a contestant that runs in a process of its own."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("contestant")
+    for name in ("train", "test", "masks"):
+        parser.add_argument(name, type=Path)
+    parser.add_argument("--minutes", type=float, required=True)
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--started", type=float, required=True)
+    return parser.parse_args()
 
 
 def read_coding(folder: Path) -> Coding:

@@ -77,6 +77,18 @@ class Sample:
         return replace(self, image=self.image.absolute(), mask=mask)
 
     @property
+    def has_own_files(self) -> bool:
+        """Whether one file holds the image, another the mask, and both nothing else."""
+        return (
+            isinstance(self.mask, Path)
+            and self.image.is_file()
+            and self.mask.is_file()
+            and self.pages == 1
+            and self.mask_page is None
+            and self.region is None
+        )
+
+    @property
     def image_id(self) -> str:
         """The id, without what tells the regions of a large image apart."""
         return self.id if self.region is None else self.id.rpartition("@")[0]

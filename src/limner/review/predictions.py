@@ -221,7 +221,13 @@ def _from_audit(folder: Path, audit: AuditFile, progress: Progress | None) -> Pr
     """The masks of a dataset that an audit found likeliest to be wrong."""
     data = Path(audit.data)
     suspects = {mask.id: mask for mask in audit.masks[: audit.worst]}
-    predictions = _from_dataset(data, scan(data), progress)
+    dataset = scan(data)
+    if region := next((s for s in dataset.samples if s.region and s.id in suspects), None):
+        raise LimnerError(
+            f"{folder} is about regions of large images, such as {region.id}, and the page shows "
+            "whole images. Mend these masks in the tool that drew them."
+        )
+    predictions = _from_dataset(data, dataset, progress)
     entries = tuple(
         replace(
             entry,

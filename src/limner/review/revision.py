@@ -45,10 +45,7 @@ def write_revision(
 
 def own_mask_file(sample: Sample) -> Path | None:
     """The file that holds the mask of a sample and nothing else."""
-    shares = sample.pages > 1 or sample.mask_page is not None or sample.region is not None
-    if shares or not isinstance(sample.mask, Path) or not sample.mask.is_file():
-        return None
-    return sample.mask
+    return sample.mask if sample.has_own_files and isinstance(sample.mask, Path) else None
 
 
 @dataclass(slots=True)

@@ -42,10 +42,10 @@ def match_layout(listing: FolderListing) -> LayoutMatch | None:
     if not volumes:
         return None
     series = _list_series(path for path in images if path not in volumes)
-    volume_of = {
-        folder: volume for volume in volumes if (folder := _find_series(volume, series, listing))
-    }
-    if not volume_of:
+    found = [(folder, each) for each in volumes if (folder := _find_series(each, series, listing))]
+    volume_of = dict(found)
+    # Two volumes of one series are an image and its mask, made of the series
+    if not found or len(volume_of) < len(found):
         return None
     samples = []
     for folder, volume in volume_of.items():

@@ -155,10 +155,6 @@ def write_oib(path: Path, planes: np.ndarray, um: float = 0.0) -> Path:
             content = io.BytesIO()
             tifffile.imwrite(content, planes[z, c], metadata=None)
             files[f"s_C{c + 1:03}Z{z + 1:03}.tif"] = content.getvalue()
-    content = io.BytesIO()
-    # A reference image, which is none of the planes
-    tifffile.imwrite(content, planes[0, 0], metadata=None)
-    files["s_R001.tif"] = content.getvalue()
     reference = f'HeightConvertValue={um}\r\nHeightUnit="um"\r\n'
     reference += reference.replace("Height", "Width")
     main = (

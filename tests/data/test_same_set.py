@@ -75,7 +75,7 @@ def manifest(root: Path, scenes: Scenes) -> None:
 
 
 def deepglobe(root: Path, scenes: Scenes) -> None:
-    with_class_names(root, scenes, "train/{}_sat.png", "train/{}_mask.png")
+    with_class_names(root, scenes, "{}_sat.png", "{}_mask.png")
 
 
 def cellpose(root: Path, scenes: Scenes) -> None:

@@ -41,7 +41,7 @@ def test_a_model_of_several_files_predicts_and_is_tested(tmp_path: Path) -> None
     predictions = read_predictions(tmp_path / "out")
     write_predicted(predictions, tmp_path / "nnunet", "nnunet")
     images = sorted(path.name for path in (tmp_path / "nnunet" / "imagesTr").iterdir())
-    assert images[:2] == ["0_0000.tif", "0_0001.tif"]
+    assert images[:2] == ["0_0000.png", "0_0001.png"]
     measure(tmp_path / "out", tmp_path / "measures")
     header = (tmp_path / "measures" / "parts.csv").read_text().splitlines()[0]
     assert "intensity_mean_1" in header and "intensity_mean_2" in header

@@ -10,8 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal, Protocol, runtime_checkable
 
-import numpy as np
-
 from limner.data.channel_files import without_channels
 from limner.data.file_kinds import (
     BACKUP,
@@ -27,7 +25,7 @@ from limner.data.file_kinds import (
     kind_by_content,
     kind_by_name,
 )
-from limner.data.image_pixels import to_channels
+from limner.data.joined_channels import JoinedChannels
 from limner.data.last_stack import MOST_BYTES, keep_stack, last_stack, sign
 from limner.data.readers import (
     avif,
@@ -169,9 +167,8 @@ def without_suffix(name: str) -> str:
     stem = name.removesuffix(suffix)
     if name.lower().endswith(PACKED_SUFFIX):
         return name[: -len(PACKED_SUFFIX)]
-    is_ome = suffix.lower() in tiff.SUFFIXES | zarr_store.SUFFIXES and stem.lower().endswith(
-        tiff.OME_ENDING
-    )
+    may_be_ome = suffix.lower() in tiff.SUFFIXES | zarr_store.SUFFIXES
+    is_ome = may_be_ome and stem.lower().endswith(tiff.OME_ENDING)
     return stem[: -len(tiff.OME_ENDING)] if is_ome else stem
 
 
@@ -263,10 +260,8 @@ def open_image(path: Path) -> Iterator[OpenImage]:
         return
     with _open_file(path) as file, naming_errors(str(path)):
         image, signature = _read_header(file, str(path)), sign(path)
-        if isinstance(file, StoreFile):
-            yield image
-            return
-        if image.header.pages > 1 and signature[3] <= MOST_BYTES:
+        is_kept = image.header.pages > 1 and signature[3] <= MOST_BYTES
+        if is_kept and not isinstance(file, StoreFile):
             file.seek(0)
             image = _read_header(keep_stack(signature, file.read()).file, str(path))
         yield image
@@ -320,62 +315,8 @@ def open_uploaded_image(data: bytes, name: str) -> Iterator[OpenImage]:
         yield _read_header(file, name)
 
 
-class _ChannelReader:
-    """Reads several files as the channels of one image."""
-
-    NAME = "channels"
-    SUFFIXES = frozenset[str]()
-    HOLDS_PAGES = True
-
-    def __init__(self, images: Sequence[OpenImage]) -> None:
-        self.images = images
-
-    def recognises(self, _start: bytes) -> bool:
-        return False
-
-    def read_header(self, _file: BinaryFile) -> ImageHeader:
-        """The header of the upright image. Raises UnsupportedImageError where sizes differ."""
-        headers = [image.header for image in self.images]
-        shapes = {(header.size_px, header.pages) for header in headers}
-        if len(shapes) > 1:
-            sizes = sorted({f"{width}x{height}" for (height, width), _ in shapes})
-            raise UnsupportedImageError(
-                f"has channels of different sizes or counts ({', '.join(sizes)} px). All files of "
-                "an image have the same: export them again."
-            )
-        first = headers[0]
-        return ImageHeader(
-            *first.size_px,
-            pages=first.pages,
-            pixel_bytes=sum(header.pixel_bytes for header in headers),
-            stored_pixel_size=first.pixel_size,
-        )
-
-    def decode(
-        self, _file: BinaryFile, _header: ImageHeader, options: DecodeOptions
-    ) -> DecodedImage:
-        """Decode all files. Raises UnsupportedImageError where one is in colour."""
-        decoded = [image.decode_upright(options) for image in self.images]
-        planes = [to_channels(channel) for channel in decoded]
-        if any(plane.shape[2] != 1 for plane in planes):
-            raise UnsupportedImageError(
-                "has a channel that is in colour. Each of its files holds one channel in grey: "
-                "export them so."
-            )
-        voids = [channel.valid for channel in decoded]
-        valid = None
-        if any(void is not None for void in voids):
-            valid = np.dstack(
-                [
-                    np.ones(plane.shape[:2], bool) if void is None else void.reshape(plane.shape)
-                    for void, plane in zip(voids, planes, strict=True)
-                ]
-            )
-        return DecodedImage(np.dstack(planes), separate_channels=True, valid=valid)
-
-
 def _join_channels(images: Sequence[OpenImage]) -> OpenImage:
-    reader = _ChannelReader(images)
+    reader = JoinedChannels(images)
     return OpenImage(images[0].file, reader, reader.read_header(images[0].file))
 
 
@@ -385,9 +326,8 @@ def _open_file(path: Path, *, buffering: int = -1) -> Iterator[BinaryFile]:
         # To open a pipe is to wait for who writes into it
         if not stat.S_ISREG(mode := path.stat().st_mode) and not stat.S_ISDIR(mode):
             raise LimnerError(f"{path} is {NOT_A_FILE.name}. {NOT_A_FILE.cure}")
-        file: BinaryFile = (
-            StoreFile(path) if is_store(path) else path.open("rb", buffering=buffering)
-        )
+        file: BinaryFile
+        file = StoreFile(path) if is_store(path) else path.open("rb", buffering=buffering)
     except FileNotFoundError as error:
         raise LimnerError(f"{path} does not exist.") from error
     except OSError as error:

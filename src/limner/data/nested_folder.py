@@ -4,7 +4,7 @@ from pathlib import Path
 
 from limner.data.class_names import CLASS_NAME_FILES
 from limner.data.findings import Finding
-from limner.data.folder_listing import FolderListing
+from limner.data.folder_listing import STORES, FolderListing
 from limner.data.image_file import has_image_suffix
 from limner.data.split_names import split_from_names
 
@@ -17,7 +17,7 @@ ARCHIVE_FOLDERS = frozenset({"__MACOSX"})
 def inner_folder(listing: FolderListing) -> Path | None:
     """Find the one folder that a folder holds, and nothing else that belongs to a dataset.
 
-    A folder whose name tells a split is none, since its name would be lost.
+    A folder whose name tells a split is none, since its name would be lost. A store is an image.
     """
     folders = [
         path
@@ -29,7 +29,7 @@ def inner_folder(listing: FolderListing) -> Path | None:
     )
     if len(folders) != 1 or holds_files or split_from_names([folders[0].name]):
         return None
-    return folders[0]
+    return None if folders[0].suffix.lower() in STORES else folders[0]
 
 
 def has_settings(listing: FolderListing) -> bool:

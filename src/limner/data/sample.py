@@ -76,17 +76,11 @@ class Sample:
         mask = self.mask if isinstance(self.mask, AnnotationMask) else self.mask.absolute()
         return replace(self, image=self.image.absolute(), mask=mask)
 
-    @property
-    def has_own_files(self) -> bool:
-        """Whether one file holds the image, another the mask, and both nothing else."""
-        return (
-            isinstance(self.mask, Path)
-            and self.image.is_file()
-            and self.mask.is_file()
-            and self.pages == 1
-            and self.mask_page is None
-            and self.region is None
-        )
+    def own_mask_file(self) -> Path | None:
+        """The mask's file, where one file holds it, another the image, and both nothing else."""
+        shares = self.pages > 1 or self.mask_page is not None or self.region is not None
+        is_file = isinstance(self.mask, Path) and self.mask.is_file() and self.image.is_file()
+        return self.mask if isinstance(self.mask, Path) and is_file and not shares else None
 
     @property
     def image_id(self) -> str:

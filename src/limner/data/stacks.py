@@ -38,8 +38,9 @@ def count_pages(samples: Iterable[Sample]) -> list[PageCounts]:
             if isinstance(path, Path) and path not in found:
                 found[path] = _look(path)
         pages, is_large = found[sample.image]
-        is_stack = isinstance(sample.mask, Path) and sample.mask_page is None
-        mask_pages = found[sample.mask][0] if is_stack else 1
+        mask_pages = 1
+        if isinstance(sample.mask, Path) and sample.mask_page is None:
+            mask_pages = found[sample.mask][0]
         counts.append(PageCounts(sample, pages, mask_pages, is_large))
     return counts
 

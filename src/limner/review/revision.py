@@ -43,11 +43,6 @@ def write_revision(
         writer.finish()
 
 
-def own_mask_file(sample: Sample) -> Path | None:
-    """The file that holds the mask of a sample and nothing else."""
-    return sample.mask if sample.has_own_files and isinstance(sample.mask, Path) else None
-
-
 @dataclass(slots=True)
 class RevisionWriter:
     """Writes a revision sample by sample; `finish` writes the tables."""
@@ -65,7 +60,7 @@ class RevisionWriter:
         image = self._write_image(sample.id, *sample_file_content(sample))
         if reviewed:
             mask = self._write_reviewed_mask(sample.id, reviewed)
-        elif file := own_mask_file(sample):
+        elif file := sample.own_mask_file():
             name = f"masks/{safe_file_name(sample.id)}{file.suffix}"
             mask = self._write(name, file.read_bytes())
         else:

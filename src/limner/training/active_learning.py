@@ -253,12 +253,13 @@ def _write_dataset(folder: Path, sides: SplitSamples, labels: Labels) -> Path:
         writer.writerow(["id", "image", "mask", "split"])
         for side, samples in sides.items():
             for sample in samples if side != "test" else ():
-                if not sample.has_own_files:
+                if (mask := sample.own_mask_file()) is None:
                     raise LimnerError(
                         f"{sample.id} is drawn in a table, has several masks, or lies in a "
-                        "stack or a large image. The loop needs a file for each image and each mask."
+                        "stack or a large image. The loop "
+                        "needs a file for each image and each mask."
                     )
-                writer.writerow([sample.id, sample.image.resolve(), sample.mask.resolve(), side])
+                writer.writerow([sample.id, sample.image.resolve(), mask.resolve(), side])
     (folder / "labels.toml").write_text(dump_labels(labels), encoding="utf-8")
     return folder
 

@@ -26,6 +26,7 @@ def write_series(folder: Path, plane: str = "axial", start: float = -30.0) -> No
     """Write slices whose names are in another order than their places."""
     directions, step = ORIENTATIONS[plane]
     series = generate_uid()
+    folder.mkdir(parents=True)
     for number in range(COUNT):
         pixels = RNG.integers(0, 999, (HEIGHT, WIDTH)).astype(np.int16)
         dataset = dicom_dataset(pixels, PixelSpacing=[0.5, 0.75], SliceThickness=2.0)
@@ -59,7 +60,7 @@ def test_slices_are_paired_by_their_place(plane: str, reverse: bool, tmp_path: P
         image = nibabel.Nifti1Image(drawn.transpose(2, 1, 0), volume_affine(plane))
         if reverse:
             # The same places, stored from the last slice on and from right to left
-            image = image.slicer[::-1, :, ::-1]
+            image = image.as_reoriented([[0, -1], [1, 1], [2, -1]])
         (tmp_path / "masks").mkdir(exist_ok=True)
         nibabel.save(image, tmp_path / "masks" / f"{name}.nii.gz")
     dataset = scan(tmp_path)

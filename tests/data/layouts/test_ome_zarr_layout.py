@@ -15,7 +15,7 @@ def write_set(root: Path, *names: str) -> dict[str, np.ndarray]:
     for seed, name in enumerate(names):
         rng = np.random.default_rng(seed)
         mask = (rng.random((2, 24, 30)) > 0.5).astype(np.uint8)
-        pixels = (1000 * mask + rng.integers(0, 300, mask.shape)).astype(np.uint16)
+        pixels = (1000 * mask.astype(int) + rng.integers(0, 300, mask.shape)).astype(np.uint16)
         group = write_store(root / f"{name}.ome.zarr", pixels, "zyx")
         write_labels(group, {"cells": mask}, "zyx")
         masks[name] = mask

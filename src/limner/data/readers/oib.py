@@ -67,7 +67,8 @@ def _open(file: BinaryFile) -> PlaneFile:
 
     first = read_plane((channels[0], pages[0]))
     header = ImageHeader(
-        *first.shape[:2],
+        first.shape[0],
+        first.shape[1],
         pages=len(pages),
         pixel_bytes=len(channels) * first.itemsize,
         stored_pixel_size=_pixel_size(main.get("Reference Image Parameter", {})),

@@ -160,6 +160,38 @@ def write_ome_zarr(folder: Path) -> dict[str, np.ndarray]:
     return read
 
 
+def write_supervisely(folder: Path) -> dict[str, np.ndarray]:
+    """Write a project of polygons with holes and of bitmaps, and draw it with the SDK."""
+    import supervisely as sly
+
+    masks, polygons = np.load(folder / "in.npz"), json.loads((folder / "in.json").read_text())
+    names = json.loads((folder / "classes.json").read_text())
+    classes = [sly.ObjClass(name, sly.AnyGeometry) for name in names[1:]]
+    project = sly.Project(str(folder / "set"), sly.OpenMode.CREATE)
+    project.set_meta(sly.ProjectMeta(obj_classes=sly.ObjClassCollection(classes)))
+    dataset = project.create_dataset("a")
+    rng = np.random.default_rng(0)
+    drawn = {}
+    for name in masks.files:
+        height, width = masks[name].shape
+        labels = []
+        for category, exterior, interior in polygons[name]:
+            rings = [[sly.PointLocation(y, x) for x, y in ring] for ring in (exterior, *interior)]
+            labels.append(sly.Label(sly.Polygon(rings[0], rings[1:]), classes[category - 1]))
+        labels += [
+            sly.Label(sly.Bitmap(masks[name] == index), classes[index - 1])
+            for index in (1, 2)
+            if (masks[name] == index).any()
+        ]
+        annotation = sly.Annotation((height, width), labels)
+        pixels = rng.integers(0, 255, (height, width, 3)).astype(np.uint8)
+        dataset.add_item_np(f"{name}.png", pixels, annotation)
+        drawn[name] = np.zeros((height, width), np.uint8)
+        for label in annotation.labels:
+            label.geometry.draw(drawn[name], 1 + classes.index(label.obj_class))
+    return drawn
+
+
 COMMANDS = {
     "labelme": draw_labelme,
     "yolo": read_yolo,
@@ -170,6 +202,7 @@ COMMANDS = {
     "brush-encode": encode_brush,
     "brush-decode": decode_brush,
     "zarr-write": write_ome_zarr,
+    "supervisely-write": write_supervisely,
 }
 
 

@@ -1,11 +1,11 @@
 """Every format against the tool's own library: how many pixels differ, in and out.
 
     python benchmarks/formats.py --peers-python PEERS --nnunet-python NNUNET
-        --ultralytics-python ULTRALYTICS --write
+        --ultralytics-python ULTRALYTICS --supervisely-python SUPERVISELY --write
 
 PEERS is a Python with labelme, supervision, datumaro, label-studio-sdk and ome-zarr, NNUNET with
-nnunetv2, ULTRALYTICS with ultralytics. Without them their rows are left out. `--write` puts the
-table into docs/formats.md.
+nnunetv2, ULTRALYTICS with ultralytics, SUPERVISELY with supervisely. Without them their rows are
+left out. `--write` puts the table into docs/formats.md.
 """
 
 import argparse
@@ -56,6 +56,7 @@ class Peers:
     tools: str | None
     nnunet: str | None
     ultralytics: str | None
+    supervisely: str | None = None
 
     def run(self, command: str, folder: Path, python: str | None = None) -> dict[str, np.ndarray]:
         """Run a command of `format_peers.py`, and give what it drew."""
@@ -589,6 +590,7 @@ def segmentations(folder: Path, _peers: Peers) -> Iterator[Row]:
     from data.layouts.test_dicom_seg_layout import segmentation, slices
     from dicom_files import save_dicom
 
+    (folder / "in").mkdir()
     images = slices(COUNT)
     height, width = images[0].Rows, images[0].Columns
     drawn = RNG.integers(0, 3, (COUNT, height, width)).astype(np.uint8)
@@ -622,7 +624,7 @@ def segmentations(folder: Path, _peers: Peers) -> Iterator[Row]:
 
 
 def darwin_in(folder: Path, _peers: Peers) -> Row:
-    """Polygons, drawn by V7's own rasteriser, which takes the whole part of each corner."""
+    """Polygons, drawn by V7's own rasteriser from corners that are rounded, as darwin-py does."""
     from upolygon import draw_polygon
 
     names = [f"x{number:02}" for number in range(COUNT)]
@@ -636,7 +638,7 @@ def darwin_in(folder: Path, _peers: Peers) -> Row:
             inside = np.clip(points, 0, (WIDTH - 1, HEIGHT - 1))
             path = [{"x": x, "y": y} for x, y in inside.tolist()]
             annotations.append({"name": NAMES[category], "polygon": {"paths": [path]}})
-            draw_polygon(mask, [inside.astype(int).ravel().tolist()], category)
+            draw_polygon(mask, [inside.round().astype(int).ravel().tolist()], category)
         slot = {"slot_name": "0", "type": "image", "width": WIDTH, "height": HEIGHT}
         item = {"name": f"{name}.png", "path": "/", "slots": [slot]}
         content = {"version": "2.0", "item": item, "annotations": annotations}
@@ -666,6 +668,25 @@ def slides(folder: Path, _peers: Peers) -> Row:
         assert ours is not None
         differ += int((ours.read(box) != box.crop(whole)).any(axis=2).sum())
     return Row("SVS", "in", f"openslide-python {version('openslide-python')}", COUNT, differ)
+
+
+def supervisely_in(folder: Path, peers: Peers) -> Row:
+    """Polygons with holes, and bitmaps over them."""
+    drawn = masks()
+    # A few parts of each mask lie over the polygons
+    np.savez(folder / "in.npz", **{name: np.where(mask == 1, 1, 0) for name, mask in drawn.items()})
+    shapes = {}
+    for number, name in enumerate(drawn):
+        shapes[name] = []
+        for category, points in polygons(number)[:6]:
+            inside = np.clip(points, 0, (WIDTH - 1, HEIGHT - 1)).astype(int)
+            hole = (inside.mean(axis=0) + (inside - inside.mean(axis=0)) / 3).astype(int)
+            shapes[name].append((category, inside.tolist(), [hole.tolist()]))
+    (folder / "in.json").write_text(json.dumps(shapes))
+    (folder / "classes.json").write_text(json.dumps(NAMES))
+    theirs = peers.run("supervisely-write", folder, peers.supervisely)
+    library = peers.version_of("supervisely", peers.supervisely)
+    return Row("Supervisely", "in", library, COUNT, differing(read(folder / "set"), theirs))
 
 
 def zarr_in(folder: Path, peers: Peers) -> Row:
@@ -711,6 +732,7 @@ def rows(peers: Peers) -> Iterator[Row]:
     jobs = [*OWN, *(WITH_TOOLS if peers.tools else ())]
     jobs += [nnunet_out] if peers.nnunet else []
     jobs += [yolo_in] if peers.ultralytics else []
+    jobs += [supervisely_in] if peers.supervisely else []
     for job in jobs:
         with tempfile.TemporaryDirectory() as folder:
             yield job(Path(folder), peers)
@@ -724,9 +746,15 @@ def main() -> None:
     parser.add_argument("--peers-python")
     parser.add_argument("--nnunet-python")
     parser.add_argument("--ultralytics-python")
+    parser.add_argument("--supervisely-python")
     parser.add_argument("--write", action="store_true")
     arguments = parser.parse_args()
-    peers = Peers(arguments.peers_python, arguments.nnunet_python, arguments.ultralytics_python)
+    peers = Peers(
+        arguments.peers_python,
+        arguments.nnunet_python,
+        arguments.ultralytics_python,
+        arguments.supervisely_python,
+    )
     lines = [
         "| format | way | the other side | images | pixels that differ |",
         "|---|---|---|---|---|",

@@ -10,6 +10,7 @@ import tifffile
 from limner.data import large_images, regions, stacks
 from limner.data.cache import prepare
 from limner.data.check import check
+from limner.data.check_page import write_check
 from limner.data.dataset import Dataset
 from limner.data.images import read_image
 from limner.data.scan import scan
@@ -64,6 +65,7 @@ def test_the_annotated_regions_of_slides_are_samples(tmp_path: Path) -> None:
     assert [sample.group for sample in dataset.samples] == ["a"] * 3 + ["b"] * 3
     (note, _) = (finding for finding in dataset.findings if finding.code == "regions")
     assert "3 of 12, and 9 are left out (nothing is annotated in the rest)" in note.message
+    assert write_check(tmp_path / "check", dataset, check(dataset)).is_file()
     sample = dataset.samples[2]
     assert sample.region is not None and sample.size_px() == (83, 83)
     whole = read_image(tmp_path / "a.svs")

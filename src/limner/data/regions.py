@@ -55,7 +55,7 @@ def split_large_images(
             split.append(sample)
             continue
         group = None if is_only else sample.group or sample.id
-        split += [
+        taken = [
             replace(
                 sample,
                 id=f"{sample.id}@x{box.left}y{box.top}",
@@ -65,7 +65,9 @@ def split_large_images(
             )
             for box, mask in regions.taken
         ]
-        findings.append(_regions_finding(sample, regions, is_only=is_only))
+        split += taken
+        ids = tuple(each.id for each in taken[:2])
+        findings.append(_regions_finding(sample, regions, ids, is_only=is_only))
     return split, findings
 
 
@@ -138,7 +140,9 @@ def _grid(size_px: tuple[int, int]) -> list[Box]:
     ]
 
 
-def _regions_finding(sample: Sample, regions: _Regions, *, is_only: bool) -> Finding:
+def _regions_finding(
+    sample: Sample, regions: _Regions, ids: tuple[str, ...], *, is_only: bool
+) -> Finding:
     height, width = regions.size_px
     left_out = regions.total - len(regions.taken)
     where = (
@@ -155,4 +159,4 @@ def _regions_finding(sample: Sample, regions: _Regions, *, is_only: bool) -> Fin
         f"{sample.image} has {width}x{height} px and is taken in regions of up to {REGION_PX} px: "
         f"{len(regions.taken)} of {regions.total}, and {left_out} are left out ({where}).{together}"
     )
-    return Finding("regions", "note", str(sample.image), message, (sample.id,))
+    return Finding("regions", "note", str(sample.image), message, ids)

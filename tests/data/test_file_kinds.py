@@ -194,12 +194,12 @@ def test_check_names_each_kind_once_with_its_cure(tmp_path: Path) -> None:
     for name in ("a", "b"):
         save_image(tmp_path / "images" / f"{name}.png", disc() // 2)
         save_image(tmp_path / "masks" / f"{name}.png")
-    for name in ("c.oib", "d.oib", "clip.mp4"):
+    for name in ("c.oir", "d.oir", "clip.mp4"):
         (tmp_path / "images" / name).write_bytes(b"\0\1\2")
     (tmp_path / "paper.pdf").write_bytes(b"%PDF-1.7")
     output = limner("check", tmp_path, cwd=tmp_path)
     text = " ".join(output.stdout.split())
-    assert "warning foreign-format 2 files, such as images/c.oib, are each an Olympus" in text
+    assert "warning foreign-format 2 files, such as images/c.oir, are each an Olympus" in text
     assert "Fiji opens it by Bio-Formats" in text
     assert "note foreign-format images/clip.mp4 is a video, which is not read. Export its" in text
     assert "note foreign-format paper.pdf is a PDF, which is not read. Export its pages" in text

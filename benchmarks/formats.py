@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -551,9 +551,32 @@ def _values(name: str, path: Path, library: str, expected: list[np.ndarray]) -> 
     return Row(name, "in", library, len(expected), differ)
 
 
+def volumes_out(folder: Path, _peers: Peers) -> Row:
+    """The masks of volumes of one slice, with their places."""
+    import nibabel
+
+    drawn = masks()
+    affine = np.array([[0, -0.5, 0, 9], [-0.7, 0, 0, 8], [0, 0, 2, 7], [0, 0, 0, 1.0]])
+    for name in drawn:
+        voxels = RNG.integers(0, 4000, (HEIGHT, WIDTH, 1)).astype(np.int16)
+        nibabel.save(nibabel.Nifti1Image(voxels, affine), folder / f"{name}.nii.gz")
+    entries = tuple(Entry(name, str(folder / f"{name}.nii.gz"), 0, folder, 0.0) for name in drawn)
+    predictions = Predictions(folder, LABELS, entries, (), "x", from_limner=False)
+    kept = (KeptMask(entry.id, entry, drawn[entry.id]) for entry in entries)
+    write_format(kept, predictions, folder / "out", "nifti")
+    differ = 0
+    for name, mask in drawn.items():
+        volume = nibabel.load(folder / "out" / f"{name}.nii.gz")
+        assert np.allclose(volume.affine, affine)
+        # Rows of this volume run to the left and its columns to the back, as they are shown
+        differ += int((np.asarray(volume.dataobj)[:, :, 0] != mask).sum())
+    return Row("NIfTI", "out", f"nibabel {version('nibabel')}", COUNT, differ)
+
+
 def tiffs(folder: Path, _peers: Peers) -> Iterator[Row]:
     import rasterio
     import tifffile
+    from rasterio.features import rasterize
 
     drawn = masks()
     path = write(folder / "ome", "ome-tiff", drawn)
@@ -580,6 +603,19 @@ def tiffs(folder: Path, _peers: Peers) -> Iterator[Row]:
             assert file.transform == place and file.crs.to_epsg() == 32633
             theirs[name] = file.read(1)
     yield Row("GeoTIFF", "out", f"rasterio {version('rasterio')}", COUNT, differing(drawn, theirs))
+    differ = 0
+    for entry in kept:
+        alone = replace(predictions, entries=(entry.entry,))
+        target = folder / "geojson" / entry.id
+        write_format(iter([entry]), alone, target, "geojson")
+        content = json.loads((target / "masks.geojson").read_text())
+        shapes = [
+            (each["geometry"], NAMES.index(each["properties"]["class"]))
+            for each in content["features"]
+        ]
+        theirs_here = rasterize(shapes, out_shape=(HEIGHT, WIDTH), transform=place)
+        differ += int((theirs_here != drawn[entry.id]).sum())
+    yield Row("GeoJSON in a map", "out", f"rasterio {version('rasterio')}", COUNT, differ)
 
 
 def segmentations(folder: Path, _peers: Peers) -> Iterator[Row]:
@@ -713,6 +749,7 @@ OWN: tuple[Callable[[Path, Peers], Row], ...] = (
     qupath,
     darwin_in,
     slides,
+    volumes_out,
 )
 WITH_TOOLS: tuple[Callable[[Path, Peers], Row], ...] = (
     labelme_in,

@@ -17,6 +17,7 @@ from rasterio.features import rasterize
 from rasterio.transform import Affine
 
 from dicom_files import dicom_dataset, save_dicom
+from dicom_series import COUNT, HEIGHT, ORIENTATIONS, WIDTH, volume_affine, write_series
 from limner.data.images import read_mask
 from limner.errors import LimnerError
 from limner.labels import VOID, Labels
@@ -190,6 +191,38 @@ def test_dicom_seg_refers_to_its_image_and_highdicom_reads_it(tmp_path: Path) ->
     photo = predictions_of(tmp_path, {"b": (tmp_path / "p.png", 0, mask)})
     with pytest.raises(LimnerError, match=r"p\.png is no DICOM file"):
         write_predicted(photo, tmp_path / "other", "dicom-seg")
+
+
+@pytest.mark.parametrize("plane", ORIENTATIONS)
+def test_the_slices_of_a_series_become_one_volume(plane: str, tmp_path: Path) -> None:
+    write_series(tmp_path / "ct", plane)
+    images, drawn = {}, {}
+    for number in range(COUNT):
+        name = f"{(number * 3) % COUNT}"
+        drawn[number] = mask_of(HEIGHT, WIDTH, number)
+        images[f"case-{name}"] = (tmp_path / "ct" / f"{name}.dcm", 0, drawn[number])
+    write_predicted(predictions_of(tmp_path, images), tmp_path / "out", "nifti")
+    volume = nibabel.load(tmp_path / "out" / "series.nii.gz")
+    expected = volume_affine(plane)
+    # Along the axis that rows and columns turn round, which of sagittal slices is to the right
+    numbers = list(range(COUNT))
+    if plane == "sagittal":
+        expected[:3, 3] += (COUNT - 1) * expected[:3, 2]
+        expected[:3, 2] *= -1
+        numbers.reverse()
+    assert np.allclose(volume.affine, expected)
+    for place, number in enumerate(numbers):
+        assert np.array_equal(np.asarray(volume.dataobj)[:, :, place].T, drawn[number])
+
+
+def test_slices_without_even_steps_have_a_volume_each(tmp_path: Path) -> None:
+    write_series(tmp_path / "ct")
+    mask = mask_of(HEIGHT, WIDTH)
+    # The third of the five is left out
+    images = {f"x{name}": (tmp_path / "ct" / f"{name}.dcm", 0, mask) for name in "0342"}
+    lost = write_predicted(predictions_of(tmp_path, images), tmp_path / "out", "nifti")
+    assert lost == ["4 slices of series without even steps have a volume each"]
+    assert len(list((tmp_path / "out").glob("*.nii.gz"))) == 4
 
 
 def test_a_zip_holds_what_the_folder_would(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from limner.data.findings import Finding
 from limner.data.parallel import map_in_order
-from limner.data.readers import dicom
 from limner.data.readers.dicom_file import read_tags
+from limner.data.readers.dicom_place import may_be_dicom
 from limner.data.sample import Sample
 
 IDENTITIES = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID")
@@ -23,7 +23,9 @@ HASH_DIGITS = 12
 
 def with_dicom_groups(samples: Sequence[Sample]) -> tuple[list[Sample], list[Finding]]:
     """Give DICOM images without a group the one that their files state, and say so."""
-    files = {sample.image for sample in samples if sample.group is None and _may_be_dicom(sample)}
+    files = {
+        sample.image for sample in samples if sample.group is None and may_be_dicom(sample.image)
+    }
     ordered = sorted(files)
     found = dict(zip(ordered, map_in_order(_read_identity, ordered), strict=True))
     place = next(
@@ -57,11 +59,6 @@ def with_dicom_groups(samples: Sequence[Sample]) -> tuple[list[Sample], list[Fin
         "Images of one stay in one split. A groups.csv overrides it."
     )
     return grouped, [Finding("dicom-groups", "note", str(next(iter(groups))), message)]
-
-
-def _may_be_dicom(sample: Sample) -> bool:
-    suffix = sample.image.suffix.lower()
-    return suffix in dicom.SUFFIXES or not suffix or suffix[1:].isdigit()
 
 
 def _read_identity(path: Path) -> tuple[str, ...]:

@@ -1,8 +1,7 @@
 """DICOM series with masks that are volumes, paired slice by slice by their place in the body."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from unicodedata import normalize
 
@@ -13,26 +12,16 @@ from numpy import ndarray
 from limner.data.folder_listing import FolderListing
 from limner.data.image_file import image_suffix, read_only_header, without_suffix
 from limner.data.layout_match import LayoutMatch, pair_key, with_splits
-from limner.data.readers import dicom, nifti, nrrd
+from limner.data.readers import nifti, nrrd
 from limner.data.readers.anatomy import slice_order
-from limner.data.readers.dicom_file import read_tags
+from limner.data.readers.dicom_place import LPS, SlicePlace, may_be_dicom, read_place
 from limner.data.readers.volume_affine import read_affine
 from limner.data.sample import Sample
 from limner.errors import LimnerError
 
 VOLUMES = nifti.SUFFIXES | nrrd.SUFFIXES
-TAGS = ("SeriesInstanceUID", "ImagePositionPatient", "PixelSpacing")
-LPS = np.array([-1.0, -1.0, 1.0])
-"""DICOM counts to the left and the back, and NIfTI to the right and the front."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Slice:
-    """A file of a series: where the middle of its first pixel lies, in mm as DICOM counts."""
-
-    file: Path
-    corner: Float[ndarray, "3"]
-    spacing: float
+Series = dict[Path, dict[Path, SlicePlace]]
+"""Where the files of a folder lie."""
 
 
 def match_layout(listing: FolderListing) -> LayoutMatch | None:
@@ -53,9 +42,7 @@ def match_layout(listing: FolderListing) -> LayoutMatch | None:
         # A folder of the names of splits above it tells the split
         names = folder.relative_to(listing.root).parts[:-1]
         samples += [(sample, names) for sample in _pair_slices(name, series[folder], volume)]
-    without_mask = [
-        each.file for folder in series.keys() - volume_of.keys() for each in series[folder]
-    ]
+    without_mask = [file for folder in series.keys() - volume_of.keys() for file in series[folder]]
     return LayoutMatch(
         "DICOM series",
         with_splits(samples),
@@ -64,30 +51,20 @@ def match_layout(listing: FolderListing) -> LayoutMatch | None:
     )
 
 
-def _list_series(files: Iterable[Path]) -> dict[Path, list[_Slice]]:
+def _list_series(files: Iterable[Path]) -> Series:
     """The slices of each folder that holds one series of several."""
-    found: dict[Path, list[tuple[str, _Slice]]] = defaultdict(list)
+    found: Series = defaultdict(dict)
     for file in files:
-        suffix = file.suffix.lower()
-        if suffix not in dicom.SUFFIXES and suffix and not suffix[1:].isdigit():
-            continue
-        head = read_tags(file, TAGS)
-        if head is None or not head.get("ImagePositionPatient"):
-            continue
-        corner = np.array([float(value) for value in head["ImagePositionPatient"]])
-        spacing = min(map(float, head.get("PixelSpacing") or [1.0]))
-        uid = str(head.get("SeriesInstanceUID", ""))
-        found[file.parent].append((uid, _Slice(file, corner, spacing)))
+        if may_be_dicom(file) and (place := read_place(file)):
+            found[file.parent][file] = place
     return {
-        folder: [each for _, each in slices]
-        for folder, slices in found.items()
-        if len(slices) > 1 and len({uid for uid, _ in slices}) == 1
+        folder: places
+        for folder, places in found.items()
+        if len(places) > 1 and len({place.series for place in places.values()}) == 1
     }
 
 
-def _find_series(
-    volume: Path, series: Mapping[Path, Sequence[_Slice]], listing: FolderListing
-) -> Path | None:
+def _find_series(volume: Path, series: Series, listing: FolderListing) -> Path | None:
     """The folder of the series that a mask is of: by its name, else the only one beside it."""
     name = pair_key(without_suffix(volume.name))
     named = [folder for folder in series if name in folder.relative_to(listing.root).parts]
@@ -96,7 +73,7 @@ def _find_series(
     return named[0] if len(named) == 1 else None
 
 
-def _pair_slices(name: str, slices: Sequence[_Slice], volume: Path) -> list[Sample]:
+def _pair_slices(name: str, slices: Mapping[Path, SlicePlace], volume: Path) -> list[Sample]:
     """Pair the files of a series with the slices of a volume, in the order of the volume.
 
     Raises LimnerError where a file lies where the volume has no slice.
@@ -105,20 +82,20 @@ def _pair_slices(name: str, slices: Sequence[_Slice], volume: Path) -> list[Samp
     if affine is None:
         raise LimnerError(f"{volume} does not say where its slices lie. Save it as NIfTI again.")
     corners = _corners(affine, volume)
-    pages: dict[int, _Slice] = {}
-    for each in slices:
+    pages: dict[int, Path] = {}
+    for file, each in slices.items():
         away = np.linalg.norm(corners - each.corner, axis=1)
         page = int(away.argmin())
         if away[page] > each.spacing or page in pages:
             place = ", ".join(f"{value:g}" for value in each.corner)
             raise LimnerError(
-                f"{each.file} lies at ({place}) mm, where {volume} has no slice of its own: the "
+                f"{file} lies at ({place}) mm, where {volume} has no slice of its own: the "
                 f"nearest begins {away[page]:.3g} mm away. Is it the mask of another series? It "
                 "must have the places and the directions of its series."
             )
-        pages[page] = each
+        pages[page] = file
     return [
-        Sample(f"{name}#{page + 1}", pages[page].file, volume, group=name, mask_page=page)
+        Sample(f"{name}#{page + 1}", pages[page], volume, group=name, mask_page=page)
         for page in sorted(pages)
     ]
 

@@ -606,7 +606,7 @@ def tiffs(folder: Path, _peers: Peers) -> Iterator[Row]:
     differ = 0
     for entry in kept:
         alone = replace(predictions, entries=(entry.entry,))
-        target = folder / "geojson" / entry.id
+        target = folder / "geojson" / entry.entry.id
         write_format(iter([entry]), alone, target, "geojson")
         content = json.loads((target / "masks.geojson").read_text())
         shapes = [
@@ -614,7 +614,7 @@ def tiffs(folder: Path, _peers: Peers) -> Iterator[Row]:
             for each in content["features"]
         ]
         theirs_here = rasterize(shapes, out_shape=(HEIGHT, WIDTH), transform=place)
-        differ += int((theirs_here != drawn[entry.id]).sum())
+        differ += int((theirs_here != drawn[entry.entry.id]).sum())
     yield Row("GeoJSON in a map", "out", f"rasterio {version('rasterio')}", COUNT, differ)
 
 

@@ -484,6 +484,13 @@ def test_strokes_of_a_tab_that_is_open_are_its_own_and_those_of_an_older_page_ar
         assert second.evaluate(journals) == 1
         second.bring_to_front()
         first.close()
+        # On a busy machine a page that was closed still answers for a while
+        second.wait_for_function(
+            "async () => { const pages = new BroadcastChannel('limner'); let count = 0;"
+            "pages.onmessage = () => count++; pages.postMessage('who');"
+            "await new Promise((done) => setTimeout(done, 300)); pages.close();"
+            "return count <= 1; }"
+        )
         second.evaluate(
             "for (const key of Object.keys(localStorage)) if (key.includes('#')) {"
             "localStorage.setItem(key.split('#')[0], localStorage.getItem(key)); "

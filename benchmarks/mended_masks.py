@@ -1,8 +1,8 @@
 """What mending the masks that `limner audit` ranks worst brings on test images.
 
-    python benchmarks/mended_masks.py nuclei=/tmp/limner-zero-config/nuclei --minutes 2 --seeds 3
+    python benchmarks/mended_masks.py nuclei=WORK/nuclei --minutes 2 --seeds 3
 
-Each set is a folder with train/ and test/, as zero_config.py makes them. A tenth of the training
+Each set is a folder with train/ and test/, as zero_config.py makes them in its --work. A tenth of the training
 masks is spoilt (spoilt_masks.py), a cross-validation is trained on what is there then, and audited.
 As many of the worst as were spoilt are mended: their true masks are put back, as a reviewer would
 draw them. Networks are trained on the spoilt masks, on the mended ones and on the true ones, and

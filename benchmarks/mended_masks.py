@@ -2,7 +2,8 @@
 
     python benchmarks/mended_masks.py nuclei=WORK/nuclei --minutes 2 --seeds 3
 
-Each set is a folder with train/ and test/, as zero_config.py makes them in its --work. A tenth of the training
+Each set is a folder with train/ and test/, as zero_config.py makes them in
+its --work. A tenth of the training
 masks is spoilt (spoilt_masks.py), a cross-validation is trained on what is there then, and audited.
 As many of the worst as were spoilt are mended: their true masks are put back, as a reviewer would
 draw them. Networks are trained on the spoilt masks, on the mended ones and on the true ones, and

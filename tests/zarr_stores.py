@@ -8,18 +8,12 @@ import zarr
 
 
 def write_store(
-    path: Path,
-    pixels: np.ndarray,
-    axes: str,
-    *,
-    version: str = "0.5",
-    um: float = 0.25,
-    level: str = "full",
+    path: Path, pixels: np.ndarray, axes: str, *, version: str = "0.5", **options: Any
 ) -> Any:
-    """Write an image with a smaller level below it; returns the group."""
+    """Write an image with a smaller level below it, as `write_image` does; returns the group."""
     path.parent.mkdir(parents=True, exist_ok=True)
     group = zarr.open_group(path, mode="w", zarr_format=3 if version == "0.5" else 2)
-    return write_image(group, pixels, axes, version=version, um=um, level=level)
+    return write_image(group, pixels, axes, version=version, **options)
 
 
 def write_image(

@@ -92,6 +92,13 @@ def test_an_image_that_lacks_a_channel_is_named(tmp_path: Path) -> None:
         scan(tmp_path)
 
 
+def test_channels_of_two_suffixes_are_named(tmp_path: Path) -> None:
+    write_set(tmp_path, ["ch00", "ch01"])
+    (tmp_path / "images" / "c_ch01.tif").rename(tmp_path / "images" / "c_ch01.tiff")
+    with pytest.raises(LimnerError, match="They must lie in one folder and have one suffix"):
+        scan(tmp_path)
+
+
 def test_channels_of_other_sizes_and_in_colour_are_named(tmp_path: Path) -> None:
     write_channels(tmp_path, "a", ["ch00", "ch01"])
     path = tmp_path / "a_{ch00,ch01}.tif"

@@ -40,6 +40,8 @@ def test_a_model_of_several_files_predicts_and_is_tested(tmp_path: Path) -> None
     assert Path(records[0]["image"]).name.endswith("_{ch00,ch01}.tif")
     predictions = read_predictions(tmp_path / "out")
     write_predicted(predictions, tmp_path / "nnunet", "nnunet")
+    write_predicted(predictions, tmp_path / "nifti", "nifti")
+    assert len(list((tmp_path / "nifti").glob("*.nii.gz"))) == 3
     images = sorted(path.name for path in (tmp_path / "nnunet" / "imagesTr").iterdir())
     assert images[:2] == ["0_0000.png", "0_0001.png"]
     measure(tmp_path / "out", tmp_path / "measures")

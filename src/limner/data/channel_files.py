@@ -45,6 +45,11 @@ def join_channels(images: Mapping[str, Path], masks: Collection[str]) -> dict[st
                 f"{list_some(sorted(files))}, and other images have {list_some(endings)}. Each "
                 "image needs the same: add the files that are missing, or remove the others."
             )
+        if len({(path.parent, path.suffix) for path in files.values()}) > 1:
+            raise LimnerError(
+                f"{list_some([str(path) for path in files.values()])} are channels of one image. "
+                "They must lie in one folder and have one suffix: move or export them so."
+            )
     joined = {
         image: joined_path([files[ending] for ending in endings], endings)
         for image, files in groups.items()

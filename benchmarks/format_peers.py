@@ -135,6 +135,20 @@ def decode_brush(folder: Path) -> dict[str, np.ndarray]:
     return drawn
 
 
+def export_brush(folder: Path) -> dict[str, np.ndarray]:
+    """Write the masks of strokes, and the table of their tasks."""
+    from label_studio_sdk.converter import Converter
+
+    config = """<View><Image name="image" value="$image"/><BrushLabels name="brush" toName="image">
+        <Label value="any"/></BrushLabels></View>"""
+    converter = Converter(config, str(folder))
+    export = folder / "export"
+    export.mkdir()
+    for output, kind in ((export, "BRUSH_TO_PNG"), (export / "result.csv", "CSV")):
+        converter.convert(str(folder / "in.json"), str(output), kind, is_dir=False)
+    return {}
+
+
 def write_ome_zarr(folder: Path) -> dict[str, np.ndarray]:
     """Write images of two channels with labels, of two versions; read both by its own reader."""
     import zarr
@@ -201,6 +215,7 @@ COMMANDS = {
     "cvat-write": write_datumaro,
     "brush-encode": encode_brush,
     "brush-decode": decode_brush,
+    "brush-export": export_brush,
     "zarr-write": write_ome_zarr,
     "supervisely-write": write_supervisely,
 }

@@ -14,10 +14,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -30,6 +31,7 @@ from limner.review.formats.write import write_format
 from limner.review.kept_masks import KeptMask
 from limner.review.predictions import Entry, Predictions
 
+Json = dict[str, Any]
 HERE = Path(__file__).parent
 COUNT, HEIGHT, WIDTH = 40, 96, 128
 NAMES = ("background", "bug", "leaf")
@@ -311,8 +313,8 @@ def cvat_out(format_name: str, command: str) -> Callable[[Path, Peers], Row]:
     return compare
 
 
-def brush_in(folder: Path, peers: Peers) -> Row:
-    drawn = masks()
+def brush_tasks(folder: Path, peers: Peers, drawn: Mapping[str, np.ndarray]) -> list[Json]:
+    """The images in `folder`, and tasks with strokes that Label Studio's encoder made."""
     planes = {
         f"{name}-{i}": (mask == i).astype(np.uint8) for name, mask in drawn.items() for i in (1, 2)
     }
@@ -321,10 +323,12 @@ def brush_in(folder: Path, peers: Peers) -> Row:
     shutil.rmtree(folder)
     save_images(folder, list(drawn))
     tasks = []
-    for name in drawn:
+    for number, name in enumerate(drawn):
         result = [
             {
                 "type": "brushlabels",
+                "from_name": "brush",
+                "to_name": "image",
                 "original_width": WIDTH,
                 "original_height": HEIGHT,
                 "value": {
@@ -335,10 +339,30 @@ def brush_in(folder: Path, peers: Peers) -> Row:
             }
             for index in (1, 2)
         ]
-        tasks.append({"data": {"image": f"{name}.png"}, "annotations": [{"result": result}]})
+        annotation = {"id": 100 + number, "completed_by": 1, "result": result}
+        tasks.append(
+            {"id": number + 1, "data": {"image": f"{name}.png"}, "annotations": [annotation]}
+        )
+    return tasks
+
+
+def brush_in(folder: Path, peers: Peers) -> Row:
+    drawn = masks()
+    tasks = brush_tasks(folder, peers, drawn)
     (folder / "export.json").write_text(json.dumps(tasks))
     library = peers.version_of("label-studio-sdk")
     return Row("Label Studio brush", "in", library, COUNT, differing(read(folder), drawn))
+
+
+def brush_masks_in(folder: Path, peers: Peers) -> Row:
+    """The masks and the table of tasks that Label Studio's own converter writes."""
+    drawn = masks()
+    tasks = brush_tasks(folder, peers, drawn)
+    (folder / "in.json").write_text(json.dumps(tasks))
+    peers.run("brush-export", folder)
+    (folder / "in.json").unlink()
+    library = peers.version_of("label-studio-sdk")
+    return Row("Label Studio masks", "in", library, COUNT, differing(read(folder), drawn))
 
 
 def brush_out(folder: Path, peers: Peers) -> Row:
@@ -755,6 +779,7 @@ WITH_TOOLS: tuple[Callable[[Path, Peers], Row], ...] = (
     labelme_in,
     labelme_out,
     brush_in,
+    brush_masks_in,
     brush_out,
     cvat_in,
     cvat_out("cvat-xml", "cvat-read"),

@@ -117,6 +117,18 @@ def class_folders(root: Path, scenes: Scenes) -> None:
             save(root / "masks" / NAMES[index] / f"{name}.png", of_class)
 
 
+def label_studio_masks(root: Path, scenes: Scenes) -> None:
+    """Strokes by the numbers of their tasks, and the table that names the images."""
+    rows = ["annotation_id,annotator,brush,id,image"]
+    for number, (name, (pixels, classes)) in enumerate(scenes.items()):
+        save(root / "images" / f"{name}.png", pixels)
+        rows.append(f"{number},1,,{number},/data/upload/1/0a1b2c3d-{name}.png")
+        for index in (1, 2):
+            file = f"task-{number}-annotation-{number}-by-1-brush-{NAMES[index]}-0.png"
+            save(root / "export" / file, (classes == index).astype(np.uint8) * 255)
+    (root / "export/project.csv").write_text("\n".join(rows) + "\n")
+
+
 def run_lengths(root: Path, scenes: Scenes) -> None:
     rows = ["id,class,rle"]
     for name, (pixels, classes) in scenes.items():
@@ -218,6 +230,7 @@ LAYOUTS: dict[str, Callable[[Path, Scenes], None]] = {
     "Cellpose": cellpose,
     "Darwin": darwin,
     "class folders": class_folders,
+    "Label Studio masks": label_studio_masks,
     "run lengths": run_lengths,
     "Supervisely": supervisely,
     "NIfTI": nifti,

@@ -60,6 +60,8 @@ class AnnotatedSet:
     the order of the alphabet.
     """
     stated_in: str = "the class-name file"
+    derived: Sequence[Path] = ()
+    """Images that the tool made of its annotations, and that are none of the set."""
     findings: Sequence[Finding] = ()
 
     def to_match(self, listing: FolderListing) -> LayoutMatch:
@@ -78,13 +80,13 @@ class AnnotatedSet:
         index_of = {name: index for index, name in enumerate(names, start=1)}
         annotated = {image.image for image in self.images}
         # Segmentations of DICOM are files of images too
-        known = annotated.union(self.files)
+        known = annotated.union(self.files, self.derived)
         others = [path for path in listing.images() if path not in known]
         return LayoutMatch(
             self.tool,
             tuple(_sample(self.tool, image, index_of) for image in self.images),
             ((0, BACKGROUND), *((index, name) for name, index in index_of.items())),
-            set_aside=(*others, *self.files),
+            set_aside=(*others, *self.files, *self.derived),
             findings=(
                 *self.findings,
                 *damaged_findings(listing),

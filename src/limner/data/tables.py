@@ -4,6 +4,7 @@ import codecs
 import csv
 import io
 import json
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,9 @@ Row = dict[str, str]
 """One line of a table: the cell of each column, by the column's name."""
 HEAD_BYTES = 4096
 """Of a table, in which its column names are."""
+
+# The run lengths of a large mask are longer than the 131,072 characters that csv allows a cell
+csv.field_size_limit(sys.maxsize)
 
 
 def read_table(path: Path) -> list[Row]:

@@ -25,7 +25,8 @@ class UnitedMask:
     """What the objects of each file become, where a file is of one class; else they stay."""
 
     def __str__(self) -> str:
-        return f"{self.files[0]} and {len(self.files) - 1} more masks of its image"
+        more = len(self.files) - 1
+        return f"{self.files[0]} and {more} more masks of its image" if more else f"{self.files[0]}"
 
     @property
     def sha256(self) -> bytes:

@@ -42,6 +42,16 @@ def test_rows_of_one_image_are_painted_in_turn(tmp_path: Path, columns: str, suf
     assert not check(dataset).errors
 
 
+def test_the_run_lengths_of_a_large_mask_are_read(tmp_path: Path) -> None:
+    """They are longer than the 131,072 characters that csv allows a cell by itself."""
+    runs = " ".join(f"{2 * place + 1} 1" for place in range(24_000))
+    image = np.random.default_rng(0).integers(0, 255, (200, 240, 3)).astype(np.uint8)
+    save_image(tmp_path / "a.png", image)
+    (tmp_path / "train.csv").write_text(f"id,rle\na,{runs}\n")
+    assert len(runs) > 131_072
+    assert scan(tmp_path).samples[0].read_mask().values.sum() == 24_000
+
+
 def test_a_column_tells_the_classes(tmp_path: Path) -> None:
     write(
         tmp_path, f"id,class,rle\na,stomach,{encode(FIRST)}\na,bowel,{encode(SECOND)}\nb,bowel,\n"

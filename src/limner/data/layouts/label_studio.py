@@ -32,6 +32,10 @@ from limner.plurals import count_noun
 Json = Mapping[str, Any]
 _UPLOADED = re.compile(r"^[0-9a-f]{8}-")
 """Label Studio puts this before the name of an uploaded file."""
+STROKE_MASK = re.compile(r"task-(\d+)-annotation-(\d+)-by-[^-]*-(.+)-\d+\.png", re.IGNORECASE)
+"""The file of a stroke in the export as masks: its task, its annotation, and the names of the
+labelling interface's tool and of the label.
+"""
 
 
 @dataclass(slots=True)
@@ -65,10 +69,11 @@ def match_layout(listing: FolderListing) -> LayoutMatch | None:
         files=paths,
         images=images,
         stated=[name for _, name in read_class_names(listing.root)],
+        derived=[path for path in listing.images() if STROKE_MASK.fullmatch(path.name)],
         findings=(
             *reading.files.findings(),
             *no_area_findings(LABEL_STUDIO, reading.without_area, paths[0]),
-            *_several_findings(reading.several),
+            *several_findings(reading.several),
         ),
     ).to_match(listing)
 
@@ -80,7 +85,7 @@ def _read_task(path: Path, task: Json, reading: _Reading) -> AnnotatedImage | No
             f"{path} is Label Studio's export as JSON-MIN, which leaves out what is needed. Export "
             "it as JSON."
         )
-    image = _find_image(path, task, reading.files)
+    image = find_task_image(path, task, reading.files)
     annotations = [each for each in task.get("annotations", ()) if not each.get("was_cancelled")]
     if not annotations:
         return None
@@ -105,7 +110,7 @@ def _read_task(path: Path, task: Json, reading: _Reading) -> AnnotatedImage | No
     )
 
 
-def _find_image(path: Path, task: Json, files: NamedFiles) -> Path:
+def find_task_image(path: Path, task: Json, files: NamedFiles) -> Path:
     """The image that a task names: by a path, an address, or the name of an uploaded file.
 
     Raises LimnerError where there is none.
@@ -154,10 +159,14 @@ def _class_name(path: Path, image: Path, region: Json) -> str:
     return str(names[0]).strip()
 
 
-def _several_findings(images: Sequence[Path]) -> Iterator[Finding]:
+def several_findings(
+    images: Sequence[Path],
+    taken: str = "The ground truth is taken, and where none is marked the last.",
+) -> Iterator[Finding]:
+    """Report images with annotations of several people, and which is taken."""
     if images:
         message = (
             f"{count_noun(len(images), 'image has', 'images have')} annotations of several people, "
-            f"such as {images[0]}. The ground truth is taken, and where none is marked the last."
+            f"such as {images[0]}. {taken}"
         )
         yield Finding("several-annotations", "warning", str(images[0]), message)

@@ -14,6 +14,7 @@ from limner.data.check_page import write_check
 from limner.data.dataset import Dataset
 from limner.data.images import read_image
 from limner.data.scan import scan
+from limner.labels import VOID
 from slides import draw_tissue, write_slide
 
 
@@ -85,6 +86,31 @@ def test_a_large_tiff_and_its_mask_are_read_region_by_region(tmp_path: Path) -> 
     read, read_mask = read_whole(dataset, (250, 330))
     assert np.array_equal(read, pixels) and np.array_equal(read_mask, mask)
     assert "neighbours, so that scores flatter" in dataset.findings[0].message
+
+
+@pytest.mark.parametrize("by", ["nodata", "mask page"])
+def test_what_a_large_mask_has_no_data_for_is_void(tmp_path: Path, by: str) -> None:
+    """As where the mask is read whole."""
+    pixels, drawn = draw_tissue(250, 330)
+    mask, void = drawn.astype(np.uint8), np.zeros((250, 330), bool)
+    void[90:200, 100:180] = True
+    mask[void] = 9
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+    tifffile.imwrite(tmp_path / "images/a.tif", pixels, tile=(64, 64), compression="zlib")
+    with tifffile.TiffWriter(tmp_path / "masks/a.tif") as file:
+        tags = [(42113, 2, 0, "9", True)] if by == "nodata" else []
+        file.write(mask, tile=(64, 64), compression="zlib", extratags=tags)
+        if by == "mask page":
+            file.write(~void, tile=(64, 64), subfiletype=4, photometric="mask")
+    dataset = scan(tmp_path)
+    report = check(dataset)
+    assert report.labels is not None and len(report.labels.names) == 2
+    read, expected = np.zeros((250, 330), np.uint8), np.where(void, VOID, drawn)
+    for sample in dataset.samples:
+        assert sample.region is not None
+        sample.region.crop(read)[:] = sample.class_index(report.labels)
+    assert np.array_equal(read, expected)
 
 
 def test_of_a_mostly_empty_mask_as_many_regions_without_objects_are_taken(tmp_path: Path) -> None:

@@ -4,12 +4,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from limner.data.images import read_mask
 from limner.data.large_images import open_same_image
 from limner.data.mask_pixels import MaskPixels, to_mask_pixels
 from limner.data.readers.decoded import DecodedImage
+from limner.data.tiled_tiff import TiledTiff
 from limner.data.united_mask import UnitedMask
 from limner.data.views import Box
 from limner.errors import LimnerError
@@ -35,10 +34,12 @@ def read_mask_regions(file: Path | UnitedMask) -> tuple[ReadMaskPart, tuple[int,
     if large is not None:
 
         def read_part(box: Box) -> MaskPixels:
-            pixels = large.read(box)[..., : large.stored_channels]
-            return to_mask_pixels(
-                DecodedImage(np.squeeze(pixels, 2) if pixels.shape[2] == 1 else pixels)
-            )
+            is_tiff = isinstance(large, TiledTiff)
+            pixels, valid = large.read_stored(box) if is_tiff else (large.read(box), None)
+            if pixels.shape[2] == 1:
+                pixels = pixels[..., 0]
+                valid = None if valid is None else valid[..., 0]
+            return to_mask_pixels(DecodedImage(pixels, valid=valid))
 
         return read_part, large.size_px
     whole = read_mask(file) if isinstance(file, Path) else file.read_with_info()[0]

@@ -67,14 +67,26 @@ class TiledTiff:
 
     def read(self, box: Box) -> UInt8[ndarray, "h w c"]:
         """Read a part of the image; grey gives RGB, alpha is dropped, and no data is 0."""
-        stored = self._segments.read(box)
+        stored, valid = self.read_stored(box)
+        if valid is not None:
+            stored[~valid] = 0
+        return np.repeat(stored, 3, axis=2) if self._colours == 1 else stored
+
+    def read_stored(
+        self, box: Box
+    ) -> tuple[UInt8[ndarray, "h w c"], Bool[ndarray, "h w c"] | None]:
+        """Read the stored numbers of a part, without alpha, and which of them are measurements.
+
+        None stands for all of them.
+        """
+        stored = self._segments.read(box)[..., : self._colours]
+        valid = None
         if self._nodata is not None:
-            stored[~valid_numbers(self._page, stored, self._nodata)] = 0
+            valid = valid_numbers(self._page, stored, self._nodata)
         if self._shown is not None:
-            stored[self._shown.read(box)[..., 0] == 0] = 0
-        if self._colours == 1:
-            return np.repeat(stored[..., :1], 3, axis=2)
-        return stored[..., : self._colours]
+            shown = np.broadcast_to(self._shown.read(box)[..., :1] != 0, stored.shape)
+            valid = shown if valid is None else valid & shown
+        return stored, valid
 
     def _list_images(self, file: Any) -> TiffContent:
         try:

@@ -23,6 +23,7 @@ from limner.errors import LimnerError
 from limner.labels import VOID, Labels
 from limner.review.formats.write import write_predicted
 from limner.review.predictions import Entry, Predictions
+from zarr_stores import write_store
 
 LABELS = Labels.from_values(("background", "leaf", "small bug"), (0, 1, 2))
 RNG = np.random.default_rng(0)
@@ -157,6 +158,14 @@ def test_a_photograph_becomes_a_flat_volume(tmp_path: Path) -> None:
     Image.new("RGB", (40, 30)).save(tmp_path / "a.png")
     mask = mask_of()
     images = {"m": (tmp_path / "a.png", 0, mask)}
+    write_predicted(predictions_of(tmp_path, images), tmp_path / "out", "nifti")
+    assert (read_mask(tmp_path / "out" / "m.nii.gz").values == mask).all()
+
+
+def test_the_mask_of_a_store_becomes_a_flat_volume_too(tmp_path: Path) -> None:
+    write_store(tmp_path / "a.zarr", RNG.integers(0, 255, (2, 30, 40)).astype(np.uint8), "cyx")
+    mask = mask_of()
+    images = {"m": (tmp_path / "a.zarr", 0, mask)}
     write_predicted(predictions_of(tmp_path, images), tmp_path / "out", "nifti")
     assert (read_mask(tmp_path / "out" / "m.nii.gz").values == mask).all()
 

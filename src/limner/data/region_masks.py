@@ -34,8 +34,9 @@ def read_mask_regions(file: Path | UnitedMask) -> tuple[ReadMaskPart, tuple[int,
     if large is not None:
 
         def read_part(box: Box) -> MaskPixels:
-            is_tiff = isinstance(large, TiledTiff)
-            pixels, valid = large.read_stored(box) if is_tiff else (large.read(box), None)
+            pixels, valid = (
+                large.read_stored(box) if isinstance(large, TiledTiff) else (large.read(box), None)
+            )
             if pixels.shape[2] == 1:
                 pixels = pixels[..., 0]
                 valid = None if valid is None else valid[..., 0]

@@ -173,6 +173,62 @@ def coco_in(folder: Path, _peers: Peers) -> Row:
     )
 
 
+def via_in(folder: Path, _peers: Peers) -> Row:
+    """VIA's own export to COCO makes its polygons pycocotools'."""
+    from pycocotools import mask as coco
+
+    theirs, content = {}, {}
+    for number in range(COUNT):
+        name = f"x{number:02}.png"
+        mask, regions = np.zeros((HEIGHT, WIDTH), np.uint8), []
+        for category, points in polygons(number):
+            drawn = coco.decode(coco.frPyObjects([points.ravel().tolist()], HEIGHT, WIDTH))
+            mask[drawn[..., 0] > 0] = category
+            x, y = points.T.tolist()
+            shape = {"name": "polygon", "all_points_x": x, "all_points_y": y}
+            attributes = {"class": NAMES[category]}
+            regions.append({"shape_attributes": shape, "region_attributes": attributes})
+        theirs[Path(name).stem] = mask
+        content[name] = {"filename": name, "regions": regions, "file_attributes": {}}
+    save_images(folder, list(theirs))
+    (folder / "via.json").write_text(json.dumps({"_via_img_metadata": content}))
+    library = f"pycocotools {version('pycocotools')}"
+    return Row("VIA polygons", "in", library, COUNT, differing(read(folder), theirs))
+
+
+def run_lengths_in(folder: Path, _peers: Peers) -> Row:
+    """The lengths of runs are those that pycocotools counts, whose first one is of background."""
+    from pycocotools import mask as coco
+
+    drawn = masks()
+    lines = ["id,class,rle"]
+    for name, mask in drawn.items():
+        for index in (1, 2):
+            counts = _coco_counts(coco.encode(np.asfortranarray(mask == index).astype(np.uint8)))
+            ends = np.cumsum(counts)
+            runs = zip(ends[0::2] + 1, counts[1::2], strict=False)
+            lines.append(f"{name},{NAMES[index]},{' '.join(f'{at} {n}' for at, n in runs)}")
+    save_images(folder, list(drawn))
+    (folder / "train.csv").write_text("\n".join(lines) + "\n")
+    library = f"pycocotools {version('pycocotools')}"
+    return Row("Run lengths (CSV)", "in", library, COUNT, differing(read(folder), drawn))
+
+
+def _coco_counts(encoded: Json) -> list[int]:
+    """The counts in COCO's compressed text: six bits a character, differences from the third on."""
+    counts: list[int] = []
+    value = shift = 0
+    for letter in encoded["counts"]:
+        bits = letter - 48
+        value |= (bits & 0x1F) << shift
+        shift += 5
+        if not bits & 0x20:
+            value -= (1 << shift) if bits & 0x10 else 0
+            counts.append(value + (counts[-2] if len(counts) > 2 else 0))
+            value = shift = 0
+    return counts
+
+
 def coco_out(format_name: str) -> Callable[[Path, Peers], Row]:
     def compare(folder: Path, _peers: Peers) -> Row:
         import contextlib
@@ -767,6 +823,8 @@ OWN: tuple[Callable[[Path, Peers], Row], ...] = (
     coco_in,
     coco_out("coco"),
     coco_out("coco-polygons"),
+    via_in,
+    run_lengths_in,
     voc_in,
     imagej_in,
     imagej_out,

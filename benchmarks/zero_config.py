@@ -13,9 +13,10 @@ keeps a fifth of the training folder for a test of its own, since nobody told it
 run the loop of zero_peers.py, with their best epoch by validation. nnU-Net plans and trains itself
 (zero_nnunet.py); it is left out unless `--nnunet-python` gives the Python that has it.
 
-Each run adds a row to the CSV, and one that has a row is not made again. Train on a machine that
-has nothing else to do: all contestants have torch's own number of threads, and the clock decides
-how much they see. pip install segmentation-models-pytorch monai
+Each run adds a row to the CSV, and one that has a row of this kind of processor is not made again:
+only rows of one processor are compared. Train on a machine that has nothing else to do: all
+contestants have torch's own number of threads, and the clock decides how much they see.
+pip install segmentation-models-pytorch monai
 """
 
 import argparse
@@ -160,11 +161,16 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def run_jobs(jobs: Sequence[Job], table: Path, run: Callable[[Job], Row]) -> int:
-    """Make each run that the table lacks, and add its row at once.
+    """Make each run of which the table has no row of this processor, and add its row at once.
 
     Returns how many failed. Each failure is printed, and the others are made all the same.
     """
-    present = {Job(*(row[key.name] for key in fields(Job))) for row in read_rows(table)}
+    here = processor_text()
+    present = {
+        Job(*(row[key.name] for key in fields(Job)))
+        for row in read_rows(table)
+        if row["processor"] == here
+    }
     failed = 0
     for job in jobs:
         if job in present:
@@ -302,22 +308,25 @@ def append_row(table: Path, row: Row) -> None:
 
 
 def format_table(rows: Sequence[Mapping[str, str]]) -> str:
-    """A markdown table: for each set and time the mean Dice, with its range over the seeds.
+    """A markdown table: for each set, time and processor the mean Dice, with its range over seeds.
 
     The last columns name the first, and divide limner's mean by that of the best peer.
     """
-    dice: dict[tuple[str, float], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    dice: dict[tuple[str, float, str], dict[str, list[float]]]
+    dice = defaultdict(lambda: defaultdict(list))
     for row in rows:
-        dice[row["set"], float(row["minutes"])][row["contestant"]].append(float(row["dice"]))
+        key = row["set"], float(row["minutes"]), row["processor"]
+        dice[key][row["contestant"]].append(float(row["dice"]))
     present = [name for name in CONTESTANTS if any(name in scores for scores in dice.values())]
-    head = ["set", "minutes", *present, "first", "limner / best peer"]
+    head = ["set", "minutes", *present, "first", "limner / best peer", "processor"]
     lines = [head, ["---"] * len(head)]
-    for (name, minutes), scores in sorted(dice.items()):
+    for (name, minutes, processor), scores in sorted(dice.items()):
         means = {contestant: float(np.mean(values)) for contestant, values in scores.items()}
         peers = [mean for contestant, mean in means.items() if contestant not in LIMNER]
         ratio = f"{means['limner'] / max(peers):.3f}" if "limner" in means and peers else ""
         cells = [range_text(scores.get(contestant, [])) for contestant in present]
-        lines.append([name, f"{minutes:g}", *cells, max(means, key=lambda c: means[c]), ratio])
+        first = max(means, key=lambda contestant: means[contestant])
+        lines.append([name, f"{minutes:g}", *cells, first, ratio, processor])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

@@ -2,7 +2,7 @@
 
 import re
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -33,8 +33,16 @@ def write_set(folder: Path, names: list[str]) -> Path:
 
 
 def scored(job: Job, dice: float = 0.5) -> Row:
-    return Row(**asdict(job), dice=dice, seconds=1, shown=None, size="", peer="", torch="",
-               processor="two cores, quiet")  # fmt: skip
+    return Row(
+        **asdict(job),
+        dice=dice,
+        seconds=1,
+        shown=None,
+        size="",
+        peer="",
+        torch="",
+        processor=zero_config.processor_text(),
+    )
 
 
 def test_dice_of_two_classes_is_that_of_the_foreground() -> None:
@@ -158,6 +166,17 @@ def test_the_table_names_the_first_and_divides_by_the_best_peer(tmp_path: Path) 
     head, _, row = zero_config.format_table(zero_config.read_rows(table)).splitlines()
     assert head == (
         "| set | minutes | limner | limner from scratch | smp 128 | smp 256 | first | "
-        "limner / best peer |"
+        "limner / best peer | processor |"
     )
-    assert row == "| nuclei | 2 | 0.850 (0.800–0.900) | 0.500 | 0.500 | 0.680 | limner | 1.250 |"
+    assert row == (
+        "| nuclei | 2 | 0.850 (0.800–0.900) | 0.500 | 0.500 | 0.680 | limner | 1.250 | "
+        f"{zero_config.processor_text()} |"
+    )
+
+
+def test_rows_of_another_processor_are_not_compared(tmp_path: Path) -> None:
+    table, job = tmp_path / "table.csv", Job("nuclei", "limner", "2", "0")
+    zero_config.append_row(table, replace(scored(job), processor="another"))
+    assert zero_config.run_jobs([job], table, scored) == 0
+    rows = zero_config.read_rows(table)
+    assert len(rows) == 2 and len(zero_config.format_table(rows).splitlines()) == 4

@@ -227,6 +227,9 @@ def test_check_exits_with_1_on_errors_and_prints_json(lesions: Path, pairs, tmp_
         (["test", "a", "b", "c", "nowhere"], "or several with --ensemble"),
         (["submit", "nowhere"], "must be a model"),
         (["sample", ".", "--count", "2"], "not empty"),
+        (["check", "s3://bucket/set"], "s3://bucket/set is a URL"),
+        (["review", "s3://bucket/masks", "--no-open"], "s3://bucket/masks is a URL"),
+        (["test", "none.safetensors", "gs://bucket/set"], "gs://bucket/set is a URL"),
     ],
 )
 def test_a_mistake_is_answered_with_a_message(

@@ -67,7 +67,17 @@ def test_a_url_may_be_a_folder_or_a_pattern() -> None:
     assert ImageSelection.from_paths(["memory://selection"]).names == ("1.png", "2.jpg")
     pattern = ImageSelection.from_paths(["memory://selection/*.png"])
     assert pattern.names == ("1.png",) and pattern.storage == Storage("memory://selection")
+    single = ImageSelection.from_paths(["memory://selection/2.jpg"])
+    assert single.names == ("2.jpg",) and single.storage == Storage("memory://selection")
     with pytest.raises(LimnerError, match="no file fits memory://selection/z"):
         ImageSelection.from_paths(["memory://selection/z*.png"])
     with pytest.raises(LimnerError, match="there are 2 places for images, and memory://selection"):
         ImageSelection.from_paths(["memory://selection", "a"])
+
+
+def test_a_folder_stays_the_same_in_another_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert Storage("photos").absolute() == Storage(tmp_path / "photos")
+    assert Storage("memory://photos").absolute() == Storage("memory://photos")

@@ -117,10 +117,12 @@ def test_threshold_and_class_are_options(server: Served, models: dict[str, Path]
             "/v1/segment",
             png(),
             {"Content-Type": "multipart/form-data; boundary=x"},
-            415,
-            "a form is not read",
+            400,
+            "the form",
         ),
-        ("/v1/segment", png(), {"Content-Type": "text/html"}, 415, "sent as it is"),
+        ("/v1/segment", png(), {"Content-Type": "multipart/form-data"}, 400, "no boundary"),
+        ("/v1/segment", png(), {"Content-Type": "text/html"}, 415, "the body is the image"),
+        ("/v1/preview", b"nonsense", IMAGE, 422, "the image is not an image that can be read"),
         (
             "/v1/segment",
             png(),
@@ -299,6 +301,7 @@ def test_arrays_of_many_numbers_are_not_read(start: Start, models: dict[str, Pat
         headers={"Content-Type": "application/json"},
     )
     assert answer.status_code == 413 and "16,000,000 bytes" in problem(answer)
+    assert "the image's file to /v1/segment" in problem(answer)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import typer
 
 from limner.cli.audit import audit
 from limner.cli.check import check
-from limner.cli.console import report_errors
+from limner.cli.console import refuse_urls, report_errors
 from limner.cli.export import export
 from limner.cli.loop import loop
 from limner.cli.masks import masks
@@ -52,7 +52,7 @@ for command in (
     loop,
     submit,
 ):
-    app.command()(report_errors()(command))
+    app.command()(report_errors()(refuse_urls(command)))
 
 
 def main() -> None:

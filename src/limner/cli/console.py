@@ -1,8 +1,10 @@
 """What all commands share: the terminal, progress bars, common options, and errors as messages."""
 
 import errno
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -72,20 +74,32 @@ Store = Annotated[
 Prefer = Annotated[
     str | None, typer.Option(help="The reviewer whose verdict counts where two differ.")
 ]
+NOT_HERE = (
+    "is a URL, and this command reads and writes on this machine alone. Copy it to this machine "
+    "first. limner predict reads images from URLs, and writes masks there."
+)
+COLLAPSED_URL = re.compile(r"([a-z][a-z0-9+.-]+):/(?=[^/])")
+"""How a URL begins once it was taken for a path."""
 MODEL_SUFFIXES = frozenset({".safetensors", ".onnx", ".xml", ".pt2"})
 
 
 def split_models(
-    paths: Sequence[str | Path], rest: str, models: str = "a model, or several"
+    paths: Sequence[str | Path],
+    rest: str,
+    models: str = "a model, or several",
+    *,
+    urls: bool = False,
 ) -> tuple[list[Path], list[str]]:
     """Tell model files from the other paths, in whatever order they are given.
 
-    A run folder stands for its model. Raises LimnerError where there is no model or nothing else;
-    it says what is expected, `models` and `rest`.
+    A run folder stands for its model. Raises LimnerError where there is no model or nothing else,
+    which says what is expected, `models` and `rest`; and for a URL, unless `urls`.
     """
     arguments = list(map(str, paths))
     files = [model_file(Path(path)) for path in arguments if _is_model(path)]
     others = [path for path in arguments if not _is_model(path)]
+    if not urls and (url := next((path for path in others if "://" in path), None)):
+        raise LimnerError(f"{url} {NOT_HERE}")
     if not files or not others:
         missing = [path for path in others if "://" not in path and not Path(path).exists()]
         cause = f" {missing[0]} does not exist." if missing else ""
@@ -129,6 +143,22 @@ def progress_bar(stage: str) -> Callable[[Iterable[Any], int], Iterable[Any]]:
         return track(iterable, stage, total=total, console=console, transient=True)
 
     return wrap
+
+
+def refuse_urls(command: Callable[..., None]) -> Callable[..., None]:
+    """Let a command refuse URLs in place of paths, which would collapse: s3://a becomes s3:/a."""
+
+    @wraps(command)
+    def run(**values: Any) -> None:
+        for value in values.values():
+            for path in value if isinstance(value, list) else [value]:
+                is_path = isinstance(path, Path) and not path.exists()
+                if is_path and (scheme := COLLAPSED_URL.match(str(path))):
+                    url = f"{scheme[1]}://{str(path)[scheme.end() :]}"
+                    raise LimnerError(f"{url} {NOT_HERE}")
+        command(**values)
+
+    return run
 
 
 @contextmanager

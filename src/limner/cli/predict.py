@@ -92,7 +92,7 @@ def predict(
     from limner.inference.prediction_job import PredictionJob
 
     _require_writable(out, format_name, measure)
-    models, images = split_models(paths, "an image or a folder of images")
+    models, images = split_models(paths, "an image or a folder of images", urls=True)
     if engine not in {"local", "ray"}:
         raise LimnerError(f"--engine {engine} is not known. Choose local or ray.")
     (map_files, predictor), checksums = read_stable(

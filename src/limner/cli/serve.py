@@ -77,6 +77,35 @@ def serve(
     ] = 50,
     deadline: Deadline = 30,
     device: Annotated[str, typer.Option(help="Where the network runs: cpu or cuda.")] = "cpu",
+    allow_origin: Annotated[
+        list[str] | None,
+        typer.Option(
+            help=(
+                "An origin whose pages may call the service, such as https://example.org; '*' "
+                "lets all of them. By default no other page may (CORS)."
+            ),
+            show_default=False,
+        ),
+    ] = None,
+    root_path: Annotated[
+        str,
+        typer.Option(
+            help="The path that a proxy has the service at, such as /limner.", show_default=False
+        ),
+    ] = "",
+    proxy: Annotated[
+        list[str] | None,
+        typer.Option(
+            help=(
+                "The address or network of a proxy before the service, whose X-Forwarded-For, "
+                "-Proto and -Host are believed. By default none is."
+            ),
+            show_default=False,
+        ),
+    ] = None,
+    keep_alive: Annotated[
+        int, typer.Option(min=1, help="How many seconds a connection may be idle.")
+    ] = 75,
 ) -> None:
     """Answer images with masks over HTTP, on this machine alone unless told otherwise.
 
@@ -85,6 +114,7 @@ def serve(
     """
     with requires_extra("serving", "serve"):
         from limner.web.auth import Access
+        from limner.web.forwarded import TrustedProxies, parse_proxies
         from limner.web.limits import Limits
         from limner.web.server import serve as run_server
         from limner.web.service.app import create_app
@@ -94,14 +124,24 @@ def serve(
     if hasattr(signal, "SIGHUP"):
         # It waits until there is a server that takes it
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
-    access = Access.for_address(host, token, allow_host or ())
+    access = Access.for_address(host, token, allow_host or ()).with_origins(allow_origin or ())
+    proxies = parse_proxies(proxy or ())
     repository = ModelRepository(parse_model_names(models), device, exported=_exported)
     limits = Limits(int(max_megabytes * 1e6), int(max_megapixels * 1e6), deadline_s=deadline)
     work_queue = WorkQueue(workers or os.cpu_count() or 1, queue)
-    application = create_app(repository, work_queue, access, limits)
+    application = create_app(repository, work_queue, access, limits, _root_path(root_path))
     announce = partial(_announce, repository, with_token=token is not None)
     reload = [partial(_reload, repository, name) for name in repository.names]
-    run_server(application, host, port, announce, reload)
+    server_app = TrustedProxies(application, proxies) if proxies else application
+    run_server(server_app, host, port, announce, reload, keep_alive)
+
+
+def _root_path(text: str) -> str:
+    """A path without a slash at its end. Raises LimnerError for what is no path."""
+    path = text.rstrip("/")
+    if path and not path.startswith("/"):
+        raise LimnerError(f"--root-path {text} is no path. It begins with a slash: /{text}")
+    return path
 
 
 def _announce(repository: "ModelRepository", address: str, *, with_token: bool) -> None:

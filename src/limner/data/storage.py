@@ -80,6 +80,15 @@ class Storage:
             for name, start in zip(names, starts, strict=True)
         }
 
+    def absolute(self) -> "Storage":
+        """The same folder, whatever the working folder of the process that opens it."""
+        return self if (local := self.local) is None else Storage(local.absolute())
+
+    def has_file(self, name: str) -> bool:
+        """Whether there is such a file."""
+        system, root = self._open()
+        return bool(system.isfile(f"{root}/{name}"))
+
     def is_empty(self) -> bool:
         """Whether nothing is in the folder, or it does not exist. A lock file does not count."""
         system, root = self._open()

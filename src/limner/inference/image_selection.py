@@ -30,8 +30,8 @@ class ImageSelection:
 
         Args:
             paths: at least one. Files are taken as they are; of folders all images below them; a
-                pattern (`*`, `?`, `[...]`) stands for the files that fit. A URL is a folder or a
-                pattern in one. Several paths are of this machine, and names are then relative to
+                pattern (`*`, `?`, `[...]`) stands for the files that fit. A URL is an image, a
+                folder, or a pattern in one. Several paths are of this machine, and names are then relative to
                 the folder that holds them all.
 
         Raises LimnerError where a path does not exist, a pattern fits nothing, or URLs are mixed.
@@ -109,6 +109,8 @@ def _select_url(paths: Sequence[str]) -> ImageSelection:
         )
     (url,) = paths
     folder, _, last = url.rpartition("/")
+    if last and Storage(folder).has_file(last):
+        return ImageSelection(Storage(folder), (last,))
     if not glob.has_magic(last):
         return ImageSelection.from_storage(Storage(url))
     selection = ImageSelection.from_storage(Storage(folder)).matching(last)

@@ -3,6 +3,7 @@
 import logging
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -72,11 +73,13 @@ def map_on_ray(
     def map_files(work: Callable[[str], FileResult], names: Iterable[str]) -> Iterator[FileResult]:
         # Each worker opens the models itself
         assert isinstance(work, PredictFile)
+        # The workers' own working folder is that of who began the cluster
+        job = replace(work.job, images=work.job.images.absolute(), out=work.job.out.absolute())
         if not ray.is_initialized():
             ray.init(logging_level=logging.ERROR, include_dashboard=False)
         results = ray.data.from_items([{"name": name} for name in names]).map_batches(
             Worker,
-            fn_constructor_args=(contents, tta, device, work.job),
+            fn_constructor_args=(contents, tta, device, job),
             batch_size=1,
             batch_format="numpy",
             compute=ray.data.ActorPoolStrategy(size=workers),

@@ -8,7 +8,7 @@ machines send what they like. All of it is closed by default.
 import hmac
 import tomllib
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -48,6 +48,8 @@ class Access:
 
     A name can be made to point elsewhere, an address cannot.
     """
+    origins: frozenset[str] = frozenset()
+    """The origins whose pages may call, such as https://example.org; "*" stands for all."""
 
     @classmethod
     def for_address(cls, host: str, token: str | None, hosts: Collection[str] = ()) -> "Access":
@@ -105,6 +107,20 @@ class Access:
         )
         return cls(names, dict(tokens), by_address=host in ALL_ADDRESSES)
 
+    def with_origins(self, origins: Collection[str]) -> "Access":
+        """The same access, and for pages of other origins.
+
+        Raises LimnerError for what is no origin.
+        """
+        for origin in origins:
+            parts = urlsplit(origin)
+            if origin != "*" and (not parts.netloc or origin != f"{parts.scheme}://{parts.netloc}"):
+                raise LimnerError(
+                    f"--allow-origin {origin} is no origin. That is scheme, name and port alone, "
+                    "such as https://example.org or http://localhost:3000."
+                )
+        return replace(self, origins=frozenset(origin.lower() for origin in origins))
+
     def refusal(self, method: str, path: str, headers: Headers) -> Refusal | None:
         """Why a request is not served, None where it is. Its body is not looked at."""
         hosts = headers.getlist("host")
@@ -115,12 +131,15 @@ class Access:
                 "the Host of the request is none that this service answers to. Name it with "
                 "--allow-host, or call it by its address.",
             )
-        if method not in SAFE_METHODS:
+        if self._allows_origin(headers):
+            pass
+        elif method not in SAFE_METHODS:
             if _is_cross_site(headers) or not _is_same_origin(headers, hosts[0]):
                 return Refusal(
                     403,
                     "the request comes from a page of another origin, which may change nothing "
-                    "here.",
+                    "here. If a proxy stands before this service, let it pass on the Host of the "
+                    "request (nginx: proxy_set_header Host $http_host).",
                 )
         elif _is_cross_site(headers) and headers.get("sec-fetch-mode") != "navigate":
             return Refusal(
@@ -150,6 +169,11 @@ class Access:
         cookies = cookie_parser(headers.get("cookie", ""))
         name = cookie_name(headers)
         return self.name_of_token(unquote(cookies[name])) if name in cookies else None
+
+    def _allows_origin(self, headers: Headers) -> bool:
+        """Whether the request comes from a page of an origin that may call."""
+        sent = headers.getlist("origin")
+        return len(sent) == 1 and ("*" in self.origins or sent[0].lower() in self.origins)
 
     def _answers_to(self, name: str) -> bool:
         return name in self.hosts or is_loopback(name) or (self.by_address and _is_address(name))

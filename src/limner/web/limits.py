@@ -28,6 +28,10 @@ class Limits:
     """Of all bodies that are in memory at the same time."""
 
 
+class _TooLargeError(Exception):
+    """A body beyond its limit."""
+
+
 class BodyReader:
     """Reads bodies within limits, and counts the bytes of all that are in memory."""
 
@@ -35,14 +39,23 @@ class BodyReader:
         self._limits, self._bytes = limits, 0
 
     @asynccontextmanager
-    async def body(self, request: Request, most_bytes: int | None = None) -> AsyncIterator[bytes]:
+    async def body(
+        self, request: Request, most_bytes: int | None = None, advice: str = "Send a smaller image."
+    ) -> AsyncIterator[bytes]:
         """A request's body, in memory until the block ends. `most_bytes` may lower the limit.
+
+        `advice` says what to do with a larger one.
 
         Raises ProblemError where the body is empty, larger than the limit or too slow, or there is
         no memory for it.
         """
         limit = self._limits.body_bytes
-        body = await self._read(request, min(most_bytes or limit, limit))
+        limit = min(most_bytes or limit, limit)
+        try:
+            body = await self._read(request, limit)
+        except _TooLargeError:
+            message = f"the body has more than {limit:,} bytes. {advice}"
+            raise ProblemError(413, message, CLOSE) from None
         try:
             yield body
         finally:
@@ -51,7 +64,7 @@ class BodyReader:
     async def _read(self, request: Request, most_bytes: int) -> bytes:
         length = request.headers.get("content-length", "0")
         if not length.isdigit() or int(length) > most_bytes:
-            raise _too_large(most_bytes)
+            raise _TooLargeError
         parts = list[bytes]()
         try:
             async with asyncio.timeout(self._limits.body_s):
@@ -80,16 +93,10 @@ class BodyReader:
             self._bytes += len(part)
             parts.append(part)
             if size > most_bytes:
-                raise _too_large(most_bytes)
+                raise _TooLargeError
             if self._bytes > self._limits.memory_bytes:
                 raise ProblemError(
                     503,
                     "there is no room for another body now. Come again later.",
                     {"Retry-After": "1", **CLOSE},
                 )
-
-
-def _too_large(most_bytes: int) -> ProblemError:
-    return ProblemError(
-        413, f"the body has more than {most_bytes:,} bytes. Send a smaller image.", CLOSE
-    )

@@ -62,10 +62,12 @@ def _paths(routes: Iterable[BaseRoute]) -> Iterator[str]:
 
 
 class Exchange:
-    """One request and its answer. `send` adds the headers that every answer has."""
+    """One request and its answer. `send` adds the headers that every answer has, and leaves out
+    the body of an answer to HEAD.
+    """
 
     def __init__(self, scope: Scope, send: Send) -> None:
-        self.headers = Headers(scope=scope)
+        self.headers, self.method = Headers(scope=scope), scope["method"]
         self.request_id = _request_id(self.headers.get("x-request-id", ""))
         self.status, self.started = 500, False
         self._send, self._start_s = send, time.monotonic()
@@ -76,6 +78,8 @@ class Exchange:
             headers = MutableHeaders(scope=message)
             for name, value in (*SECURITY_HEADERS.items(), ("X-Request-Id", self.request_id)):
                 headers[name] = value
+        elif self.method == "HEAD":
+            message = {**message, "body": b""}
         await self._send(message)
 
     def seconds(self) -> float:
@@ -104,7 +108,7 @@ class GuardMiddleware:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
         elif scope["type"] == "http":
-            await self._handle(scope, receive, Exchange(scope, send))
+            await self._handle(_as_get(scope), receive, Exchange(scope, send))
         else:
             # There are no web sockets here
             await send({"type": "websocket.close", "code": 1008})
@@ -130,7 +134,7 @@ class GuardMiddleware:
 
     def _refuse(self, scope: Scope, exchange: Exchange) -> Response | None:
         """The answer to a request that does not reach the application."""
-        method, path, headers = scope["method"], scope["path"], exchange.headers
+        method, path, headers = scope["method"], route_path(scope), exchange.headers
         refusal = self._access.refusal(method, path, headers)
         if (path, method) == ("/", "GET") and (refusal is None or refusal.status == 401):
             token = QueryParams(scope["query_string"]).get("token", "")
@@ -148,7 +152,8 @@ class GuardMiddleware:
 
     def _record(self, scope: Scope, exchange: Exchange) -> None:
         """Count a request, and log it in one line."""
-        path = scope["path"] if scope["path"] in self._routes else "other"
+        path = route_path(scope)
+        path = path if path in self._routes else "other"
         route = getattr(scope.get("route"), "path", path)
         seconds = exchange.seconds()
         self._metrics.requests.labels(route, str(exchange.status)).inc()
@@ -156,12 +161,27 @@ class GuardMiddleware:
         line = {
             "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "id": exchange.request_id,
-            "method": scope["method"][:10],
+            "method": exchange.method[:10],
             "route": route,
             "status": exchange.status,
             "ms": round(seconds * 1000, 1),
         }
         log.info(json.dumps(line))
+
+
+def route_path(scope: Scope) -> str:
+    """The path of a request below the path that the application has behind a proxy.
+
+    A proxy may leave that path in the address, or take it out.
+    """
+    path, root = str(scope["path"]), str(scope.get("root_path", "")).rstrip("/")
+    is_below = root and path.startswith(f"{root}/")
+    return path[len(root) :] if is_below else path
+
+
+def _as_get(scope: Scope) -> Scope:
+    """A request for the head of an answer as one for all of it (RFC 9110, 9.3.2)."""
+    return {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
 
 
 def _request_id(proposed: str) -> str:
@@ -172,7 +192,7 @@ def _request_id(proposed: str) -> str:
 
 def _sign_in(token: str, headers: Headers) -> Response:
     """Keep the token in a cookie, and go on to an address without it, which may be shared."""
-    response = RedirectResponse("/", 303)
+    response = RedirectResponse("./", 303)
     # lax, since a strict cookie is not sent after a link in a mail; requests that change anything
     # are checked by their Origin
     response.set_cookie(cookie_name(headers), quote(token, safe=""), httponly=True, samesite="lax")

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from limner.errors import LimnerError
@@ -25,6 +25,13 @@ DRAIN_S = 660
 
 It is the longest wait that a caller may ask for, and the work after it.
 """
+HEAD_S = 15
+"""How long the head of a request may take."""
+KEEP_ALIVE_S = 75
+"""How long a connection may be idle after an answer.
+
+Load balancers keep theirs for 60 seconds, and one that is closed under them is an error there.
+"""
 SWITCH_INTERVAL_S = 0.0005
 """How often Python's threads take turns.
 
@@ -34,12 +41,12 @@ log = logging.getLogger("limner.web")
 
 
 def serve(
-    app: FastAPI,
+    app: ASGIApp,
     host: str,
     port: int,
     announce: Callable[[str], None],
     reload: Sequence[Callable[[], object]] = (),
-    head_s: int = 15,
+    keep_alive_s: int = KEEP_ALIVE_S,
 ) -> None:
     """Run until SIGINT or SIGTERM, then finish what was started.
 
@@ -49,7 +56,7 @@ def serve(
         port: 0 takes a free one.
         announce: called with the server's own address once it listens.
         reload: called on SIGHUP, each in a thread.
-        head_s: how long the head of a request may take, and a connection may be idle.
+        keep_alive_s: how long a connection may be idle after an answer.
 
     Raises LimnerError for an address that cannot be listened on.
     """
@@ -70,7 +77,7 @@ def serve(
         log_level="warning",
         server_header=False,
         proxy_headers=False,
-        timeout_keep_alive=head_s,
+        timeout_keep_alive=keep_alive_s,
         timeout_graceful_shutdown=DRAIN_S,
         lifespan="off",
     )
@@ -96,14 +103,19 @@ class HeadTimeoutProtocol(H11Protocol):
         else:
             self._stop_timeout()
 
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        # A part of the next head has come already
+        if self.conn.trailing_data[0] and (self.cycle is None or self.cycle.response_complete):
+            self._start_timeout()
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timeout()
         super().connection_lost(exc)
 
     def _start_timeout(self) -> None:
         if self._head_timeout is None:
-            seconds = self.config.timeout_keep_alive
-            self._head_timeout = self.loop.call_later(seconds, self.transport.close)
+            self._head_timeout = self.loop.call_later(HEAD_S, self.transport.close)
 
     def _stop_timeout(self) -> None:
         if self._head_timeout is not None:

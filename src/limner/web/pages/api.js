@@ -54,9 +54,9 @@ export class RetryPause {
 /** What a task shows: its image, ready to be drawn, and its mask as class indices. */
 export async function loadTask(place) {
   const [task, image, mask] = await Promise.all([
-    get(`/api/tasks/${place}`),
-    ask('GET', `/api/tasks/${place}/image`),
-    ask('GET', `/api/tasks/${place}/mask`),
+    get(`api/tasks/${place}`),
+    ask('GET', `api/tasks/${place}/image`),
+    ask('GET', `api/tasks/${place}/mask`),
   ]);
   const bitmap = await createImageBitmap(await image.blob());
   const pixels = new Uint8Array(await mask.arrayBuffer());

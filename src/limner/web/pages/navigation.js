@@ -23,7 +23,7 @@ const loading = new Map(); // by place: the promise of a session that is being o
 
 /** The place of the next open task after one, as the server knows it; null where there is none. */
 export const nextAfter = (place) =>
-  get(`/api/next?after=${place}`).then((answer) => answer.place, () => null);
+  get(`api/next?after=${place}`).then((answer) => answer.place, () => null);
 
 /** Opens a task, or takes it from those that are open. */
 export function openTask(place) {
@@ -173,7 +173,7 @@ export async function goToNextAfter(place) {
 export async function hold(session, over = false) {
   const { saver } = session;
   try {
-    const path = `/api/tasks/${session.place}/lease`;
+    const path = `api/tasks/${session.place}/lease`;
     const task = await (await ask('POST', path, { json: { over }, match: saver.match })).json();
     session.owner = task.owner;
     session.task = task;
@@ -193,7 +193,7 @@ export async function hold(session, over = false) {
 function leave(session) {
   addWorkTime(session);
   if (session.saver.stopped) remember(session, session.saver.stopped);
-  if (!session.owner) ask('DELETE', `/api/tasks/${session.place}/lease`).catch(() => {});
+  if (!session.owner) ask('DELETE', `api/tasks/${session.place}/lease`).catch(() => {});
 }
 
 /** Opens a task anew. */

@@ -172,7 +172,7 @@ export function showStrip(place) {
     if (button.dataset.letter !== letter) {
       button.dataset.letter = letter;
       button.dataset.mark = MARKS[letter];
-      button.firstChild.src = `/api/tasks/${i}/thumbnail?as=${encodeURIComponent(letter)}`;
+      button.firstChild.src = `api/tasks/${i}/thumbnail?as=${encodeURIComponent(letter)}`;
     }
     button.setAttribute('aria-current', i === place);
     return button;

@@ -15,7 +15,7 @@ const HEARTBEAT_MS = 60_000;
 const VOID_COLOUR = [128, 128, 128];
 
 async function start() {
-  const review = await get('/api/review');
+  const review = await get('api/review');
   Object.assign(state, { review, letters: review.letters, writes: review.writes });
   view.colours = review.classes.map(({ scored, colour }) => scored ? colour : null);
   view.colours[review.void] = VOID_COLOUR;
@@ -27,7 +27,7 @@ async function start() {
   listenToButtons();
   listenToPage();
   setInterval(heartbeat, HEARTBEAT_MS);
-  const first = (await get('/api/next')).place;
+  const first = (await get('api/next')).place;
   await go(first ?? 0);
   if (first === null && state.current) finish(state.current);
   focusStage();
@@ -87,7 +87,7 @@ function listenToPage() {
   addEventListener('pagehide', () => {
     const { current } = state;
     if (!current || current.owner) return;
-    const path = `/api/tasks/${current.place}/lease`;
+    const path = `api/tasks/${current.place}/lease`;
     fetch(path, { method: 'DELETE', keepalive: true }).catch(() => {});
   });
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => view.again());
@@ -101,7 +101,7 @@ function noteActivity() {
 async function heartbeat() {
   if (state.current) hold(state.current);
   try {
-    applyProgress(await get('/api/progress'));
+    applyProgress(await get('api/progress'));
   } catch { /* strokes that do not arrive show it */ }
 }
 

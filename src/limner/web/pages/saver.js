@@ -174,7 +174,7 @@ export class Saver {
   async #send() {
     const tiles = [...this.sending].map((index) => [index, this.mask.finished(index)]);
     const options = { body: await deflateTiles(tiles), match: this.match };
-    const answer = await (await ask('PUT', `/api/tasks/${this.place}/draft`, options)).json();
+    const answer = await (await ask('PUT', `api/tasks/${this.place}/draft`, options)).json();
     this.version = answer.version;
     this.sending = new Set();
     this.trouble = '';

@@ -3,12 +3,13 @@ const find = (id) => document.getElementById(id);
 const COLOURS = find('page').dataset.palette.split(' ');
 const SVG = 'http://www.w3.org/2000/svg';
 let file = null; // the image on the stage
+let previewed = null; // the image that the service was asked to show
 let requests = 0; // of several answers that of the last request counts
 
-function address() {
-  const options = new URLSearchParams({ model: find('model').value });
-  if (find('threshold').value) options.set('threshold', find('threshold').value);
-  return `/v1/segment?${options}`;
+function options() {
+  const chosen = new URLSearchParams({ model: find('model').value });
+  if (find('threshold').value) chosen.set('threshold', find('threshold').value);
+  return chosen;
 }
 
 function say(text, bad = false) {
@@ -16,8 +17,8 @@ function say(text, bad = false) {
   find('status').className = bad ? 'bad' : '';
 }
 
-async function ask(accept) {
-  const response = await fetch(address(), {
+async function ask(accept, route = 'v1/segment') {
+  const response = await fetch(`${route}?${options()}`, {
     method: 'POST',
     body: file,
     headers: { Accept: accept, 'Content-Type': file.type || 'application/octet-stream' },
@@ -113,10 +114,18 @@ function take(image) {
   segment();
 }
 
-find('image').addEventListener(
-  'error',
-  () => say('The browser cannot show this file; its mask is drawn all the same.'),
-);
+// Browsers show no TIFF and no DICOM: then the service shows how it reads them
+find('image').addEventListener('error', async () => {
+  const shown = file;
+  if (previewed === shown) return;
+  previewed = shown;
+  try {
+    const picture = await (await ask('image/jpeg', 'v1/preview')).blob();
+    if (shown === file) find('image').src = URL.createObjectURL(picture);
+  } catch {
+    // What is wrong with it is said where its mask is asked for
+  }
+});
 find('file').addEventListener('change', (event) => take(event.target.files[0]));
 find('model').addEventListener('change', segment);
 find('threshold').addEventListener('change', segment);

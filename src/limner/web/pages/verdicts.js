@@ -38,7 +38,7 @@ export async function nextOpen(session) {
     if (pending) await pending.deciding;
     else {
       // Two servers over one database may know different things for a while
-      await get('/api/progress').then(applyProgress, () => {});
+      await get('api/progress').then(applyProgress, () => {});
       await new Promise((done) => setTimeout(done, OTHER_SERVER_MS));
     }
     session.next = nextAfter(session.place);
@@ -54,7 +54,7 @@ async function send(session, json) {
     try {
       await saver.settled();
       const options = { json, match: saver.match };
-      const answer = await (await ask('POST', `/api/tasks/${place}/verdict`, options)).json();
+      const answer = await (await ask('POST', `api/tasks/${place}/verdict`, options)).json();
       saver.version = answer.version;
       applyProgress(answer);
       refreshTask(session);
@@ -62,7 +62,7 @@ async function send(session, json) {
     } catch (error) {
       if (saver.isOurs(error, lost)) {
         saver.version = error.version;
-        get('/api/progress').then(applyProgress, () => {});
+        get('api/progress').then(applyProgress, () => {});
         return;
       }
       if (isFinal(error)) {
@@ -79,7 +79,7 @@ async function send(session, json) {
 }
 
 function refreshTask(session) {
-  get(`/api/tasks/${session.place}`).then((task) => {
+  get(`api/tasks/${session.place}`).then((task) => {
     session.task = task;
     if (session === state.current) showTask();
   }, () => {});
@@ -107,8 +107,8 @@ export async function finish(session) {
   await Promise.all([...state.deciding].map((other) => other.deciding));
   let next;
   try {
-    applyProgress(await get('/api/progress'));
-    next = (await get('/api/next')).place;
+    applyProgress(await get('api/progress'));
+    next = (await get('api/next')).place;
   } catch (error) {
     say(error.message);
     return;

@@ -3,6 +3,7 @@
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.middleware.cors import CORSMiddleware
 
 import limner
 from limner.labels import PALETTE
@@ -19,6 +20,25 @@ from limner.web.service.work_queue import WorkQueue
 
 MODEL_PARAMETERS = {"model", "name"}
 """The parameters that take the name of a served model."""
+
+CALLERS_HEADERS = (
+    "Authorization",
+    "Content-Encoding",
+    "Content-Type",
+    open_inference.JSON_LENGTH,
+    "X-Request-Id",
+    "X-Timeout-Ms",
+)
+OWN_HEADERS = (
+    open_inference.JSON_LENGTH,
+    "Retry-After",
+    "Server-Timing",
+    "X-Model",
+    "X-Predicted-Dice",
+    "X-Request-Id",
+    "X-Unusual",
+)
+"""What pages of other origins may read of an answer."""
 
 pages = APIRouter(include_in_schema=False)
 
@@ -41,6 +61,7 @@ def create_app(
     queue: WorkQueue,
     access: Access | None = None,
     limits: Limits | None = None,
+    root_path: str = "",
 ) -> FastAPI:
     """Create the application.
 
@@ -49,6 +70,7 @@ def create_app(
         queue: where requests wait for a thread.
         access: who may call; by default only this machine.
         limits: of a request.
+        root_path: the path that a proxy has the application at, such as "/limner".
     """
     app = ServiceApp(
         title="limner",
@@ -57,6 +79,7 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         openapi_url="/openapi.json",
+        root_path=root_path,
     )
     limits, metrics = limits or Limits(), Metrics(lambda: queue.in_flight)
     admission = Admission(queue, limits, metrics)
@@ -69,7 +92,17 @@ def create_app(
         static.router,
     ):
         app.include_router(router)
-    add_middleware(app, access or Access(), metrics, admission.reject_if_full)
+    access = access or Access()
+    add_middleware(app, access, metrics, admission.reject_if_full)
+    if access.origins:
+        # Before the check of access: a browser asks without a token whether it may call
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=sorted(access.origins),
+            allow_methods=["GET", "HEAD", "POST"],
+            allow_headers=CALLERS_HEADERS,
+            expose_headers=OWN_HEADERS,
+        )
     return app
 
 
@@ -81,5 +114,5 @@ async def index(context: Context) -> Response:
 
 @pages.get("/docs")
 async def docs(request: Request) -> Response:
-    base = f"http://{request.headers['host']}/"
+    base = str(request.base_url).rstrip("/") + "/"
     return static.render_page("docs.html", schema=request.app.openapi(), base=base)

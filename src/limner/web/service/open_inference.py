@@ -3,7 +3,6 @@
 import asyncio
 import json
 import logging
-from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
@@ -11,14 +10,18 @@ from fastapi.responses import Response
 
 import limner
 from limner.errors import LimnerError
+from limner.web.content_encoding import compress
 from limner.web.errors import ERROR_RESPONSES, ProblemError
 from limner.web.service.admission import TimeoutMs
 from limner.web.service.context import Context, ServiceContext
 from limner.web.service.models import ServedModel
-from limner.web.service.tensors import encode_answer, infer_schema, parse_request, to_image
+from limner.web.service.tensors import encode_answer, infer_schema, parse_request
 
-MAX_BODY_BYTES = 16_000_000
+MAX_JSON_BYTES = 16_000_000
 """Parsing numbers as text delays all other requests by 15 ms for each megabyte."""
+ADVICE = "Send the array as binary data (binary_data_size), or the image's file to /v1/segment."
+JSON_LENGTH = "Inference-Header-Content-Length"
+"""The header with the length of the JSON, where tensors stand behind it."""
 ModelName = Annotated[str, Path(description="a model's name")]
 NOT_FOUND: dict[int | str, dict[str, Any]] = {404: ERROR_RESPONSES[404]}
 INFER_BODY = {
@@ -31,7 +34,7 @@ router = APIRouter(tags=["open inference protocol"])
 
 @router.get("/v2", summary="The server")
 async def server() -> dict[str, Any]:
-    return {"name": "limner", "version": limner.__version__, "extensions": []}
+    return {"name": "limner", "version": limner.__version__, "extensions": ["binary_tensor_data"]}
 
 
 @router.get("/v2/health/live", summary="Does the process answer?")
@@ -145,16 +148,40 @@ def _describe(model: ServedModel) -> dict[str, Any]:
 async def _infer(
     request: Request, context: ServiceContext, model: ServedModel, timeout_ms: int | None
 ) -> Response:
-    content_type = request.headers.get("content-type", "application/json").lower()
-    if not content_type.startswith("application/json"):
-        raise ProblemError(415, "an array is sent as application/json. Images go to /v1/segment.")
-    work = partial(_predict, model, context.limits.pixels)
-    content, _ = await context.admission.run(request, timeout_ms, work, MAX_BODY_BYTES)
-    return Response(content, media_type="application/json")
+    json_bytes = _json_length(request)
+    most_bytes = MAX_JSON_BYTES if json_bytes is None else None
+    accepted = request.headers.get("accept-encoding", "")
+
+    def work(body: bytes) -> Response:
+        asked = parse_request(body, json_bytes, context.limits.pixels)
+        answer = encode_answer(model, asked, model.predictor.predict(asked.image))
+        content, headers = compress(answer.content, accepted)
+        if answer.json_bytes is None:
+            return Response(content, media_type="application/json", headers=headers)
+        headers[JSON_LENGTH] = str(answer.json_bytes)
+        return Response(content, media_type="application/octet-stream", headers=headers)
+
+    response, _ = await context.admission.run(request, timeout_ms, work, most_bytes, ADVICE)
+    return response
 
 
-def _predict(model: ServedModel, most_pixels: int, body: bytes) -> bytes:
-    """Parse a request, predict its image, and encode the answer."""
-    asked = parse_request(body)
-    prediction = model.predictor.predict(to_image(asked.inputs[0], most_pixels))
-    return encode_answer(model, asked.id, prediction)
+def _json_length(request: Request) -> int | None:
+    """The length of the JSON where tensors stand behind it.
+
+    Raises ProblemError for one that is no length, and for a body that is neither JSON nor that.
+    """
+    length = request.headers.get(JSON_LENGTH)
+    if length is None:
+        kind = request.headers.get("content-type", "application/json").lower()
+        if not kind.startswith("application/json"):
+            raise ProblemError(
+                415,
+                f"an array is sent as application/json, or as binary data behind JSON whose length "
+                f"is in {JSON_LENGTH}. Images go to /v1/segment.",
+            )
+        return None
+    if not (length.isascii() and length.isdigit()) or int(length) > MAX_JSON_BYTES:
+        raise ProblemError(
+            400, f"{JSON_LENGTH} is the length of the JSON, at most {MAX_JSON_BYTES:,}."
+        )
+    return int(length)

@@ -1,15 +1,27 @@
-"""A prediction as it is sent: a PNG, or JSON with run lengths, polygons, areas and boxes."""
+"""A prediction as it is sent: a PNG, or JSON with run lengths, polygons, areas and boxes; and the
+image, as browsers show it.
+"""
 
+import io
+import zipfile
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, UInt8
 from numpy import ndarray
+from PIL import Image
 
+from limner.data.image_pixels import to_rgb
+from limner.data.writers.jpeg import encode_jpeg
 from limner.data.writers.png import encode_mask_png
 from limner.inference.calibration import to_class_index
 from limner.inference.predictor import Prediction
 from limner.labels import Labels
+
+PREVIEW_PX = 1600
 
 
 def mask_at_threshold(prediction: Prediction, threshold: float | None) -> UInt8[ndarray, "h w"]:
@@ -24,6 +36,26 @@ def mask_png(mask: UInt8[ndarray, "h w"], labels: Labels, only: int | None) -> b
     if only is None:
         return encode_mask_png(labels.to_pixels(mask))
     return encode_mask_png((mask == only).astype(np.uint8) * np.uint8(255))
+
+
+def pack_masks(masks: Sequence[tuple[str, Any]]) -> bytes:
+    """Masks as PNG in a zip, by the names of their images; equal names get numbers."""
+    file, taken = io.BytesIO(), Counter[str]()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, png in masks:
+            # A name may be a path, of any system
+            stem = PurePosixPath(name.replace("\\", "/")).stem.lstrip(".") or "mask"
+            taken[stem] += 1
+            number = "" if taken[stem] == 1 else f"-{taken[stem]}"
+            archive.writestr(f"{stem}{number}.png", png)
+    return file.getvalue()
+
+
+def preview_jpeg(image: UInt8[ndarray, "h w c"]) -> bytes:
+    """An image as JPEG of at most `PREVIEW_PX` a side."""
+    shown = Image.fromarray(to_rgb(image))
+    shown.thumbnail((PREVIEW_PX, PREVIEW_PX))
+    return encode_jpeg(np.asarray(shown), 90)
 
 
 def describe_classes(

@@ -19,28 +19,35 @@ from limner.web.errors import ERROR_RESPONSES, ProblemError
 from limner.web.service import responses
 from limner.web.service.admission import TimeoutMs
 from limner.web.service.context import Context
+from limner.web.service.forms import FORM_TYPE, FormFile, read_files
 from limner.web.service.models import ServedModel
 
+Media = Literal["png", "json", "zip"]
 IMAGE_TYPES = (
-    "image/png",
-    "image/jpeg",
-    "image/webp",
-    "image/bmp",
-    "image/tiff",
+    "image/*",
     "application/dicom",
     "application/octet-stream",
+    FORM_TYPE,
 )
-CURL_DEFAULT_TYPE = "application/x-www-form-urlencoded"
-"""The type that curl --data-binary gives any file."""
-MEDIA_TYPES: dict[str, Literal["png", "json"]] = {
+"""Of a body, for the description of the routes. What the image is its bytes tell."""
+OTHER_TYPES = frozenset(
+    {"application/dicom", "application/octet-stream", "binary/octet-stream", FORM_TYPE}
+    # What curl --data-binary gives any file
+    | {"application/x-www-form-urlencoded"}
+)
+"""Types that are read beside those of images. S3 calls any file binary/octet-stream."""
+MEDIA_TYPES: dict[str, Media] = {
     "image/png": "png",
     "image/*": "png",
     "*/*": "png",
     "": "png",
     "application/json": "json",
     "application/*": "json",
+    "application/zip": "zip",
 }
 """What is sent for an entry of Accept."""
+MAX_NAME = 100
+"""Characters of a file's name that errors repeat."""
 
 
 class ClassMask(BaseModel):
@@ -61,8 +68,8 @@ class ClassMask(BaseModel):
     ]
 
 
-class Segmentation(BaseModel):
-    """What was drawn in an image."""
+class ImageSegmentation(BaseModel):
+    """What was drawn in one image of several."""
 
     model: str
     version: str
@@ -72,6 +79,20 @@ class Segmentation(BaseModel):
     predicted_dice: float | None
     unusual: bool
     classes: list[ClassMask]
+    name: Annotated[str, Field(description="of the file in the form, if there was one")] = ""
+
+
+class Segmentation(ImageSegmentation):
+    """What was drawn in an image."""
+
+    timing_ms: dict[str, float]
+    request_id: str
+
+
+class Segmentations(BaseModel):
+    """What was drawn in the images of a form, in their order."""
+
+    images: list[ImageSegmentation]
     timing_ms: dict[str, float]
     request_id: str
 
@@ -79,8 +100,8 @@ class Segmentation(BaseModel):
 BINARY = {"schema": {"type": "string", "format": "binary"}}
 REQUEST_BODY = {"requestBody": {"required": True, "content": dict.fromkeys(IMAGE_TYPES, BINARY)}}
 MASK_RESPONSE = {
-    "model": Segmentation,
-    "content": {"image/png": BINARY},
+    "model": Segmentation | Segmentations,
+    "content": {"image/png": BINARY, "application/zip": BINARY},
     "description": "as Accept says",
 }
 ModelName = Annotated[
@@ -106,18 +127,18 @@ router = APIRouter()
 class Options:
     """What a caller asks of a model. `only` is the index of the one class that is sent."""
 
-    media: Literal["png", "json"]
+    media: Media
     threshold: float | None
     only: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A prediction, its mask as PNG or as classes for JSON, and how long it took."""
+    """A prediction, its mask as PNG or as classes for JSON, and the file's name in a form."""
 
     prediction: Prediction
     content: bytes | list[dict[str, Any]]
-    work_s: float
+    name: str
 
 
 @router.post(
@@ -135,18 +156,52 @@ async def segment(
     only: OnlyClass = None,
     timeout_ms: TimeoutMs = None,
 ) -> Response:
-    """The body is the image as it is, without a form around it. The mask has its size, upright."""
+    """The body is the image as it is, or a form (multipart/form-data) with one or several. The mask
+    has the image's size, upright. Of several images JSON or application/zip is sent.
+    """
     served = context.models.require(model)
     options = _options(request, served, threshold, only)
-    work = partial(_segment, served, options, context.limits.pixels)
-    result, waited_s = await context.admission.run(request, timeout_ms, work)
-    context.metrics.stages.labels("work").observe(result.work_s)
-    timing_ms = {"wait": round(waited_s * 1000, 2), "work": round(result.work_s * 1000, 2)}
-    if isinstance(result.content, bytes):
-        headers = _headers(served, result.prediction, timing_ms)
-        return Response(result.content, media_type="image/png", headers=headers)
-    description = _describe(served, options, result)
-    return JSONResponse({**description, "timing_ms": timing_ms, "request_id": request.state.id})
+    form_type = _form_type(request.headers.get("content-type", ""))
+    work = partial(_segment, served, options, context.limits.pixels, form_type)
+    (results, work_s), waited_s = await context.admission.run(request, timeout_ms, work)
+    context.metrics.stages.labels("work").observe(work_s)
+    timing_ms = {"wait": round(waited_s * 1000, 2), "work": round(work_s * 1000, 2)}
+    if options.media == "json":
+        described = [_describe(served, options, result) for result in results]
+        content = described[0] if len(described) == 1 else {"images": described}
+        return JSONResponse({**content, "timing_ms": timing_ms, "request_id": request.state.id})
+    masks = [(result.name, result.content) for result in results]
+    if options.media == "zip":
+        return Response(responses.pack_masks(masks), media_type="application/zip")
+    headers = _headers(served, results[0].prediction, timing_ms)
+    return Response(masks[0][1], media_type="image/png", headers=headers)
+
+
+@router.post(
+    "/v1/preview",
+    tags=["segment"],
+    summary="Show an image as it is read",
+    openapi_extra=REQUEST_BODY,
+    responses={200: {"content": {"image/jpeg": BINARY}}, **ERROR_RESPONSES},
+    response_class=Response,
+)
+async def preview(
+    request: Request, context: Context, model: ModelName = None, timeout_ms: TimeoutMs = None
+) -> Response:
+    """The image upright and in 8 bits, as JPEG of at most 1,600 px, for what browsers cannot show:
+    TIFF, DICOM, and more than three channels.
+    """
+    served = context.models.require(model)
+    content_type = request.headers.get("content-type", "")
+    _require_image_type(content_type)
+    pixels, form_type = context.limits.pixels, _form_type(content_type)
+
+    def work(body: bytes) -> bytes:
+        (file,) = _files(body, form_type)[:1]
+        return responses.preview_jpeg(_decode(file, pixels, served.predictor.channels))
+
+    content, _ = await context.admission.run(request, timeout_ms, work)
+    return Response(content, media_type="image/jpeg")
 
 
 def _options(
@@ -169,18 +224,44 @@ def _options(
     return Options(media, threshold, None if only is None else labels.names.index(only))
 
 
-def _segment(served: ServedModel, options: Options, most_pixels: int, body: bytes) -> Result:
-    """Decode an image, predict its mask, and encode it."""
+def _segment(
+    served: ServedModel, options: Options, most_pixels: int, form_type: str, body: bytes
+) -> tuple[list[Result], float]:
+    """Decode images, predict their masks, and encode them; also tells how long that took, in s.
+
+    All images of a request have the pixels of one together.
+    """
     start_s = time.monotonic()
-    labels = served.predictor.labels
-    prediction = served.predictor.predict(_decode(body, most_pixels, served.predictor.channels))
-    mask = responses.mask_at_threshold(prediction, options.threshold)
-    content = (
-        responses.mask_png(mask, labels, options.only)
-        if options.media == "png"
-        else responses.describe_classes(mask, labels, options.only)
-    )
-    return Result(prediction, content, time.monotonic() - start_s)
+    files = _files(body, form_type)
+    if len(files) > 1 and options.media == "png":
+        raise ProblemError(
+            406,
+            f"the form holds {len(files)} images, and one PNG is one mask. Say Accept: "
+            "application/json or application/zip.",
+        )
+    labels, results = served.predictor.labels, []
+    for file in files:
+        image = _decode(file, most_pixels, served.predictor.channels)
+        most_pixels -= image.shape[0] * image.shape[1]
+        prediction = served.predictor.predict(image)
+        mask = responses.mask_at_threshold(prediction, options.threshold)
+        content = (
+            responses.describe_classes(mask, labels, options.only)
+            if options.media == "json"
+            else responses.mask_png(mask, labels, options.only)
+        )
+        results.append(Result(prediction, content, file.name))
+    return results, time.monotonic() - start_s
+
+
+def _form_type(content_type: str) -> str:
+    """The type of a form; an empty text for a body that is the image."""
+    return content_type if content_type.lower().startswith(FORM_TYPE) else ""
+
+
+def _files(body: bytes, form_type: str) -> list[FormFile]:
+    """The images of a body."""
+    return read_files(body, form_type) if form_type else [FormFile("", body)]
 
 
 def _headers(
@@ -211,12 +292,13 @@ def _describe(served: ServedModel, options: Options, result: Result) -> dict[str
         "predicted_dice": result.prediction.predicted_dice,
         "unusual": result.prediction.unusual,
         "classes": result.content,
+        **({"name": result.name} if result.name else {}),
     }
 
 
-def _accepted_media(accept: str) -> Literal["png", "json"]:
+def _accepted_media(accept: str) -> Media:
     """What the caller likes best, of equals the first. Raises ProblemError where it is nothing."""
-    best: Literal["png", "json"] | None = None
+    best: Media | None = None
     best_quality = 0.0
     for entry in accept.split(","):
         kind, *parameters = (part.strip().lower() for part in entry.split(";"))
@@ -225,7 +307,9 @@ def _accepted_media(accept: str) -> Literal["png", "json"]:
             best, best_quality = MEDIA_TYPES[kind], quality
     if best is None:
         raise ProblemError(
-            406, "there is image/png and application/json. Name one of them in Accept."
+            406,
+            "there is image/png and application/json, and of several images application/zip. Name "
+            "one of them in Accept.",
         )
     return best
 
@@ -245,18 +329,19 @@ def _quality(parameters: list[str]) -> float:
 def _require_image_type(content_type: str | None) -> None:
     """Raise ProblemError for a body that is sent as a form or as text."""
     bare = (content_type or "application/octet-stream").partition(";")[0].strip().lower()
-    if bare not in {*IMAGE_TYPES, CURL_DEFAULT_TYPE}:
+    if not bare.startswith("image/") and bare not in OTHER_TYPES:
         raise ProblemError(
             415,
-            f"the body is sent as it is, as one of {', '.join(IMAGE_TYPES)}; a form is not "
-            "read. With curl: --data-binary @photo.jpg",
+            f"the body is the image, as one of {', '.join(IMAGE_TYPES)}. With curl: --data-binary "
+            "@photo.jpg",
         )
 
 
-def _decode(body: bytes, most_pixels: int, channels: int | None) -> UInt8[ndarray, "h w c"]:
+def _decode(file: FormFile, most_pixels: int, channels: int | None) -> UInt8[ndarray, "h w c"]:
     """Decode an image. Raises ProblemError where it is too large or cannot be read."""
+    name = f"the image {file.name[:MAX_NAME]}" if file.name else "the image"
     try:
-        return decode_image(body, "the image", most_pixels, channels=channels)
+        return decode_image(file.content, name, most_pixels, channels=channels)
     except TooLargeError as error:
         raise ProblemError(413, str(error)) from None
     except LimnerError as error:

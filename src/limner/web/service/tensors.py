@@ -2,6 +2,8 @@
 
 import json
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import numpy as np
@@ -20,29 +22,127 @@ MAX_DEPTH = 8
 """How deeply lists of numbers may be nested."""
 
 
+MASK, PREDICTED_DICE = "mask", "predicted_dice"
+"""The outputs."""
+
+
+class TensorParameters(BaseModel):
+    """Of the extension for binary tensors."""
+
+    binary_data_size: Annotated[
+        int | None, Field(ge=0, description="bytes of the tensor behind the JSON")
+    ] = None
+    binary_data: Annotated[bool | None, Field(description="send it behind the JSON")] = None
+
+
 class Tensor(BaseModel):
     name: str
     shape: Annotated[list[int], Field(max_length=4)]
     datatype: str
-    data: list[Any]
+    data: list[Any] | None = None
+    parameters: TensorParameters = TensorParameters()
+
+
+class AskedOutput(BaseModel):
+    name: str
+    parameters: TensorParameters = TensorParameters()
+
+
+class RequestParameters(BaseModel):
+    """Of the extension for binary tensors."""
+
+    binary_data_output: Annotated[bool, Field(description="send all outputs behind the JSON")] = (
+        False
+    )
 
 
 class InferRequest(BaseModel):
     id: str | None = None
     inputs: Annotated[list[Tensor], Field(min_length=1, max_length=1)]
+    outputs: list[AskedOutput] = []
+    parameters: RequestParameters = RequestParameters()
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request whose parts were checked."""
+
+    id: str | None
+    image: UInt8[ndarray, "h w c"]
+    outputs: Mapping[str, bool]
+    """Those that are sent, and whether behind the JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer. `json_bytes` is the length of its JSON where tensors stand behind it."""
+
+    content: bytes
+    json_bytes: int | None
 
 
 def infer_schema() -> dict[str, Any]:
     """The JSON schema of a request, without references to other schemas."""
     schema = InferRequest.model_json_schema()
-    schema["properties"]["inputs"]["items"] = schema.pop("$defs")["Tensor"]
-    return schema
+    definitions = schema.pop("$defs")
+
+    def resolve(part: Any) -> Any:
+        if isinstance(part, list):
+            return [resolve(one) for one in part]
+        if not isinstance(part, dict):
+            return part
+        if "$ref" in part:
+            return resolve(definitions[part["$ref"].rpartition("/")[2]])
+        return {name: resolve(value) for name, value in part.items()}
+
+    resolved: dict[str, Any] = resolve(schema)
+    return resolved
 
 
-def parse_request(body: bytes) -> InferRequest:
-    """Parse a request. Raises ProblemError where it is not as the protocol has it."""
+def parse_request(body: bytes, json_bytes: int | None, most_pixels: int) -> Asked:
+    """Parse a request.
+
+    Args:
+        body: JSON, and the tensors behind it.
+        json_bytes: How long the JSON is, where tensors stand behind it; else None.
+        most_pixels: How many pixels the image may have.
+
+    Raises:
+        ProblemError: It is not as the protocol has it, or asks for what there is not.
+    """
+    text, tail = (body, b"") if json_bytes is None else (body[:json_bytes], body[json_bytes:])
+    request = _parse_json(text)
+    (tensor,) = request.inputs
+    size = tensor.parameters.binary_data_size
+    if len(tail) != (size or 0):
+        raise ProblemError(
+            400,
+            f"{len(tail):,} bytes stand behind the JSON, and the input's binary_data_size says "
+            f"{size or 0:,}. Inference-Header-Content-Length is the length of the JSON alone.",
+        )
+    image = to_image(tensor, tail if size is not None else None, most_pixels)
+    return Asked(request.id, image, _outputs(request))
+
+
+def _outputs(request: InferRequest) -> dict[str, bool]:
+    """What is sent, and whether behind the JSON. Raises ProblemError for another output."""
+    by_default = request.parameters.binary_data_output
+    if not request.outputs:
+        return {MASK: by_default, PREDICTED_DICE: by_default}
+    outputs = {}
+    for output in request.outputs:
+        if output.name not in {MASK, PREDICTED_DICE}:
+            raise ProblemError(
+                400, f"there is no output of that name. There are: {MASK}, {PREDICTED_DICE}."
+            )
+        as_binary = output.parameters.binary_data
+        outputs[output.name] = by_default if as_binary is None else as_binary
+    return outputs
+
+
+def _parse_json(text: bytes) -> InferRequest:
     try:
-        return InferRequest.model_validate_json(body)
+        return InferRequest.model_validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
         if first["type"] == "json_invalid":
@@ -53,8 +153,13 @@ def parse_request(body: bytes) -> InferRequest:
         ) from None
 
 
-def to_image(tensor: Tensor, most_pixels: int) -> UInt8[ndarray, "h w c"]:
+def to_image(tensor: Tensor, binary: bytes | None, most_pixels: int) -> UInt8[ndarray, "h w c"]:
     """The image in a tensor; one channel is repeated as three.
+
+    Args:
+        tensor: The input.
+        binary: Its values, where they are not in it.
+        most_pixels: How many pixels it may have.
 
     Raises ProblemError where it is not an image, has more pixels, or its data do not fit its shape.
     """
@@ -67,7 +172,14 @@ def to_image(tensor: Tensor, most_pixels: int) -> UInt8[ndarray, "h w c"]:
     if shape[1] * shape[2] > most_pixels:
         raise ProblemError(413, f"the image has more than {most_pixels:,} pixels.")
     try:
-        pixels = _to_bytes(tensor.data, math.prod(shape)).reshape(shape[1:])
+        if (tensor.data is None) == (binary is None):
+            raise ValueError("the values are neither in the JSON nor behind it, or both")
+        values = (
+            np.frombuffer(binary, np.uint8)
+            if binary is not None
+            else _to_bytes(tensor.data or [], math.prod(shape))
+        )
+        pixels = values.reshape(shape[1:])
     except (ValueError, OverflowError):
         raise ProblemError(
             400, "the data are as many whole numbers from 0 to 255 as the shape says."
@@ -108,28 +220,37 @@ def _flatten(data: list[Any], most: int) -> list[int]:
     return numbers
 
 
-def encode_answer(model: ServedModel, request_id: str | None, prediction: Prediction) -> bytes:
-    """Encode an answer as JSON.
+def encode_answer(model: ServedModel, asked: Asked, prediction: Prediction) -> Answer:
+    """Encode what was asked for.
 
     The values are encoded in chunks, since one call for all of them would delay other requests.
     """
-    outputs: list[dict[str, Any]] = [
-        {"name": "mask", "datatype": "UINT8", "shape": [1, *prediction.mask.shape], "data": []}
-    ]
-    if prediction.predicted_dice is not None:
-        outputs.append(
-            {
-                "name": "predicted_dice",
-                "datatype": "FP32",
-                "shape": [1],
-                "data": [prediction.predicted_dice],
-            }
-        )
+    dice = prediction.predicted_dice
+    values: dict[str, ndarray] = {MASK: prediction.mask[None]}
+    if dice is not None:
+        values[PREDICTED_DICE] = np.array([dice], "<f4")
+    outputs, texts, tail = list[dict[str, Any]](), list[str](), list[bytes]()
+    for name, as_binary in asked.outputs.items():
+        if name not in values:
+            continue
+        value = values[name]
+        datatype = "UINT8" if name == MASK else "FP32"
+        output = {"name": name, "datatype": datatype, "shape": list(value.shape)}
+        if as_binary:
+            tail.append(value.tobytes())
+            output["parameters"] = {"binary_data_size": value.nbytes}
+        else:
+            output["data"] = []
+            texts.append(_encode_values(prediction.mask) if name == MASK else json.dumps(dice))
+        outputs.append(output)
     answer = {"outputs": outputs, "model_name": model.name, "model_version": model.version}
-    if request_id is not None:
-        answer["id"] = request_id
-    text = json.dumps(answer, separators=(",", ":"))
-    return text.replace('"data":[]', f'"data":[{_encode_values(prediction.mask)}]', 1).encode()
+    if asked.id is not None:
+        answer["id"] = asked.id
+    first, *others = json.dumps(answer, separators=(",", ":")).split('"data":[]')
+    # Texts of callers cannot hold that, since their quotes are escaped
+    joined = [f'"data":[{values}]{piece}' for values, piece in zip(texts, others, strict=True)]
+    text = "".join([first, *joined]).encode()
+    return Answer(b"".join([text, *tail]), len(text) if tail else None)
 
 
 def _encode_values(mask: UInt8[ndarray, "h w"]) -> str:

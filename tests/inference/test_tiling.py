@@ -15,7 +15,7 @@ from limner.data.views import Box
 from limner.inference import tile_grid
 from limner.inference.engines import ReceptiveField
 from limner.inference.tile_grid import plan_tiles
-from limner.inference.tiling import merge_tiles, predict_tiles, split_rows
+from limner.inference.tiling import TiledNetwork, merge_tiles, predict_tiles, split_rows
 from limner.inference.tta import TTA_TRANSFORMS, TtaTransform
 from limner.model.presets import PRESETS
 from limner.model.receptive_field import measure_halo
@@ -72,9 +72,10 @@ def test_tiles_equal_the_whole(
             return network(torch.from_numpy(images)).numpy()
 
     def probabilities(core_px: int) -> np.ndarray:
-        with mock.patch.object(tile_grid, "CORE_PX", core_px):
+        with mock.patch.multiple(tile_grid, CORE_PX=core_px, WHOLE_PIXELS=0):
             preprocessing = tile_preprocessing((16, 24))
-            tiles = predict_tiles(picture, engine, preprocessing, receptive_field, transforms)
+            cut = TiledNetwork(engine, receptive_field)
+            tiles = predict_tiles(picture, cut, preprocessing, transforms)
             return joined(merge_tiles(tiles, image_px))
 
     np.testing.assert_allclose(probabilities(core_px), probabilities(100_000), atol=1e-4)
@@ -86,9 +87,8 @@ def test_blended_tiles_show_each_pixel_where_it_is(
 ) -> None:
     tiles = predict_tiles(
         ArrayImage(noise(*image_px)),
-        brightness,
+        TiledNetwork(brightness, ReceptiveField(4, halo_px=None)),
         tile_preprocessing(tile_px),
-        ReceptiveField(4, halo_px=None),
         NO_AUGMENTATION,
     )
     expected = 1 / (1 + np.exp(-(noise(*image_px).mean(2) / 255 - 0.5) / 0.5))
@@ -103,12 +103,11 @@ def test_a_large_image_is_predicted_in_bands_without_reading_all_of_it() -> None
             boxes.append(box)
             return super().read(box)
 
-    with mock.patch.object(tile_grid, "CORE_PX", 64):
+    with mock.patch.multiple(tile_grid, CORE_PX=64, WHOLE_PIXELS=0):
         tiles = predict_tiles(
             RecordingImage(image),
-            brightness,
+            TiledNetwork(brightness, ReceptiveField(8, 10)),
             tile_preprocessing((32, 32)),
-            ReceptiveField(8, 10),
             NO_AUGMENTATION,
         )
         bands = list(merge_tiles(tiles, (900, 70)))
@@ -118,7 +117,7 @@ def test_a_large_image_is_predicted_in_bands_without_reading_all_of_it() -> None
 
 @given(SIZES, st.integers(4, 30))
 def test_every_tile_shows_a_part_of_the_image(image_px: tuple[int, int], core_px: int) -> None:
-    with mock.patch.object(tile_grid, "CORE_PX", core_px):
+    with mock.patch.multiple(tile_grid, CORE_PX=core_px, WHOLE_PIXELS=0):
         cells = list(plan_tiles(image_px, (64, 64), ReceptiveField(4, 3)).cells())
     assert all(cell.box.height > 0 and cell.box.width > 0 for cell in cells)
     assert sum(cell.box.height * cell.box.width for cell in cells) == image_px[0] * image_px[1]

@@ -5,9 +5,9 @@ torch, ONNX Runtime and OpenVINO are imported only when a model file needs them.
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,6 +17,7 @@ from numpy import ndarray
 
 from limner.errors import LimnerError, requires_extra
 from limner.files import read_stable, verify_checksum
+from limner.inference.streaming import OpenSegments, SegmentedNetwork, no_segments
 from limner.model.metadata import ModelMetadata, parse_metadata
 
 if TYPE_CHECKING:
@@ -60,6 +61,8 @@ class LoadedModel:
     receptive_field: ReceptiveField
     version: str = ""
     """The first digits of the file's SHA-256; empty where it was not loaded from a file."""
+    segmented: OpenSegments = no_segments
+    """Gives the network in segments, for large images; None where it cannot be cut."""
 
 
 def require_device(device: str) -> None:
@@ -140,17 +143,24 @@ class OnnxEngine:
                 "onnxruntime-gpu for cuda."
             )
 
-        def session(*, memory_pattern: bool) -> Any:
+        def open_session(graph: bytes, *, memory_pattern: bool) -> Any:
             options = onnxruntime.SessionOptions()
             options.intra_op_num_threads = threads
             options.log_severity_level = 3
             options.enable_mem_pattern = memory_pattern
-            return onnxruntime.InferenceSession(content, options, providers=[providers[device]])
+            return onnxruntime.InferenceSession(graph, options, providers=[providers[device]])
+
+        def session(*, memory_pattern: bool) -> Any:
+            return open_session(content, memory_pattern=memory_pattern)
 
         # Without patterns, two threads took a tenth longer at 256 px
         self._session = session(memory_pattern=True)
         # With them, a tile of 2,044 px took twice the memory and the time
         self._large_session = cache(lambda: session(memory_pattern=False))
+        self.segmented = cache(
+            lambda: _open_segments(content, partial(open_session, memory_pattern=False))
+        )
+        """The network in segments; None where it cannot be cut, or onnx is not installed."""
         self._free_memory = onnxruntime.RunOptions()
         if device == "cpu":
             self._free_memory.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
@@ -164,6 +174,30 @@ class OnnxEngine:
             None, {"images": images}, self._free_memory if large else None
         )[0]
         return logits
+
+
+def _open_segments(content: bytes, open_session: Callable[[bytes], Any]) -> SegmentedNetwork | None:
+    """Cut an ONNX graph into segments, and open each."""
+    try:
+        from limner.inference.onnx_segments import NotLocalError, split_graph
+
+        split = split_graph(content)
+    except (ImportError, NotLocalError):
+        return None
+    run = {}
+    for segment in split.plan.segments:
+        session = open_session(split.graphs[segment.output])
+
+        def run_segment(
+            inputs: Sequence[Float32[ndarray, "b _ _ _"]],
+            session: Any = session,
+            names: tuple[str, ...] = segment.inputs,
+        ) -> Float32[ndarray, "b _ _ _"]:
+            output: ndarray = session.run(None, dict(zip(names, inputs, strict=True)))[0]
+            return output
+
+        run[segment.output] = run_segment
+    return SegmentedNetwork(split.plan, run)
 
 
 class OpenVinoEngine:
@@ -238,15 +272,18 @@ def _load_exported(path: Path, device: str, threads: int) -> LoadedModel:
             ".onnx or the .safetensors."
         )
     engine: Engine
+    segmented: OpenSegments = no_segments
     with requires_extra(str(path), "export"):
         if path.suffix == ".xml":
             engine = OpenVinoEngine(content, weights, record["precision"], threads)
         else:
-            engine = OnnxEngine(content, device, threads)
+            engine = onnx = OnnxEngine(content, device, threads)
+            segmented = onnx.segmented
     # Files of earlier versions call it "sight"
     receptive_field = ReceptiveField(*(record.get("receptive_field") or record["sight"]))
     version = hashlib.sha256(content).hexdigest()[:VERSION_DIGITS]
-    return LoadedModel(parse_metadata(record["model"], path), engine, receptive_field, version)
+    metadata = parse_metadata(record["model"], path)
+    return LoadedModel(metadata, engine, receptive_field, version, segmented)
 
 
 def read_exported(path: Path) -> tuple[bytes, bytes, Mapping[str, Any]]:

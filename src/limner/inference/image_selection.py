@@ -31,8 +31,8 @@ class ImageSelection:
         Args:
             paths: at least one. Files are taken as they are; of folders all images below them; a
                 pattern (`*`, `?`, `[...]`) stands for the files that fit. A URL is an image, a
-                folder, or a pattern in one. Several paths are of this machine, and names are then relative to
-                the folder that holds them all.
+                folder, or a pattern in one. Several paths are of this machine, and names are then
+                relative to the folder that holds them all.
 
         Raises LimnerError where a path does not exist, a pattern fits nothing, or URLs are mixed.
         """

@@ -12,7 +12,8 @@ from limner.data.large_images import ArrayImage, ImageReader
 from limner.data.preprocess import Preprocessing
 from limner.inference.confidence import CanvasPrediction, ConfidenceModel
 from limner.inference.engines import Engine, LoadedModel, ReceptiveField
-from limner.inference.tiling import Tile, merge_tiles, predict_tiles
+from limner.inference.streaming import OpenSegments, no_segments
+from limner.inference.tiling import Tile, TiledNetwork, merge_tiles, predict_tiles
 from limner.inference.tta import TtaTransform
 
 
@@ -23,6 +24,8 @@ class ModelRunner(NamedTuple):
     preprocessing: Preprocessing
     confidence: ConfidenceModel | None = None
     receptive_field: ReceptiveField = ReceptiveField()
+    segmented: OpenSegments = no_segments
+    """Gives the network in segments, for large images; None where it cannot be cut."""
 
     @classmethod
     def from_model(cls, model: LoadedModel) -> "ModelRunner":
@@ -32,15 +35,15 @@ class ModelRunner(NamedTuple):
             model.metadata.preprocessing,
             ConfidenceModel.from_dict(model.metadata.confidence),
             model.receptive_field,
+            model.segmented,
         )
 
     def predict_tiles(
         self, image: ImageReader, transforms: Sequence[TtaTransform]
     ) -> Iterator[Tile]:
         """Predict an image tile by tile, with each test-time augmentation."""
-        return predict_tiles(
-            image, self.engine, self.preprocessing, self.receptive_field, transforms
-        )
+        network = TiledNetwork(self.engine, self.receptive_field, self.segmented)
+        return predict_tiles(image, network, self.preprocessing, transforms)
 
 
 @dataclass(frozen=True, slots=True)

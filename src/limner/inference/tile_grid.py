@@ -14,6 +14,10 @@ A smaller core would be mostly overlap, a larger one needs more memory.
 """
 
 
+WHOLE_PIXELS = 2_000_000
+"""An image of at most so many pixels is one tile."""
+
+
 class TileCell(NamedTuple):
     """One tile of the grid."""
 
@@ -40,6 +44,11 @@ class TileGrid:
     halo_px: int
     cores: tuple[list[tuple[int, int]], list[tuple[int, int]]]
     """Where cores begin and end on the padded image, along rows and along columns."""
+
+    @property
+    def is_single(self) -> bool:
+        """Whether the whole image is one tile."""
+        return len(self.cores[0]) == len(self.cores[1]) == 1
 
     def cells(self) -> Iterator[TileCell]:
         """Yield the tiles row by row, without those that lie wholly in the padding."""
@@ -83,6 +92,8 @@ def plan_tiles(
     heights, widths = zip(image_px, size_px, strict=True)
     padded_px = (_padded_side(*heights, stride), _padded_side(*widths, stride))
     core_px = max(CORE_PX, halo_px) // stride * stride
+    if padded_px[0] * padded_px[1] <= WHOLE_PIXELS:
+        core_px = max(padded_px)
     return TileGrid(
         image_px,
         (max(0, size_px[0] - image_px[0]) // 2, max(0, size_px[1] - image_px[1]) // 2),

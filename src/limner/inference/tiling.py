@@ -22,7 +22,13 @@ from limner.data.views import Box, View, blend_weights
 from limner.inference.calibration import to_probabilities
 from limner.inference.confidence import CanvasPrediction
 from limner.inference.engines import Engine, ReceptiveField
-from limner.inference.tile_grid import plan_tiles
+from limner.inference.streaming import (
+    OpenSegments,
+    SegmentedNetwork,
+    StreamedImage,
+    no_segments,
+)
+from limner.inference.tile_grid import TileGrid, plan_tiles
 from limner.inference.tta import TtaTransform
 
 BATCH_PIXELS = 1024 * 1024
@@ -49,27 +55,43 @@ class Tile:
         return CanvasPrediction(self.pixels, self.probabilities.mean(0))
 
 
+@dataclass(frozen=True, slots=True)
+class TiledNetwork:
+    """A network, and how it may be cut."""
+
+    engine: Engine
+    receptive_field: ReceptiveField
+    """Gives stride and halo of the tiles."""
+    segmented: OpenSegments = no_segments
+
+
 def predict_tiles(
     image: ImageReader,
-    engine: Engine,
+    network: TiledNetwork,
     preprocessing: Preprocessing,
-    receptive_field: ReceptiveField,
     transforms: Sequence[TtaTransform],
 ) -> Iterator[Tile]:
     """Predict an image tile by tile, row by row.
 
+    An image that fits is one tile. A larger one goes through the network in bands (`streaming`)
+    where that can be cut into segments; else each tile is computed with its halo.
+
     Args:
         image: the image, which need not be in memory.
-        engine: runs the network.
+        network: runs the tiles.
         preprocessing: of the network's training.
-        receptive_field: gives stride and halo of the tiles.
         transforms: test-time augmentations; all are predicted.
 
     Raises LimnerError for an image with other channels than those of the training.
     """
     preprocessing.check_channels(image.channels)
+    engine, receptive_field = network.engine, network.receptive_field
     if preprocessing.resize_mode == "tile" and receptive_field.halo_px is not None:
         grid = plan_tiles(image.size_px, preprocessing.size_px, receptive_field)
+        are_exact = all(transform.scale == 1 for transform in transforms)
+        if not grid.is_single and are_exact and (segmented := network.segmented()):
+            yield from _stream_tiles(image, segmented, preprocessing, grid, transforms)
+            return
         for cell in grid.cells():
             canvas = _read_padded(image, cell.outer, grid.before)
             probabilities = _predict_canvas(engine, preprocessing.normalise(canvas), transforms)
@@ -82,6 +104,39 @@ def predict_tiles(
         canvas = _read_view(image, preprocessing, view)
         probabilities = _predict_canvas(engine, preprocessing.normalise(canvas), transforms)
         yield Tile(canvas, probabilities, view.target, view.source, _blend_weight(view))
+
+
+def _stream_tiles(
+    image: ImageReader,
+    network: SegmentedNetwork,
+    preprocessing: Preprocessing,
+    grid: TileGrid,
+    transforms: Sequence[TtaTransform],
+) -> Iterator[Tile]:
+    """Predict an image in bands, and yield them as the tiles of a grid."""
+
+    def read(top: int, bottom: int, left: int, right: int) -> Float32[ndarray, "c h w"]:
+        box = Box.from_edges(top, left, bottom, right)
+        return preprocessing.normalise(_read_padded(image, box, grid.before))
+
+    bands = StreamedImage(network, read, grid.padded_px, transforms).bands()
+    rows, first_row, end_row = np.zeros((len(transforms), 1, 0, 0), np.float32), 0, 0
+    for cell in grid.cells():
+        # Where its core lies on the padded image
+        top, left = cell.outer.top + cell.core.top, cell.outer.left + cell.core.left
+        if end_row < top + cell.core.height:
+            # The rows above the core are done, since cells come row by row
+            parts = [rows[:, :, top - first_row :]] if end_row > top else []
+            first_row = top if parts else end_row
+            while end_row < top + cell.core.height:
+                parts.append(next(bands)[1])
+                end_row += parts[-1].shape[2]
+            rows = np.concatenate(parts, axis=2)
+        core = Box(top - first_row, left, cell.core.height, cell.core.width)
+        probabilities = np.stack([to_probabilities(logits) for logits in core.crop_planes(rows)])
+        pixels = _read_padded(image, Box(top, left, *core[2:]), grid.before)
+        content = Box(0, 0, cell.box.height, cell.box.width)
+        yield Tile(pixels, probabilities, content, cell.box)
 
 
 def _read_view(

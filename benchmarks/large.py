@@ -1,0 +1,138 @@
+"""Large images: the time of `limner predict` beside the bare engine's, and an earlier build's.
+
+    python benchmarks/large.py MODEL.onnx [--sizes 1024 5000 20000] [--before SRC] [--rounds 3]
+
+Each image is drawn as a tiled TIFF and predicted by `limner predict`, a process of its own. The
+time of the same command on an image of 64 px is taken off, since that is start-up. The bare engine
+is ONNX Runtime on a whole image of 1024x1024 px; the time it would take for as many pixels is the
+limit. SRC is the `src` folder of an earlier build; it predicts images of up to 4,096 px, and its
+time for a megapixel stands for larger ones. All run in turn, and the medians are compared.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+RAW_SIDE = 1024
+MOST_BEFORE = 4096
+"""Side of the largest image that the earlier build predicts."""
+RAW = """
+import sys, time
+import numpy as np
+from limner.inference.engines import read_exported
+import onnxruntime
+options = onnxruntime.SessionOptions()
+session = onnxruntime.InferenceSession(read_exported(__import__("pathlib").Path(sys.argv[1]))[0],
+                                       options, providers=["CPUExecutionProvider"])
+side = int(sys.argv[2])
+image = np.random.default_rng(0).normal(size=(1, 3, side, side)).astype(np.float32)
+session.run(None, {"images": image})
+for _ in range(int(sys.argv[3])):
+    start = time.perf_counter()
+    session.run(None, {"images": image})
+    print(time.perf_counter() - start)
+"""
+
+
+@dataclass(frozen=True)
+class Measured:
+    seconds: float
+    peak_mb: float
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--sizes", nargs="+", default=["1024", "5000"], help="SIDE or ROWSxCOLUMNS")
+    parser.add_argument("--before", type=Path, metavar="SRC")
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
+    here = Path(__file__).resolve().parent.parent / "src"
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        tiny = draw_image(folder / "tiny.tif", (64, 64))
+        for text in arguments.sizes:
+            rows, _, columns = text.partition("x")
+            size = int(rows), int(columns or rows)
+            image = draw_image(folder / f"{text}.tif", size)
+            megapixels = size[0] * size[1] / 1e6
+            builds = {"now": here}
+            if arguments.before and max(size) <= MOST_BEFORE:
+                builds["before"] = arguments.before
+            rows_of: dict[str, list[float]] = {"raw": [], **{name: [] for name in builds}}
+            peaks = dict.fromkeys(builds, 0.0)
+            for _ in range(arguments.rounds):
+                rows_of["raw"] += raw_seconds(arguments.model)
+                for build, source in builds.items():
+                    start = predict(arguments.model, tiny, source).seconds
+                    measured = predict(arguments.model, image, source)
+                    rows_of[build].append(measured.seconds - start)
+                    peaks[build] = max(peaks[build], measured.peak_mb)
+            raw = median(rows_of["raw"]) / (RAW_SIDE**2 / 1e6) * megapixels
+            row = {"image": text, "raw engine, s": round(raw, 2)}
+            for build in builds:
+                seconds = median(rows_of[build])
+                row |= {
+                    f"{build}, s": round(seconds, 2),
+                    f"{build} / raw": round(seconds / raw, 2),
+                    f"{build}, peak MB": round(peaks[build]),
+                }
+            print(json.dumps(row), flush=True)
+            image.unlink()
+
+
+def draw_image(path: Path, size: tuple[int, int]) -> Path:
+    """Write a tiled TIFF of smooth noise, row of tiles by row of tiles."""
+    import tifffile
+
+    side = 256
+    rng = np.random.default_rng(0)
+    pattern = rng.integers(0, 255, (side, side, 3), np.uint8)
+    down, across = -(-size[0] // side), -(-size[1] // side)
+    tiles = (np.roll(pattern, int(shift), axis=1) for shift in rng.integers(0, side, down * across))
+    tifffile.imwrite(
+        path,
+        tiles,
+        shape=(*size, 3),
+        dtype=np.uint8,
+        tile=(side, side),
+        photometric="rgb",
+        bigtiff=True,
+    )
+    return path
+
+
+def raw_seconds(model: Path) -> list[float]:
+    command = [sys.executable, "-c", RAW, str(model), str(RAW_SIDE), "3"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return [float(line) for line in done.stdout.split()]
+
+
+def predict(model: Path, image: Path, source: Path) -> Measured:
+    """Run the command, and tell its time and its largest memory."""
+    with tempfile.TemporaryDirectory() as out:
+        command = [sys.executable, "-m", "limner", "predict", str(model), str(image)]
+        started = time.perf_counter()
+        process = subprocess.Popen(
+            [*command, "--out", f"{out}/masks"],
+            env={**os.environ, "PYTHONPATH": str(source)},
+            stdout=subprocess.DEVNULL,
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        assert status == 0, status
+        return Measured(time.perf_counter() - started, usage.ru_maxrss / 1024)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,220 @@
+"""A large image through a network in bands of rows, hardly any pixel twice.
+
+Every segment of the network (`segments`) keeps the rows of its output that others still need. What
+a segment computes at the edge of a region lacks what lies beyond it, so a region has a halo, which
+is cut off again; where the region ends the image ends, the segment pads as the network does.
+
+An augmented image is predicted in the same order of rows: a segment sees its region mirrored or
+turned, and its output is turned back.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Float32
+from numpy import ndarray
+
+from limner.inference.segments import Segment, SegmentPlan
+from limner.inference.tta import TtaTransform
+
+REGION_PIXELS = 1_500_000
+"""Of the finest tensor in a segment: what one call computes at most."""
+BAND_PIXELS = 1_000_000
+"""Of the image: about what a band has."""
+
+RunSegment = Callable[[Sequence[Float32[ndarray, "b _ _ _"]]], Float32[ndarray, "b _ _ _"]]
+ReadRows = Callable[[int, int, int, int], Float32[ndarray, "c h w"]]
+"""Gives the normalised pixels of the rows and columns (first row, end, first column, end)."""
+
+
+@dataclass(slots=True)
+class _Rows:
+    """Rows of a tensor: those that were computed and are still needed."""
+
+    stride: int
+    first_px: int = 0
+    end_px: int = 0
+    parts: list[Float32[ndarray, "t c h w"]] = field(default_factory=list)
+
+    def append(self, rows: Float32[ndarray, "t c h w"]) -> None:
+        self.parts.append(rows)
+        self.end_px += rows.shape[2] * self.stride
+
+    def take(self, first_px: int, end_px: int) -> Float32[ndarray, "t c h w"]:
+        """The rows of a range of the image, which are there."""
+        start, stop = ((px - self.first_px) // self.stride for px in (first_px, end_px))
+        found, top = [], 0
+        for part in self.parts:
+            bottom = top + part.shape[2]
+            if bottom > start and top < stop:
+                found.append(part[:, :, max(0, start - top) : stop - top])
+            top = bottom
+        return found[0] if len(found) == 1 else np.concatenate(found, axis=2)
+
+    def drop(self, before_px: int) -> None:
+        """Forget the parts that lie wholly before a row of the image."""
+        while self.parts:
+            end_px = self.first_px + self.parts[0].shape[2] * self.stride
+            if end_px > before_px:
+                break
+            del self.parts[0]
+            self.first_px = end_px
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentedNetwork:
+    """The segments of a network, and what runs each, by the name of its output."""
+
+    plan: SegmentPlan
+    run: Mapping[str, RunSegment]
+
+
+OpenSegments = Callable[[], SegmentedNetwork | None]
+"""Gives a network in segments; None where it cannot be cut into them."""
+
+
+def no_segments() -> SegmentedNetwork | None:
+    """Of a network that is never cut."""
+    return None
+
+
+class StreamedImage:
+    """One image that goes through a network in bands, from top to bottom.
+
+    Args:
+        network: The network's segments.
+        read: The image, padded to multiples of the plan's unit.
+        size_px: Height and width of the padded image.
+        transforms: Mirrored and turned copies that are predicted too.
+    """
+
+    def __init__(
+        self,
+        network: SegmentedNetwork,
+        read: ReadRows,
+        size_px: tuple[int, int],
+        transforms: Sequence[TtaTransform],
+    ) -> None:
+        self._plan, self._run, self._read = network.plan, network.run, read
+        self._height, self._width = size_px
+        self._transforms = tuple(transforms)
+        self._rows = {
+            segment.output: _Rows(self._plan.strides[segment.output])
+            for segment in self._plan.segments
+        }
+
+    def bands(self) -> Iterator[tuple[int, Float32[ndarray, "t k h w"]]]:
+        """Yield the first row of each band, and the logits of its rows for each transform."""
+        unit = self._plan.unit_px
+        rows = max(1, BAND_PIXELS // (self._width * unit)) * unit
+        result = self._rows[self._plan.result]
+        for end_px in range(rows, self._height + rows, rows):
+            first_px = result.end_px
+            self._advance(min(end_px, self._height))
+            if result.end_px > first_px:
+                yield first_px, result.take(first_px, result.end_px)
+                result.drop(result.end_px)
+
+    def _advance(self, end_px: int) -> None:
+        """Compute all tensors as far as the result needs them up to a row of the image."""
+        targets = self._targets(end_px)
+        for segment in self._plan.segments:
+            rows = self._rows[segment.output]
+            if targets[segment.output] > rows.end_px:
+                rows.append(self._compute(segment, rows.end_px, targets[segment.output]))
+        self._forget()
+
+    def _targets(self, end_px: int) -> dict[str, int]:
+        """How far each tensor must be computed, in rows of the image."""
+        targets = {name: rows.end_px for name, rows in self._rows.items()}
+        targets[self._plan.result] = end_px
+        for segment in reversed(self._plan.segments):
+            target = -(-targets[segment.output] // segment.unit_px) * segment.unit_px
+            targets[segment.output] = min(self._height, target)
+            if targets[segment.output] > self._rows[segment.output].end_px:
+                reached = min(self._height, targets[segment.output] + segment.halo_px)
+                for name in segment.inputs:
+                    if name in targets:
+                        targets[name] = max(targets[name], reached)
+        return targets
+
+    def _forget(self) -> None:
+        """Drop the rows that no segment needs any more."""
+        needed = dict.fromkeys(self._rows, self._height)
+        for segment in self._plan.segments:
+            first = self._rows[segment.output].end_px - segment.halo_px
+            if self._rows[segment.output].end_px < self._height:
+                for name in segment.inputs:
+                    if name in needed:
+                        needed[name] = min(needed[name], first)
+        for name, first_px in needed.items():
+            if name != self._plan.result:
+                self._rows[name].drop(first_px)
+
+    def _compute(self, segment: Segment, first_px: int, end_px: int) -> Float32[ndarray, "t c h w"]:
+        """Compute rows of a segment's output, in as many columns at a time as memory allows."""
+        strides = self._plan.strides
+        finest = min(strides[name] for name in (segment.output, *segment.inputs))
+        height = end_px - first_px + 2 * segment.halo_px
+        most = REGION_PIXELS * finest * finest // height
+        columns = max(segment.unit_px, most // segment.unit_px * segment.unit_px)
+        parts = [
+            self._compute_columns(
+                segment, (first_px, end_px), (left, min(left + columns, self._width))
+            )
+            for left in range(0, self._width, columns)
+        ]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=3)
+
+    def _compute_columns(
+        self, segment: Segment, rows: tuple[int, int], columns: tuple[int, int]
+    ) -> Float32[ndarray, "t c h w"]:
+        halo, stride = segment.halo_px, self._plan.strides[segment.output]
+        top, bottom = max(0, rows[0] - halo), min(self._height, rows[1] + halo)
+        left, right = max(0, columns[0] - halo), min(self._width, columns[1] + halo)
+        regions = [self._region(name, (top, bottom), (left, right)) for name in segment.inputs]
+        kept = (
+            slice((rows[0] - top) // stride, (rows[1] - top) // stride),
+            slice((columns[0] - left) // stride, (columns[1] - left) // stride),
+        )
+        computed = self._run_transformed(segment, regions)
+        return np.ascontiguousarray(computed[:, :, *kept])
+
+    def _region(
+        self, name: str, rows: tuple[int, int], columns: tuple[int, int]
+    ) -> Float32[ndarray, "t c h w"]:
+        """A region of a tensor, given in pixels of the image."""
+        if name == self._plan.source:
+            pixels = self._read(*rows, *columns)
+            return np.broadcast_to(pixels, (len(self._transforms), *pixels.shape))
+        stride = self._plan.strides[name]
+        return self._rows[name].take(*rows)[..., columns[0] // stride : columns[1] // stride]
+
+    def _run_transformed(
+        self, segment: Segment, regions: Sequence[Float32[ndarray, "t _ _ _"]]
+    ) -> Float32[ndarray, "t c h w"]:
+        """Run a segment on each transform of its inputs; those of one shape go together."""
+        run = self._run[segment.output]
+        if self._transforms == (TtaTransform(),):
+            return run([np.ascontiguousarray(region) for region in regions])
+        outputs = dict[int, Float32[ndarray, "c h w"]]()
+        for odd in (False, True):
+            places = [
+                place
+                for place, transform in enumerate(self._transforms)
+                if bool(transform.turns % 2) is odd
+            ]
+            if not places:
+                continue
+            batch = run(
+                [
+                    np.stack([self._transforms[place].apply(region[place]) for place in places])
+                    for region in regions
+                ]
+            )
+            for place, planes in zip(places, batch, strict=True):
+                height, width = planes.shape[1:]
+                size = (width, height) if odd else (height, width)
+                outputs[place] = self._transforms[place].invert(planes, size)
+        return np.stack([outputs[place] for place in range(len(self._transforms))])

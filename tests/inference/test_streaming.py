@@ -1,0 +1,128 @@
+"""Networks in segments, and images that go through them in bands."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from limner.inference import streaming
+from limner.inference.engines import OnnxEngine
+from limner.inference.export_formats import to_onnx
+from limner.inference.onnx_segments import NotLocalError, split_graph
+from limner.inference.streaming import SegmentedNetwork, StreamedImage
+from limner.inference.tta import TTA_TRANSFORMS
+from limner.model.presets import PRESETS, resolve_settings
+from limner.model.unet import UNet
+from limner.recipe import parse_recipe
+
+LITE0 = {"encoder": "tf_efficientnet_lite0", "widths": (4, 4, 8, 8, 8)}
+NETWORKS = {
+    **{name: {"preset": name, "widths": (3, 4, 5, 6)} for name in PRESETS},
+    "batch norm": {"widths": (3, 4, 5, 6), "norm": "batch"},
+    "strides": {"widths": (3, 4, 5), "norm": "batch", "block": "residual", "pooling": "stride"},
+    "add": {"widths": (3, 4, 5), "norm": "none", "skip": "add", "upsampling": "bilinear"},
+    "lite0": LITE0,
+}
+
+
+def network_of(settings: dict[str, object]) -> UNet:
+    """A network with weights and running statistics that no channel ignores."""
+    torch.manual_seed(0)
+    network = UNet.from_settings(resolve_settings(parse_recipe({"model": settings}).model), 3, 2)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 1.5)
+            module.weight.data.uniform_(0.5, 1.5)
+            module.bias.data.normal_(0, 0.1)
+    return network.eval()
+
+
+@pytest.fixture(scope="module", params=NETWORKS)
+def engine(request: pytest.FixtureRequest) -> OnnxEngine:
+    settings = NETWORKS[request.param]
+    if request.param in PRESETS:
+        settings = {**settings, "norm": "batch"}
+    return OnnxEngine(to_onnx(network_of(settings), 3), threads=1)
+
+
+@pytest.fixture
+def small_bands(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streaming, "BAND_PIXELS", 20_000)
+    monkeypatch.setattr(streaming, "REGION_PIXELS", 30_000)
+
+
+def streamed(network: SegmentedNetwork, image: np.ndarray, tta: str = "none") -> np.ndarray:
+    """The logits of an image, for each augmentation."""
+
+    def read(top: int, bottom: int, left: int, right: int) -> np.ndarray:
+        return image[:, top:bottom, left:right]
+
+    size = (image.shape[1], image.shape[2])
+    bands = StreamedImage(network, read, size, TTA_TRANSFORMS[tta]).bands()
+    rows, parts = 0, []
+    for first, logits in bands:
+        assert first == rows
+        rows += logits.shape[2]
+        parts.append(logits)
+    return np.concatenate(parts, axis=2)
+
+
+@pytest.mark.parametrize("size", [(64, 64), (128, 352), (416, 96), (320, 320)])
+@pytest.mark.usefixtures("small_bands")
+def test_bands_equal_the_whole_image(engine: OnnxEngine, size: tuple[int, int]) -> None:
+    network = engine.segmented()
+    assert network is not None
+    image = np.random.default_rng(0).normal(size=(3, *size)).astype(np.float32)
+    whole = engine(image[None])
+    np.testing.assert_allclose(streamed(network, image), whole, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("tta", ["flips", "turns"])
+@pytest.mark.usefixtures("small_bands")
+def test_mirrored_and_turned_copies_come_in_the_same_order(engine: OnnxEngine, tta: str) -> None:
+    network = engine.segmented()
+    assert network is not None
+    image = np.random.default_rng(0).normal(size=(3, 160, 224)).astype(np.float32)
+    for transform, logits in zip(TTA_TRANSFORMS[tta], streamed(network, image, tta), strict=True):
+        whole = transform.invert(engine(transform.apply(image)[None])[0], (160, 224))
+        np.testing.assert_allclose(logits, whole, atol=1e-4, rtol=1e-4)
+
+
+def test_a_network_that_sees_the_whole_image_is_not_cut() -> None:
+    settings = {"widths": (3, 4, 5), "norm": "instance"}
+    graph = to_onnx(network_of(settings), 3)
+    with pytest.raises(NotLocalError, match="may see the whole image"):
+        split_graph(graph)
+    assert OnnxEngine(graph).segmented() is None
+
+
+def test_hardly_a_pixel_is_computed_twice() -> None:
+    """Of a wide image through lite0, in pixels of each segment's finest tensor."""
+    plan = split_graph(to_onnx(network_of(LITE0), 3)).plan
+    height, width = 2048, 8192
+    computed = dict.fromkeys(plan.strides, 0)
+
+    def count(name: str) -> streaming.RunSegment:
+        segment = next(each for each in plan.segments if each.output == name)
+        stride = plan.strides[name] / plan.strides[segment.inputs[0]]
+
+        def run(inputs: Sequence[np.ndarray]) -> np.ndarray:
+            _, _, rows, columns = inputs[0].shape
+            computed[name] += rows * columns
+            return np.zeros((1, 1, int(rows / stride), int(columns / stride)), np.float32)
+
+        return run
+
+    network = SegmentedNetwork(plan, {each.output: count(each.output) for each in plan.segments})
+    streamed(network, np.zeros((1, height, width), np.float32))
+    for segment in plan.segments:
+        stride = plan.strides[segment.inputs[0]]
+        least = height * width / stride**2
+        assert computed[segment.output] < 1.6 * least, segment
+    # A fine pixel costs far more than a coarse one
+    finest = [each for each in plan.segments if plan.strides[each.inputs[0]] <= 2]
+    least = sum(height * width / plan.strides[each.inputs[0]] ** 2 for each in finest)
+    assert sum(computed[each.output] for each in finest) < 1.15 * least

@@ -56,8 +56,8 @@ def main(count: int) -> bool:
     # The merged values are the logits themselves
     tiling.to_probabilities = lambda logits: logits  # type: ignore[assignment]
     print(
-        f"{'network':22} {'way':5} {'halo px':>8} {'images':>7} {'tiles':>7} {'largest difference':>19} "
-        f"{'pixels that differ':>22} {'s':>5}"
+        f"{'network':22} {'way':5} {'halo px':>8} {'images':>7} {'tiles':>7} "
+        f"{'largest difference':>19} {'pixels that differ':>22} {'s':>5}"
     )
     failed = False
     for preset in (*PRESETS, LITE0):

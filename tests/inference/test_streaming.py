@@ -121,7 +121,8 @@ def test_hardly_a_pixel_is_computed_twice() -> None:
     for segment in plan.segments:
         stride = plan.strides[segment.inputs[0]]
         least = height * width / stride**2
-        assert computed[segment.output] < 1.6 * least, segment
+        # At 1/32 of the side a band of 2 million pixels has but 7 rows, and a halo of 3
+        assert computed[segment.output] < 1.8 * least, segment
     # A fine pixel costs far more than a coarse one
     finest = [each for each in plan.segments if plan.strides[each.inputs[0]] <= 2]
     least = sum(height * width / plan.strides[each.inputs[0]] ** 2 for each in finest)

@@ -71,7 +71,7 @@ def test_the_first_visit_with_a_token_sets_a_cookie_that_signs_in() -> None:
 
     add_middleware(app, Access(tokens={"anna": f'a token; "quoted" {TOKEN}'}), Metrics())
     sign_in = get(app, f"/?token=a+token%3B+%22quoted%22+{TOKEN}")
-    assert (sign_in.status_code, sign_in.headers["location"]) == (303, "/")
+    assert (sign_in.status_code, sign_in.headers["location"]) == (303, "./")
     cookie = sign_in.headers["set-cookie"].split(";")[0]
     assert get(app, "/", Cookie=f"other=1; {cookie}").json() == "signed in"
     assert get(app, "/", Cookie=cookie[:-1]).status_code == 401

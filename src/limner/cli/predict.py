@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
+from limner.allocator import keep_memory
 from limner.cli.console import (
     Device,
     Tta,
@@ -91,6 +92,7 @@ def predict(
     from limner.inference.image_selection import ImageSelection
     from limner.inference.prediction_job import PredictionJob
 
+    keep_memory()
     _require_writable(out, format_name, measure)
     models, images = split_models(paths, "an image or a folder of images", urls=True)
     if engine not in {"local", "ray"}:

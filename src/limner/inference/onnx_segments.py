@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from numpy import ndarray
+
 from limner.inference.segments import (
     POINTWISE,
     Operation,
@@ -101,7 +103,7 @@ class _GraphReader:
     def __init__(self, model: Any) -> None:
         from onnx import numpy_helper
 
-        self._graph = model.graph
+        self._model, self._graph = model, model.graph
         self._constants = {
             tensor.name: numpy_helper.to_array(tensor) for tensor in self._graph.initializer
         }
@@ -141,6 +143,7 @@ class _GraphReader:
         return nodes, operations
 
     def _ancestors(self, result: str, source: str) -> set[str]:
+        """What the graph computes to get at one tensor from another."""
         found, waiting = set[str](), [result]
         while waiting:
             name = waiting.pop()
@@ -149,6 +152,28 @@ class _GraphReader:
             found.add(name)
             waiting.extend(self._maker[name].input)
         return found
+
+    def _value(self, name: str) -> ndarray | None:
+        """The value of a tensor that depends on no image; None for another one, and for none."""
+        if name in self._constants or not name:
+            return self._constants.get(name)
+        names = self._ancestors(name, "")
+        nodes = [node for node in self._graph.node if names.intersection(node.output)]
+        from onnx import TensorProto, helper
+        from onnx.reference import ReferenceEvaluator
+
+        made = {output for node in nodes for output in node.output}
+        used = {one for node in nodes for one in node.input} - made
+        if any(one and one not in self._constants for one in used):
+            return None
+        weights = [tensor for tensor in self._graph.initializer if tensor.name in used]
+        result = helper.make_tensor_value_info(name, TensorProto.UNDEFINED, None)
+        graph = helper.make_graph(nodes, "constant", [], [result], weights)
+        part = helper.make_model(graph, opset_imports=self._model.opset_import)
+        outputs: Any = ReferenceEvaluator(part).run(None, {})
+        value: ndarray = outputs[0]
+        self._constants[name] = value
+        return value
 
     def _windows(self, node: Any) -> tuple[Window, Window]:
         """What an operation needs along rows and columns. Raises NotLocalError."""
@@ -194,7 +219,7 @@ class _GraphReader:
             )
 
     def _resize(self, node: Any) -> Iterator[Window]:
-        scales = self._constants.get(node.input[2]) if len(node.input) > 2 else None
+        scales = self._value(node.input[2]) if len(node.input) > 2 else None
         if scales is None or len(scales) != 4 or tuple(scales[:2]) != (1, 1):
             raise NotLocalError("Resize to a size that is not known beforehand")
         mode = _attribute(node, "mode") or b"nearest"
@@ -209,7 +234,7 @@ class _GraphReader:
             yield Window(upscale=int(scale), margin=int(mode == b"linear"))
 
     def _pad(self, node: Any) -> Iterator[Window]:
-        pads = self._constants.get(node.input[1]) if len(node.input) > 1 else None
+        pads = self._value(node.input[1]) if len(node.input) > 1 else None
         if pads is None or len(pads) != 8 or _attribute(node, "mode") not in {None, b"constant"}:
             raise NotLocalError("Pad by what is not known beforehand")
         for axis in (2, 3):
@@ -217,7 +242,7 @@ class _GraphReader:
             yield Window(before=before)
 
     def _slice(self, node: Any) -> Iterator[Window]:
-        parts = [self._constants.get(name) for name in node.input[1:]]
+        parts = [self._value(name) for name in node.input[1:]]
         if len(parts) < 4 or any(part is None for part in parts):
             raise NotLocalError("Slice of what is not known beforehand")
         starts, _, axes, steps = (
@@ -238,16 +263,13 @@ def _segment_graph(model: Any, segment: Segment, nodes: Sequence[Any]) -> bytes:
     import onnx
     from onnx import TensorProto, helper
 
-    used = {name for node in nodes for name in node.input}
-    constants = [
-        node for node in model.graph.node if node.op_type == "Constant" and node.output[0] in used
-    ]
+    needed = {name for node in nodes for name in node.input}
+    made = {name for node in nodes for name in node.output}
+    constants = _constant_nodes(model, needed - made - set(segment.inputs))
+    used = needed.union(*(node.input for node in constants))
     weights = [tensor for tensor in model.graph.initializer if tensor.name in used]
-    made = {name for node in (*nodes, *constants) for name in node.output}
-    missing = used - made - {tensor.name for tensor in weights} - set(segment.inputs) - {""}
-    others = _constant_nodes(model, missing)
     graph = helper.make_graph(
-        [*constants, *others, *nodes],
+        [*constants, *nodes],
         "segment",
         [
             helper.make_tensor_value_info(name, TensorProto.FLOAT, [None] * 4)
@@ -264,10 +286,10 @@ def _segment_graph(model: Any, segment: Segment, nodes: Sequence[Any]) -> bytes:
 
 
 def _constant_nodes(model: Any, names: set[str]) -> list[Any]:
-    """The nodes that make tensors from constants alone, such as weights from quantised ones."""
+    """The nodes that make tensors which depend on no image: constants, and what is made of them."""
     wanted, found = set(names), []
     for node in reversed(model.graph.node):
-        if wanted.intersection(node.output) and node.op_type != "Constant":
+        if wanted.intersection(node.output):
             found.append(node)
             wanted.update(node.input)
     return found[::-1]

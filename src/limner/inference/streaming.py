@@ -18,9 +18,9 @@ from numpy import ndarray
 from limner.inference.segments import Segment, SegmentPlan
 from limner.inference.tta import TtaTransform
 
-REGION_PIXELS = 1_500_000
+REGION_PIXELS = 400_000
 """Of the finest tensor in a segment: what one call computes at most."""
-BAND_PIXELS = 1_000_000
+BAND_PIXELS = 2_000_000
 """Of the image: about what a band has."""
 
 RunSegment = Callable[[Sequence[Float32[ndarray, "b _ _ _"]]], Float32[ndarray, "b _ _ _"]]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
@@ -19,10 +20,8 @@ class TrustedProxies:
 
     def __init__(self, app: ASGIApp, proxies: Sequence[IPv4Network | IPv6Network]) -> None:
         self._proxies = tuple(proxies)
-        self._app: ASGIApp = ProxyHeadersMiddleware(
-            app,  # type: ignore[arg-type]
-            trusted_hosts=[str(proxy) for proxy in proxies],
-        )
+        inner: Any = ProxyHeadersMiddleware
+        self._app: ASGIApp = inner(app, trusted_hosts=[str(proxy) for proxy in proxies])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and self._is_proxy(scope.get("client")):

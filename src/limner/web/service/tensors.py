@@ -235,7 +235,7 @@ def encode_answer(model: ServedModel, asked: Asked, prediction: Prediction) -> A
             continue
         value = values[name]
         datatype = "UINT8" if name == MASK else "FP32"
-        output = {"name": name, "datatype": datatype, "shape": list(value.shape)}
+        output: dict[str, Any] = {"name": name, "datatype": datatype, "shape": [*value.shape]}
         if as_binary:
             tail.append(value.tobytes())
             output["parameters"] = {"binary_data_size": value.nbytes}

@@ -281,7 +281,7 @@ def processor_text() -> str:
     """The processor, whether it computes bfloat16 natively, and the threads."""
     import torch
 
-    from limner.training.hardware import FAST_BFLOAT16, processor_flags, processor_name
+    from limner.processor import FAST_BFLOAT16, processor_flags, processor_name
 
     fast = [flag for flag in FAST_BFLOAT16 if flag in processor_flags()]
     bfloat16 = " and ".join(fast) or "no avx512_bf16 or amx_bf16"

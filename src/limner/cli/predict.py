@@ -163,8 +163,15 @@ def _open(
     from limner.data.parallel import map_in_order
     from limner.inference.predictor import Predictor
 
-    if ray_workers is None:
+    if ray_workers is None and device != "cpu":
         return map_in_order, Predictor.load(*models, device=device, tta=tta)
+    if ray_workers is None:
+        from limner.inference.engine_choice import load_fastest
+
+        loaded = [
+            load_fastest(path, say=lambda text: stderr.print(escape(text))) for path in models
+        ]
+        return map_in_order, Predictor.from_models(*loaded, tta=tta)
     from limner.inference.ray_data import map_on_ray
 
     on_ray = map_on_ray(models, tta, ray_workers, device)

@@ -42,6 +42,16 @@ def map_in_order(work: Callable[[Item], Result], items: Iterable[Item]) -> Itera
             yield pending.popleft().result()
 
 
+def read_ahead(items: Iterator[Item]) -> Iterator[Item]:
+    """Yield items, of which the next one is made in another thread while this one is used."""
+    end = object()
+    with ThreadPoolExecutor(1) as pool:
+        following: Future[Any] = pool.submit(next, items, end)
+        while (item := following.result()) is not end:
+            following = pool.submit(next, items, end)
+            yield item
+
+
 def with_progress(
     results: Iterator[Result], count: int, progress: Progress | None
 ) -> Iterator[Result]:

@@ -16,6 +16,7 @@ from jaxtyping import Float32, UInt8
 from numpy import ndarray
 
 from limner.data.large_images import ArrayImage, ImageReader, downsample
+from limner.data.parallel import read_ahead
 from limner.data.preprocess import Preprocessing, pad_to_canvas
 from limner.data.resize import upsample_bands
 from limner.data.views import Box, View, blend_weights
@@ -119,7 +120,7 @@ def _stream_tiles(
         box = Box.from_edges(top, left, bottom, right)
         return preprocessing.normalise(_read_padded(image, box, grid.before))
 
-    bands = StreamedImage(network, read, grid.padded_px, transforms).bands()
+    bands = read_ahead(StreamedImage(network, read, grid.padded_px, transforms).bands())
     rows, first_row, end_row = np.zeros((len(transforms), 1, 0, 0), np.float32), 0, 0
     for cell in grid.cells():
         # Where its core lies on the padded image

@@ -4,12 +4,11 @@ import os
 import platform
 import shutil
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 import torch
 
-FAST_BFLOAT16 = ("avx512_bf16", "amx_bf16")
-"""Processor instructions that make bfloat16 faster than float32."""
+from limner.processor import FAST_BFLOAT16, processor_flags
+
 ARITHMETIC_FLAGS = (
     *FAST_BFLOAT16,
     "avx2",
@@ -73,26 +72,6 @@ def machine_identity(device: str) -> dict[str, str | int]:
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name() if device == "cuda" else device,
     }
-
-
-def processor_flags() -> set[str]:
-    """The processor's instruction sets, as Linux names them; empty on other systems."""
-    return set(_cpuinfo("flags").split() or _cpuinfo("Features").split())
-
-
-def processor_name() -> str:
-    """The processor's name for itself."""
-    return _cpuinfo("model name") or platform.processor() or platform.machine()
-
-
-def _cpuinfo(key: str) -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return ""
-    return next(
-        (line.split(":", 1)[1].strip() for line in lines if line.split(":")[0].strip() == key), ""
-    )
 
 
 def _version(package: str) -> str:

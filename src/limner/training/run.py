@@ -27,11 +27,12 @@ from limner.files import (
 from limner.labels import Labels
 from limner.model.bundle import Bundle
 from limner.plurals import count_noun
+from limner.processor import processor_name
 from limner.recipe import Recipe
 from limner.recipe_file import dump_recipe, load_recipe
 from limner.training import run_files
 from limner.training.checkpoint import Checkpoints
-from limner.training.hardware import machine_identity, processor_name
+from limner.training.hardware import machine_identity
 from limner.training.plan import Plan
 
 LOCK_TRIES, LOCK_POLL_S = 11, 0.02

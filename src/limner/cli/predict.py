@@ -1,7 +1,9 @@
 """`limner predict`: segment new images."""
 
+import os
 import shutil
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from limner.inference.batch import BatchResult, MapFiles
     from limner.inference.predictor import Predictor
 
+MANY_IMAGES = 4
+"""Images for each core, from which on each core has an image of its own."""
 MARKER = ".limner-format"
 """A file in a folder of another format, by which a later call knows that it may replace it."""
 MEASURES = "measures"
@@ -97,15 +101,24 @@ def predict(
     models, images = split_models(paths, "an image or a folder of images", urls=True)
     if engine not in {"local", "ray"}:
         raise LimnerError(f"--engine {engine} is not known. Choose local or ray.")
+    selection = ImageSelection.from_paths(images)
+    cores = os.cpu_count() or 1
+    # Of few images each has all cores, of many each has one
+    callers = cores if len(selection.names) >= MANY_IMAGES * cores else 1
     (map_files, predictor), checksums = read_stable(
-        models, lambda: _open(models, tta, device, workers if engine == "ray" else None)
+        models,
+        lambda: (
+            _open_on_ray(models, tta, device, workers)
+            if engine == "ray"
+            else _open(models, tta, device, callers)
+        ),
     )
     if predictor.blends_tiles:
         stderr.print(
             "note: the network looks at a whole image at once (a norm or an attention over it), "
             "so its tiles are not exact: they are blended."
         )
-    selection = ImageSelection.from_paths(images).with_channels(predictor.channel_files)
+    selection = selection.with_channels(predictor.channel_files)
     versions = {str(path.resolve()): sha for path, sha in zip(models, checksums, strict=True)}
     job = PredictionJob.plan(selection, Storage(out), versions)
     result = predict_folder(predictor, job, progress_bar("predicting"), map_files)
@@ -157,24 +170,31 @@ def _write_format(out: str, format_name: str, image_prefix: str) -> None:
 
 
 def _open(
-    models: Sequence[Path], tta: str | None, device: str, ray_workers: int | None
+    models: Sequence[Path], tta: str | None, device: str, callers: int
 ) -> "tuple[MapFiles, Predictor]":
-    """The predictor, and what spreads the files over threads or over the workers of a cluster."""
+    """What predicts the files in threads of this process, and the predictor."""
     from limner.data.parallel import map_in_order
     from limner.inference.predictor import Predictor
 
-    if ray_workers is None and device != "cpu":
+    if device != "cpu":
         return map_in_order, Predictor.load(*models, device=device, tta=tta)
-    if ray_workers is None:
-        from limner.inference.engine_choice import load_fastest
+    from limner.inference.engine_choice import load_fastest
 
-        loaded = [
-            load_fastest(path, say=lambda text: stderr.print(escape(text))) for path in models
-        ]
-        return map_in_order, Predictor.from_models(*loaded, tta=tta)
+    loaded = [
+        load_fastest(path, callers, say=lambda text: stderr.print(escape(text))) for path in models
+    ]
+    threads = partial(map_in_order, threads=callers)
+    return threads, Predictor.from_models(*loaded, tta=tta)
+
+
+def _open_on_ray(
+    models: Sequence[Path], tta: str | None, device: str, workers: int
+) -> "tuple[MapFiles, Predictor]":
+    """What spreads the files over the workers of a cluster, and the predictor."""
+    from limner.inference.predictor import Predictor
     from limner.inference.ray_data import map_on_ray
 
-    on_ray = map_on_ray(models, tta, ray_workers, device)
+    on_ray = map_on_ray(models, tta, workers, device)
     return on_ray, Predictor.load(*models, device=device, tta=tta)
 
 

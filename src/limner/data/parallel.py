@@ -26,12 +26,19 @@ def no_progress(_: str) -> Progress:
     return lambda items, count: items
 
 
-def map_in_order(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+def map_in_order(
+    work: Callable[[Item], Result], items: Iterable[Item], threads: int = 0
+) -> Iterator[Result]:
     """Work on items in threads, and yield the results in the order of the items.
 
     Only a few items are pending at a time, so memory does not grow with their number.
+
+    Args:
+        work: What is done with each.
+        items: These.
+        threads: How many; 0 takes as many as cores.
     """
-    threads = cpu_count() or 1
+    threads = threads or cpu_count() or 1
     with ThreadPoolExecutor(threads) as pool:
         pending: deque[Future[Result]] = deque()
         for item in items:

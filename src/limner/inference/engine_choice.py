@@ -6,9 +6,9 @@ for a few seconds at the first call, and kept in the cache with what it was meas
 """
 
 import json
-import os
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -39,7 +39,7 @@ class EngineChoice:
     milliseconds: Mapping[str, float]
     """For one canvas, by engine."""
     processor: str
-    threads: int
+    callers: int
     versions: Mapping[str, str]
 
     def __str__(self) -> str:
@@ -51,14 +51,15 @@ class EngineChoice:
 
 
 def load_fastest(
-    path: Path, threads: int = 0, say: Callable[[str], None] = lambda text: None
+    path: Path, callers: int = 1, say: Callable[[str], None] = lambda text: None
 ) -> LoadedModel:
     """Load a model in the engine that is the fastest on this processor.
 
     Args:
         path: A .safetensors or .onnx file. Others, and all where no engine is installed, are
             loaded as `load_model` loads them.
-        threads: Of one call; 0 takes all cores.
+        callers: How many threads call it at once. A single one has all cores for each call, of
+            several each has one.
         say: Called with what was measured, where it was.
 
     Raises:
@@ -69,22 +70,23 @@ def load_fastest(
         engine: OpenVINO (OpenVINO 4.1 ms, ONNX Runtime 5.9 ms a canvas, measured on this machine)
     """
     engines = [name for name in ENGINES if _version(name)]
+    threads = 0 if callers == 1 else 1
     if path.suffix not in {".safetensors", ".onnx"} or not engines or not path.is_file():
         return load_model(path, threads=threads)
     graph = path if path.suffix == ".onnx" else _exported(path)
     if graph is None:
         return load_model(path, threads=threads)
-    record = cache_folder() / "engines" / f"{sha256_of_file(graph)}-{threads}.json"
+    record = cache_folder() / "engines" / f"{sha256_of_file(graph)}-{callers}.json"
     choice = _read_choice(record)
     here = {name: _version(name) for name in engines}
     if choice is None or choice.processor != processor_name() or choice.versions != here:
-        loaded = {name: load_exported_as(graph, name, threads) for name in engines}
-        choice = _measure(loaded, threads)
+        loaded = {name: load_exported_as(graph, name, threads, callers) for name in engines}
+        choice = _measure(loaded, callers)
         _keep_choice(record, choice)
         say(str(choice))
         model = loaded[choice.engine]
     else:
-        model = load_exported_as(graph, choice.engine, threads)
+        model = load_exported_as(graph, choice.engine, threads, callers)
     if graph is path:
         return model
     # A model is called by what people gave
@@ -116,8 +118,8 @@ def _exported(path: Path) -> Path | None:
     return target
 
 
-def _measure(models: Mapping[str, LoadedModel], threads: int) -> EngineChoice:
-    """Time each engine in turn on one canvas; the median counts.
+def _measure(models: Mapping[str, LoadedModel], callers: int) -> EngineChoice:
+    """Time each engine in turn on one canvas for each caller; the median counts.
 
     One whose probabilities differ from ONNX Runtime's is not taken.
     """
@@ -134,17 +136,20 @@ def _measure(models: Mapping[str, LoadedModel], threads: int) -> EngineChoice:
     }
     seconds: dict[str, list[float]] = {name: [] for name in models}
     until = time.perf_counter() + MEASURED_S * len(models)
-    while time.perf_counter() < until or not all(seconds.values()):
-        for name, model in models.items():
-            start = time.perf_counter()
-            model.engine(canvas)
-            seconds[name].append(time.perf_counter() - start)
-    milliseconds = {name: 1000 * float(np.median(times)) for name, times in seconds.items()}
+    with ThreadPoolExecutor(callers) as pool:
+        while time.perf_counter() < until or not all(seconds.values()):
+            for name, model in models.items():
+                start = time.perf_counter()
+                list(pool.map(model.engine, [canvas] * callers))
+                seconds[name].append(time.perf_counter() - start)
+    milliseconds = {
+        name: 1000 * float(np.median(times)) / callers for name, times in seconds.items()
+    }
     return EngineChoice(
         min(milliseconds, key=lambda name: milliseconds[name]),
         milliseconds,
         processor_name(),
-        threads or os.cpu_count() or 1,
+        callers,
         {name: _version(name) for name in drawn},
     )
 

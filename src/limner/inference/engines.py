@@ -228,7 +228,9 @@ def _open_segments(
 class OpenVinoEngine:
     """An exported network in OpenVINO, in the precision that it was exported for."""
 
-    def __init__(self, structure: bytes, weights: bytes, precision: str, threads: int = 0) -> None:
+    def __init__(
+        self, structure: bytes, weights: bytes, precision: str, threads: int = 0, callers: int = 1
+    ) -> None:
         """Compile an OpenVINO model for the CPU.
 
         Args:
@@ -236,14 +238,17 @@ class OpenVinoEngine:
             weights: of the .bin file; an .onnx file has none.
             precision: float32, bfloat16 or int8.
             threads: for one call; 0 takes all cores.
+            callers: how many threads call it at once, where `threads` is not 0.
         """
         import openvino
 
         core = openvino.Core()
         hints: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": OPENVINO_HINTS[precision],
-            "INFERENCE_NUM_THREADS": threads,
+            "INFERENCE_NUM_THREADS": threads * callers,
         }
+        if threads:
+            hints["NUM_STREAMS"] = callers
         self._compiled = core.compile_model(core.read_model(structure, weights), "CPU", hints)
 
         def open_segment(graph: bytes, names: tuple[str, ...]) -> RunSegment:
@@ -304,13 +309,16 @@ def load_model(path: Path | str, device: str = "cpu", threads: int = 0) -> Loade
     return replace(load_torch(bundle, device), version=digest[:VERSION_DIGITS])
 
 
-def load_exported_as(path: Path, engine_name: str, threads: int = 0) -> LoadedModel:
+def load_exported_as(
+    path: Path, engine_name: str, threads: int = 0, callers: int = 1
+) -> LoadedModel:
     """Load an .onnx file in an engine for the processor.
 
     Args:
         path: An exported model.
         engine_name: "onnxruntime" or "openvino".
         threads: Of one call; 0 takes all cores.
+        callers: How many threads call it at once, where `threads` is not 0.
 
     Raises:
         LimnerError: As `load_model` does.
@@ -319,7 +327,7 @@ def load_exported_as(path: Path, engine_name: str, threads: int = 0) -> LoadedMo
     engine: OnnxEngine | OpenVinoEngine
     with requires_extra(str(path), "export"):
         if engine_name == "openvino":
-            engine = OpenVinoEngine(content, b"", record["precision"], threads)
+            engine = OpenVinoEngine(content, b"", record["precision"], threads, callers)
         else:
             engine = OnnxEngine(content, "cpu", threads)
     return _loaded(path, content, record, engine)

@@ -183,7 +183,8 @@ def _open(
     loaded = [
         load_fastest(path, callers, say=lambda text: stderr.print(escape(text))) for path in models
     ]
-    threads = partial(map_in_order, threads=callers)
+    # While one image is in the network the next is read
+    threads = partial(map_in_order, threads=max(2, callers))
     return threads, Predictor.from_models(*loaded, tta=tta)
 
 

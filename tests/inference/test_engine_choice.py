@@ -42,8 +42,8 @@ def test_another_processor_is_measured_anew(model: Path, monkeypatch: pytest.Mon
 def test_an_engine_that_draws_something_else_is_not_taken(
     model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def load(path: Path, engine: str, threads: int = 0) -> LoadedModel:
-        loaded = load_exported_as(path, engine, threads)
+    def load(path: Path, engine: str, threads: int, callers: int) -> LoadedModel:
+        loaded = load_exported_as(path, engine, threads, callers)
         if engine != "openvino":
             return loaded
         return replace(loaded, engine=lambda images: np.ones((1, 1, *images.shape[2:]), np.float32))

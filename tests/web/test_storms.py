@@ -156,7 +156,7 @@ def test_a_token_lets_in_and_nothing_else_does(start: Start, models: dict[str, P
     )
     assert served.client.get("/healthz").status_code == 200
     let_in = served.client.get(f"/?token={token}")
-    assert let_in.status_code == 303 and let_in.headers["location"] == "/"
+    assert let_in.status_code == 303 and let_in.headers["location"] == "./"
     assert (
         "HttpOnly" in let_in.headers["set-cookie"]
         and "SameSite=lax" in let_in.headers["set-cookie"]
@@ -191,7 +191,7 @@ def test_the_description_of_the_api_holds(server: Served) -> None:
     ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout[-4000:]
-    assert "Tested: 14" in done.stdout
+    assert "Tested: 15" in done.stdout
 
 
 def test_a_person_drops_an_image_and_sees_its_mask(server: Served, tmp_path: Path) -> None:

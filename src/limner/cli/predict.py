@@ -93,6 +93,7 @@ def predict(
     """
     from limner.data.storage import Storage
     from limner.inference.batch import predict_folder
+    from limner.inference.engines import load_model
     from limner.inference.image_selection import ImageSelection
     from limner.inference.prediction_job import PredictionJob
 
@@ -101,6 +102,10 @@ def predict(
     models, images = split_models(paths, "an image or a folder of images", urls=True)
     if engine not in {"local", "ray"}:
         raise LimnerError(f"--engine {engine} is not known. Choose local or ray.")
+    for path in models:
+        if not path.is_file():
+            # It says what is expected, before the images are looked for
+            load_model(path)
     selection = ImageSelection.from_paths(images)
     cores = os.cpu_count() or 1
     # Of few images each has all cores, of many each has one

@@ -186,7 +186,8 @@ def _open(
     from limner.inference.engine_choice import load_fastest
 
     loaded = [
-        load_fastest(path, callers, say=lambda text: stderr.print(escape(text))) for path in models
+        load_fastest(path, callers, say=partial(stderr.print, markup=False, soft_wrap=True))
+        for path in models
     ]
     # While one image is in the network the next is read
     threads = partial(map_in_order, threads=max(2, callers))

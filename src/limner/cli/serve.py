@@ -57,6 +57,33 @@ Deadline = Annotated[
         min=0.1, help="How many seconds a request may wait before it is answered with 504."
     ),
 ]
+AllowOrigin = Annotated[
+    list[str] | None,
+    typer.Option(
+        help=(
+            "An origin whose pages may call the service, such as https://example.org; '*' lets "
+            "all of them. By default no other page may (CORS)."
+        ),
+        show_default=False,
+    ),
+]
+RootPath = Annotated[
+    str,
+    typer.Option(
+        help="The path that a proxy has the service at, such as /limner.", show_default=False
+    ),
+]
+Proxy = Annotated[
+    list[str] | None,
+    typer.Option(
+        help=(
+            "The address or network of a proxy before the service, whose X-Forwarded-For, -Proto "
+            "and -Host are believed. By default none is."
+        ),
+        show_default=False,
+    ),
+]
+KeepAlive = Annotated[int, typer.Option(min=1, help="How many seconds a connection may be idle.")]
 
 
 def serve(
@@ -77,35 +104,10 @@ def serve(
     ] = 50,
     deadline: Deadline = 30,
     device: Annotated[str, typer.Option(help="Where the network runs: cpu or cuda.")] = "cpu",
-    allow_origin: Annotated[
-        list[str] | None,
-        typer.Option(
-            help=(
-                "An origin whose pages may call the service, such as https://example.org; '*' "
-                "lets all of them. By default no other page may (CORS)."
-            ),
-            show_default=False,
-        ),
-    ] = None,
-    root_path: Annotated[
-        str,
-        typer.Option(
-            help="The path that a proxy has the service at, such as /limner.", show_default=False
-        ),
-    ] = "",
-    proxy: Annotated[
-        list[str] | None,
-        typer.Option(
-            help=(
-                "The address or network of a proxy before the service, whose X-Forwarded-For, "
-                "-Proto and -Host are believed. By default none is."
-            ),
-            show_default=False,
-        ),
-    ] = None,
-    keep_alive: Annotated[
-        int, typer.Option(min=1, help="How many seconds a connection may be idle.")
-    ] = 75,
+    allow_origin: AllowOrigin = None,
+    root_path: RootPath = "",
+    proxy: Proxy = None,
+    keep_alive: KeepAlive = 75,
 ) -> None:
     """Answer images with masks over HTTP, on this machine alone unless told otherwise.
 

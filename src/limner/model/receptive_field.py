@@ -1,8 +1,10 @@
 """The receptive field of a network, measured by running it."""
 
+from itertools import product
+
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from limner.model.ensemble import Ensemble
 from limner.model.unet import UNet
@@ -20,15 +22,21 @@ def measure_halo(network: UNet | Ensemble, channels: int) -> int | None:
     halo. A layer that sees
     the whole image, such as instance normalisation or squeeze-and-excitation, spreads it over all.
     """
+    # It would spread over every length
+    if any(isinstance(module, nn.GroupNorm | nn.InstanceNorm2d) for module in network.modules()):
+        return None
     length = 32 * network.stride
     with torch.inference_mode():
         while length <= LONGEST_PX:
-            reached_px = [
-                _nan_reach_px(network, channels, length, vertical=vertical, nan_last=nan_last)
-                for vertical in (False, True)
-                for nan_last in (False, True)
-            ]
-            if all(reach_px < length // 2 for reach_px in reached_px):
+            reached_px = []
+            for vertical, nan_last in product((False, True), repeat=2):
+                reach_px = _nan_reach_px(
+                    network, channels, length, vertical=vertical, nan_last=nan_last
+                )
+                if reach_px >= length // 2:
+                    break
+                reached_px.append(reach_px)
+            else:
                 return max(reached_px)
             length *= 2
     return None

@@ -18,6 +18,7 @@ from scipy import ndimage
 from limner.data.check import check
 from limner.data.sample import Sample
 from limner.data.scan import scan
+from limner.errors import LimnerError
 from limner.labels import Labels
 from limner.recipe import Recipe
 from limner.review.formats.write import write_format
@@ -285,3 +286,64 @@ def test_a_layout_gives_the_same_dataset(
         assert np.array_equal(sample.read_image(), image)
         assert np.array_equal(sample.class_index(report.labels), mask)
     assert sides_of(root) == expected_sides
+
+
+MASK_FILES = ("images and masks", "suffixes", "mmsegmentation", "class folders", "CVAT masks")
+
+
+@pytest.mark.parametrize("layout", MASK_FILES)
+def test_a_tool_s_file_among_masks_is_said(layout: str, scenes: Scenes, tmp_path: Path) -> None:
+    """Annotations of one image do not take the place of the masks of all others."""
+    root = tmp_path / "set"
+    root.mkdir()
+    LAYOUTS[layout](root, scenes)
+    image = scan(root).samples[0].image
+    content = {"shapes": [], "imagePath": image.name, "flags": {}}
+    size = {"imageHeight": HEIGHT, "imageWidth": WIDTH}
+    image.with_suffix(".json").write_text(json.dumps(content | size))
+    with pytest.raises(LimnerError, match="annotations of labelme for 1 image, and masks in files"):
+        scan(root)
+
+
+def test_masks_beside_the_annotations_of_all_images_are_said(
+    scenes: Scenes, tmp_path: Path
+) -> None:
+    root = tmp_path / "set"
+    root.mkdir()
+    folders(root, scenes)
+    for name in scenes:
+        content = {"shapes": [], "imagePath": f"{name}.png", "flags": {}}
+        size = {"imageHeight": HEIGHT, "imageWidth": WIDTH}
+        (root / "images" / f"{name}.json").write_text(json.dumps(content | size))
+    (finding,) = [each for each in scan(root).findings if each.code == "masks-beside-annotations"]
+    assert f"{len(scenes)} images have masks in files" in finding.message
+
+
+@pytest.mark.parametrize("layout", sorted(LAYOUTS.keys() - {"YOLO", "run lengths"}))
+def test_a_file_that_breaks_off_is_named(layout: str, scenes: Scenes, tmp_path: Path) -> None:
+    """YOLO's lines and tables of runs state no end, so that shorter ones are whole ones."""
+    root = tmp_path / "set"
+    root.mkdir()
+    LAYOUTS[layout](root, scenes)
+    images = {str(sample.image) for sample in scan(root).samples}
+    lists, names = {".txt", ".csv"}, {"interface.xml", "zarr.json", "meta.json"}
+    masks = sorted(
+        path
+        for path in root.rglob("*")
+        if path.is_file()
+        and str(path) not in images
+        and path.suffix not in lists
+        and path.name not in names
+        # CVAT numbers objects there too, which no class depends on
+        and path.parent.name != "SegmentationObject"
+    )
+    # The longest holds most annotations
+    broken = max(masks, key=lambda path: path.stat().st_size)
+    broken.write_bytes(broken.read_bytes()[: broken.stat().st_size // 2])
+    try:
+        messages = [error.message for error in check(scan(root)).errors]
+    except LimnerError as error:
+        messages = [str(error)]
+    assert any(broken.name.partition("_ch")[0] in message for message in messages) or any(
+        "in no layout that limner knows" in message for message in messages
+    ), messages

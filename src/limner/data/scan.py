@@ -5,7 +5,8 @@ of another layout. A new layout needs such a file and a line in `LAYOUTS`.
 """
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from limner.data.annotation_tools import forget_annotation_files
@@ -13,6 +14,7 @@ from limner.data.class_names import read_class_names
 from limner.data.dataset import Dataset
 from limner.data.dicom_groups import with_dicom_groups
 from limner.data.file_kinds import ARCHIVE, GZIP, ZIP, FileKind, kind_by_name
+from limner.data.findings import Finding
 from limner.data.folder_listing import FolderListing
 from limner.data.folder_proposal import propose_folders
 from limner.data.groups import with_groups
@@ -57,6 +59,7 @@ from limner.data.stated_folders import match_stated
 from limner.errors import LimnerError
 from limner.labels import load_labels
 from limner.name_list import list_some
+from limner.plurals import count_noun
 from limner.recipe import DataSettings
 
 Layout = Callable[[FolderListing], LayoutMatch | None]
@@ -92,6 +95,21 @@ LAYOUTS: tuple[Layout, ...] = (
     annotation_files.match_layout,
 )
 """The layouts in the order in which a folder is tried; the first that matches is taken."""
+
+ANNOTATION_LAYOUTS = frozenset(
+    module.match_layout
+    for module in (coco, labelme, label_studio, cvat, via, supervisely, qupath, imagej, darwin)
+)
+"""Those of annotation tools, beside whose files there may be masks too."""
+MASK_LAYOUTS: tuple[Layout, ...] = (
+    voc.match_layout,
+    isic.match_layout,
+    object_masks.match_layout,
+    class_folders.match_layout,
+    folders.match_layout,
+    suffixes.match_layout,
+)
+"""Those of masks in files that people make of annotations."""
 
 PACKED = frozenset({ZIP, GZIP, ARCHIVE})
 
@@ -201,10 +219,44 @@ def _find_dataset(root: Path) -> tuple[FolderListing, LayoutMatch]:
     # Files that state pairs, groups or classes are looked for at the top alone
     stating = [listing for listing in listings if has_settings(listing)]
     for listing in stating or listings:
-        match = next((match for layout in LAYOUTS if (match := layout(listing))), None)
-        if match is not None:
-            return listing, match
+        for layout in LAYOUTS:
+            if match := layout(listing):
+                beside = _masks_beside(listing, match) if layout in ANNOTATION_LAYOUTS else ()
+                return listing, replace(match, findings=(*match.findings, *beside))
     raise _unknown_layout(listings[0])
+
+
+def _masks_beside(listing: FolderListing, match: LayoutMatch) -> Iterator[Finding]:
+    """Report masks in files beside a tool's annotations of the same images.
+
+    Raises LimnerError where images have such masks and no annotation: then half of the set would be
+    left out.
+    """
+    annotated = {sample.image for sample in match.samples}
+    for layout in MASK_LAYOUTS:
+        try:
+            other = layout(listing)
+        except LimnerError:
+            # Files that are masks of nothing
+            continue
+        pairs = [(sample.image, sample.mask) for sample in other.samples] if other else []
+        if missing := [pair for pair in pairs if pair[0] not in annotated]:
+            image, mask = missing[0]
+            raise LimnerError(
+                f"{listing.root} holds annotations of {match.layout} for "
+                f"{count_noun(len(annotated), 'image')}, and masks in files for "
+                f"{count_noun(len(missing), 'other')}, such as {mask} for {image}. Only one of the "
+                f"two can be the truth: move the files of {match.layout} or the masks out of the "
+                "folder."
+            )
+        if pairs:
+            message = (
+                f"{count_noun(len(pairs), 'image has', 'images have')} masks in files beside the "
+                f"annotations of {match.layout}, such as {pairs[0][1]}. The annotations are read, "
+                "and these masks are not."
+            )
+            yield Finding("masks-beside-annotations", "warning", str(pairs[0][1]), message)
+            return
 
 
 def _unknown_layout(listing: FolderListing) -> LimnerError:

@@ -43,6 +43,7 @@ def match_layout(listing: FolderListing) -> LayoutMatch | None:
     paths = [path for path in listing.files(SUFFIXES) if _holds_regions(path)]
     if not paths:
         return None
+    _require_whole(listing)
     require_one_tool(listing, IMAGEJ, paths)
     named = images_by_name(listing)
     images, findings = read_each(IMAGEJ, listing, paths, lambda path: _read_objects(path, named))
@@ -83,6 +84,16 @@ def _holds_regions(path: Path) -> bool:
     except (OSError, zipfile.BadZipFile):
         return False
     return bool(names) and all(name.lower().endswith(".roi") for name in names)
+
+
+def _require_whole(listing: FolderListing) -> None:
+    """Raise LimnerError for a zip that breaks off, whose regions would be lost."""
+    for path in listing.files({".zip"}):
+        if not zipfile.is_zipfile(path):
+            raise LimnerError(
+                f"{path} is no whole zip. Regions in it would be lost: export it again, or remove "
+                "it if it holds none."
+            )
 
 
 def _read(path: Path) -> list[roifile.ImagejRoi]:

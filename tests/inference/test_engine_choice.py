@@ -68,4 +68,6 @@ def test_a_cache_that_cannot_be_written_hinders_nothing(
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("LIMNER_CACHE", str(tmp_path / "file"))
-    assert load_fastest(model).version == load_model(model).version
+    said: list[str] = []
+    assert load_fastest(model, say=said.append).version == load_model(model).version
+    assert len(said) == 1 and said[0].startswith("note: torch runs")

@@ -75,7 +75,7 @@ def load_fastest(
     threads = 0 if callers == 1 else 1
     if path.suffix not in {".safetensors", ".onnx"} or not engines or not path.is_file():
         return load_model(path, threads=threads)
-    graph = path if path.suffix == ".onnx" else _exported(path)
+    graph = path if path.suffix == ".onnx" else _exported(path, say)
     if graph is None:
         return load_model(path, threads=threads)
     record = cache_folder() / "engines" / f"{sha256_of_file(graph)}-{callers}.json"
@@ -102,10 +102,10 @@ def _version(package: str) -> str:
         return ""
 
 
-def _exported(path: Path) -> Path | None:
+def _exported(path: Path, say: Callable[[str], None]) -> Path | None:
     """The graph of a model in the cache, which is made where it is missing.
 
-    None where the model cannot be exported here.
+    None where the model cannot be exported here, which is said.
     """
     target = cache_folder() / "engines" / f"{sha256_of_file(path)}.onnx"
     if not target.is_file():
@@ -117,9 +117,11 @@ def _exported(path: Path) -> Path | None:
             # The first ones are small; export itself compares larger ones too
             images = synthetic_images(Bundle.load(path).recipe.data.channels)[:PROVED_ON]
             export(path, target, images)
-        except (LimnerError, OSError):
+        except (LimnerError, OSError) as error:
             # Such as a missing package, a full disk, or another process that was quicker
-            return target if target.is_file() else None
+            if not target.is_file():
+                say(f"note: torch runs {path}, which could not be exported: {error}")
+                return None
     return target
 
 

@@ -26,6 +26,7 @@ from PIL import Image, ImageDraw
 from limner.data.check import check
 from limner.data.images import read_mask, read_values
 from limner.data.scan import scan
+from limner.data.shapes.coco import decode_rle
 from limner.labels import Labels
 from limner.review.formats.write import write_format
 from limner.review.kept_masks import KeptMask
@@ -204,7 +205,8 @@ def run_lengths_in(folder: Path, _peers: Peers) -> Row:
     lines = ["id,class,rle"]
     for name, mask in drawn.items():
         for index in (1, 2):
-            counts = _coco_counts(coco.encode(np.asfortranarray(mask == index).astype(np.uint8)))
+            encoded = coco.encode(np.asfortranarray(mask == index).astype(np.uint8))
+            counts = decode_rle(encoded["counts"].decode())
             ends = np.cumsum(counts)
             runs = zip(ends[0::2] + 1, counts[1::2], strict=False)
             lines.append(f"{name},{NAMES[index]},{' '.join(f'{at} {n}' for at, n in runs)}")
@@ -212,21 +214,6 @@ def run_lengths_in(folder: Path, _peers: Peers) -> Row:
     (folder / "train.csv").write_text("\n".join(lines) + "\n")
     library = f"pycocotools {version('pycocotools')}"
     return Row("Run lengths (CSV)", "in", library, COUNT, differing(read(folder), drawn))
-
-
-def _coco_counts(encoded: Json) -> list[int]:
-    """The counts in COCO's compressed text: six bits a character, differences from the third on."""
-    counts: list[int] = []
-    value = shift = 0
-    for letter in encoded["counts"]:
-        bits = letter - 48
-        value |= (bits & 0x1F) << shift
-        shift += 5
-        if not bits & 0x20:
-            value -= (1 << shift) if bits & 0x10 else 0
-            counts.append(value + (counts[-2] if len(counts) > 2 else 0))
-            value = shift = 0
-    return counts
 
 
 def coco_out(format_name: str) -> Callable[[Path, Peers], Row]:

@@ -127,11 +127,11 @@ def serve(
         # It waits until there is a server that takes it
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     access = Access.for_address(host, token, allow_host or ()).with_origins(allow_origin or ())
-    proxies = parse_proxies(proxy or ())
+    proxies, root_path = parse_proxies(proxy or ()), _root_path(root_path)
     repository = ModelRepository(parse_model_names(models), device, exported=_exported)
     limits = Limits(int(max_megabytes * 1e6), int(max_megapixels * 1e6), deadline_s=deadline)
     work_queue = WorkQueue(workers or os.cpu_count() or 1, queue)
-    application = create_app(repository, work_queue, access, limits, _root_path(root_path))
+    application = create_app(repository, work_queue, access, limits, root_path)
     announce = partial(_announce, repository, with_token=token is not None)
     reload = [partial(_reload, repository, name) for name in repository.names]
     server_app = TrustedProxies(application, proxies) if proxies else application

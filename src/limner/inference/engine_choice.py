@@ -2,7 +2,7 @@
 
 A model.safetensors is exported once into the cache, where its masks are proved to be the same as
 torch's. Then ONNX Runtime and OpenVINO run it without torch. What is the fastest here is measured
-for a few seconds at the first call, and kept in the cache with what it was measured on.
+for about a second at the first call, and kept in the cache with what it was measured on.
 """
 
 import json

@@ -121,7 +121,7 @@ class _GraphReader:
             if (
                 node.op_type == "Pad"
                 and node.input[0] == source
-                and _attribute(node, "mode") == (b"edge")
+                and _attribute(node, "mode") == b"edge"
             ):
                 source = node.output[0]
                 break

@@ -112,9 +112,8 @@ class StreamedImage:
         for end_px in range(rows, self._height + rows, rows):
             first_px = result.end_px
             self._advance(min(end_px, self._height))
-            if result.end_px > first_px:
-                yield first_px, result.take(first_px, result.end_px)
-                result.drop(result.end_px)
+            yield first_px, result.take(first_px, result.end_px)
+            result.drop(result.end_px)
 
     def _advance(self, end_px: int) -> None:
         """Compute all tensors as far as the result needs them up to a row of the image."""

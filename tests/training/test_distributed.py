@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -78,6 +79,26 @@ with process_group(context):
         if value.is_floating_point():
             tensors[name] = value
     save_file(tensors, f"{sys.argv[1]}-{rank}")
+"""
+
+
+STUCK = """
+import signal
+import sys
+import time
+
+import torch.distributed as dist
+
+from limner.training.distributed import context_from_environment, process_group
+
+context = context_from_environment()
+# As a trainer does that is still at its step
+signal.signal(signal.SIGTERM, lambda *_: None)
+with process_group(context, stop_patience_s=0.5):
+    if context.is_main:
+        print("waits", flush=True)
+        dist.barrier()
+    time.sleep(600)
 """
 
 
@@ -199,8 +220,38 @@ def test_a_process_that_is_lost_ends_all_with_one_message(lesions: Path, tmp_pat
         output = process.communicate(timeout=300)[1]
     assert process.returncode != 0
     assert output.count("error: ") == 1, output
+    # Torchrun's SIGTERM may come before the lost connection is seen
     assert "another process of this training ended" in output.replace("\n", " ")
     assert "limner/training" not in output, "a traceback through our own code"
+
+
+def test_a_process_that_waits_for_a_lost_one_stops_with_a_message(tmp_path: Path) -> None:
+    script = tmp_path / "stuck.py"
+    script.write_text(STUCK)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    group = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, str(script)],
+            env={**os.environ, **group, "RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    try:
+        main = processes[0]
+        assert main.stdout is not None and main.stdout.readline() == "waits\n"
+        main.send_signal(signal.SIGTERM)
+        errors = main.communicate(timeout=60)[1]
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
+    assert main.returncode == 1
+    assert "error: after SIGTERM the step did not end within 0.5 s" in errors
 
 
 def test_two_processes_train_a_fold_each_as_one_trains_both_and_are_resumed(

@@ -5,6 +5,10 @@ batch normalisation sees the images of all, and DistributedDataParallel averages
 """
 
 import os
+import signal
+import socket
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +27,8 @@ TIMEOUT = timedelta(hours=24)
 
 Where one ends, torchrun ends them all.
 """
+STOP_PATIENCE_S = 25.0
+"""How long a process may take to stop; torchrun kills it after 30 s, and says nothing."""
 CONNECTION_ERRORS = ("Connection closed by peer", "Connection reset by peer", "NCCL", "gloo")
 """One of these stands in the error of a process that has lost another."""
 
@@ -100,10 +106,13 @@ def context_from_environment() -> DistributedContext:
 
 
 @contextmanager
-def process_group(context: DistributedContext) -> Iterator[None]:
+def process_group(
+    context: DistributedContext, stop_patience_s: float = STOP_PATIENCE_S
+) -> Iterator[None]:
     """Join the process group, where there are several processes, and leave it at the end.
 
-    Raises LimnerError where another process is lost.
+    Ends the process where it has not stopped `stop_patience_s` seconds after SIGTERM. Raises
+    LimnerError where another process is lost.
     """
     if context.world_size == 1 or dist.is_initialized():
         yield
@@ -113,9 +122,10 @@ def process_group(context: DistributedContext) -> Iterator[None]:
         torch.cuda.set_device(context.local_rank % torch.cuda.device_count())
     dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=TIMEOUT)
     try:
-        yield
-        # A process that leaves while another still receives would cut its connection
-        dist.barrier()
+        with _end_when_stuck(stop_patience_s):
+            yield
+            # A process that leaves while another still receives would cut its connection
+            dist.barrier()
     except RuntimeError as error:
         if any(text in str(error) for text in CONNECTION_ERRORS):
             raise LimnerError(
@@ -124,6 +134,41 @@ def process_group(context: DistributedContext) -> Iterator[None]:
         raise
     finally:
         dist.destroy_process_group()
+
+
+@contextmanager
+def _end_when_stuck(patience_s: float) -> Iterator[None]:
+    """End this process, with a message, where it does not stop after SIGTERM.
+
+    The main thread may wait within the backend for a process that is lost. No handler of Python's
+    runs there, so another thread hears of the signal.
+    """
+    hears, tells = socket.socketpair()
+    tells.setblocking(False)
+    stopped = threading.Event()
+
+    def watch() -> None:
+        while number := hears.recv(1):
+            if number[0] == signal.SIGTERM and not stopped.wait(patience_s):
+                message = (
+                    f"error: after SIGTERM the step did not end within {patience_s:g} s; another "
+                    "process of this training ended, or the step is too long. Go on from the last "
+                    "save with limner train --resume and the run's folder."
+                )
+                print(message, file=sys.stderr, flush=True)
+                os._exit(1)
+
+    thread = threading.Thread(target=watch, daemon=True, name="stop watch")
+    thread.start()
+    before = signal.set_wakeup_fd(tells.fileno(), warn_on_full_buffer=False)
+    try:
+        yield
+    finally:
+        stopped.set()
+        signal.set_wakeup_fd(before)
+        tells.close()
+        thread.join()
+        hears.close()
 
 
 def wrap_ddp(network: nn.Module, context: DistributedContext, device: str) -> nn.Module:

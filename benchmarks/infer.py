@@ -16,9 +16,11 @@ import numpy as np
 import torch
 
 from limner.data.synthetic import draw_lesion
-from limner.inference.engines import OpenVinoEngine, load_model
+from limner.inference.engines import load_model
 from limner.inference.export import export
-from limner.inference.export_formats import to_onnx, to_openvino
+from limner.inference.export_formats import to_onnx
+from limner.inference.onnx_files import to_openvino
+from limner.inference.openvino_engine import OpenVinoEngine
 from limner.model.bundle import Bundle
 
 Engine = Callable[[np.ndarray], np.ndarray]
@@ -92,7 +94,7 @@ def open_engines(bundle: Bundle, path: Path) -> dict[str, Engine]:
     with tempfile.TemporaryDirectory() as folder:
         export(path, Path(folder) / "m.onnx")
         onnx = load_model(Path(folder) / "m.onnx").engine
-    structure, weights = to_openvino(to_onnx(bundle.network(), bundle.recipe.data.channels), {})
+    structure, weights = to_openvino(to_onnx(bundle.network(), bundle.recipe.data.channels), {}, {})
     return {
         REFERENCE: load_model(path).engine,
         "torch compiled": run_compiled,

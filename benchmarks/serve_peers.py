@@ -28,18 +28,18 @@ class Model:
         options.intra_op_num_threads = 1
         self.session = onnxruntime.InferenceSession(path, options)
         metadata = self.session.get_modelmeta().custom_metadata_map
-        self.preprocessing = json.loads(metadata["preprocessing"])
-        self.threshold = json.loads(metadata["threshold"])
+        self.input = json.loads(metadata["input"])
+        self.threshold = json.loads(metadata["output"])["threshold"]
 
     def __call__(self, body: bytes) -> bytes:
         image = Image.open(io.BytesIO(body)).convert("RGB")
-        height, width = self.preprocessing["size_px"]
+        height, width = self.input["canvas"]
         pixels = (
             np.asarray(image.resize((width, height), Image.Resampling.BILINEAR), np.float32) / 255
         )
         array = (
-            (pixels - np.array(self.preprocessing["mean"], np.float32))
-            / np.array(self.preprocessing["std"], np.float32)
+            (pixels - np.array(self.input["mean"], np.float32))
+            / np.array(self.input["std"], np.float32)
         ).transpose(2, 0, 1)[None]
         logits = self.session.run(None, {"images": np.ascontiguousarray(array)})[0][0, 0]
         probability = Image.fromarray(1 / (1 + np.exp(-logits))).resize(

@@ -19,8 +19,9 @@ import torch
 from limner.data.large_images import ArrayImage
 from limner.data.preprocess import Preprocessing
 from limner.inference import streaming, tile_grid, tiling
-from limner.inference.engines import OnnxEngine, ReceptiveField
+from limner.inference.engines import ReceptiveField
 from limner.inference.export_formats import to_onnx
+from limner.inference.onnx_engine import OnnxEngine
 from limner.inference.streaming import OpenSegments, no_segments
 from limner.inference.tta import TtaTransform
 from limner.model.presets import PRESETS, resolve_settings

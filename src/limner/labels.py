@@ -146,20 +146,25 @@ class Labels:
             )
         return class_index
 
-    def to_pixels(self, class_index: UInt8[ndarray, "h w"]) -> UInt8[ndarray, "h w *c"]:
-        """Turn class indices into the pixels of a predicted mask.
+    @property
+    def pixel_values(self) -> UInt8[ndarray, " n *c"]:
+        """What each class is in the pixels of a predicted mask.
 
         A binary set has 0 and 255. Any other has its own values or colours, or the class indices
         where its values need more than 8 bits.
         """
         first_values = self._first_values()
-        if self.coloured and not self.binary:
-            return _split_colours(np.array(first_values, np.uint32)).take(class_index, axis=0)
         if self.binary:
             first_values = [0, 255]
+        elif self.coloured:
+            return _split_colours(np.array(first_values, np.uint32))
         elif max(first_values) > 255:
             first_values = list(range(len(first_values)))
-        return np.array(first_values, np.uint8).take(class_index)
+        return np.array(first_values, np.uint8)
+
+    def to_pixels(self, class_index: UInt8[ndarray, "h w"]) -> UInt8[ndarray, "h w *c"]:
+        """Turn class indices into the pixels of a predicted mask; see `pixel_values`."""
+        return self.pixel_values.take(class_index, axis=0)
 
     def from_pixels(self, values: UInt[ndarray, "h w"]) -> UInt8[ndarray, "h w"]:
         """Turn the pixels of a mask that `to_pixels` gave into class indices again.
@@ -169,8 +174,7 @@ class Labels:
 
         Raises LimnerError for any other value.
         """
-        every_class = np.arange(len(self.names), dtype=np.uint8)[None]
-        written = self.to_pixels(every_class)[0].astype(np.uint32)
+        written = self.pixel_values.astype(np.uint32)
         if written.ndim == 2:
             written = written @ np.array([1 << 16, 1 << 8, 1], np.uint32)
         class_index = np.full(values.shape, VOID, np.uint8)

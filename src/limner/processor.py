@@ -12,6 +12,11 @@ def processor_flags() -> set[str]:
     return set(_cpuinfo("flags").split() or _cpuinfo("Features").split())
 
 
+def has_fast_bfloat16() -> bool:
+    """Whether the processor computes in bfloat16, and does not emulate it."""
+    return not processor_flags().isdisjoint(FAST_BFLOAT16)
+
+
 def processor_name() -> str:
     """The processor's name for itself."""
     return _cpuinfo("model name") or platform.processor() or platform.machine()

@@ -1,15 +1,24 @@
 """Which engine runs a model on this machine."""
 
+import shutil
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from limner.inference import engine_choice
-from limner.inference.engine_choice import load_fastest
+from limner.data.scan import scan
+from limner.data.synthetic import write_synthetic
+from limner.errors import LimnerError
+from limner.inference import engine_choice, reduced_precision
+from limner.inference.engine_choice import EngineKind, load_fastest
 from limner.inference.engines import LoadedModel, load_exported_as, load_model
 from limner.inference.predictor import Predictor
+from limner.inference.reduced_precision import PrecisionLimits
+from limner.model.bundle import Bundle
 from service import write_model
 
 
@@ -42,9 +51,9 @@ def test_another_processor_is_measured_anew(model: Path, monkeypatch: pytest.Mon
 def test_an_engine_that_draws_something_else_is_not_taken(
     model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def load(path: Path, engine: str, threads: int, callers: int) -> LoadedModel:
-        loaded = load_exported_as(path, engine, threads, callers)
-        if engine != "openvino":
+    def load(path: Path, package: str, callers: int, **options: Any) -> LoadedModel:
+        loaded = load_exported_as(path, package, callers, **options)
+        if package != "openvino":
             return loaded
         return replace(loaded, engine=lambda images: np.ones((1, 1, *images.shape[2:]), np.float32))
 
@@ -54,13 +63,28 @@ def test_an_engine_that_draws_something_else_is_not_taken(
     assert said[0].startswith("engine: ONNX Runtime") and "OpenVINO" not in said[0]
 
 
+def test_a_fixed_canvas_gives_what_any_size_gives(model: Path) -> None:
+    images = np.random.default_rng(0).normal(size=(3, 3, 32, 32)).astype(np.float32)
+    graph = model.with_suffix(".onnx")
+    fixed = load_exported_as(graph, "openvino", 2, fixed_canvas=True).engine
+    expected = load_model(graph).engine(images)
+    with ThreadPoolExecutor(2) as pool:
+        for logits in pool.map(fixed, [images] * 8):
+            np.testing.assert_allclose(logits, expected, atol=1e-5)
+    np.testing.assert_allclose(
+        fixed(images[..., :20]), load_model(graph).engine(images[..., :20]), atol=1e-5
+    )
+
+
 def test_without_an_engine_torch_runs_the_model(
     model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine_choice, "ENGINES", {})
+    monkeypatch.setattr(engine_choice, "PACKAGES", {})
     said: list[str] = []
     assert type(load_fastest(model, say=said.append).engine).__name__ == "TorchEngine"
     assert not said
+    with pytest.raises(LimnerError, match="--precision fast is not there"):
+        load_fastest(model, limits=PrecisionLimits())
 
 
 def test_a_cache_that_cannot_be_written_hinders_nothing(
@@ -71,3 +95,86 @@ def test_a_cache_that_cannot_be_written_hinders_nothing(
     said: list[str] = []
     assert load_fastest(model, say=said.append).version == load_model(model).version
     assert len(said) == 1 and said[0].startswith("note: torch runs")
+
+
+@pytest.fixture
+def trained(model: Path, tmp_path: Path) -> Path:
+    """A model that knows its training images and its validation images."""
+    data = tmp_path / "set"
+    write_synthetic(data, count=12, size_px=32, seed=0)
+    ids = [sample.id for sample in scan(data).samples]
+    bundle = replace(
+        Bundle.load(model), split={"train": ids[:6], "val": ids[6:]}, receipt={"data": str(data)}
+    )
+    bundle.save(tmp_path / "trained.safetensors")
+    return tmp_path / "trained.safetensors"
+
+
+@pytest.fixture
+def only_int8_is_fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the clock says here."""
+
+    def times(models: Mapping[EngineKind, LoadedModel], *_: object) -> dict[str, float]:
+        return {str(kind): 1.0 if kind.precision == "int8" else 2.0 for kind in models}
+
+    monkeypatch.setattr(engine_choice, "_time_engines", times)
+
+
+@pytest.mark.usefixtures("only_int8_is_fast")
+def test_int8_is_taken_where_validation_shows_hardly_a_change(trained: Path) -> None:
+    said: list[str] = []
+    limits = PrecisionLimits(mean=0.5, worst=1)
+    loaded = load_fastest(trained, say=said.append, limits=limits)
+    assert "int8 changes the mean Dice of" in said[-2] and said[-2].endswith("taken.")
+    assert said[-1].startswith("engine: ") and "int8" in said[-1].partition("(")[0]
+    assert loaded.version == load_model(trained).version
+    shutil.rmtree(trained.with_name("set"))
+    # The next call neither measures nor reads the images
+    again = load_fastest(trained, say=said.append, limits=limits)
+    assert sum(line.startswith("engine: ") for line in said) == 1
+    canvas = np.zeros((1, 3, 32, 32), np.float32)
+    np.testing.assert_array_equal(again.engine(canvas), loaded.engine(canvas))
+
+
+@pytest.mark.usefixtures("only_int8_is_fast")
+def test_int8_is_not_taken_beyond_the_limits(trained: Path) -> None:
+    said: list[str] = []
+    # No change is below 0
+    load_fastest(trained, say=said.append, limits=PrecisionLimits(mean=-1))
+    assert "not taken." in said[-2]
+    assert "int8" not in said[-1].partition("(")[0]
+
+
+@pytest.mark.usefixtures("only_int8_is_fast")
+def test_other_limits_are_measured_anew(trained: Path) -> None:
+    said: list[str] = []
+    for limits in (PrecisionLimits(mean=-1), PrecisionLimits(mean=1, worst=1)):
+        load_fastest(trained, say=said.append, limits=limits)
+    assert sum(line.startswith("engine: ") for line in said) == 2
+    assert said[-2].endswith("taken.") and "not taken" not in said[-2]
+
+
+@pytest.mark.usefixtures("only_int8_is_fast")
+def test_few_images_of_known_mask_show_nothing(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reduced_precision, "MIN_SCORED", 1000)
+    said: list[str] = []
+    load_fastest(trained, say=said.append, limits=PrecisionLimits(mean=1, worst=1))
+    assert "cannot show what it changes" in said[-2]
+    assert "int8" not in said[-1].partition("(")[0]
+
+
+def test_a_folder_without_the_images_of_the_training_is_named(
+    trained: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(LimnerError, match=r"gone is not there\. Give their folder with --data"):
+        load_fastest(trained, limits=PrecisionLimits(tmp_path / "gone"))
+
+
+def test_bfloat16_is_tried_where_the_processor_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for has_it in (True, False):
+        monkeypatch.setattr(engine_choice, "has_fast_bfloat16", lambda has_it=has_it: has_it)
+        kinds = {str(kind) for kind in EngineKind.all(fixed=True, reduced=True)}
+        assert ("OpenVINO bfloat16 fixed" in kinds) is has_it
+        assert {"ONNX Runtime", "OpenVINO", "OpenVINO fixed", "OpenVINO int8 fixed"} < kinds

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from limner.inference import streaming
-from limner.inference.engines import OnnxEngine
 from limner.inference.export_formats import to_onnx
+from limner.inference.onnx_engine import OnnxEngine
 from limner.inference.onnx_segments import NotLocalError, split_graph
 from limner.inference.streaming import SegmentedNetwork, StreamedImage
 from limner.inference.tta import TTA_TRANSFORMS

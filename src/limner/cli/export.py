@@ -1,13 +1,16 @@
 """`limner export`: write a portable model."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
 from limner.cli.console import console
 from limner.errors import LimnerError
+
+if TYPE_CHECKING:
+    from limner.inference.graph_description import GraphKind
 
 MEASURED = 200
 """Images on which a lower precision is measured."""
@@ -39,6 +42,23 @@ ComparedOn = Annotated[
         help="A folder of images on which both models must agree. The default is synthetic ones."
     ),
 ]
+Preprocessing = Annotated[
+    bool,
+    typer.Option(
+        "--include-preprocessing",
+        help="The graph takes canvases of 8 bits, and gives probabilities (.onnx).",
+    ),
+]
+WholeImage = Annotated[
+    bool,
+    typer.Option(
+        "--whole-image",
+        help=(
+            "The graph takes an image of 8 bits and any size, and gives its mask: resizing, "
+            "augmentation and threshold are in it (.onnx)."
+        ),
+    ),
+]
 
 
 def export(
@@ -49,11 +69,23 @@ def export(
     precision: Precision = "float32",
     data: MeasuredOn = None,
     images: ComparedOn = None,
+    include_preprocessing: Preprocessing = False,
+    whole_image: WholeImage = False,
 ) -> None:
     """Write a portable model for use without torch; refused unless its masks are the same."""
+    if include_preprocessing and whole_image:
+        raise LimnerError(
+            "--whole-image has all of --include-preprocessing in it. Give one of them."
+        )
+    kind: GraphKind = "image" if whole_image else "canvas" if include_preprocessing else "network"
     if precision == "float32":
-        _export_exact(model, out or model.with_name("model.onnx"), images)
+        name = "model.onnx" if kind == "network" else f"model-{kind}.onnx"
+        _export_exact(model, out or model.with_name(name), images, kind)
         return
+    if kind != "network":
+        raise LimnerError(
+            f"a graph with the preprocessing in it is in float32. Leave --precision {precision}."
+        )
     if data is None:
         raise LimnerError(
             f"--precision {precision} changes masks: give the folder of images and masks with "
@@ -64,15 +96,22 @@ def export(
     _export_reduced(model, target, precision, data)
 
 
-def _export_exact(model: Path, target: Path, folder: Path | None) -> None:
+def _export_exact(model: Path, target: Path, folder: Path | None, kind: "GraphKind") -> None:
     from limner.inference.export import export as export_model
+    from limner.model.bundle import Bundle
 
-    parity = export_model(model, target, () if folder is None else folder)
+    parity = export_model(model, target, () if folder is None else folder, kind)
     console.print(
         f"[bold]{escape(str(target))}[/] draws the same masks: {parity.changed} of "
         f"{parity.pixels:,} pixels of {parity.images} images differ, probabilities by "
         f"{parity.difference:.1g} at most."
     )
+    steps = Bundle.load(model).inference.postprocessing.enabled
+    if steps and kind != "network":
+        console.print(
+            f"Post-processing is not in the graph: validation chose {', '.join(steps)}, which the "
+            "caller applies to the mask (docs/onnx.md)."
+        )
 
 
 def _export_reduced(model: Path, target: Path, precision: str, data: Path) -> None:

@@ -21,6 +21,7 @@ from limner.cli.console import (
 )
 from limner.cli.masks import FORMATS, ImagePrefix, print_lost
 from limner.cli.measure import measure as measure_folder
+from limner.cli.precision import MAX_CHANGE, MaxChange, MeasuredOn, Precision, precision_limits
 from limner.errors import LimnerError
 from limner.files import read_stable, require_own_folder
 from limner.name_list import list_some
@@ -29,6 +30,7 @@ from limner.plurals import count_noun
 if TYPE_CHECKING:
     from limner.inference.batch import BatchResult, MapFiles
     from limner.inference.predictor import Predictor
+    from limner.inference.reduced_precision import PrecisionLimits
 
 MANY_IMAGES = 4
 """Images for each core, from which on each core has an image of its own."""
@@ -85,6 +87,9 @@ def predict(
     format_name: AlsoFormat = None,
     image_prefix: ImagePrefix = "",
     measure: AlsoMeasure = False,
+    precision: Precision = "float32",
+    data: MeasuredOn = None,
+    max_change: MaxChange = MAX_CHANGE,
 ) -> None:
     """Segment new images: a mask, a map of uncertainty and a predicted Dice for each.
 
@@ -102,6 +107,12 @@ def predict(
     models, images = split_models(paths, "an image or a folder of images", urls=True)
     if engine not in {"local", "ray"}:
         raise LimnerError(f"--engine {engine} is not known. Choose local or ray.")
+    limits = precision_limits(precision, data, max_change)
+    if limits and (device != "cpu" or engine == "ray"):
+        raise LimnerError(
+            "--precision fast is for the processor of this machine. Leave it, or leave --device "
+            "and --engine."
+        )
     for path in models:
         if not path.is_file():
             # It says what is expected, before the images are looked for
@@ -115,7 +126,7 @@ def predict(
         lambda: (
             _open_on_ray(models, tta, device, workers)
             if engine == "ray"
-            else _open(models, tta, device, callers)
+            else _open(models, tta, device, callers, limits)
         ),
     )
     if predictor.blends_tiles:
@@ -175,7 +186,11 @@ def _write_format(out: str, format_name: str, image_prefix: str) -> None:
 
 
 def _open(
-    models: Sequence[Path], tta: str | None, device: str, callers: int
+    models: Sequence[Path],
+    tta: str | None,
+    device: str,
+    callers: int,
+    limits: "PrecisionLimits | None",
 ) -> "tuple[MapFiles, Predictor]":
     """What predicts the files in threads of this process, and the predictor."""
     from limner.data.parallel import map_in_order
@@ -186,7 +201,7 @@ def _open(
     from limner.inference.engine_choice import load_fastest
 
     loaded = [
-        load_fastest(path, callers, say=partial(stderr.print, markup=False, soft_wrap=True))
+        load_fastest(path, callers, partial(stderr.print, markup=False, soft_wrap=True), limits)
         for path in models
     ]
     # While one image is in the network the next is read

@@ -12,10 +12,13 @@ import typer
 from rich.markup import escape
 
 from limner.cli.console import AllowHost, Host, console, stderr
+from limner.cli.precision import MAX_CHANGE, MaxChange, MeasuredOn, Precision, precision_limits
 from limner.errors import LimnerError, requires_extra
 from limner.files import sha256_of_file
 
 if TYPE_CHECKING:
+    from limner.inference.engines import LoadedModel
+    from limner.inference.reduced_precision import PrecisionLimits
     from limner.web.service.models import ModelRepository
 
 Models = Annotated[
@@ -108,6 +111,9 @@ def serve(
     root_path: RootPath = "",
     proxy: Proxy = None,
     keep_alive: KeepAlive = 75,
+    precision: Precision = "float32",
+    data: MeasuredOn = None,
+    max_change: MaxChange = MAX_CHANGE,
 ) -> None:
     """Answer images with masks over HTTP, on this machine alone unless told otherwise.
 
@@ -128,9 +134,12 @@ def serve(
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     access = Access.for_address(host, token, allow_host or ()).with_origins(allow_origin or ())
     proxies, root_path = parse_proxies(proxy or ()), _root_path(root_path)
-    repository = ModelRepository(parse_model_names(models), device, exported=_exported)
+    allowed = precision_limits(precision, data, max_change)
+    workers = workers or os.cpu_count() or 1
+    opener = partial(_open, device=device, workers=workers, allowed=allowed)
+    repository = ModelRepository(parse_model_names(models), opener)
     limits = Limits(int(max_megabytes * 1e6), int(max_megapixels * 1e6), deadline_s=deadline)
-    work_queue = WorkQueue(workers or os.cpu_count() or 1, queue)
+    work_queue = WorkQueue(workers, queue)
     application = create_app(repository, work_queue, access, limits, root_path)
     announce = partial(_announce, repository, with_token=token is not None)
     reload = [partial(_reload, repository, name) for name in repository.names]
@@ -163,6 +172,21 @@ def _reload(repository: "ModelRepository", name: str) -> None:
         stderr.print(f"{name} is now {repository.reload(name).version}.")
     except LimnerError as error:
         stderr.print(f"[red]{name} is served on as it was:[/] {escape(str(error))}")
+
+
+def _open(
+    path: Path, device: str, workers: int, allowed: "PrecisionLimits | None"
+) -> "LoadedModel":
+    """Load a model's file in the engine that is the fastest here, with a caller for each worker."""
+    from limner.inference.engine_choice import load_fastest
+    from limner.inference.engines import load_model
+
+    exported = _exported(path)
+    if device == "cpu":
+        return load_fastest(exported, workers, partial(stderr.print, markup=False), allowed)
+    if allowed:
+        raise LimnerError("--precision fast is for the processor. Leave it, or leave --device.")
+    return load_model(exported, device, threads=1)
 
 
 def _exported(path: Path) -> Path:

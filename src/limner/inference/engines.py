@@ -5,9 +5,8 @@ torch, ONNX Runtime and OpenVINO are imported only when a model file needs them.
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,12 +16,9 @@ from numpy import ndarray
 
 from limner.errors import LimnerError, requires_extra
 from limner.files import read_stable, verify_checksum
-from limner.inference.streaming import (
-    OpenSegments,
-    RunSegment,
-    SegmentedNetwork,
-    no_segments,
-)
+from limner.inference.onnx_engine import OnnxEngine
+from limner.inference.openvino_engine import OpenVinoEngine
+from limner.inference.streaming import OpenSegments, no_segments
 from limner.model.metadata import ModelMetadata, parse_metadata
 
 if TYPE_CHECKING:
@@ -30,9 +26,6 @@ if TYPE_CHECKING:
 
 Engine = Callable[[Float32[ndarray, "b c h w"]], Float32[ndarray, "b k h w"]]
 """From normalised images to logits of the same size."""
-OPENVINO_HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
-"""OpenVINO must be told the precision, or it computes in bfloat16 where it can."""
-
 EXTERNAL_DATA_KEY = "location"
 """The key by which an ONNX file names another file with its weights.
 
@@ -41,11 +34,6 @@ Exported files do not contain it anywhere else.
 
 VERSION_DIGITS = 12
 """A model's version is the first digits of its file's SHA-256."""
-LARGE_BATCH_PIXELS = 1024 * 1024
-"""Batches of more pixels give their memory back.
-
-Otherwise tiles of several sizes would each keep memory of their own.
-"""
 
 
 class ReceptiveField(NamedTuple):
@@ -126,152 +114,6 @@ class TorchEngine:
         return logits
 
 
-class OnnxEngine:
-    """An exported network in ONNX Runtime; threads may call it at the same time."""
-
-    def __init__(self, content: bytes, device: str = "cpu", threads: int = 0) -> None:
-        """Open an ONNX model.
-
-        Args:
-            content: of the .onnx file.
-            device: cpu or cuda.
-            threads: for one call; 0 takes all cores.
-
-        Raises LimnerError where this ONNX Runtime does not run on the device.
-        """
-        import onnxruntime
-
-        providers = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
-        if providers.get(device) not in onnxruntime.get_available_providers():
-            raise LimnerError(
-                f"this ONNX Runtime does not run on {device!r}. Take cpu, or pip install "
-                "onnxruntime-gpu for cuda."
-            )
-
-        def session(*, memory_pattern: bool) -> Any:
-            options = onnxruntime.SessionOptions()
-            options.intra_op_num_threads = threads
-            options.log_severity_level = 3
-            options.enable_mem_pattern = memory_pattern
-            return onnxruntime.InferenceSession(content, options, providers=[providers[device]])
-
-        def open_segment(graph: bytes, names: tuple[str, ...]) -> RunSegment:
-            _share_memory()
-            options = onnxruntime.SessionOptions()
-            options.intra_op_num_threads = threads
-            options.log_severity_level = 3
-            options.enable_mem_pattern = False
-            options.add_session_config_entry("session.use_env_allocators", "1")
-            # The threads of each segment would wait busily while the next one works: with 20
-            # segments on two cores that took twice the time
-            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-            part = onnxruntime.InferenceSession(graph, options, providers=[providers[device]])
-
-            def run(inputs: Sequence[Float32[ndarray, "b _ _ _"]]) -> Float32[ndarray, "b _ _ _"]:
-                output: ndarray = part.run(None, dict(zip(names, inputs, strict=True)))[0]
-                return output
-
-            return run
-
-        # Without patterns, two threads took a tenth longer at 256 px
-        self._session = session(memory_pattern=True)
-        # With them, a tile of 2,044 px took twice the memory and the time
-        self._large_session = cache(lambda: session(memory_pattern=False))
-        self.segmented = cache(lambda: _open_segments(content, open_segment))
-        """The network in segments; None where it cannot be cut, or onnx is not installed."""
-        self._free_memory = onnxruntime.RunOptions()
-        if device == "cpu":
-            self._free_memory.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
-
-    def __call__(self, images: Float32[ndarray, "b c h w"]) -> Float32[ndarray, "b k h w"]:
-        """Run the network."""
-        batch, _, height, width = images.shape
-        large = batch * height * width > LARGE_BATCH_PIXELS
-        session = self._large_session() if large else self._session
-        logits: ndarray = session.run(
-            None, {"images": images}, self._free_memory if large else None
-        )[0]
-        return logits
-
-
-@cache
-def _share_memory() -> None:
-    """Make one store of memory for all segments, each of which would keep its own."""
-    import onnxruntime
-
-    memory = onnxruntime.OrtMemoryInfo(
-        "Cpu",
-        onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR,
-        0,
-        onnxruntime.OrtMemType.DEFAULT,
-    )
-    onnxruntime.create_and_register_allocator(memory, None)
-
-
-def _open_segments(
-    content: bytes, open_segment: Callable[[bytes, tuple[str, ...]], RunSegment]
-) -> SegmentedNetwork | None:
-    """Cut an ONNX graph into segments, and open each by its graph and the names of its inputs."""
-    try:
-        from limner.inference.onnx_segments import NotLocalError, split_graph
-
-        split = split_graph(content)
-    except (ImportError, NotLocalError):
-        return None
-    run = {
-        segment.output: open_segment(split.graphs[segment.output], segment.inputs)
-        for segment in split.plan.segments
-    }
-    return SegmentedNetwork(split.plan, run)
-
-
-class OpenVinoEngine:
-    """An exported network in OpenVINO, in the precision that it was exported for."""
-
-    def __init__(
-        self, structure: bytes, weights: bytes, precision: str, threads: int = 0, callers: int = 1
-    ) -> None:
-        """Compile an OpenVINO model for the CPU.
-
-        Args:
-            structure: of the .xml file, or of an .onnx file.
-            weights: of the .bin file; an .onnx file has none.
-            precision: float32, bfloat16 or int8.
-            threads: for one call; 0 takes all cores.
-            callers: how many threads call it at once, where `threads` is not 0.
-        """
-        import openvino
-
-        core = openvino.Core()
-        hints: dict[str, Any] = {
-            "INFERENCE_PRECISION_HINT": OPENVINO_HINTS[precision],
-            "INFERENCE_NUM_THREADS": threads * callers,
-        }
-        if threads:
-            hints["NUM_STREAMS"] = callers
-        self._compiled = core.compile_model(core.read_model(structure, weights), "CPU", hints)
-
-        def open_segment(graph: bytes, names: tuple[str, ...]) -> RunSegment:
-            part = core.compile_model(core.read_model(graph, b""), "CPU", hints)
-
-            def run(inputs: Sequence[Float32[ndarray, "b _ _ _"]]) -> Float32[ndarray, "b _ _ _"]:
-                request = part.create_infer_request()
-                output: ndarray = request.infer(dict(zip(names, inputs, strict=True)))[0]
-                return output
-
-            return run
-
-        self.segmented: OpenSegments = (
-            no_segments if weights else cache(lambda: _open_segments(structure, open_segment))
-        )
-        """The network in segments; None for an .xml file."""
-
-    def __call__(self, images: Float32[ndarray, "b c h w"]) -> Float32[ndarray, "b k h w"]:
-        """Run the network."""
-        logits: ndarray = self._compiled.create_infer_request().infer([images])[0]
-        return logits
-
-
 def load_torch(bundle: "Bundle", device: str = "cpu") -> LoadedModel:
     """Load a bundle's network in torch; its receptive field is measured where tiles need it."""
     engine = TorchEngine(bundle, device)
@@ -310,31 +152,43 @@ def load_model(path: Path | str, device: str = "cpu", threads: int = 0) -> Loade
 
 
 def load_exported_as(
-    path: Path, engine_name: str, threads: int = 0, callers: int = 1
+    path: Path,
+    package: str,
+    callers: int = 1,
+    *,
+    precision: str = "",
+    fixed_canvas: bool = False,
 ) -> LoadedModel:
     """Load an .onnx file in an engine for the processor.
 
     Args:
         path: An exported model.
-        engine_name: "onnxruntime" or "openvino".
-        threads: Of one call; 0 takes all cores.
-        callers: How many threads call it at once, where `threads` is not 0.
+        package: "onnxruntime" or "openvino".
+        callers: How many threads call it at once. A single one has all cores for each call, of
+            several each has one.
+        precision: "bfloat16" has OpenVINO compute a float32 file in it. By default it is the file's
+            own.
+        fixed_canvas: OpenVINO compiles it for one image of the model's working size, beside any.
 
     Raises:
         LimnerError: As `load_model` does.
     """
-    content, _, record = read_exported(path)
+    content, _, record = _read_network(path)
     engine: OnnxEngine | OpenVinoEngine
     with requires_extra(str(path), "export"):
-        if engine_name == "openvino":
-            engine = OpenVinoEngine(content, b"", record["precision"], threads, callers)
+        if package == "openvino":
+            precision = precision or record["precision"]
+            engine = OpenVinoEngine(content, b"", precision, callers)
+            if fixed_canvas:
+                preprocessing = parse_metadata(record["model"], path).preprocessing
+                engine.compile_for((len(preprocessing.mean), *preprocessing.size_px))
         else:
-            engine = OnnxEngine(content, "cpu", threads)
+            engine = OnnxEngine(content, "cpu", threads=0 if callers == 1 else 1)
     return _loaded(path, content, record, engine)
 
 
 def _load_exported(path: Path, device: str, threads: int) -> LoadedModel:
-    content, weights, record = read_exported(path)
+    content, weights, record = _read_network(path)
     if path.suffix == ".xml" and device != "cpu":
         raise LimnerError(
             f"{path} runs on the processor. Leave --device {device}, or take the "
@@ -343,10 +197,22 @@ def _load_exported(path: Path, device: str, threads: int) -> LoadedModel:
     engine: OnnxEngine | OpenVinoEngine
     with requires_extra(str(path), "export"):
         if path.suffix == ".xml":
-            engine = OpenVinoEngine(content, weights, record["precision"], threads)
+            engine = OpenVinoEngine(content, weights, record["precision"], threads=threads)
         else:
             engine = OnnxEngine(content, device, threads)
     return _loaded(path, content, record, engine)
+
+
+def _read_network(path: Path) -> tuple[bytes, bytes, Mapping[str, Any]]:
+    """As `read_exported`. Raises LimnerError also for a graph with the preprocessing in it."""
+    content, weights, record = read_exported(path)
+    if "kind" in record:
+        raise LimnerError(
+            f"{path} takes images as they are, for other programs, and lacks what limner does "
+            "around the network. Give the model.safetensors, or what limner export makes of it "
+            "without --include-preprocessing and --whole-image."
+        )
+    return content, weights, record
 
 
 def _loaded(

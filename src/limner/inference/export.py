@@ -5,7 +5,7 @@ changes was measured.
 """
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,28 +18,21 @@ from limner.data.folder_listing import find_images
 from limner.data.sample import Sample
 from limner.errors import LimnerError, requires_extra
 from limner.files import already_exists, atomic_file, read_stable, require_new
-from limner.inference.engines import (
-    Engine,
-    LoadedModel,
-    OnnxEngine,
-    OpenVinoEngine,
-    ReceptiveField,
-    TorchEngine,
-)
-from limner.inference.export_formats import (
-    finish_onnx,
-    to_float16,
-    to_int8,
-    to_onnx,
-    to_openvino,
-    to_torch_export,
-)
+from limner.inference.engines import Engine, LoadedModel, ReceptiveField, TorchEngine
+from limner.inference.export_formats import to_onnx, to_torch_export, trace_to_onnx
+from limner.inference.graph_description import GraphKind, describe_graph
+from limner.inference.onnx_engine import OnnxEngine
+from limner.inference.onnx_files import finish_onnx, to_float16, to_int8, to_openvino
+from limner.inference.openvino_engine import OpenVinoEngine
 from limner.inference.parity import (
+    MAX_CANVASES,
     MAX_CHANGED,
     MAX_DIFFERENCE,
     Parity,
     PrecisionChange,
     compare_engines,
+    compare_predictions,
+    first_canvas,
     measure_change,
     synthetic_images,
 )
@@ -48,8 +41,6 @@ from limner.model.bundle import Bundle
 from limner.model.receptive_field import measure_halo
 from limner.model.unet import pad_to_stride
 
-MAX_CANVASES = 64
-"""Training images from which int8 takes its ranges, and on which the speed is measured."""
 MAX_COMPARED = 100
 """Images of a folder on which an export is compared with the original."""
 SUFFIXES_BY_PRECISION = {
@@ -60,7 +51,10 @@ SUFFIXES_BY_PRECISION = {
 
 
 def export(
-    source: Path | str, out: Path | str, images: Path | str | Sequence[ImageSource] = ()
+    source: Path | str,
+    out: Path | str,
+    images: Path | str | Sequence[ImageSource] = (),
+    kind: GraphKind = "network",
 ) -> Parity:
     """Write a model in float32 as a portable file, and prove that its masks are the same.
 
@@ -71,6 +65,10 @@ def export(
         images: on which both models must agree: a folder (its first 100 images are used), an image
             file, or a sequence of files and arrays of shape (h, w, c). By default synthetic images
             of odd sizes.
+        kind: what the graph takes. "network" takes normalised canvases and gives logits; it is what
+            limner itself loads. "canvas" takes canvases of 8 bits and gives probabilities. "image"
+            takes an image of 8 bits and any size, and gives its mask (before post-processing) and
+            probabilities. The last two are for .onnx alone.
 
     Returns how far the two models differ.
 
@@ -87,13 +85,13 @@ def export(
     """
     source, out = Path(source), Path(out)
     _require_writable(out)
+    if kind != "network" and out.suffix != ".onnx":
+        raise LimnerError(
+            f"a graph with the preprocessing in it is for .onnx. Name {out} so, or leave "
+            "--include-preprocessing and --whole-image."
+        )
     sources = _list_sources(images)
     bundle, record = _load_bundle(source)
-    exported = (
-        _export_program(bundle, record)
-        if out.suffix == ".pt2"
-        else _export_graph(bundle, _trace(bundle), record, out.suffix)
-    )
     channels = bundle.preprocessing.channels
     pixels = (
         (read_source(image, channels) for image in sources)
@@ -102,14 +100,23 @@ def export(
     )
     # The receptive field takes long to measure
     original = LoadedModel(bundle, TorchEngine(bundle), record["receptive_field"])
-    parity = compare_engines(original, exported.model, pixels)
+    if kind == "network":
+        exported = (
+            _export_program(bundle, record)
+            if out.suffix == ".pt2"
+            else _export_graph(bundle, _trace(bundle), record, out.suffix)
+        )
+        file, parity = exported.file, compare_engines(original, exported.model, pixels)
+    else:
+        file, predict = _export_with_preprocessing(bundle, record, kind)
+        parity = compare_predictions(original, predict, pixels, whole=kind == "image")
     if not parity.holds:
         raise LimnerError(
             f"the export is refused, for it does not draw the same masks: {parity.changed} of "
             f"{parity.pixels:,} pixels differ (at most {MAX_CHANGED:g} of them may), probabilities "
             f"by {parity.difference:.2g} (at most {MAX_DIFFERENCE:g}). Nothing was written."
         )
-    exported.write(out)
+    file.write(out)
     return parity
 
 
@@ -146,7 +153,9 @@ def export_reduced_precision(
         )
     bundle, record = _load_bundle(source)
     graph = _trace(bundle)
-    canvases = [_canvas(bundle, sample) for sample in (training or scored)[:MAX_CANVASES]]
+    canvases = [
+        first_canvas(bundle.preprocessing, sample) for sample in (training or scored)[:MAX_CANVASES]
+    ]
     full = _export_graph(bundle, graph, record, out.suffix)
     # OpenVINO takes a float32 graph for bfloat16, and computes in it
     if precision == "int8":
@@ -155,15 +164,14 @@ def export_reduced_precision(
         graph = to_float16(graph)
     reduced = _export_graph(bundle, graph, record | {"precision": precision}, out.suffix)
     change = measure_change(full.model, reduced.model, scored, canvases)
-    reduced.write(out)
+    reduced.file.write(out)
     return change
 
 
 @dataclass(frozen=True, slots=True)
-class _ExportedModel:
+class _ExportedFile:
     """An exported model that is not written yet."""
 
-    model: LoadedModel
     content: bytes
     weights: bytes = b""
     """A second file, which OpenVINO has."""
@@ -177,6 +185,14 @@ class _ExportedModel:
                     part.write_bytes(content)
             except FileExistsError as error:
                 raise already_exists(path) from error
+
+
+@dataclass(frozen=True, slots=True)
+class _ExportedModel:
+    """An exported model that is not written yet, in its engine."""
+
+    model: LoadedModel
+    file: _ExportedFile
 
 
 def _require_writable(out: Path) -> None:
@@ -229,14 +245,66 @@ def _export_graph(
     engine: Engine
     weights = b""
     with requires_extra("export", "export"):
+        description = describe_graph(bundle, record["receptive_field"].stride, "network")
         if suffix == ".xml":
-            content, weights = to_openvino(graph, record)
+            content, weights = to_openvino(graph, record, description)
             engine = OpenVinoEngine(content, weights, record["precision"])
         else:
-            content = finish_onnx(graph, record)
+            content = finish_onnx(graph, record, description)
             engine = OnnxEngine(content)
     model = LoadedModel(bundle, engine, record["receptive_field"])
-    return _ExportedModel(model, content, weights)
+    return _ExportedModel(model, _ExportedFile(content, weights))
+
+
+def _export_with_preprocessing(
+    bundle: Bundle, record: Mapping[str, Any], kind: GraphKind
+) -> tuple["_ExportedFile", Callable[[UInt8[ndarray, "..."]], Sequence[ndarray]]]:
+    """Export a graph that takes 8 bits, and open it."""
+    from limner.inference.whole_image import CanvasNetwork, WholeImageNetwork
+
+    receptive_field: ReceptiveField = record["receptive_field"]
+    height, width = bundle.preprocessing.size_px
+    channels = bundle.preprocessing.channels
+    free = {} if channels else {3: "channels"}
+    with requires_extra("export", "export"):
+        if kind == "canvas":
+            graph = trace_to_onnx(
+                CanvasNetwork(bundle),
+                torch.zeros(1, height, width, channels or 3, dtype=torch.uint8),
+                {"images": {0: "batch", 1: "height", 2: "width", **free}},
+                {"probabilities": {0: "batch", 2: "height", 3: "width"}},
+            )
+        else:
+            graph = trace_to_onnx(
+                WholeImageNetwork(bundle, receptive_field),
+                # Sides of which some are resized, and some are padded
+                torch.zeros(3 * height + 1, 2 * width + 1, channels or 3, dtype=torch.uint8),
+                {"image": {0: "height", 1: "width", **({2: "channels"} if free else {})}},
+                {
+                    "mask": {0: "height", 1: "width"},
+                    "probabilities": {1: "height", 2: "width"},
+                },
+            )
+        content = finish_onnx(
+            graph, {**record, "kind": kind}, describe_graph(bundle, receptive_field.stride, kind)
+        )
+    return _ExportedFile(content), _open_graph(content)
+
+
+def _open_graph(content: bytes) -> Callable[[UInt8[ndarray, "..."]], Sequence[ndarray]]:
+    """Open a graph of one input, of 8 bits; what is returned gives its outputs."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    (source,) = session.get_inputs()
+
+    def run(pixels: UInt8[ndarray, "..."]) -> Sequence[ndarray]:
+        outputs: Sequence[ndarray] = session.run(None, {source.name: pixels})
+        return outputs
+
+    return run
 
 
 def _export_program(bundle: Bundle, record: Mapping[str, Any]) -> _ExportedModel:
@@ -251,12 +319,4 @@ def _export_program(bundle: Bundle, record: Mapping[str, Any]) -> _ExportedModel
             logits: ndarray = program(padded).numpy()
         return logits[..., : images.shape[2], : images.shape[3]]
 
-    return _ExportedModel(LoadedModel(bundle, engine, receptive_field), content)
-
-
-def _canvas(bundle: Bundle, sample: Sample) -> Float32[ndarray, "c h w"]:
-    """Return the network's input for the first view of a sample."""
-    preprocessing = bundle.preprocessing
-    image: UInt8[ndarray, "h w c"] = sample.read_image(channels=preprocessing.channels)
-    view = preprocessing.views((image.shape[0], image.shape[1]))[0]
-    return preprocessing.normalise(preprocessing.to_canvas(image, view))
+    return _ExportedModel(LoadedModel(bundle, engine, receptive_field), _ExportedFile(content))

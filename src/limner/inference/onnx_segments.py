@@ -1,6 +1,6 @@
 """An ONNX graph as segments, each a graph of its own (`segments`)."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from limner.inference.segments import (
     Window,
     plan_segments,
 )
+from limner.inference.streaming import RunSegment, SegmentedNetwork
 
 POINTWISE_OPERATORS = frozenset(
     {
@@ -95,6 +96,21 @@ def split_graph(content: bytes) -> SegmentedGraph:
         for segment in plan.segments
     }
     return SegmentedGraph(plan, graphs)
+
+
+def open_segments(
+    content: bytes, open_segment: Callable[[bytes, tuple[str, ...]], RunSegment]
+) -> SegmentedNetwork | None:
+    """Cut an ONNX graph into segments, and open each by its graph and the names of its inputs."""
+    try:
+        split = split_graph(content)
+    except (ImportError, NotLocalError):
+        return None
+    run = {
+        segment.output: open_segment(split.graphs[segment.output], segment.inputs)
+        for segment in split.plan.segments
+    }
+    return SegmentedNetwork(split.plan, run)
 
 
 class _GraphReader:

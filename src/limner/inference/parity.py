@@ -1,22 +1,26 @@
 """Comparison of two engines of one model: the same masks, or how much a lower precision changes."""
 
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 from numpy import ndarray
 
+from limner.data.preprocess import Preprocessing
 from limner.data.sample import Sample
 from limner.data.synthetic import draw_lesion
-from limner.inference.calibration import to_probabilities
+from limner.inference.calibration import to_class_index, to_probabilities
 from limner.inference.engines import Engine, LoadedModel
 from limner.inference.predictor import Predictor
 from limner.metrics.intervals import paired_difference
 from limner.metrics.overlap import image_dice
+from limner.model.metadata import PostprocessSettings
 
+MAX_CANVASES = 64
+"""Training images from which int8 takes its ranges, and on which the speed is measured."""
 MAX_CHANGED = 1e-5
 """Share of the mask pixels that may differ."""
 MAX_DIFFERENCE = 1e-4
@@ -57,6 +61,8 @@ class PrecisionChange:
     """Mean Dice in the lower precision, less that in float32."""
     interval: tuple[float, float]
     """The 95 % interval of the difference, paired by image."""
+    worst: float
+    """The lowest difference of an image."""
     changed: float
     """Share of the mask pixels that differ."""
     speed: float
@@ -82,6 +88,48 @@ def compare_engines(
             _max_difference(first.probabilities, second.probabilities),
             *_engine_differences(original, exported, image[:CROP_PX, :CROP_PX]),
         )
+    return Parity(count, pixels, changed, difference)
+
+
+def compare_predictions(
+    original: LoadedModel,
+    run: Callable[[UInt8[ndarray, "..."]], Sequence[ndarray]],
+    images: Iterable[UInt8[ndarray, "_ _ c"]],
+    *,
+    whole: bool,
+) -> Parity:
+    """Compare a model with a graph that has the preprocessing in it.
+
+    Args:
+        original: the model.
+        run: the graph, which takes a batch of canvases and gives their probabilities.
+        images: on which they are compared.
+        whole: the graph takes an image instead, and gives its mask and probabilities.
+    """
+    predictor = Predictor.from_models(original)
+    # Post-processing is not in a graph
+    predictor.settings = replace(predictor.settings, postprocessing=PostprocessSettings())
+    labels, preprocessing = predictor.labels, original.metadata.preprocessing
+    count, pixels, changed, difference = 0, 0, 0, 0.0
+    for image in images:
+        if whole:
+            expected = predictor.predict(image)
+            probabilities = expected.probabilities
+            mask, drawn = labels.to_pixels(expected.mask), run(image)
+        else:
+            view = preprocessing.views((image.shape[0], image.shape[1]))[0]
+            canvas = preprocessing.to_canvas(image, view)
+            probabilities = to_probabilities(
+                original.engine(preprocessing.normalise(canvas)[None])[0]
+            )
+            (batch,) = run(canvas[None])
+            mask = to_class_index(probabilities)
+            drawn = to_class_index(batch[0]), batch[0]
+        differs = mask != drawn[0]
+        count += 1
+        pixels += probabilities[0].size
+        changed += int((differs.any(2) if differs.ndim == 3 else differs).sum())
+        difference = max(difference, _max_difference(probabilities, drawn[1]))
     return Parity(count, pixels, changed, difference)
 
 
@@ -138,9 +186,17 @@ def measure_change(
         difference.first,
         difference.difference,
         difference.interval,
+        float((second_dice - first_dice).min()),
         changed / pixels,
         seconds_before / seconds_after,
     )
+
+
+def first_canvas(preprocessing: Preprocessing, sample: Sample) -> Float32[ndarray, "c h w"]:
+    """Return the network's input for the first view of a sample."""
+    image = sample.read_image(channels=preprocessing.channels)
+    view = preprocessing.views((image.shape[0], image.shape[1]))[0]
+    return preprocessing.normalise(preprocessing.to_canvas(image, view))
 
 
 def _median_seconds(

@@ -7,7 +7,7 @@ from pathlib import Path
 from threading import Lock
 
 from limner.errors import LimnerError
-from limner.inference.engines import load_model
+from limner.inference.engines import LoadedModel, load_model
 from limner.inference.predictor import Predictor
 from limner.web.errors import ProblemError
 
@@ -23,14 +23,17 @@ class ServedModel:
     predictor: Predictor
 
 
+def load_single_threaded(path: Path) -> LoadedModel:
+    """Load a model on the processor, with one thread for each call."""
+    return load_model(path, threads=1)
+
+
 class ModelRepository:
     """Models by name. A request keeps the version that it got, whatever is loaded meanwhile.
 
     Args:
         paths: the files by name.
-        device: cpu or cuda.
-        threads: of each call.
-        exported: gives the file that is opened for a path.
+        load: opens a file, by default on the processor, with one thread for each call.
 
     Raises LimnerError where a file cannot be used.
     """
@@ -38,12 +41,9 @@ class ModelRepository:
     def __init__(
         self,
         paths: Mapping[str, Path],
-        device: str = "cpu",
-        threads: int = 1,
-        exported: Callable[[Path], Path] = Path,
+        load: Callable[[Path], LoadedModel] = load_single_threaded,
     ) -> None:
-        self._paths, self._device, self._threads = dict(paths), device, threads
-        self._exported = exported
+        self._paths, self._open = dict(paths), load
         self._lock = Lock()
         self._served = {name: self._load(name) for name in self._paths}
 
@@ -85,7 +85,7 @@ class ModelRepository:
         return model
 
     def _load(self, name: str) -> ServedModel:
-        model = load_model(self._exported(self._paths[name]), self._device, self._threads)
+        model = self._open(self._paths[name])
         return ServedModel(name, model.version, Predictor.from_models(model))
 
 

@@ -134,8 +134,9 @@ def png(height: int = 40, width: int = 60, seed: int = 0) -> bytes:
     )
 
 
-def problem(answer: Any) -> str:
+def problem(answer: Any, status: int | None = None) -> str:
     """The message of an error, which always has the same shape."""
+    assert status is None or answer.status_code == status
     body = answer.json()
     assert (
         set(body) == {"error", "request_id"}

@@ -22,6 +22,7 @@ from pycocotools import mask as coco
 
 from dicom_files import dicom_dataset, save_dicom
 from limner.inference.predictor import Predictor
+from limner.measures.image_parts import measure_mask
 from limner.web.service.responses import polygons
 from service import Served, Start, png, problem, write_model
 from waiting import free_port, wait_until
@@ -78,6 +79,33 @@ def test_json_holds_areas_boxes_run_lengths_and_polygons(
     assert lesion["bbox"] == coco.toBbox(run_lengths).tolist()
     assert lesion["polygons"] and all(len(ring) >= 3 for ring in lesion["polygons"])
     assert set(body["timing_ms"]) == {"wait", "work"} and body["predicted_dice"] is not None
+
+
+def test_json_holds_the_objects_that_limner_measure_finds(
+    server: Served, models: dict[str, Path]
+) -> None:
+    address = "/v1/segment?objects=true"
+    answer = server.client.post(address, content=png(), headers=JSON).json()
+    table = measure_mask(predicted_mask(models), Predictor.load(models["lesions"]).labels)
+    assert len(answer["objects"]) == len(table["part"]) > 0
+    for name, values in table.items():
+        got = [np.nan if row[name] is None else row[name] for row in answer["objects"]]
+        np.testing.assert_array_equal(np.array(got), values)
+    assert "objects" not in server.client.post("/v1/segment", content=png(), headers=JSON).json()
+    assert problem(server.client.post(address, content=png(), headers=IMAGE), 406)
+    only = server.client.post(f"{address}&class=background", content=png(), headers=JSON).json()
+    assert only["objects"] == []
+
+
+def test_objects_need_a_package_which_is_named(
+    start: Start, models: dict[str, Path], tmp_path: Path
+) -> None:
+    (tmp_path / "skimage").mkdir()
+    (tmp_path / "skimage" / "__init__.py").write_text("raise ImportError('not installed')")
+    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    served = start(models["lesions"], PYTHONPATH=path)
+    answer = served.client.post("/v1/segment?objects=true", content=png(), headers=JSON)
+    assert "limner[measure]" in problem(answer, 501)
 
 
 def test_polygons_run_along_the_outline_and_around_holes() -> None:

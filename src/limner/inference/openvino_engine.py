@@ -32,9 +32,7 @@ class OpenVinoEngine:
                 several each has one.
             threads: for one call of a single caller; 0 takes all cores.
         """
-        import openvino
-
-        core = openvino.Core()
+        core = _core()
         hints: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": OPENVINO_HINTS[precision],
             "INFERENCE_NUM_THREADS": threads if callers == 1 else callers,
@@ -80,3 +78,15 @@ class OpenVinoEngine:
             self._requests.fixed = self._fixed.create_infer_request()
         request = self._requests.fixed
         return np.concatenate([request.infer([image[None]])[0].copy() for image in images])
+
+
+@cache
+def _core() -> Any:
+    """OpenVINO, which is never let go.
+
+    It gives the main thread a stack for signals. That would be freed with the last model, and a
+    signal after it would end the process.
+    """
+    import openvino
+
+    return openvino.Core()

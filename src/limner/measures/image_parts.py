@@ -52,14 +52,36 @@ def measure_image(predictions: Predictions, entry: Entry, size: PixelSize | None
     mask = open_large_image(entry.mask) if isinstance(entry.mask, Path) else None
     if mask is not None:
         return _measure_large(predictions, entry, mask, size)
-    codes = _codes(predictions.labels)[predictions.mask(entry)]
-    size_px = codes.shape[0], codes.shape[1]
+    class_index = predictions.mask(entry)
+    size_px = class_index.shape[0], class_index.shape[1]
     values, cause = _read_values(predictions, entry, size_px)
+    table = measure_mask(class_index, predictions.labels, values, size)
+    return ImageParts(table, size_px, size, cause)
+
+
+def measure_mask(
+    class_index: UInt8[ndarray, "h w"],
+    labels: Labels,
+    values: Shaped[ndarray, "h w c"] | None = None,
+    size: PixelSize | None = None,
+) -> Table:
+    """Measure the connected parts of the scored classes of a mask.
+
+    Args:
+        class_index: The mask.
+        labels: Its classes.
+        values: Of the image's channels, for the intensities.
+        size: Of a pixel; without it there are measures in pixels alone.
+
+    Returns a row for each part: its class, its number, and what `measure_parts` gives.
+    """
+    codes = _codes(labels)[class_index]
+    size_px = codes.shape[0], codes.shape[1]
     parts = label_parts(codes)
     numbers, places = np.unique(parts, return_index=True)
     part_codes = codes.ravel()[places[numbers > 0]]
     columns = measure_parts(parts, values, size, Box(0, 0, *size_px), size_px)
-    return ImageParts(_named(part_codes, columns, predictions.labels), size_px, size, cause)
+    return _named(part_codes, columns, labels)
 
 
 def _codes(labels: Labels) -> UInt8[ndarray, "256"]:

@@ -45,6 +45,7 @@ ERROR_RESPONSES: dict[int | str, dict[str, Any]] = {
         413: "more bytes or pixels than are taken",
         415: "no image",
         422: "an image or an option that cannot be used",
+        501: "a package is missing here",
         503: "no room: come again after Retry-After seconds",
         504: "its turn did not come in time",
     }.items()

@@ -20,6 +20,7 @@ from limner.data.writers.png import encode_mask_png
 from limner.inference.calibration import to_class_index
 from limner.inference.predictor import Prediction
 from limner.labels import Labels
+from limner.measures.image_parts import measure_mask
 
 PREVIEW_PX = 1600
 
@@ -84,6 +85,22 @@ def _describe_class(inside: Bool[ndarray, "h w"], name: str, index: int) -> dict
         },
         "polygons": polygons(inside),
     }
+
+
+def describe_objects(
+    mask: UInt8[ndarray, "h w"], labels: Labels, only: int | None
+) -> list[dict[str, Any]]:
+    """Each connected part of the scored classes, or of one, with its measures in px.
+
+    Raises LimnerError where scikit-image is not installed.
+    """
+    table = measure_mask(mask, labels)
+    columns = [
+        [None if value != value else value for value in values.tolist()]
+        for values in table.values()
+    ]
+    rows = [dict(zip(table, row, strict=True)) for row in zip(*columns, strict=True)]
+    return [row for row in rows if only is None or row["class"] == labels.names[only]]
 
 
 def polygons(inside: Bool[ndarray, "h w"]) -> list[list[list[float]]]:

@@ -15,6 +15,7 @@ from limner.data.image_file import TooLargeError
 from limner.data.images import decode_image
 from limner.errors import LimnerError
 from limner.inference.predictor import Prediction
+from limner.labels import Labels
 from limner.web.errors import ERROR_RESPONSES, ProblemError
 from limner.web.service import responses
 from limner.web.service.admission import TimeoutMs
@@ -80,6 +81,10 @@ class ImageSegmentation(BaseModel):
     unusual: bool
     classes: list[ClassMask]
     name: Annotated[str, Field(description="of the file in the form, if there was one")] = ""
+    objects: Annotated[
+        list[dict[str, Any]] | None,
+        Field(description="each connected part, with the measures of limner measure in px"),
+    ] = None
 
 
 class Segmentation(ImageSegmentation):
@@ -119,6 +124,12 @@ Threshold = Annotated[
 OnlyClass = Annotated[
     str | None, Query(alias="class", max_length=200, description="one class alone: 255 where it is")
 ]
+WithObjects = Annotated[
+    bool,
+    Query(
+        description="in JSON, also each connected part with its measures (limner[measure])",
+    ),
+]
 
 router = APIRouter()
 
@@ -130,6 +141,7 @@ class Options:
     media: Media
     threshold: float | None
     only: int | None
+    objects: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +151,7 @@ class Result:
     prediction: Prediction
     content: bytes | list[dict[str, Any]]
     name: str
+    objects: list[dict[str, Any]] | None
 
 
 @router.post(
@@ -154,13 +167,14 @@ async def segment(
     model: ModelName = None,
     threshold: Threshold = None,
     only: OnlyClass = None,
+    objects: WithObjects = False,
     timeout_ms: TimeoutMs = None,
 ) -> Response:
     """The body is the image as it is, or a form (multipart/form-data) with one or several. The mask
     has the image's size, upright. Of several images JSON or application/zip is sent.
     """
     served = context.models.require(model)
-    options = _options(request, served, threshold, only)
+    options = _options(request, served, threshold, only, objects)
     form_type = _form_type(request.headers.get("content-type", ""))
     work = partial(_segment, served, options, context.limits.pixels, form_type)
     (results, work_s), waited_s = await context.admission.run(request, timeout_ms, work)
@@ -205,7 +219,11 @@ async def preview(
 
 
 def _options(
-    request: Request, served: ServedModel, threshold: float | None, only: str | None
+    request: Request,
+    served: ServedModel,
+    threshold: float | None,
+    only: str | None,
+    objects: bool,
 ) -> Options:
     """Check what a request asks for. Raises ProblemError where the model cannot do it."""
     media = _accepted_media(request.headers.get("accept", "*/*"))
@@ -221,7 +239,12 @@ def _options(
         raise ProblemError(
             422, f"{served.name} has no such class. There are: {', '.join(labels.names)}."
         )
-    return Options(media, threshold, None if only is None else labels.names.index(only))
+    if objects and media != "json":
+        raise ProblemError(
+            406, "objects come as JSON. Say Accept: application/json, or leave objects out."
+        )
+    index = None if only is None else labels.names.index(only)
+    return Options(media, threshold, index, objects)
 
 
 def _segment(
@@ -250,8 +273,19 @@ def _segment(
             if options.media == "json"
             else responses.mask_png(mask, labels, options.only)
         )
-        results.append(Result(prediction, content, file.name))
+        objects = _describe_objects(mask, labels, options) if options.objects else None
+        results.append(Result(prediction, content, file.name, objects))
     return results, time.monotonic() - start_s
+
+
+def _describe_objects(
+    mask: UInt8[ndarray, "h w"], labels: Labels, options: Options
+) -> list[dict[str, Any]]:
+    try:
+        return responses.describe_objects(mask, labels, options.only)
+    except LimnerError as error:
+        # A package is missing here
+        raise ProblemError(501, str(error)) from None
 
 
 def _form_type(content_type: str) -> str:
@@ -293,6 +327,7 @@ def _describe(served: ServedModel, options: Options, result: Result) -> dict[str
         "unusual": result.prediction.unusual,
         "classes": result.content,
         **({"name": result.name} if result.name else {}),
+        **({} if result.objects is None else {"objects": result.objects}),
     }
 
 

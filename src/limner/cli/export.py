@@ -59,6 +59,26 @@ WholeImage = Annotated[
         ),
     ),
 ]
+Page = Annotated[
+    Path | None,
+    typer.Option(
+        help=(
+            "A new folder for a page without a server: a browser opens its index.html, and "
+            "segments images that never leave the machine."
+        ),
+        show_default=False,
+    ),
+]
+Runtime = Annotated[
+    Path | None,
+    typer.Option(
+        help=(
+            "The folder of the npm package onnxruntime-web, for --page. By default npm fetches it "
+            "once."
+        ),
+        show_default=False,
+    ),
+]
 
 
 def export(
@@ -71,8 +91,17 @@ def export(
     images: ComparedOn = None,
     include_preprocessing: Preprocessing = False,
     whole_image: WholeImage = False,
+    page: Page = None,
+    runtime: Runtime = None,
 ) -> None:
     """Write a portable model for use without torch; refused unless its masks are the same."""
+    if page is not None:
+        if out or data or images or include_preprocessing or whole_image or precision != "float32":
+            raise LimnerError("--page is a folder of its own. Give it alone, or with --runtime.")
+        _export_page(model, page, runtime)
+        return
+    if runtime is not None:
+        raise LimnerError("--runtime is for --page. Add it, or leave --runtime.")
     if include_preprocessing and whole_image:
         raise LimnerError(
             "--whole-image has all of --include-preprocessing in it. Give one of them."
@@ -94,6 +123,17 @@ def export(
     suffix = "xml" if precision == "bfloat16" else "onnx"
     target = out or model.with_name(f"model-{precision}.{suffix}")
     _export_reduced(model, target, precision, data)
+
+
+def _export_page(model: Path, folder: Path, runtime: Path | None) -> None:
+    from limner.web.standalone import write_page
+
+    parity = write_page(model, folder, runtime)
+    console.print(
+        f"Open [bold]{escape(str(folder))}/index.html[/] in a browser, or put the folder on any "
+        f"web server. Its graph draws the same masks: {parity.changed} of {parity.pixels:,} pixels "
+        f"of {parity.images} images differ."
+    )
 
 
 def _export_exact(model: Path, target: Path, folder: Path | None, kind: "GraphKind") -> None:

@@ -322,6 +322,23 @@ def test_the_open_inference_protocol(server: Served, models: dict[str, Path]) ->
     )
 
 
+def test_images_of_one_size_come_in_one_request(server: Served, models: dict[str, Path]) -> None:
+    image = np.asarray(Image.open(io.BytesIO(png())))
+    images = np.stack([image, image[::-1], image[:, ::-1]])
+    tensor = {"name": "image", "shape": images.shape, "datatype": "UINT8", "data": images.tolist()}
+    answer = server.client.post("/v2/models/lesions/infer", json={"inputs": [tensor]}).json()
+    mask, dice = answer["outputs"]
+    assert (mask["shape"], dice["shape"]) == ([3, 40, 60], [3])
+    masks = np.reshape(mask["data"], mask["shape"])
+    for one, drawn, expected in zip(images, masks, dice["data"], strict=True):
+        prediction = Predictor.load(models["lesions"]).predict(np.ascontiguousarray(one))
+        np.testing.assert_array_equal(drawn, prediction.mask)
+        assert expected == pytest.approx(prediction.predicted_dice, abs=1e-4)
+    too_many = {**tensor, "shape": [10_000, 100, 100, 3], "data": []}
+    refused = server.client.post("/v2/models/lesions/infer", json={"inputs": [too_many]})
+    assert "the images have more than" in problem(refused, 413)
+
+
 def test_arrays_of_many_numbers_are_not_read(start: Start, models: dict[str, Path]) -> None:
     answer = start(f"lesions={models['lesions']}").client.post(
         "/v2/models/lesions/infer",

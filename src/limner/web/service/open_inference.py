@@ -95,8 +95,8 @@ async def version_infer(
 async def infer(
     request: Request, context: Context, name: ModelName, timeout_ms: TimeoutMs = None
 ) -> Response:
-    """One image as an array UINT8 of shape [1, height, width, channels]; class indices come
-    back. Of large images send the file to /v1/segment.
+    """One image or several of one size as an array UINT8 of shape [images, height, width,
+    channels]; class indices come back. Of large images send the file to /v1/segment.
     """
     return await _infer(request, context, _model(context, name), timeout_ms)
 
@@ -136,10 +136,10 @@ def _describe(model: ServedModel) -> dict[str, Any]:
         "name": model.name,
         "versions": [model.version],
         "platform": "limner",
-        "inputs": [{"name": "image", "datatype": "UINT8", "shape": [1, -1, -1, -1]}],
+        "inputs": [{"name": "image", "datatype": "UINT8", "shape": [-1, -1, -1, -1]}],
         "outputs": [
-            {"name": "mask", "datatype": "UINT8", "shape": [1, -1, -1]},
-            {"name": "predicted_dice", "datatype": "FP32", "shape": [1]},
+            {"name": "mask", "datatype": "UINT8", "shape": [-1, -1, -1]},
+            {"name": "predicted_dice", "datatype": "FP32", "shape": [-1]},
         ],
         "parameters": {"classes": list(model.predictor.labels.names)},
     }
@@ -154,7 +154,8 @@ async def _infer(
 
     def work(body: bytes) -> Response:
         asked = parse_request(body, json_bytes, context.limits.pixels)
-        answer = encode_answer(model, asked, model.predictor.predict(asked.image))
+        predictions = [model.predictor.predict(image) for image in asked.images]
+        answer = encode_answer(model, asked, predictions)
         content, headers = compress(answer.content, accepted)
         if answer.json_bytes is None:
             return Response(content, media_type="application/json", headers=headers)

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -68,7 +68,7 @@ class Asked:
     """A request whose parts were checked."""
 
     id: str | None
-    image: UInt8[ndarray, "h w c"]
+    images: UInt8[ndarray, "n h w c"]
     outputs: Mapping[str, bool]
     """Those that are sent, and whether behind the JSON."""
 
@@ -105,7 +105,7 @@ def parse_request(body: bytes, json_bytes: int | None, most_pixels: int) -> Aske
     Args:
         body: JSON, and the tensors behind it.
         json_bytes: How long the JSON is, where tensors stand behind it; else None.
-        most_pixels: How many pixels the image may have.
+        most_pixels: How many pixels the images may have together.
 
     Raises:
         ProblemError: It is not as the protocol has it, or asks for what there is not.
@@ -120,8 +120,8 @@ def parse_request(body: bytes, json_bytes: int | None, most_pixels: int) -> Aske
             f"{len(tail):,} bytes stand behind the JSON, and the input's binary_data_size says "
             f"{size or 0:,}. Inference-Header-Content-Length is the length of the JSON alone.",
         )
-    image = to_image(tensor, tail if size is not None else None, most_pixels)
-    return Asked(request.id, image, _outputs(request))
+    images = to_images(tensor, tail if size is not None else None, most_pixels)
+    return Asked(request.id, images, _outputs(request))
 
 
 def _outputs(request: InferRequest) -> dict[str, bool]:
@@ -153,24 +153,26 @@ def _parse_json(text: bytes) -> InferRequest:
         ) from None
 
 
-def to_image(tensor: Tensor, binary: bytes | None, most_pixels: int) -> UInt8[ndarray, "h w c"]:
-    """The image in a tensor; one channel is repeated as three.
+def to_images(tensor: Tensor, binary: bytes | None, most_pixels: int) -> UInt8[ndarray, "n h w c"]:
+    """The images in a tensor; one channel is repeated as three.
 
     Args:
         tensor: The input.
         binary: Its values, where they are not in it.
-        most_pixels: How many pixels it may have.
+        most_pixels: How many pixels they may have together.
 
-    Raises ProblemError where it is not an image, has more pixels, or its data do not fit its shape.
+    Raises ProblemError where it holds no image, has more pixels, or its data do not fit its shape.
     """
     shape = tensor.shape
-    is_image = len(shape) == 4 and shape[0] == 1 and min(shape) >= 1 and shape[3] <= MAX_CHANNELS
-    if tensor.datatype != "UINT8" or not is_image:
+    holds_images = len(shape) == 4 and min(shape) >= 1 and shape[3] <= MAX_CHANNELS
+    if tensor.datatype != "UINT8" or not holds_images:
         raise ProblemError(
-            400, "the input is one image, UINT8, of shape [1, height, width, channels]."
+            400,
+            "the input is one image or several of one size, UINT8, of shape [images, height, "
+            "width, channels].",
         )
-    if shape[1] * shape[2] > most_pixels:
-        raise ProblemError(413, f"the image has more than {most_pixels:,} pixels.")
+    if math.prod(shape[:3]) > most_pixels:
+        raise ProblemError(413, f"the images have more than {most_pixels:,} pixels.")
     try:
         if (tensor.data is None) == (binary is None):
             raise ValueError("the values are neither in the JSON nor behind it, or both")
@@ -179,12 +181,12 @@ def to_image(tensor: Tensor, binary: bytes | None, most_pixels: int) -> UInt8[nd
             if binary is not None
             else _to_bytes(tensor.data or [], math.prod(shape))
         )
-        pixels = values.reshape(shape[1:])
+        pixels = values.reshape(shape)
     except (ValueError, OverflowError):
         raise ProblemError(
             400, "the data are as many whole numbers from 0 to 255 as the shape says."
         ) from None
-    return np.repeat(pixels, 3, axis=2) if shape[3] == 1 else pixels
+    return np.repeat(pixels, 3, axis=3) if shape[3] == 1 else pixels
 
 
 def _to_bytes(data: list[Any], count: int) -> UInt8[ndarray, " n"]:
@@ -220,15 +222,16 @@ def _flatten(data: list[Any], most: int) -> list[int]:
     return numbers
 
 
-def encode_answer(model: ServedModel, asked: Asked, prediction: Prediction) -> Answer:
-    """Encode what was asked for.
+def encode_answer(model: ServedModel, asked: Asked, predictions: Sequence[Prediction]) -> Answer:
+    """Encode what was asked for, of each image.
 
     The values are encoded in chunks, since one call for all of them would delay other requests.
     """
-    dice = prediction.predicted_dice
-    values: dict[str, ndarray] = {MASK: prediction.mask[None]}
-    if dice is not None:
-        values[PREDICTED_DICE] = np.array([dice], "<f4")
+    masks = np.stack([prediction.mask for prediction in predictions])
+    dice = [prediction.predicted_dice for prediction in predictions]
+    values: dict[str, ndarray] = {MASK: masks}
+    if None not in dice:
+        values[PREDICTED_DICE] = np.array(dice, "<f4")
     outputs, texts, tail = list[dict[str, Any]](), list[str](), list[bytes]()
     for name, as_binary in asked.outputs.items():
         if name not in values:
@@ -241,7 +244,7 @@ def encode_answer(model: ServedModel, asked: Asked, prediction: Prediction) -> A
             output["parameters"] = {"binary_data_size": value.nbytes}
         else:
             output["data"] = []
-            texts.append(_encode_values(prediction.mask) if name == MASK else json.dumps(dice))
+            texts.append(_encode_values(masks) if name == MASK else json.dumps(dice)[1:-1])
         outputs.append(output)
     answer = {"outputs": outputs, "model_name": model.name, "model_version": model.version}
     if asked.id is not None:
@@ -253,8 +256,8 @@ def encode_answer(model: ServedModel, asked: Asked, prediction: Prediction) -> A
     return Answer(b"".join([text, *tail]), len(text) if tail else None)
 
 
-def _encode_values(mask: UInt8[ndarray, "h w"]) -> str:
-    values = mask.ravel()
+def _encode_values(masks: UInt8[ndarray, "n h w"]) -> str:
+    values = masks.ravel()
     digits = [str(value) for value in range(256)]
     return ",".join(
         ",".join([digits[value] for value in values[start : start + CHUNK].tolist()])

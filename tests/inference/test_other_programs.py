@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
+import cv2
 import numpy as np
 import onnxruntime
 import pytest
@@ -26,6 +27,7 @@ from limner.data.writers.png import encode_mask_png
 from limner.errors import LimnerError
 from limner.inference.engines import load_model
 from limner.inference.export import export
+from limner.inference.export_formats import to_onnx
 from limner.inference.graph_description import GraphKind
 from limner.inference.parity import synthetic_images
 from limner.inference.predictor import Predictor
@@ -34,6 +36,7 @@ from limner.inference.whole_image import resize_as_pillow
 from limner.labels import Labels
 from limner.model.bundle import Bundle
 from limner.model.metadata import InferenceSettings, PostprocessSettings
+from limner.model.presets import PRESETS, resolve_settings
 from limner.model.unet import UNet
 from limner.recipe import ResizeMode, parse_recipe
 
@@ -201,3 +204,20 @@ def test_options_that_do_not_fit_are_refused(
     model = model_file(tmp_path, "resize", InferenceSettings(), 2)
     done = limner("export", str(model), *options)
     assert done.returncode == 1 and message in done.stderr.replace("\n", " ")
+
+
+@pytest.mark.parametrize("preset", [name for name in PRESETS if name != "attention-unet"])
+def test_opencv_runs_a_network_at_any_size(preset: str, tmp_path: Path) -> None:
+    """But attention gates, whose product of one channel with many it refuses."""
+    settings = resolve_settings(parse_recipe({"model": {"preset": preset}}).model)
+    small = settings.model_copy(update={"widths": (4, 8, 16)})
+    torch.manual_seed(0)
+    graph = to_onnx(UNet.from_settings(small, 3, 1), 3)
+    (tmp_path / "m.onnx").write_bytes(graph)
+    network = cv2.dnn.readNetFromONNX(str(tmp_path / "m.onnx"))
+    session = onnxruntime.InferenceSession(graph)
+    for size in ((64, 96), (70, 101), (33, 20)):
+        images = np.random.default_rng(0).normal(size=(1, 3, *size)).astype(np.float32)
+        network.setInput(images)
+        (logits,) = session.run(None, {"images": images})
+        np.testing.assert_allclose(network.forward(), logits, atol=1e-4)

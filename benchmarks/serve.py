@@ -2,7 +2,9 @@
 services that people write around the same file.
 
 python benchmarks/serve.py MODEL.onnx IMAGE [--clients 1 8 64] [--rounds 12] [--seconds 3]
-    [--peers PYTHON]
+    [--peers PYTHON] [--data FOLDER]
+
+With --data, the folder of the training, `limner serve --precision fast` takes part too.
 
 wrk sends the image and waits for its mask. The raw engine is ONNX Runtime alone. As many threads as
 cores call it with the image's network inputs, those of test-time augmentation too.
@@ -85,6 +87,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=12)
     parser.add_argument("--seconds", type=int, default=3)
     parser.add_argument("--peers")
+    parser.add_argument("--data", type=Path)
     options = parser.parse_args()
     cores, here = os.cpu_count() or 1, Path(__file__).with_name("serve_peers.py")
     servers = {
@@ -95,6 +98,15 @@ def main() -> None:
             "/readyz",
         )
     }
+    if options.data:
+        fast = ["--precision", "fast", "--data", options.data]
+        servers["limner fast"] = Server(
+            [sys.executable, "-m", "limner", "serve", f"m={options.model}", "--port", PORT + 3]
+            + fast,
+            PORT + 3,
+            "/v1/segment",
+            "/readyz",
+        )
     if options.peers:
         servers["LitServe"] = Server(
             [options.peers, here, "litserve", options.model, PORT + 1],
@@ -128,7 +140,7 @@ def main() -> None:
             f"of {options.seconds} s"
         )
         columns = (
-            f"{'':10} {'clients':>8} {'images/s':>9} {'raw':>6} {'of raw':>7} "
+            f"{'':11} {'clients':>8} {'images/s':>9} {'raw':>6} {'of raw':>7} "
             f"{'quarter to quarter':>19} {'p50 ms':>8} {'p99 ms':>8}"
         )
         print(f"{columns}  answers that are not masks")
@@ -151,7 +163,7 @@ def main() -> None:
                 spread = f"{low:.0%} to {high:.0%}"
                 print(
                     (
-                        f"{name:10} {clients:8} {rate:9.1f} {engine:6.1f} {share:7.0%} "
+                        f"{name:11} {clients:8} {rate:9.1f} {engine:6.1f} {share:7.0%} "
                         f"{spread:>19} {p50_ms:8.0f} {p99_ms:8.0f}  {errors:g}"
                     ),
                     flush=True,

@@ -100,9 +100,9 @@ def main() -> None:
     }
     if options.data:
         fast = ["--precision", "fast", "--data", options.data]
+        served = [sys.executable, "-m", "limner", "serve", f"m={options.model}", "--port", PORT + 3]
         servers["limner fast"] = Server(
-            [sys.executable, "-m", "limner", "serve", f"m={options.model}", "--port", PORT + 3]
-            + fast,
+            [*served, *fast],
             PORT + 3,
             "/v1/segment",
             "/readyz",

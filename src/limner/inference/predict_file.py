@@ -17,7 +17,7 @@ from numpy import ndarray
 from limner.data.images import page_count, pixel_size, read_image
 from limner.data.large_images import ArrayImage, LargeImage, open_large_image
 from limner.data.storage import Storage
-from limner.data.writers.png import encode_mask_png, encode_png
+from limner.data.writers.png import encode_mask_png, encode_smooth_png
 from limner.data.writers.tiff import (
     TILE_PX,
     compress_tiles,
@@ -147,7 +147,7 @@ class PredictFile:
         labels, settings = self.predictor.labels, self.predictor.settings
         mask = postprocess(mask, settings.postprocessing, labels)
         self.job.out.write_bytes(mask_name, encode_mask_png(labels.to_pixels(mask)))
-        self.job.out.write_bytes(f"{UNCERTAINTY}/{mask_name}", encode_png(uncertainty))
+        self.job.out.write_bytes(f"{UNCERTAINTY}/{mask_name}", encode_smooth_png(uncertainty))
         return self._record(name, page, mask_name, assess(), total_entropy / uncertainty.size)
 
     def _predict_large(self, name: str, image: LargeImage, mask_name: str) -> PredictionRecord:

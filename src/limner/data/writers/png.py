@@ -5,6 +5,7 @@ import struct
 import zlib
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 from jaxtyping import UInt8, UInt16
 from numpy import ndarray
@@ -12,6 +13,9 @@ from PIL import Image
 
 from limner.data.readers.png import SIGNATURE, encode_chunk
 from limner.files import write_atomic
+
+NO_FILTER, DIFFERENCE_TO_ABOVE = 0, 2
+"""Filters of rows."""
 
 
 def write_png(path: Path, pixels: UInt8[ndarray, "h w *c"]) -> None:
@@ -32,13 +36,29 @@ def encode_mask_png(pixels: UInt8[ndarray, "h w *c"]) -> bytes:
     Runs of equal values are packed without row filters. That is smaller than Pillow's PNG and
     takes a third of the time.
     """
-    height, width = pixels.shape[:2]
-    is_grey = pixels.ndim == 2
-    header = struct.pack(">IIBBBBB", width, height, 8, 0 if is_grey else 2, 0, 0, 0)
-    # Each row begins with the number of its filter, and 0 is none
-    rows = np.zeros((height, 1 + pixels[0].size), np.uint8)
+    height, is_grey = len(pixels), pixels.ndim == 2
+    # Each row begins with the number of its filter
+    rows = np.full((height, 1 + pixels[0].size), NO_FILTER, np.uint8)
     rows[:, 1:] = pixels.reshape(height, -1)
     compressor = zlib.compressobj(1, strategy=zlib.Z_RLE if is_grey else zlib.Z_DEFAULT_STRATEGY)
-    packed = compressor.compress(rows.data) + compressor.flush()
+    return _join(pixels.shape, compressor.compress(rows.data) + compressor.flush())
+
+
+def encode_smooth_png(pixels: UInt8[ndarray, "h w"]) -> bytes:
+    """Encode a grey image that changes little from row to row, such as a map, as PNG.
+
+    Rows are packed as differences to the row above, by libdeflate. That takes a tenth of the time
+    of Pillow's PNG, for the same size.
+    """
+    rows = np.full((len(pixels), 1 + pixels.shape[1]), DIFFERENCE_TO_ABOVE, np.uint8)
+    rows[0, 0], rows[0, 1:] = NO_FILTER, pixels[0]
+    np.subtract(pixels[1:], pixels[:-1], out=rows[1:, 1:])
+    return _join(pixels.shape, imagecodecs.deflate_encode(rows, level=1))
+
+
+def _join(shape: tuple[int, ...], packed: bytes) -> bytes:
+    """A PNG of 8 bits from its shape and its packed rows."""
+    colour = 0 if len(shape) == 2 else 2
+    header = struct.pack(">IIBBBBB", shape[1], shape[0], 8, colour, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", packed), (b"IEND", b""))
     return SIGNATURE + b"".join(encode_chunk(kind, body) for kind, body in chunks)

@@ -149,11 +149,11 @@ def predict(
 
 def _require_writable(out: str, format_name: str | None, measure: bool) -> None:
     """Check what is asked beside the masks before hours are spent on them."""
+    if not format_name and not measure:
+        return
     from limner.measures.measure import PAGE
     from limner.review.formats.write import require_format
 
-    if not format_name and not measure:
-        return
     if "://" in out:
         raise LimnerError(
             "--format and --measure write on this machine, and --out is a URL. Predict into a "

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64, Int64
 from numpy import ndarray
-from scipy import stats
 
 from limner.plurals import count_noun
 
@@ -121,7 +120,7 @@ def paired_difference(
     index = _group_index(len(first), groups)[present]
     differences = pairs[:, 1] - pairs[:, 0]
     error, freedom = _standard_error(differences, index)
-    reach = float(stats.t.ppf(1 - (1 - LEVEL) / comparisons / 2, freedom))
+    reach = _t_quantile(1 - (1 - LEVEL) / comparisons / 2, freedom)
     if picked_from is not None:
         gains = np.where(np.isnan(picked_from), 1.0, picked_from)[present] - pairs[:, :1]
         reach = max(reach, _largest_by_chance(gains, index))
@@ -208,7 +207,7 @@ def statistic_interval(
     # A resample varies less than the images do, by one of so many groups
     scale = len(sizes) / (len(sizes) - 1)
     errors = np.sqrt(np.where(counts > 1, squares / np.maximum(counts - 1, 1) * scale, np.nan))
-    reach = stats.t.ppf((1 + LEVEL) / 2, _degrees_of_freedom(sizes)) * errors
+    reach = _t_quantile((1 + LEVEL) / 2, _degrees_of_freedom(sizes)) * errors
     return np.clip(np.stack([estimate - reach, estimate + reach], axis=1), *bounds)
 
 
@@ -242,8 +241,16 @@ def _student_interval(
     error, freedom = _standard_error(values, index)
     if math.isnan(error):
         return math.nan, math.nan
-    reach = float(stats.t.ppf((1 + LEVEL) / 2, freedom)) * error
+    reach = _t_quantile((1 + LEVEL) / 2, freedom) * error
     return float(values.mean() - reach), float(values.mean() + reach)
+
+
+def _t_quantile(share: float, freedom: float) -> float:
+    """The value below which Student's t lies with a probability of `share`."""
+    # scipy.stats takes half a second to import, which commands that predict would wait for
+    from scipy.special import stdtrit
+
+    return float(stdtrit(freedom, share))
 
 
 def _standard_error(

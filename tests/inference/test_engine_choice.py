@@ -1,5 +1,6 @@
 """Which engine runs a model on this machine."""
 
+import io
 import shutil
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from command_line import limner
 from limner.data.scan import scan
 from limner.data.synthetic import write_synthetic
 from limner.errors import LimnerError
@@ -19,7 +22,7 @@ from limner.inference.engines import LoadedModel, load_exported_as, load_model
 from limner.inference.predictor import Predictor
 from limner.inference.reduced_precision import PrecisionLimits
 from limner.model.bundle import Bundle
-from service import write_model
+from service import Start, png, write_model
 
 
 @pytest.fixture
@@ -178,3 +181,43 @@ def test_bfloat16_is_tried_where_the_processor_has_it(monkeypatch: pytest.Monkey
         kinds = {str(kind) for kind in EngineKind.all(fixed=True, reduced=True)}
         assert ("OpenVINO bfloat16 fixed" in kinds) is has_it
         assert {"ONNX Runtime", "OpenVINO", "OpenVINO fixed", "OpenVINO int8 fixed"} < kinds
+
+
+def test_predict_says_what_a_lower_precision_changes(trained: Path, tmp_path: Path) -> None:
+    images = next((tmp_path / "set").glob("*Input*"))
+    options = ("--precision", "fast", "--max-change", "1", "1")
+    done = limner("predict", str(trained), str(images), "-o", str(tmp_path / "out"), *options)
+    assert done.returncode == 0, done.stderr
+    assert "engine: " in done.stderr and "int8" in done.stderr
+    # Which one is the fastest is the clock's to say; float32 needs no proof
+    taken = done.stderr.rpartition("engine: ")[2].partition("(")[0]
+    assert ("int8" in taken or "bfloat16" in taken) is ("taken." in done.stderr)
+
+
+def test_serve_takes_a_lower_precision(start: Start, trained: Path) -> None:
+    served = start(trained, "--precision", "fast", "--max-change", "1", "1")
+    answer = served.client.post("/v1/segment", content=png(), headers={"Content-Type": "image/png"})
+    mask = np.asarray(Image.open(io.BytesIO(answer.content)))
+    expected = Predictor.load(trained).predict(np.asarray(Image.open(io.BytesIO(png()))))
+    assert (mask == 255 * expected.mask).mean() > 0.9
+    assert "engine: " in served.log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--precision", "int4"), "--precision int4 is not known here"),
+        (("--data", "set"), "are for --precision fast. Add it"),
+        (("--max-change", "0.1", "0.1"), "are for --precision fast. Add it"),
+        (("--precision", "fast", "--max-change", "-1", "0"), "takes two numbers from 0 on"),
+        (("--precision", "fast", "--device", "cuda"), "is for the processor of this machine"),
+        (("--precision", "fast", "--data", "nowhere"), "nowhere is not there. Give their folder"),
+    ],
+)
+def test_options_of_precision_are_checked(
+    options: tuple[str, ...], message: str, trained: Path, tmp_path: Path
+) -> None:
+    images = next((tmp_path / "set").glob("*Input*"))
+    done = limner("predict", str(trained), str(images), "-o", str(tmp_path / "out"), *options)
+    assert done.returncode == 1 and message in " ".join(done.stderr.split())
+    assert not (tmp_path / "out").exists()

@@ -1,17 +1,20 @@
 """Large images: the time of `limner predict` beside the bare engine's, and an earlier build's.
 
-    python benchmarks/large.py MODEL.onnx [--sizes 1024 5000 20000] [--before SRC] [--rounds 3]
+    python benchmarks/large.py MODEL.onnx [--sizes 1024 100*1024 5000 20000] [--before SRC]
+        [--rounds 3]
 
-Each image is drawn as a tiled TIFF and predicted by `limner predict`, a process of its own. The
-time of the same command on an image of 64 px is taken off, since that is start-up. The bare engine
-is ONNX Runtime on a whole image of 1024x1024 px; the time it would take for as many pixels is the
-limit. SRC is the `src` folder of an earlier build; it predicts images of up to 4,096 px, and its
-time for a megapixel stands for larger ones. All run in turn, and the medians are compared.
+100*1024 is a folder of a hundred images of that size. Each image is drawn as a tiled TIFF and
+predicted by `limner predict`, a process of its own. The time of the same command on an image of
+64 px is taken off, since that is start-up. The bare engine is ONNX Runtime on a whole image of
+1024x1024 px; the time it would take for as many pixels is the limit. SRC is the `src` folder of an
+earlier build; it predicts images of up to 4,096 px, and its time for a megapixel stands for larger
+ones. All run in turn, and the medians are compared.
 """
 
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -54,7 +57,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("model", type=Path)
-    parser.add_argument("--sizes", nargs="+", default=["1024", "5000"], help="SIDE or ROWSxCOLUMNS")
+    parser.add_argument(
+        "--sizes", nargs="+", default=["1024", "5000"], help="SIDE, ROWSxCOLUMNS or COUNT*SIDE"
+    )
     parser.add_argument("--before", type=Path, metavar="SRC")
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
@@ -63,10 +68,14 @@ def main() -> None:
         folder = Path(name)
         tiny = draw_image(folder / "tiny.tif", (64, 64))
         for text in arguments.sizes:
-            rows, _, columns = text.partition("x")
+            count, _, sides = text.rpartition("*")
+            rows, _, columns = sides.partition("x")
             size = int(rows), int(columns or rows)
-            image = draw_image(folder / f"{text}.tif", size)
-            megapixels = size[0] * size[1] / 1e6
+            image = folder / text
+            image.mkdir()
+            for number in range(int(count or 1)):
+                draw_image(image / f"{number}.tif", size)
+            megapixels = int(count or 1) * size[0] * size[1] / 1e6
             builds = {"now": here}
             if arguments.before and max(size) <= MOST_BEFORE:
                 builds["before"] = arguments.before
@@ -89,7 +98,7 @@ def main() -> None:
                     f"{build}, peak MB": round(peaks[build]),
                 }
             print(json.dumps(row), flush=True)
-            image.unlink()
+            shutil.rmtree(image)
 
 
 def draw_image(path: Path, size: tuple[int, int]) -> Path:
@@ -119,13 +128,13 @@ def raw_seconds(model: Path) -> list[float]:
     return [float(line) for line in done.stdout.split()]
 
 
-def predict(model: Path, image: Path, source: Path) -> Measured:
-    """Run the command, and tell its time and its largest memory."""
-    with tempfile.TemporaryDirectory() as out:
+def predict(model: Path, image: Path, source: Path, out: Path | None = None) -> Measured:
+    """Run the command, and tell its time and its largest memory; `out` keeps the masks."""
+    with tempfile.TemporaryDirectory() as scratch:
         command = [sys.executable, "-m", "limner", "predict", str(model), str(image)]
         started = time.perf_counter()
         process = subprocess.Popen(
-            [*command, "--out", f"{out}/masks"],
+            [*command, "--out", str(out or f"{scratch}/masks")],
             env={**os.environ, "PYTHONPATH": str(source)},
             stdout=subprocess.DEVNULL,
         )

@@ -1,6 +1,6 @@
 """Large images: the time of `limner predict` beside the bare engine's, and an earlier build's.
 
-    python benchmarks/large.py MODEL.onnx [--sizes 1024 100*1024 5000 20000] [--before SRC]
+    python benchmarks/large.py MODEL [--sizes 1024 100*1024 5000 20000] [--before SRC]
         [--rounds 3]
 
 100*1024 is a folder of a hundred images of that size. Each image is drawn as a tiled TIFF and
@@ -66,6 +66,12 @@ def main() -> None:
     here = Path(__file__).resolve().parent.parent / "src"
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        graph = arguments.model
+        if graph.suffix != ".onnx":
+            from limner.inference.export import export
+
+            graph = folder / "model.onnx"
+            export(arguments.model, graph)
         tiny = draw_image(folder / "tiny.tif", (64, 64))
         for text in arguments.sizes:
             count, _, sides = text.rpartition("*")
@@ -82,7 +88,7 @@ def main() -> None:
             rows_of: dict[str, list[float]] = {"raw": [], **{name: [] for name in builds}}
             peaks = dict.fromkeys(builds, 0.0)
             for _ in range(arguments.rounds):
-                rows_of["raw"] += raw_seconds(arguments.model)
+                rows_of["raw"] += raw_seconds(graph)
                 for build, source in builds.items():
                     start = predict(arguments.model, tiny, source).seconds
                     measured = predict(arguments.model, image, source)

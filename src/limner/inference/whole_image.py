@@ -131,7 +131,7 @@ class WholeImageNetwork(nn.Module):
         if self.preprocessing.resize_mode == "letterbox":
             factor = torch.stack(
                 [_real(size) / _real(side) for size, side in self._against(image_px)]
-            ).amin()
+            ).amin(0)
             shown = [_at_least((_real(side) * factor).round().long()[0], 1) for side in image_px]
         before = [(size - side) // 2 for size, side in self._against(shown)]
         canvas = _pad(resize_as_pillow(planes, shown), before, self.preprocessing.size_px)

@@ -123,7 +123,7 @@ def test_the_documented_script_and_whole_graphs_draw_the_same_masks(
         differing += int((mask != raw.labels.to_pixels(prediction.mask)).sum())
         means.add(round(float(expected.mean()), 2))
     assert differing <= 2, "more than what lies on the threshold to a millionth"
-    assert len(means - {0}) > 5, "the masks hardly differ"
+    assert len(means - {0}) > 3, "the masks hardly differ"
 
 
 @given(

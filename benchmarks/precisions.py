@@ -1,8 +1,8 @@
 """What lower precisions cost in Dice and gain in speed, by engine, on images of known masks.
 
-    python benchmarks/precisions.py nuclei=RUN/model.safetensors,DATA isic2018=… [--images 100]
+    python benchmarks/precisions.py nuclei=RUN/model.safetensors,TEST isic2018=… [--images 100]
 
-DATA is a folder of images and masks, of which the test split counts, or all where it has none. int8
+TEST is a folder of images and masks, of which the test split counts, or all where it has none. int8
 takes its ranges from the run's own training images. Each row compares an engine with ONNX Runtime
 in float32: mean change of Dice with its 95 % interval, the worst image, changed mask pixels, and
 canvases a second as a multiple. A lower precision is emulated on processors that lack it; the last
@@ -10,6 +10,7 @@ line says what this one has.
 """
 
 import argparse
+import json
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,7 +51,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("cases", nargs="+", metavar="NAME=MODEL,DATA")
+    parser.add_argument("cases", nargs="+", metavar="NAME=MODEL,TEST")
     parser.add_argument("--images", type=int, default=100)
     parser.add_argument("--callers", type=int, default=1, help="1 gives each call all cores")
     options = parser.parse_args()
@@ -65,7 +66,7 @@ def main() -> None:
 
 
 def read_case(text: str, count: int) -> Case:
-    """A model and its images, from NAME=MODEL,DATA."""
+    """A model and its images, from NAME=MODEL,TEST."""
     name, _, rest = text.partition("=")
     model, _, data = rest.partition(",")
     samples = list(scan(Path(data)).samples)
@@ -81,7 +82,8 @@ def measure(case: Case, callers: int) -> list[tuple[EngineKind, PrecisionChange]
         exact = load_exported_as(graph, "onnxruntime", callers)
         preprocessing = exact.metadata.preprocessing
         canvases = [first_canvas(preprocessing, sample) for sample in case.scored[:TIMED_ON]]
-        int8 = ReducedPrecision(graph, PrecisionLimits()).int8_file()
+        trained_on = Path(json.loads(case.model.with_name("receipt.json").read_text())["data"])
+        int8 = ReducedPrecision(graph, PrecisionLimits(trained_on)).int8_file()
 
         def load(kind: EngineKind) -> LoadedModel:
             file = int8 if kind.precision == "int8" else graph

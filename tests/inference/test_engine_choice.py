@@ -1,6 +1,7 @@
 """Which engine runs a model on this machine."""
 
 import io
+import json
 import shutil
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ from PIL import Image
 from command_line import limner
 from limner.data.scan import scan
 from limner.data.synthetic import write_synthetic
+from limner.data.writers.png import write_png
 from limner.errors import LimnerError
 from limner.inference import engine_choice, reduced_precision
 from limner.inference.engine_choice import EngineKind, load_fastest
@@ -87,7 +89,7 @@ def test_without_an_engine_torch_runs_the_model(
     assert type(load_fastest(model, say=said.append).engine).__name__ == "TorchEngine"
     assert not said
     with pytest.raises(LimnerError, match="--precision fast is not there"):
-        load_fastest(model, limits=PrecisionLimits())
+        load_fastest(model, limits=PrecisionLimits(model.parent))
 
 
 def test_a_cache_that_cannot_be_written_hinders_nothing(
@@ -101,16 +103,21 @@ def test_a_cache_that_cannot_be_written_hinders_nothing(
 
 
 @pytest.fixture
-def trained(model: Path, tmp_path: Path) -> Path:
+def data(tmp_path: Path) -> Path:
+    """What the model was trained on."""
+    write_synthetic(tmp_path / "set", count=12, size_px=32, seed=0)
+    return tmp_path / "set"
+
+
+@pytest.fixture
+def trained(model: Path, data: Path, tmp_path: Path) -> Path:
     """A model that knows its training images and its validation images."""
-    data = tmp_path / "set"
-    write_synthetic(data, count=12, size_px=32, seed=0)
     ids = [sample.id for sample in scan(data).samples]
-    bundle = replace(
-        Bundle.load(model), split={"train": ids[:6], "val": ids[6:]}, receipt={"data": str(data)}
-    )
-    bundle.save(tmp_path / "trained.safetensors")
-    return tmp_path / "trained.safetensors"
+    bundle = replace(Bundle.load(model), split={"train": ids[:6], "val": ids[6:]})
+    (tmp_path / "run").mkdir()
+    bundle.save(tmp_path / "run" / "model.safetensors")
+    (tmp_path / "run" / "receipt.json").write_text(json.dumps({"data": str(data)}))
+    return tmp_path / "run" / "model.safetensors"
 
 
 @pytest.fixture
@@ -124,14 +131,14 @@ def only_int8_is_fast(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("only_int8_is_fast")
-def test_int8_is_taken_where_validation_shows_hardly_a_change(trained: Path) -> None:
+def test_int8_is_taken_where_validation_shows_hardly_a_change(trained: Path, data: Path) -> None:
     said: list[str] = []
-    limits = PrecisionLimits(mean=0.5, worst=1)
+    limits = PrecisionLimits(data, mean=0.5, worst=1)
     loaded = load_fastest(trained, say=said.append, limits=limits)
     assert "int8 changes the mean Dice of" in said[-2] and said[-2].endswith("taken.")
     assert said[-1].startswith("engine: ") and "int8" in said[-1].partition("(")[0]
     assert loaded.version == load_model(trained).version
-    shutil.rmtree(trained.with_name("set"))
+    shutil.rmtree(data)
     # The next call neither measures nor reads the images
     again = load_fastest(trained, say=said.append, limits=limits)
     assert sum(line.startswith("engine: ") for line in said) == 1
@@ -140,18 +147,21 @@ def test_int8_is_taken_where_validation_shows_hardly_a_change(trained: Path) -> 
 
 
 @pytest.mark.usefixtures("only_int8_is_fast")
-def test_int8_is_not_taken_beyond_the_limits(trained: Path) -> None:
+def test_int8_is_not_taken_beyond_the_limits(trained: Path, data: Path) -> None:
     said: list[str] = []
     # No change is below 0
-    load_fastest(trained, say=said.append, limits=PrecisionLimits(mean=-1))
+    load_fastest(trained, say=said.append, limits=PrecisionLimits(data, mean=-1))
     assert "not taken." in said[-2]
     assert "int8" not in said[-1].partition("(")[0]
 
 
 @pytest.mark.usefixtures("only_int8_is_fast")
-def test_other_limits_are_measured_anew(trained: Path) -> None:
+def test_other_limits_are_measured_anew(trained: Path, data: Path) -> None:
     said: list[str] = []
-    for limits in (PrecisionLimits(mean=-1), PrecisionLimits(mean=1, worst=1)):
+    for limits in (
+        PrecisionLimits(data, mean=-1),
+        PrecisionLimits(data, mean=1, worst=1),
+    ):
         load_fastest(trained, say=said.append, limits=limits)
     assert sum(line.startswith("engine: ") for line in said) == 2
     assert said[-2].endswith("taken.") and "not taken" not in said[-2]
@@ -159,11 +169,11 @@ def test_other_limits_are_measured_anew(trained: Path) -> None:
 
 @pytest.mark.usefixtures("only_int8_is_fast")
 def test_few_images_of_known_mask_show_nothing(
-    trained: Path, monkeypatch: pytest.MonkeyPatch
+    trained: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reduced_precision, "MIN_SCORED", 1000)
     said: list[str] = []
-    load_fastest(trained, say=said.append, limits=PrecisionLimits(mean=1, worst=1))
+    load_fastest(trained, say=said.append, limits=PrecisionLimits(data, mean=1, worst=1))
     assert "cannot show what it changes" in said[-2]
     assert "int8" not in said[-1].partition("(")[0]
 
@@ -192,6 +202,14 @@ def test_predict_says_what_a_lower_precision_changes(trained: Path, tmp_path: Pa
     # Which one is the fastest is the clock's to say; float32 needs no proof
     taken = done.stderr.rpartition("engine: ")[2].partition("(")[0]
     assert ("int8" in taken or "bfloat16" in taken) is ("taken." in done.stderr)
+
+
+def test_a_model_that_lies_in_no_run_needs_data(model: Path, tmp_path: Path) -> None:
+    write_png(tmp_path / "a.png", np.zeros((20, 20, 3), np.uint8))
+    command = ("predict", str(model), str(tmp_path / "a.png"), "--precision", "fast")
+    done = limner(*command, "-o", str(tmp_path / "out"))
+    assert done.returncode == 1
+    assert "lies in no run that would name them" in " ".join(done.stderr.split())
 
 
 def test_serve_takes_a_lower_precision(start: Start, trained: Path) -> None:

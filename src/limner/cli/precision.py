@@ -1,11 +1,13 @@
 """The options of `predict` and `serve` for lower precisions."""
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from limner.errors import LimnerError
+from limner.training import run_files
 
 if TYPE_CHECKING:
     from limner.inference.reduced_precision import PrecisionLimits
@@ -42,9 +44,12 @@ MAX_CHANGE = (0.002, 0.05)
 
 
 def precision_limits(
-    precision: str, data: Path | None, max_change: tuple[float, float]
+    precision: str, data: Path | None, max_change: tuple[float, float], model: Path
 ) -> "PrecisionLimits | None":
-    """What a lower precision may change; None where none is asked for. Raises LimnerError."""
+    """What a lower precision may change in the masks of a model; None where none is asked for.
+
+    Without `data` it is measured on what the run of the model was trained on. Raises LimnerError.
+    """
     if precision not in {"float32", "fast"}:
         raise LimnerError(
             f"--precision {precision} is not known here. Choose float32 or fast; limner export "
@@ -58,4 +63,16 @@ def precision_limits(
         raise LimnerError("--max-change takes two numbers from 0 on, such as 0.002 0.05.")
     from limner.inference.reduced_precision import PrecisionLimits
 
-    return PrecisionLimits(data, *max_change)
+    return PrecisionLimits(data or _training_data(model), *max_change)
+
+
+def _training_data(model: Path) -> Path:
+    """The dataset of the run that a model lies in."""
+    try:
+        receipt = json.loads(model.with_name(run_files.RECEIPT).read_text(encoding="utf-8"))
+        return Path(receipt["data"])
+    except (OSError, ValueError, KeyError):
+        raise LimnerError(
+            f"--precision fast needs images of known masks, and {model} lies in no run that would "
+            "name them. Give the folder of images and masks with --data."
+        ) from None

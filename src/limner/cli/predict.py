@@ -107,7 +107,7 @@ def predict(
     models, images = split_models(paths, "an image or a folder of images", urls=True)
     if engine not in {"local", "ray"}:
         raise LimnerError(f"--engine {engine} is not known. Choose local or ray.")
-    limits = precision_limits(precision, data, max_change)
+    limits = precision_limits(precision, data, max_change, models[0])
     if limits and (device != "cpu" or engine == "ray"):
         raise LimnerError(
             "--precision fast is for the processor of this machine. Leave it, or leave --device "

@@ -48,7 +48,8 @@ Token = Annotated[
 Workers = Annotated[
     int | None,
     typer.Option(
-        min=1, help="How many requests are worked on at once. The default is the number of cores."
+        min=1,
+        help="How many requests are worked on at once. The default is one more than there are cores.",
     ),
 ]
 QueueLength = Annotated[
@@ -134,10 +135,15 @@ def serve(
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     access = Access.for_address(host, token, allow_host or ()).with_origins(allow_origin or ())
     proxies, root_path = parse_proxies(proxy or ()), _root_path(root_path)
-    allowed = precision_limits(precision, data, max_change)
-    workers = workers or os.cpu_count() or 1
-    opener = partial(_open, device=device, workers=workers, allowed=allowed)
-    repository = ModelRepository(parse_model_names(models), opener)
+    cores = os.cpu_count() or 1
+    # While one worker waits for the next request, the others keep all cores at work
+    workers = workers or cores + 1
+
+    def load(path: Path) -> "LoadedModel":
+        allowed = precision_limits(precision, data, max_change, path)
+        return _open(path, device, min(workers, cores), allowed)
+
+    repository = ModelRepository(parse_model_names(models), load)
     limits = Limits(int(max_megabytes * 1e6), int(max_megapixels * 1e6), deadline_s=deadline)
     work_queue = WorkQueue(workers, queue)
     application = create_app(repository, work_queue, access, limits, root_path)
@@ -175,15 +181,15 @@ def _reload(repository: "ModelRepository", name: str) -> None:
 
 
 def _open(
-    path: Path, device: str, workers: int, allowed: "PrecisionLimits | None"
+    path: Path, device: str, callers: int, allowed: "PrecisionLimits | None"
 ) -> "LoadedModel":
-    """Load a model's file in the engine that is the fastest here, with a caller for each worker."""
+    """Load a model's file in the engine that is the fastest here with so many callers."""
     from limner.inference.engine_choice import load_fastest
     from limner.inference.engines import load_model
 
     exported = _exported(path)
     if device == "cpu":
-        return load_fastest(exported, workers, partial(stderr.print, markup=False), allowed)
+        return load_fastest(exported, callers, partial(stderr.print, markup=False), allowed)
     if allowed:
         raise LimnerError("--precision fast is for the processor. Leave it, or leave --device.")
     return load_model(exported, device, threads=1)

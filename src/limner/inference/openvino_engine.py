@@ -1,8 +1,7 @@
 """An exported network in OpenVINO."""
 
-import threading
-from collections.abc import Sequence
 from functools import cache, partial
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -40,19 +39,13 @@ class OpenVinoEngine:
         }
         self._read = partial(core.read_model, structure, weights)
         self._compile = partial(core.compile_model, device_name="CPU", config=hints)
-        self._compiled = self._compile(self._read())
+        self._callers = callers
+        self._any_size = _Requests(self._compile(self._read()), callers)
         self._canvas: tuple[int, ...] = ()
-        self._requests = threading.local()
 
         def open_segment(graph: bytes, names: tuple[str, ...]) -> RunSegment:
-            part = self._compile(core.read_model(graph, b""))
-
-            def run(inputs: Sequence[Float32[ndarray, "b _ _ _"]]) -> Float32[ndarray, "b _ _ _"]:
-                request = part.create_infer_request()
-                output: ndarray = request.infer(dict(zip(names, inputs, strict=True)))[0]
-                return output
-
-            return run
+            requests = _Requests(self._compile(core.read_model(graph, b"")), callers)
+            return lambda inputs: requests.infer(dict(zip(names, inputs, strict=True)))
 
         self.segmented: OpenSegments = (
             no_segments if weights else cache(lambda: open_segments(structure, open_segment))
@@ -66,18 +59,34 @@ class OpenVinoEngine:
         """
         model = self._read()
         model.reshape([1, *canvas])
-        self._fixed, self._canvas = self._compile(model), canvas
+        self._fixed, self._canvas = _Requests(self._compile(model), self._callers), canvas
 
     def __call__(self, images: Float32[ndarray, "b c h w"]) -> Float32[ndarray, "b k h w"]:
         """Run the network; threads may call it at the same time."""
         if images.shape[1:] != self._canvas:
-            logits: ndarray = self._compiled.create_infer_request().infer([images])[0]
-            return logits
-        if not hasattr(self._requests, "fixed"):
-            # Its memory is laid out once
-            self._requests.fixed = self._fixed.create_infer_request()
-        request = self._requests.fixed
-        return np.concatenate([request.infer([image[None]])[0].copy() for image in images])
+            return self._any_size.infer([images])
+        return np.concatenate([self._fixed.infer([image[None]]) for image in images])
+
+
+class _Requests:
+    """The requests of a compiled model, one for each caller; further callers wait for one.
+
+    All are made here. OpenVINO stood still where one was made while others were run.
+    """
+
+    def __init__(self, compiled: Any, count: int) -> None:
+        self._free = SimpleQueue[Any]()
+        for _ in range(count):
+            self._free.put(compiled.create_infer_request())
+
+    def infer(self, inputs: Any) -> Float32[ndarray, "b _ _ _"]:
+        """The output for some inputs."""
+        request = self._free.get()
+        try:
+            output: ndarray = request.infer(inputs)[0]
+        finally:
+            self._free.put(request)
+        return output
 
 
 @cache

@@ -26,8 +26,8 @@ MIN_SCORED, MAX_SCORED = 5, 100
 class PrecisionLimits:
     """How much a lower precision may change Dice to be taken."""
 
-    data: Path | None = None
-    """The folder of images and masks; by default the one that the model was trained on."""
+    data: Path
+    """The folder of images and masks that the model was trained on."""
     mean: float = 0.002
     """The most that mean Dice may change, up or down."""
     worst: float = 0.05
@@ -53,7 +53,7 @@ class ReducedPrecision:
         self._limits = limits
         self._content, _, self._file = read_exported(graph)
         self._metadata: ModelMetadata = parse_metadata(self._file["model"], graph)
-        self._data = (limits.data or Path(self._metadata.receipt.get("data", ""))).resolve()
+        self._data = limits.data.resolve()
         if self._file["precision"] != "float32":
             raise LimnerError(
                 f"{graph} is in {self._file['precision']} already. Leave --precision fast, or give "

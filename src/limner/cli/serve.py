@@ -49,7 +49,7 @@ Workers = Annotated[
     int | None,
     typer.Option(
         min=1,
-        help="How many requests are worked on at once. The default is one more than there are cores.",
+        help="How many requests are worked on at once. The default is one more than the cores.",
     ),
 ]
 QueueLength = Annotated[

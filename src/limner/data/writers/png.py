@@ -53,7 +53,7 @@ def encode_smooth_png(pixels: UInt8[ndarray, "h w"]) -> bytes:
     rows = np.full((len(pixels), 1 + pixels.shape[1]), DIFFERENCE_TO_ABOVE, np.uint8)
     rows[0, 0], rows[0, 1:] = NO_FILTER, pixels[0]
     np.subtract(pixels[1:], pixels[:-1], out=rows[1:, 1:])
-    return _join(pixels.shape, imagecodecs.deflate_encode(rows, level=1))
+    return _join(pixels.shape, bytes(imagecodecs.deflate_encode(rows.tobytes(), level=1)))
 
 
 def _join(shape: tuple[int, ...], packed: bytes) -> bytes:

@@ -92,7 +92,7 @@ def compress_tiles(band: UInt8[ndarray, "h w"]) -> Iterator[bytes]:
     for left in range(0, padded.shape[1], TILE_PX):
         tile = padded[:, left : left + TILE_PX]
         differences = np.diff(tile, axis=1, prepend=np.uint8(0))
-        yield imagecodecs.deflate_encode(differences, level=1)
+        yield bytes(imagecodecs.deflate_encode(differences.tobytes(), level=1))
 
 
 def write_compressed_tiles(path: Path, size_px: tuple[int, int], tiles: Iterable[bytes]) -> None:

@@ -73,10 +73,7 @@ def test_a_browser_draws_the_masks_of_the_model(
         photo = tmp_path / f"{number}.png"
         write_png(photo, draw_lesion(3, number, max(height, width))[0][:height, :width])
         page.set_input_files("#file", str(photo))
-        page.wait_for_function(
-            "size => document.getElementById('status').textContent.startsWith(size)",
-            arg=f"{width}×{height} px",
-        )
+        page.locator("#status", has_text=f"{width}×{height} px").wait_for()
         with page.expect_download() as download:
             page.click("#save")
         drawn = np.asarray(Image.open(download.value.path()))[..., 0]
@@ -95,7 +92,7 @@ def test_what_is_no_image_is_named(runtime: Path, browser: Browser, tmp_path: Pa
     page = browser.new_page()
     page.goto((tmp_path / "page" / "index.html").as_uri())
     page.set_input_files("#file", str(tmp_path / "notes.png"))
-    page.wait_for_function("document.getElementById('status').className === 'bad'")
+    page.locator("#status.bad").wait_for()
     assert "no image that the browser can read" in page.locator("#status").inner_text()
 
 

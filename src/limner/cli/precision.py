@@ -44,11 +44,17 @@ MAX_CHANGE = (0.002, 0.05)
 
 
 def precision_limits(
-    precision: str, data: Path | None, max_change: tuple[float, float], model: Path
+    precision: str,
+    data: Path | None,
+    max_change: tuple[float, float],
+    model: Path,
+    *,
+    on_processor: bool,
 ) -> "PrecisionLimits | None":
     """What a lower precision may change in the masks of a model; None where none is asked for.
 
-    Without `data` it is measured on what the run of the model was trained on. Raises LimnerError.
+    Without `data` it is measured on what the run of the model was trained on. Raises LimnerError,
+    also where the model does not run on the processor of this machine.
     """
     if precision not in {"float32", "fast"}:
         raise LimnerError(
@@ -59,6 +65,11 @@ def precision_limits(
         if data is not None or max_change != MAX_CHANGE:
             raise LimnerError("--data and --max-change are for --precision fast. Add it.")
         return None
+    if not on_processor:
+        raise LimnerError(
+            "--precision fast is for the processor of this machine. Leave it, or leave --device "
+            "and --engine."
+        )
     if min(max_change) < 0:
         raise LimnerError("--max-change takes two numbers from 0 on, such as 0.002 0.05.")
     from limner.inference.reduced_precision import PrecisionLimits

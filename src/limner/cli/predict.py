@@ -107,12 +107,8 @@ def predict(
     models, images = split_models(paths, "an image or a folder of images", urls=True)
     if engine not in {"local", "ray"}:
         raise LimnerError(f"--engine {engine} is not known. Choose local or ray.")
-    limits = precision_limits(precision, data, max_change, models[0])
-    if limits and (device != "cpu" or engine == "ray"):
-        raise LimnerError(
-            "--precision fast is for the processor of this machine. Leave it, or leave --device "
-            "and --engine."
-        )
+    here = device == "cpu" and engine == "local"
+    limits = precision_limits(precision, data, max_change, models[0], on_processor=here)
     for path in models:
         if not path.is_file():
             # It says what is expected, before the images are looked for

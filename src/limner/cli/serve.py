@@ -140,7 +140,7 @@ def serve(
     workers = workers or cores + 1
 
     def load(path: Path) -> "LoadedModel":
-        allowed = precision_limits(precision, data, max_change, path)
+        allowed = precision_limits(precision, data, max_change, path, on_processor=device == "cpu")
         return _open(path, device, min(workers, cores), allowed)
 
     repository = ModelRepository(parse_model_names(models), load)
@@ -190,8 +190,6 @@ def _open(
     exported = _exported(path)
     if device == "cpu":
         return load_fastest(exported, callers, partial(stderr.print, markup=False), allowed)
-    if allowed:
-        raise LimnerError("--precision fast is for the processor. Leave it, or leave --device.")
     return load_model(exported, device, threads=1)
 
 

@@ -109,27 +109,32 @@ MASK_RESPONSE = {
     "content": {"image/png": BINARY, "application/zip": BINARY},
     "description": "as Accept says",
 }
-ModelName = Annotated[
-    str | None, Query(description="its name; the first that is served by default")
-]
-Threshold = Annotated[
-    float | None,
-    Query(
-        gt=0,
-        lt=1,
-        description="of the foreground's probability, for two classes; what validation chose by "
-        "default",
-    ),
-]
-OnlyClass = Annotated[
-    str | None, Query(alias="class", max_length=200, description="one class alone: 255 where it is")
-]
-WithObjects = Annotated[
-    bool,
-    Query(
-        description="in JSON, also each connected part with its measures (limner[measure])",
-    ),
-]
+MODEL_NAME = "its name; the first that is served by default"
+ModelName = Annotated[str | None, Query(description=MODEL_NAME)]
+
+
+class SegmentQuery(BaseModel):
+    """What a caller says in the query."""
+
+    model: Annotated[str | None, Field(description=MODEL_NAME)] = None
+    threshold: Annotated[
+        float | None,
+        Field(
+            gt=0,
+            lt=1,
+            description="of the foreground's probability, for two classes; what validation chose "
+            "by default",
+        ),
+    ] = None
+    only: Annotated[
+        str | None,
+        Field(alias="class", max_length=200, description="one class alone: 255 where it is"),
+    ] = None
+    objects: Annotated[
+        bool,
+        Field(description="in JSON, also each connected part with its measures (limner[measure])"),
+    ] = False
+
 
 router = APIRouter()
 
@@ -164,17 +169,14 @@ class Result:
 async def segment(
     request: Request,
     context: Context,
-    model: ModelName = None,
-    threshold: Threshold = None,
-    only: OnlyClass = None,
-    objects: WithObjects = False,
+    query: Annotated[SegmentQuery, Query()],
     timeout_ms: TimeoutMs = None,
 ) -> Response:
     """The body is the image as it is, or a form (multipart/form-data) with one or several. The mask
     has the image's size, upright. Of several images JSON or application/zip is sent.
     """
-    served = context.models.require(model)
-    options = _options(request, served, threshold, only, objects)
+    served = context.models.require(query.model)
+    options = _options(request, served, query)
     form_type = _form_type(request.headers.get("content-type", ""))
     work = partial(_segment, served, options, context.limits.pixels, form_type)
     (results, work_s), waited_s = await context.admission.run(request, timeout_ms, work)
@@ -218,33 +220,27 @@ async def preview(
     return Response(content, media_type="image/jpeg")
 
 
-def _options(
-    request: Request,
-    served: ServedModel,
-    threshold: float | None,
-    only: str | None,
-    objects: bool,
-) -> Options:
+def _options(request: Request, served: ServedModel, query: SegmentQuery) -> Options:
     """Check what a request asks for. Raises ProblemError where the model cannot do it."""
     media = _accepted_media(request.headers.get("accept", "*/*"))
     _require_image_type(request.headers.get("content-type"))
     labels = served.predictor.labels
-    if threshold is not None and not labels.binary:
+    if query.threshold is not None and not labels.binary:
         raise ProblemError(
             422,
             f"a threshold is for two classes, and {served.name} has {len(labels.names)}. "
             "Leave it out.",
         )
-    if only is not None and only not in labels.names:
+    if query.only is not None and query.only not in labels.names:
         raise ProblemError(
             422, f"{served.name} has no such class. There are: {', '.join(labels.names)}."
         )
-    if objects and media != "json":
+    if query.objects and media != "json":
         raise ProblemError(
             406, "objects come as JSON. Say Accept: application/json, or leave objects out."
         )
-    index = None if only is None else labels.names.index(only)
-    return Options(media, threshold, index, objects)
+    index = None if query.only is None else labels.names.index(query.only)
+    return Options(media, query.threshold, index, query.objects)
 
 
 def _segment(

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 from large import draw_image, predict
+from PIL import Image
 
 MONAI = """
 import sys, time
@@ -78,10 +79,9 @@ def run_monai(model: Path, image: Path, window: int, out: Path) -> tuple[float, 
 
 def read_mask(folder: Path) -> np.ndarray:
     """The only mask of a folder, as truth values."""
-    import tifffile
-
     (path,) = [path for path in folder.rglob("large.*") if "uncertainty" not in path.parts]
-    mask: np.ndarray = tifffile.imread(path) > 0
+    Image.MAX_IMAGE_PIXELS = None
+    mask: np.ndarray = np.asarray(Image.open(path)) > 0
     return mask
 
 

@@ -19,9 +19,9 @@ from limner.inference.segments import Segment, SegmentPlan
 from limner.inference.tta import TtaTransform
 
 REGION_PIXELS = 400_000
-"""Of the finest tensor in a segment: what one call computes at most."""
+"""Of the finest tensor in a segment, with those of transformed copies: the most in one call."""
 BAND_PIXELS = 2_000_000
-"""Of the image: about what a band has."""
+"""Of the image and its transformed copies: about what a band has."""
 
 RunSegment = Callable[[Sequence[Float32[ndarray, "b _ _ _"]]], Float32[ndarray, "b _ _ _"]]
 ReadRows = Callable[[int, int, int, int], Float32[ndarray, "c h w"]]
@@ -107,7 +107,7 @@ class StreamedImage:
     def bands(self) -> Iterator[tuple[int, Float32[ndarray, "t k h w"]]]:
         """Yield the first row of each band, and the logits of its rows for each transform."""
         unit = self._plan.unit_px
-        rows = max(1, BAND_PIXELS // (self._width * unit)) * unit
+        rows = max(1, BAND_PIXELS // (len(self._transforms) * self._width * unit)) * unit
         result = self._rows[self._plan.result]
         for end_px in range(rows, self._height + rows, rows):
             first_px = result.end_px
@@ -156,7 +156,7 @@ class StreamedImage:
         strides = self._plan.strides
         finest = min(strides[name] for name in (segment.output, *segment.inputs))
         height = end_px - first_px + 2 * segment.halo_px
-        most = REGION_PIXELS * finest * finest // height
+        most = REGION_PIXELS * finest * finest // (len(self._transforms) * height)
         columns = max(segment.unit_px, most // segment.unit_px * segment.unit_px)
         parts = [
             self._compute_columns(

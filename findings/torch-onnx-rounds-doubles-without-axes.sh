@@ -49,7 +49,7 @@ for axes in (0, 1):
     names = [onnx.TensorProto.DataType.Name(kind) for kind in casts]
     print(f"{axes} axes: {result.dtype}, casts to {', '.join(names)}, error {error:.0e}")
     assert result.dtype == expected.dtype == np.float64
-    assert (error > 1e-8) is (axes == 0), error
+    assert bool(error > 1e-8) == (axes == 0), error
 PYTHON
 # Output seen:
 #   0 axes: float64, casts to DOUBLE, FLOAT, DOUBLE, error 1e-07

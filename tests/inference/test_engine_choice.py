@@ -202,6 +202,10 @@ def test_predict_says_what_a_lower_precision_changes(trained: Path, tmp_path: Pa
     # Which one is the fastest is the clock's to say; float32 needs no proof
     taken = done.stderr.rpartition("engine: ")[2].partition("(")[0]
     assert ("int8" in taken or "bfloat16" in taken) is ("taken." in done.stderr)
+    # Masks of two precisions are not mixed
+    again = limner("predict", str(trained), str(images), "-o", str(tmp_path / "out"))
+    assert again.returncode == 1
+    assert "holds predictions of --precision fast" in " ".join(again.stderr.split())
 
 
 def test_a_model_that_lies_in_no_run_needs_data(model: Path, tmp_path: Path) -> None:

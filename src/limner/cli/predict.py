@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -132,7 +133,7 @@ def predict(
         )
     selection = selection.with_channels(predictor.channel_files)
     versions = {str(path.resolve()): sha for path, sha in zip(models, checksums, strict=True)}
-    job = PredictionJob.plan(selection, Storage(out), versions)
+    job = replace(PredictionJob.plan(selection, Storage(out), versions), precision=precision)
     result = predict_folder(predictor, job, progress_bar("predicting"), map_files)
     _print_result(result, out)
     if result.records and format_name:

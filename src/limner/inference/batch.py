@@ -123,6 +123,8 @@ def _settings(predictor: Predictor, job: PredictionJob) -> dict[str, Any]:
         "models": dict(job.models),
         "classes": list(predictor.labels.names),
         "inference": str(predictor.settings),
+        # Results of earlier versions have no such key
+        **({"precision": job.precision} if job.precision != "float32" else {}),
     }
 
 
@@ -180,6 +182,8 @@ def _difference(earlier: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
         return f"the model {changed} as it was before it changed"
     if earlier.get("images") != settings["images"]:
         return f"other images ({earlier.get('images')})"
+    if earlier.get("precision") != settings.get("precision"):
+        return f"--precision {earlier.get('precision', 'float32')}"
     return f"other settings ({earlier.get('inference')})"
 
 

@@ -31,6 +31,8 @@ class PredictionJob:
     """The name in `out` of each image's mask, by the image's name in `images`."""
     foreign: Mapping[str, FileKind] = field(default_factory=dict)
     """Files in `images` that may be images, in formats that are not read."""
+    precision: str = "float32"
+    """What was asked for: "fast" allows lower ones, which change masks."""
 
     @classmethod
     def plan(

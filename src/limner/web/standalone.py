@@ -14,7 +14,7 @@ from pathlib import Path
 
 from limner.data.cache import cache_folder
 from limner.errors import LimnerError
-from limner.files import atomic_folder, require_new
+from limner.files import atomic_folder
 from limner.inference.export import export
 from limner.inference.parity import Parity
 from limner.model.bundle import Bundle
@@ -42,7 +42,10 @@ def write_page(model: Path, folder: Path, runtime: Path | None = None) -> Parity
         LimnerError: The folder exists, the model is not one of colour images, its masks would
             differ, or there is neither npm nor a runtime.
     """
-    require_new(folder)
+    if folder.exists():
+        raise LimnerError(
+            f"{folder} exists already. Nothing is overwritten: name another one with --page."
+        )
     bundle = Bundle.load(model)
     if bundle.preprocessing.channels not in {None, 3}:
         raise LimnerError(

@@ -16,7 +16,8 @@ async function open() {
   const session = await ort.InferenceSession.create(bytes(MODEL.graph), {
     executionProviders: ['wasm'],
   });
-  say('');
+  // An image that was dropped meanwhile has a text of its own there
+  if (requests === 0) say('');
   return { ort, session };
 }
 

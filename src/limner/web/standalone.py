@@ -23,7 +23,7 @@ PACKAGE, VERSION = "onnxruntime-web", "1.30.0"
 SCRIPT, WASM = "ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"
 """The files of the package that a page holds."""
 PAGES = files("limner.web") / "pages"
-COPIED = ("style.css", "icon.svg", "components.js", "standalone.js")
+COPIED = ("style.css", "icon.svg", "components.js", "drop.js", "standalone.js")
 OPAQUE, CLEAR = 255, 0
 
 

@@ -126,18 +126,7 @@ find('image').addEventListener('error', async () => {
     // What is wrong with it is said where its mask is asked for
   }
 });
-find('file').addEventListener('change', (event) => take(event.target.files[0]));
 find('model').addEventListener('change', segment);
 find('threshold').addEventListener('change', segment);
 find('opacity').addEventListener('input', opacity);
-find('drop').addEventListener('keydown', (event) => {
-  if (event.key === 'Enter' || event.key === ' ') find('file').click();
-});
-for (const name of ['dragover', 'dragleave', 'drop']) {
-  addEventListener(name, (event) => {
-    event.preventDefault();
-    find('drop').classList.toggle('over', name === 'dragover');
-    if (name === 'drop') take(event.dataTransfer.files[0]);
-  });
-}
-addEventListener('paste', (event) => take([...event.clipboardData.files][0]));
+listenForImages(take);

@@ -154,15 +154,4 @@ opened.catch((error) => say(`The model cannot be opened in this browser: ${error
 find('name').textContent = MODEL.title;
 opacity();
 find('opacity').addEventListener('input', opacity);
-find('file').addEventListener('change', (event) => take(event.target.files[0]));
-find('drop').addEventListener('keydown', (event) => {
-  if (event.key === 'Enter' || event.key === ' ') find('file').click();
-});
-for (const name of ['dragover', 'dragleave', 'drop']) {
-  addEventListener(name, (event) => {
-    event.preventDefault();
-    find('drop').classList.toggle('over', name === 'dragover');
-    if (name === 'drop') take(event.dataTransfer.files[0]);
-  });
-}
-addEventListener('paste', (event) => take([...event.clipboardData.files][0]));
+listenForImages(take);

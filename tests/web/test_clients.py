@@ -7,17 +7,21 @@ import json
 import zipfile
 import zlib
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
+import nibabel
 import numpy as np
 import pytest
 import tifffile
 from PIL import Image
+from playwright.sync_api import expect
 
 from browser import chromium
 from command_line import limner
+from limner.data.images import read_image
 from limner.inference.predictor import Predictor
 from service import Served, Start, png, problem
 
@@ -103,7 +107,7 @@ def test_several_images_of_a_form_are_segmented(server: Served, masks: list[np.n
         for name, mask in zip(archive.namelist(), masks, strict=True):
             assert np.array_equal(pixels_of(archive.read(name)), mask * 255)
     refused = post("image/png")
-    assert refused.status_code == 406 and "holds 2 images" in problem(refused)
+    assert refused.status_code == 406 and "holds several images" in problem(refused)
 
 
 def test_what_is_wrong_in_a_form_is_named(server: Served) -> None:
@@ -335,6 +339,84 @@ def test_the_page_shows_what_browsers_cannot(server: Served, tmp_path: Path) -> 
         page.wait_for_function("() => document.getElementById('image').naturalWidth === 120")
         picture, mask = (page.locator(name).bounding_box() for name in ("#image", "#mask"))
         assert picture and mask and abs(picture["height"] - mask["height"]) < 2
+
+
+def volume_bytes(seed: int, slices: int = 3) -> bytes:
+    """A packed NIfTI of random grey."""
+    voxels = np.random.default_rng(seed).integers(0, 255, (40, 30, slices)).astype(np.uint8)
+    return gzip.compress(nibabel.Nifti1Image(voxels, np.eye(4)).to_bytes())
+
+
+def test_each_slice_of_a_volume_is_segmented(
+    server: Served, models: dict[str, Path], tmp_path: Path
+) -> None:
+    path = tmp_path / "scan.nii.gz"
+    path.write_bytes(volume_bytes(0))
+    predictor = Predictor.load(models["lesions"])
+    wanted = [predictor.predict(read_image(path, page=page)).mask for page in range(3)]
+
+    def post(accept: str) -> httpx.Response:
+        return server.client.post(
+            "/v1/segment",
+            content=path.read_bytes(),
+            headers={"Accept": accept, "Content-Type": "application/octet-stream"},
+        )
+
+    images = post("application/json").json()["images"]
+    assert [image["name"] for image in images] == ["image#1", "image#2", "image#3"]
+    areas = [int((mask == 1).sum()) for mask in wanted]
+    assert [image["classes"][0]["area_px"] for image in images] == areas
+    with zipfile.ZipFile(io.BytesIO(post("application/zip").content)) as archive:
+        assert archive.namelist() == ["image-1.png", "image-2.png", "image-3.png"]
+        for name, mask in zip(archive.namelist(), wanted, strict=True):
+            assert np.array_equal(pixels_of(archive.read(name)), mask * 255)
+    refused = post("image/png")
+    assert refused.status_code == 406 and "several images" in problem(refused)
+
+
+def test_the_slices_of_a_volume_have_the_pixels_of_one_image_together(server: Served) -> None:
+    voxels = np.zeros((300, 300, 12), np.uint8)
+    answer = server.client.post(
+        "/v1/segment",
+        content=gzip.compress(nibabel.Nifti1Image(voxels, np.eye(4)).to_bytes()),
+        headers={"Accept": "application/json", "Content-Type": "application/gzip"},
+    )
+    assert answer.status_code == 413 and "claims 12 images of 300x300" in problem(answer)
+
+
+def test_the_page_turns_through_a_volume(server: Served, tmp_path: Path) -> None:
+    path = tmp_path / "scan.nii.gz"
+    path.write_bytes(volume_bytes(1))
+    with chromium() as browser:
+        page = browser.new_page()
+        page.goto(server.address)
+        page.set_input_files("#file", path)
+        expect(page.locator("#count")).to_have_text("of 3")
+        pictures = set()
+        for number in ("1", "2", "3"):
+            with page.expect_response("**/v1/preview*") if number != "1" else nullcontext():
+                page.fill("#number", number)
+                page.keyboard.press("Tab")
+            page.wait_for_function("() => document.getElementById('image').naturalWidth === 40")
+            pictures.add(page.get_attribute("#image", "src"))
+        assert len(pictures) == 3
+        with page.expect_download() as download:
+            page.click("#save")
+        assert download.value.suggested_filename == "masks.zip"
+
+
+def test_a_preview_shows_the_image_that_is_asked_for(server: Served) -> None:
+    def show(page: int) -> httpx.Response:
+        return server.client.post(
+            "/v1/preview",
+            params={"page": page},
+            content=volume_bytes(0),
+            headers={"Content-Type": "application/octet-stream"},
+        )
+
+    assert show(1).status_code == 200 and show(1).content != show(2).content
+    missing = show(4)
+    assert missing.status_code == 422 and "has 3 images; number 4" in problem(missing)
 
 
 def test_a_preview_is_small_and_upright(server: Served) -> None:

@@ -4,6 +4,8 @@ Decoding is strict. A file is decoded whole, or refused with its name, the cause
 size is read from the header and checked before a pixel is decoded.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from jaxtyping import Shaped, UInt8
 from numpy import ndarray
 
 from limner.data.image_file import (
+    OpenImage,
     TooLargeError,
     open_image,
     open_uploaded_image,
@@ -28,8 +31,11 @@ from limner.data.readers.decoded import (
     StoredKind,
 )
 from limner.data.readers.pixel_size import PixelSize
+from limner.data.readers.planes import forget_planes
 from limner.labels import Labels
+from limner.plurals import count_noun
 
+MAX_UPLOAD_PAGES = 1000
 MAX_UPLOAD_PIXEL_BYTES = 8
 """A pixel of an uploaded image may have as many, such as four channels of 16 bits."""
 
@@ -118,34 +124,59 @@ def read_values(path: Path, *, page: int = 0) -> Shaped[ndarray, "h w c"]:
         return to_channels(image.decode_upright(DecodeOptions(page, as_stored=True)))
 
 
-def decode_image(
-    data: bytes, name: str, most_pixels: int, *, channels: int | None = None
-) -> UInt8[ndarray, "h w c"]:
-    """Decode an uploaded image as `read_image` does.
+@dataclass(frozen=True, slots=True)
+class UploadedImages:
+    """A file that somebody sent, whose images are decoded when they are asked for."""
+
+    pages: int
+    _opened: OpenImage
+
+    def read(self, page: int = 0, channels: int | None = None) -> UInt8[ndarray, "h w c"]:
+        """Decode one image as `read_image` does."""
+        return to_8_bit_image(self._opened.decode_upright(DecodeOptions(page, channels=channels)))
+
+
+@contextmanager
+def open_upload(data: bytes, name: str, most_pixels: int) -> Iterator[UploadedImages]:
+    """Open the content of a file that somebody sent. Every error while it is open names it.
 
     Args:
-        data: The content of a file.
+        data: The content.
         name: What errors call it.
-        most_pixels: How many pixels it may have.
-        channels: As for `read_image`.
+        most_pixels: How many pixels its images may have together.
 
     Raises:
-        TooLargeError: It has more pixels, or more than 8 bytes for each. No pixel is then decoded.
+        TooLargeError: It has more pixels, more than 8 bytes for each, or more than
+            `MAX_UPLOAD_PAGES` images. No pixel is then decoded.
         LimnerError: It cannot be decoded whole.
     """
     with open_uploaded_image(data, name) as image:
         header = image.header
         if (
-            header.height * header.width > most_pixels
+            header.height * header.width * header.pages > most_pixels
             or header.pixel_bytes > MAX_UPLOAD_PIXEL_BYTES
-            or header.pages > 1
+            or header.pages > MAX_UPLOAD_PAGES
         ):
             raise TooLargeError(
-                f"{name} claims {header.pages} images of {header.width}x{header.height} pixels of "
-                f"{header.pixel_bytes} bytes. One of at most {most_pixels:,} pixels of "
-                f"{MAX_UPLOAD_PIXEL_BYTES} bytes is taken: cut it, or use limner predict."
+                f"{name} claims {count_noun(header.pages, 'image')} of "
+                f"{header.width}x{header.height} pixels of {header.pixel_bytes} bytes. At most "
+                f"{MAX_UPLOAD_PAGES:,} images of {most_pixels:,} pixels together, of "
+                f"{MAX_UPLOAD_PIXEL_BYTES} bytes, are taken: cut it, or use limner predict."
             )
-        return to_8_bit_image(image.decode_upright(DecodeOptions(channels=channels)))
+        try:
+            yield UploadedImages(header.pages, image)
+        finally:
+            forget_planes()
+
+
+def decode_image(
+    data: bytes, name: str, most_pixels: int, *, page: int = 0, channels: int | None = None
+) -> UInt8[ndarray, "h w c"]:
+    """Decode one image of an uploaded file. Arguments and errors are those of `read_image` and
+    `open_upload`.
+    """
+    with open_upload(data, name, most_pixels) as upload:
+        return upload.read(page, channels)
 
 
 def read_mask(path: Path, *, page: int = 0) -> MaskPixels:

@@ -313,9 +313,12 @@ def test_frames_and_pixels_of_an_upload_are_limited(tmp_path: Path) -> None:
     frames = np.stack([DEEP, DEEP])
     path = write_dicom(tmp_path / "x", frames, NumberOfFrames=2)
     with pytest.raises(LimnerError, match="claims 2 images of 9x6 pixels of 3 bytes"):
-        decode_image(path.read_bytes(), "the image", 1000)
+        decode_image(path.read_bytes(), "the image", 107)
+    assert (
+        decode_image(path.read_bytes(), "the image", 108, page=1) == read_image(path, page=1)
+    ).all()
     path = write_dicom(tmp_path / "x", DEEP)
-    with pytest.raises(LimnerError, match="claims 1 images of 9x6 pixels"):
+    with pytest.raises(LimnerError, match="claims 1 image of 9x6 pixels"):
         decode_image(path.read_bytes(), "the image", 53)
 
 

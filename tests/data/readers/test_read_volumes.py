@@ -1,5 +1,8 @@
 """Volumes and microscope files that nibabel, pynrrd, mrcfile and Zeiss's own library write."""
 
+import bz2
+import gzip
+import tracemalloc
 from pathlib import Path
 
 import mrcfile
@@ -9,6 +12,7 @@ import numpy as np
 import pytest
 
 from limner.data.images import (
+    decode_image,
     image_size,
     page_count,
     pixel_size,
@@ -172,3 +176,67 @@ def test_a_fourier_transform_in_mrc_is_no_image(tmp_path: Path) -> None:
         file.set_data(np.zeros((4, 4), np.complex64))
     with pytest.raises(LimnerError, match="a Fourier transform"):
         read_image(tmp_path / "x.mrc")
+
+
+def packed_nrrd(voxels: np.ndarray, encoding: str, content: bytes = b"", skip: int = 0) -> bytes:
+    """An NRRD as pynrrd's own writer lays it out; its packed voxels may be others."""
+    pack = {"gzip": gzip.compress, "bzip2": bz2.compress, "raw": bytes}[encoding]
+    lines = [
+        "NRRD0004",
+        "type: uint8",
+        f"dimension: {voxels.ndim}",
+        f"sizes: {' '.join(map(str, voxels.shape))}",
+        f"encoding: {encoding}",
+        *([f"byte skip: {skip}"] if skip else []),
+    ]
+    return ("\n".join(lines) + "\n\n").encode() + pack(content or voxels.tobytes(order="F"))
+
+
+@pytest.mark.parametrize("encoding", ["raw", "gzip", "bzip2"])
+def test_packed_nrrd_has_the_voxels_of_a_raw_one(encoding: str) -> None:
+    voxels = np.random.default_rng(0).integers(0, 255, (9, 8, 3)).astype(np.uint8)
+    raw, packed = packed_nrrd(voxels, "raw"), packed_nrrd(voxels, encoding)
+    for page in range(3):
+        wanted = decode_image(raw, "x", 216, page=page)
+        assert (decode_image(packed, "x", 216, page=page) == wanted).all() and wanted.max() > 0
+
+
+def peak_bytes(content: bytes) -> int:
+    """The most memory that decoding takes."""
+    tracemalloc.start()
+    decode_image(content, "x", 10_000)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "bzip2"])
+def test_no_more_of_a_packed_nrrd_is_unpacked_than_its_header_asks_for(encoding: str) -> None:
+    voxels = np.arange(100, dtype=np.uint8).reshape(10, 10)
+    padded = packed_nrrd(voxels, encoding, voxels.tobytes(order="F") + bytes(50_000_000))
+    assert peak_bytes(padded) < 20_000_000
+    assert (
+        decode_image(padded, "x", 100) == decode_image(packed_nrrd(voxels, "raw"), "x", 100)
+    ).all()
+
+
+def test_no_more_of_a_packed_nifti_is_unpacked_than_its_header_asks_for() -> None:
+    content = nibabel.Nifti1Image(
+        np.arange(100, dtype=np.uint8).reshape(10, 10), np.eye(4)
+    ).to_bytes()
+    padded = gzip.compress(content + bytes(50_000_000))
+    assert peak_bytes(padded) < 20_000_000
+    assert (decode_image(padded, "x", 100) == decode_image(content, "x", 100)).all()
+
+
+def test_packed_voxels_behind_other_bytes_are_refused() -> None:
+    content = packed_nrrd(np.zeros((4, 4), np.uint8), "gzip", skip=8)
+    with pytest.raises(LimnerError, match="do not begin at its start"):
+        decode_image(content, "x", 100)
+
+
+def test_a_packed_nifti_that_begins_nowhere_is_damaged() -> None:
+    content = bytearray(nibabel.Nifti1Image(np.zeros((4, 4), np.uint8), np.eye(4)).to_bytes())
+    content[108:112] = np.float32(1e9).tobytes()
+    with pytest.raises(LimnerError, match="voxels begin at byte 1,000,000,000"):
+        decode_image(gzip.compress(bytes(content)), "x", 100)

@@ -3,6 +3,7 @@
 import gzip
 import io
 import logging
+import math
 import zlib
 from typing import Any
 
@@ -22,6 +23,7 @@ from limner.data.readers.planes import (
     MOST_CHANNELS,
     PlaneFile,
     decode_plane,
+    inflate,
     needs_package,
     open_planes,
     volume_window,
@@ -34,8 +36,8 @@ EXTRA = "medical"
 GZIP = b"\x1f\x8b"
 HEADER_BYTES = 544
 """Of both versions, the longer."""
-MOST_INFLATED_BYTES = 1 << 31
-"""A small file may inflate to a thousand times its size."""
+MOST_SKIPPED_BYTES = 1 << 24
+"""Before the voxels of a packed file."""
 UNITS = {"mm": "mm", "micron": "µm", "meter": "m", "unknown": "mm"}
 
 
@@ -104,12 +106,14 @@ def _inflate(file: BinaryFile) -> BinaryFile:
     file.seek(0)
     if start != GZIP:
         return file
-    content = gzip.GzipFile(fileobj=file).read(MOST_INFLATED_BYTES)
-    if len(content) == MOST_INFLATED_BYTES:
-        raise UnsupportedImageError(
-            f"is a packed volume of more than {MOST_INFLATED_BYTES:,} bytes. Unpack it: gunzip."
-        )
-    return io.BytesIO(content)
+    stream = gzip.GzipFile(fileobj=file)
+    _, header = _parse_header(io.BytesIO(stream.read(HEADER_BYTES)))
+    skipped = int(header.get_data_offset())
+    if not 0 <= skipped <= MOST_SKIPPED_BYTES:
+        raise ValueError(f"its header says that its voxels begin at byte {skipped:,}")
+    voxels = math.prod(int(side) for side in header.get_data_shape())
+    stream.seek(0)
+    return inflate(stream, skipped + voxels * header.get_data_dtype().itemsize)
 
 
 def _parse_header(content: BinaryFile) -> tuple[Any, Any]:

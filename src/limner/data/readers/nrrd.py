@@ -1,5 +1,9 @@
 """Read NRRD with pynrrd: slices along the third axis, turned as radiologists expect them."""
 
+import bz2
+import gzip
+import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,6 +24,7 @@ from limner.data.readers.planes import (
     MOST_CHANNELS,
     PlaneFile,
     decode_plane,
+    inflate,
     needs_package,
     open_planes,
     volume_window,
@@ -40,6 +45,16 @@ TOWARDS_RAS = {
 """Of the names in the field "space": which direction of the body, and its sign."""
 DETACHED = ("data file", "datafile")
 """Fields that name another file."""
+SKIPS = ("line skip", "lineskip", "byte skip", "byteskip")
+"""Fields that say what stands before the voxels."""
+PACKED: dict[str, Callable[..., Any]] = {
+    "gzip": gzip.open,
+    "gz": gzip.open,
+    "bzip2": bz2.open,
+    "bz2": bz2.open,
+}
+"""How the voxels are packed, by the field "encoding"."""
+MOST_VOXEL_BYTES = 8
 
 
 def recognises(start: bytes) -> bool:
@@ -59,6 +74,7 @@ def _open(file: BinaryFile) -> PlaneFile:
 
     header = _parse_header(file)
     image_header = _to_image_header(header)
+    header, file = _inflate(header, file)
     # In the order of the file: the first axis of its sizes runs fastest
     voxels = nrrd.read_data(header, file, index_order="F")
     voxels = _channels_last(voxels, header)
@@ -71,6 +87,20 @@ def _open(file: BinaryFile) -> PlaneFile:
     is_colour = _is_colour(header)
     window = None if is_colour else volume_window(read, image_header.pages)
     return PlaneFile(image_header, read, separate_channels=not is_colour, window=window)
+
+
+def _inflate(header: dict[str, Any], file: BinaryFile) -> tuple[dict[str, Any], BinaryFile]:
+    """Unpack the voxels of a packed file, and say in the header that they are raw."""
+    unpack = PACKED.get(header.get("encoding", ""))
+    if unpack is None:
+        return header, file
+    if any(header.get(key, 0) != 0 for key in SKIPS):
+        raise UnsupportedImageError(
+            "is a packed NRRD whose voxels do not begin at its start. Save it anew, for example in "
+            "3D Slicer."
+        )
+    most_bytes = math.prod(int(size) for size in header["sizes"]) * MOST_VOXEL_BYTES
+    return type(header)({**header, "encoding": "raw"}), inflate(unpack(file), most_bytes)
 
 
 def _parse_header(file: BinaryFile) -> dict[str, Any]:

@@ -20,6 +20,8 @@ from limner.data.readers.decoded import (
 
 MOST_CHANNELS = 8
 """More values for each pixel are points in time or directions, and no channels."""
+MOST_INFLATED_BYTES = 1 << 31
+"""Of a packed volume."""
 WINDOW_PLANES = 16
 """So many planes of a volume tell what is shown as black and as white in all of them."""
 
@@ -53,6 +55,26 @@ def open_planes(file: BinaryFile, opener: Callable[[BinaryFile], PlaneFile]) -> 
     if isinstance(file, io.BytesIO) and planes.header.pages > 1:
         _LAST.file, _LAST.planes = file, planes
     return planes
+
+
+def forget_planes() -> None:
+    """Let go of the stack that this thread has opened last."""
+    _LAST.file = _LAST.planes = None
+
+
+def inflate(stream: io.BufferedIOBase, most_bytes: int) -> io.BytesIO:
+    """Unpack the start of a stream: so many bytes as the header of its file asks for.
+
+    A small file may unpack to a thousand times its size.
+
+    Raises:
+        UnsupportedImageError: These are more than `MOST_INFLATED_BYTES`.
+    """
+    if most_bytes > MOST_INFLATED_BYTES:
+        raise UnsupportedImageError(
+            f"is a packed volume of more than {MOST_INFLATED_BYTES:,} bytes. Save it unpacked."
+        )
+    return io.BytesIO(stream.read(most_bytes))
 
 
 def decode_plane(planes: PlaneFile, options: DecodeOptions) -> DecodedImage:

@@ -1,9 +1,10 @@
-// The page of the service: an image is sent as it is, and its mask comes back as polygons.
+// The page of the service: a file is sent as it is, and its masks come back as polygons.
 const find = (id) => document.getElementById(id);
 const COLOURS = find('page').dataset.palette.split(' ');
 const SVG = 'http://www.w3.org/2000/svg';
-let file = null; // the image on the stage
-let previewed = null; // the image that the service was asked to show
+let file = null; // the file on the stage
+let answer = null; // what was drawn in its images
+let previewed = null; // the number of the image that the service was asked to show
 let requests = 0; // of several answers that of the last request counts
 
 function options() {
@@ -17,11 +18,14 @@ function say(text, bad = false) {
   find('status').className = bad ? 'bad' : '';
 }
 
-async function ask(accept, route = 'v1/segment') {
-  const response = await fetch(`${route}?${options()}`, {
+// What the browser calls the file, where that is an image; volumes have many names
+const typeOf = ({ type }) => type.startsWith('image/') ? type : 'application/octet-stream';
+
+async function ask(accept, route = 'v1/segment', page = '') {
+  const response = await fetch(`${route}?${options()}${page && `&page=${page}`}`, {
     method: 'POST',
     body: file,
-    headers: { Accept: accept, 'Content-Type': file.type || 'application/octet-stream' },
+    headers: { Accept: accept, 'Content-Type': typeOf(file) },
   });
   if (!response.ok) {
     const content = await response.json().catch(() => ({
@@ -37,9 +41,10 @@ async function segment() {
   const request = ++requests;
   say('Working …');
   try {
-    const result = await (await ask('application/json')).json();
-    const png = await (await ask('image/png')).blob();
-    if (request === requests) draw(result, png);
+    const described = await (await ask('application/json')).json();
+    const accept = described.images ? 'application/zip' : 'image/png';
+    const saved = await (await ask(accept)).blob();
+    if (request === requests) show(described, saved);
   } catch (error) {
     if (request !== requests) return;
     clear();
@@ -52,7 +57,29 @@ function clear() {
   find('classes').hidden = find('save').hidden = true;
 }
 
-function draw(result, png) {
+function show(described, saved) {
+  answer = described;
+  const count = answer.images?.length ?? 1;
+  find('page-of').hidden = count < 2;
+  find('number').max = count;
+  find('count').textContent = `of ${count}`;
+  URL.revokeObjectURL(find('save').href);
+  find('save').href = URL.createObjectURL(saved);
+  find('save').download = count < 2 ? 'mask.png' : 'masks.zip';
+  find('save').textContent = count < 2 ? 'Save the mask as PNG' : 'Save the masks as PNG in a zip';
+  turn();
+}
+
+// Shows the image of a stack that has the number
+function turn() {
+  const { min, max, valueAsNumber } = find('number');
+  const number = Math.min(Math.max(Math.round(valueAsNumber) || 1, min), max);
+  find('number').value = number;
+  if (answer.images) preview(number);
+  draw(answer.images?.[number - 1] ?? answer);
+}
+
+function draw(result) {
   clear();
   find('mask').setAttribute('viewBox', `0 0 ${result.width} ${result.height}`);
   const rows = [];
@@ -82,8 +109,6 @@ function draw(result, png) {
   });
   find('classes').tBodies[0].replaceChildren(...rows);
   find('classes').hidden = false;
-  URL.revokeObjectURL(find('save').href);
-  find('save').href = URL.createObjectURL(png);
   find('save').hidden = false;
   opacity();
   const dice = result.predicted_dice === null
@@ -92,9 +117,24 @@ function draw(result, png) {
   const unusual = result.unusual ? ' · unlike the training images' : '';
   say(
     `${dice}${result.width}×${result.height} px · ${
-      Math.round(result.timing_ms.work)
+      Math.round(answer.timing_ms.work)
     } ms${unusual}`,
   );
+}
+
+async function preview(number) {
+  const asked = `${number}`;
+  if (previewed === asked) return;
+  previewed = asked;
+  const shown = file;
+  try {
+    const picture = await (await ask('image/jpeg', 'v1/preview', asked)).blob();
+    if (shown !== file || previewed !== asked) return;
+    URL.revokeObjectURL(find('image').src);
+    find('image').src = URL.createObjectURL(picture);
+  } catch {
+    // What is wrong with it is said where its mask is asked for
+  }
 }
 
 function opacity() {
@@ -106,6 +146,9 @@ function opacity() {
 function take(image) {
   if (!image) return;
   file = image;
+  previewed = null;
+  find('page-of').hidden = true;
+  find('number').value = 1;
   clear();
   URL.revokeObjectURL(find('image').src);
   find('image').src = URL.createObjectURL(image);
@@ -114,18 +157,9 @@ function take(image) {
   segment();
 }
 
-// Browsers show no TIFF and no DICOM: then the service shows how it reads them
-find('image').addEventListener('error', async () => {
-  const shown = file;
-  if (previewed === shown) return;
-  previewed = shown;
-  try {
-    const picture = await (await ask('image/jpeg', 'v1/preview')).blob();
-    if (shown === file) find('image').src = URL.createObjectURL(picture);
-  } catch {
-    // What is wrong with it is said where its mask is asked for
-  }
-});
+// Browsers show no TIFF, no DICOM and no stack: then the service shows how it reads them
+find('image').addEventListener('error', () => preview(1));
+find('number').addEventListener('change', turn);
 find('model').addEventListener('change', segment);
 find('threshold').addEventListener('change', segment);
 find('opacity').addEventListener('input', opacity);

@@ -6,6 +6,7 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.middleware.cors import CORSMiddleware
 
 import limner
+from limner.data.image_file import IMAGE_SUFFIXES
 from limner.labels import PALETTE
 from limner.web import static
 from limner.web.auth import Access
@@ -109,7 +110,10 @@ def create_app(
 @pages.get("/")
 async def index(context: Context) -> Response:
     palette = " ".join(map("#{0[0]:02x}{0[1]:02x}{0[2]:02x}".format, PALETTE))
-    return static.render_page("segment.html", names=context.models.names, palette=palette)
+    suffixes = ",".join(sorted(IMAGE_SUFFIXES))
+    return static.render_page(
+        "segment.html", names=context.models.names, palette=palette, suffixes=suffixes
+    )
 
 
 @pages.get("/docs")

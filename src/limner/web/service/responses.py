@@ -40,12 +40,18 @@ def mask_png(mask: UInt8[ndarray, "h w"], labels: Labels, only: int | None) -> b
 
 
 def pack_masks(masks: Sequence[tuple[str, Any]]) -> bytes:
-    """Masks as PNG in a zip, by the names of their images; equal names get numbers."""
+    """Masks as PNG in a zip, by the names of their images; equal names get numbers.
+
+    The image "stack.tif#3" gives stack-3.png.
+    """
     file, taken = io.BytesIO(), Counter[str]()
     with zipfile.ZipFile(file, "w") as archive:
         for name, png in masks:
+            file_name, mark, page = name.rpartition("#")
+            is_page = bool(mark) and page.isdecimal()
             # A name may be a path, of any system
-            stem = PurePosixPath(name.replace("\\", "/")).stem.lstrip(".") or "mask"
+            path = PurePosixPath((file_name if is_page else name).replace("\\", "/"))
+            stem = (path.stem.lstrip(".") or "mask") + (f"-{page}" if is_page else "")
             taken[stem] += 1
             number = "" if taken[stem] == 1 else f"-{taken[stem]}"
             archive.writestr(f"{stem}{number}.png", png)

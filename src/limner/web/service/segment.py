@@ -11,8 +11,6 @@ from jaxtyping import UInt8
 from numpy import ndarray
 from pydantic import BaseModel, ConfigDict, Field
 
-from limner.data.image_file import TooLargeError
-from limner.data.images import decode_image
 from limner.errors import LimnerError
 from limner.inference.predictor import Prediction
 from limner.labels import Labels
@@ -20,8 +18,9 @@ from limner.web.errors import ERROR_RESPONSES, ProblemError
 from limner.web.service import responses
 from limner.web.service.admission import TimeoutMs
 from limner.web.service.context import Context
-from limner.web.service.forms import FORM_TYPE, FormFile, read_files
+from limner.web.service.forms import FORM_TYPE
 from limner.web.service.models import ServedModel
+from limner.web.service.uploads import decode_uploads, files_of, form_type_of, open_file
 
 Media = Literal["png", "json", "zip"]
 IMAGE_TYPES = (
@@ -33,6 +32,8 @@ IMAGE_TYPES = (
 """Of a body, for the description of the routes. What the image is its bytes tell."""
 OTHER_TYPES = frozenset(
     {"application/dicom", "application/octet-stream", "binary/octet-stream", FORM_TYPE}
+    # Packed volumes
+    | {"application/gzip", "application/x-gzip"}
     # What curl --data-binary gives any file
     | {"application/x-www-form-urlencoded"}
 )
@@ -47,8 +48,6 @@ MEDIA_TYPES: dict[str, Media] = {
     "application/zip": "zip",
 }
 """What is sent for an entry of Accept."""
-MAX_NAME = 100
-"""Characters of a file's name that errors repeat."""
 
 
 class ClassMask(BaseModel):
@@ -80,7 +79,9 @@ class ImageSegmentation(BaseModel):
     predicted_dice: float | None
     unusual: bool
     classes: list[ClassMask]
-    name: Annotated[str, Field(description="of the file in the form, if there was one")] = ""
+    name: Annotated[
+        str, Field(description="of the file in the form; of a stack, with the image's number")
+    ] = ""
     objects: Annotated[
         list[dict[str, Any]] | None,
         Field(description="each connected part, with the measures of limner measure in px"),
@@ -95,7 +96,7 @@ class Segmentation(ImageSegmentation):
 
 
 class Segmentations(BaseModel):
-    """What was drawn in the images of a form, in their order."""
+    """What was drawn in the images of a form or of a stack, in their order."""
 
     images: list[ImageSegmentation]
     timing_ms: dict[str, float]
@@ -111,6 +112,7 @@ MASK_RESPONSE = {
 }
 MODEL_NAME = "its name; the first that is served by default"
 ModelName = Annotated[str | None, Query(description=MODEL_NAME)]
+Page = Annotated[int, Query(ge=1, description="which image of a stack or volume, from 1")]
 
 
 class SegmentQuery(BaseModel):
@@ -173,11 +175,12 @@ async def segment(
     timeout_ms: TimeoutMs = None,
 ) -> Response:
     """The body is the image as it is, or a form (multipart/form-data) with one or several. The mask
-    has the image's size, upright. Of several images JSON or application/zip is sent.
+    has the image's size, upright. Of several images, such as the slices of a volume, JSON or
+    application/zip is sent.
     """
     served = context.models.require(query.model)
     options = _options(request, served, query)
-    form_type = _form_type(request.headers.get("content-type", ""))
+    form_type = form_type_of(request.headers.get("content-type", ""))
     work = partial(_segment, served, options, context.limits.pixels, form_type)
     (results, work_s), waited_s = await context.admission.run(request, timeout_ms, work)
     context.metrics.stages.labels("work").observe(work_s)
@@ -202,19 +205,23 @@ async def segment(
     response_class=Response,
 )
 async def preview(
-    request: Request, context: Context, model: ModelName = None, timeout_ms: TimeoutMs = None
+    request: Request,
+    context: Context,
+    model: ModelName = None,
+    page: Page = 1,
+    timeout_ms: TimeoutMs = None,
 ) -> Response:
     """The image upright and in 8 bits, as JPEG of at most 1,600 px, for what browsers cannot show:
-    TIFF, DICOM, and more than three channels.
+    TIFF, DICOM, volumes, and more than three channels.
     """
     served = context.models.require(model)
     content_type = request.headers.get("content-type", "")
     _require_image_type(content_type)
-    pixels, form_type = context.limits.pixels, _form_type(content_type)
+    pixels, form_type = context.limits.pixels, form_type_of(content_type)
 
     def work(body: bytes) -> bytes:
-        (file,) = _files(body, form_type)[:1]
-        return responses.preview_jpeg(_decode(file, pixels, served.predictor.channels))
+        with open_file(files_of(body, form_type)[0], pixels) as upload:
+            return responses.preview_jpeg(upload.read(page - 1, served.predictor.channels))
 
     content, _ = await context.admission.run(request, timeout_ms, work)
     return Response(content, media_type="image/jpeg")
@@ -251,17 +258,15 @@ def _segment(
     All images of a request have the pixels of one together.
     """
     start_s = time.monotonic()
-    files = _files(body, form_type)
-    if len(files) > 1 and options.media == "png":
-        raise ProblemError(
-            406,
-            f"the form holds {len(files)} images, and one PNG is one mask. Say Accept: "
-            "application/json or application/zip.",
-        )
-    labels, results = served.predictor.labels, []
-    for file in files:
-        image = _decode(file, most_pixels, served.predictor.channels)
-        most_pixels -= image.shape[0] * image.shape[1]
+    files = files_of(body, form_type)
+    labels, results = served.predictor.labels, list[Result]()
+    for name, image in decode_uploads(files, most_pixels, served.predictor.channels):
+        if results and options.media == "png":
+            raise ProblemError(
+                406,
+                "the body holds several images, and one PNG is one mask. Say Accept: "
+                "application/json or application/zip.",
+            )
         prediction = served.predictor.predict(image)
         mask = responses.mask_at_threshold(prediction, options.threshold)
         content = (
@@ -270,7 +275,7 @@ def _segment(
             else responses.mask_png(mask, labels, options.only)
         )
         objects = _describe_objects(mask, labels, options) if options.objects else None
-        results.append(Result(prediction, content, file.name, objects))
+        results.append(Result(prediction, content, name, objects))
     return results, time.monotonic() - start_s
 
 
@@ -282,16 +287,6 @@ def _describe_objects(
     except LimnerError as error:
         # A package is missing here
         raise ProblemError(501, str(error)) from None
-
-
-def _form_type(content_type: str) -> str:
-    """The type of a form; an empty text for a body that is the image."""
-    return content_type if content_type.lower().startswith(FORM_TYPE) else ""
-
-
-def _files(body: bytes, form_type: str) -> list[FormFile]:
-    """The images of a body."""
-    return read_files(body, form_type) if form_type else [FormFile("", body)]
 
 
 def _headers(
@@ -366,14 +361,3 @@ def _require_image_type(content_type: str | None) -> None:
             f"the body is the image, as one of {', '.join(IMAGE_TYPES)}. With curl: --data-binary "
             "@photo.jpg",
         )
-
-
-def _decode(file: FormFile, most_pixels: int, channels: int | None) -> UInt8[ndarray, "h w c"]:
-    """Decode an image. Raises ProblemError where it is too large or cannot be read."""
-    name = f"the image {file.name[:MAX_NAME]}" if file.name else "the image"
-    try:
-        return decode_image(file.content, name, most_pixels, channels=channels)
-    except TooLargeError as error:
-        raise ProblemError(413, str(error)) from None
-    except LimnerError as error:
-        raise ProblemError(422, str(error)) from None

@@ -128,3 +128,49 @@ def test_labels_of_any_names_survive_their_file(
     path = tmp_path_factory.mktemp("labels") / "labels.toml"
     path.write_text(dump_labels(labels), encoding="utf-8", newline="")
     assert load_labels(path) == labels
+
+
+VISIONS = {
+    "usual": np.eye(3),
+    "protanopia": [
+        [0.152286, 1.052583, -0.204868],
+        [0.114503, 0.786281, 0.099216],
+        [-0.003882, -0.048116, 1.051998],
+    ],
+    "deuteranopia": [
+        [0.367322, 0.860646, -0.227968],
+        [0.280085, 0.672501, 0.047413],
+        [-0.011820, 0.042940, 0.968881],
+    ],
+    "tritanopia": [
+        [1.255528, -0.076749, -0.178779],
+        [-0.078411, 0.930809, 0.147602],
+        [0.004733, 0.691367, 0.303900],
+    ],
+}
+"""Machado, Oliveira and Fernandes 2009, of linear RGB."""
+
+
+def to_oklab(linear: np.ndarray) -> np.ndarray:
+    """Linear RGB (n, 3) in a space in which equal distances look equal (Ottosson 2020)."""
+    cones = [
+        [0.4122214708, 0.5363325363, 0.0514459929],
+        [0.2119034982, 0.6806995451, 0.1073969566],
+        [0.0883024619, 0.2817188376, 0.6299787005],
+    ]
+    axes = [
+        [0.2104542553, 0.7936177850, -0.0040720468],
+        [1.9779984951, -2.4285922050, 0.4505937099],
+        [0.0259040371, 0.7827717662, -0.8086757660],
+    ]
+    return np.cbrt(np.clip(linear, 0, 1) @ np.transpose(cones)) @ np.transpose(axes)
+
+
+@pytest.mark.parametrize("vision", VISIONS)
+def test_people_of_any_colour_vision_tell_the_palette_apart(vision: str) -> None:
+    assert len(PALETTE) == 24
+    shares = np.array(PALETTE) / 255
+    linear = np.where(shares <= 0.04045, shares / 12.92, ((shares + 0.055) / 1.055) ** 2.4)
+    seen = to_oklab(linear @ np.transpose(VISIONS[vision]))
+    distances = np.linalg.norm(seen[:, None] - seen[None], axis=2)
+    assert distances[np.triu_indices(len(seen), 1)].min() > 0.06

@@ -21,11 +21,19 @@ MAX_NAMED_CLASSES = 250
 
 GREEN, ORANGE, SKY_BLUE = (0, 158, 115), (230, 159, 0), (86, 180, 233)
 PINK, BLUE, VERMILION = (204, 121, 167), (0, 114, 178), (213, 94, 0)
-YELLOW, PURPLE = (240, 228, 66), (148, 103, 189)
-PALETTE = (GREEN, ORANGE, SKY_BLUE, PINK, BLUE, VERMILION, YELLOW, PURPLE)
-"""The colours of Okabe and Ito, which people with any colour vision tell apart, and purple.
+_FARTHEST = """
+f0e442 600000 000080 80ffff a02060 4000e0 a060ff 406000 8000a0
+c0c0c0 400040 60e080 c020a0 c00000 602060 8020ff 8080e0 a0ffa0
+"""
+PALETTE: tuple[tuple[int, int, int], ...] = (
+    *(GREEN, ORANGE, SKY_BLUE, PINK, BLUE, VERMILION),
+    *((int(code[:2], 16), int(code[2:4], 16), int(code[4:], 16)) for code in _FARTHEST.split()),
+)
+"""Colours that people with any colour vision tell apart.
 
-See doi:10.1038/nmeth.1618.
+First those of Okabe and Ito (doi:10.1038/nmeth.1618), then each time the one that is farthest from
+all before it, in OKLab, as seen with and without protanopia, deuteranopia and tritanopia
+(doi:10.1109/TVCG.2009.113).
 """
 
 LABELS_TOML_HINT = (

@@ -188,7 +188,8 @@ _COMPANIONS = """
     .ijm .groovy .lock .log .m .md .pl .properties .py .pyc .r .rmd .rs .rst .sh .sql .tex .toml
     .ts .txt .yaml .yml .json .jsonl .xml .xsd .xsl .csv .tsv .geojson .names .data
     .doc .docx .odp .ods .odt .ppt .pptx .rtf .xls .xlsx .xlsm .bib .url .webloc .desktop
-    .aae .lrv .thm .xmp .pp3 .dop .db .db-shm .db-wal .sqlite .sqlite3
+    .aae .lrv .thm .xmp .pp3 .dop .db .db-shm .db-wal
+    .sqlite .sqlite-journal .sqlite-shm .sqlite-wal .sqlite3
     .aux .cpg .dbf .fgb .gpkg .hdr .j2w .jgw .jpgw .kml .msk .ovr .pgw .pngw .prj .qgz .qgs
     .qpproj .qpdata .sbn .sbx .shp .shx .tfw .tifw .wld .points .vrt .ovl .bvec .bval .bvecs
     .bvals .mps .roi .afm .par .lut .dat .xmf .swc .obj .stl .ply .vtk .off

@@ -2,7 +2,7 @@
 
 import io
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO, Literal
+from typing import TYPE_CHECKING, BinaryIO, Literal, NamedTuple
 
 from jaxtyping import Bool, Shaped, UInt8
 from numpy import ndarray
@@ -76,6 +76,16 @@ class DecodeOptions:
     """For masks: do not rescale values."""
     channels: int | None = None
     """How many the set has. By it a last band that may be transparency is kept or left out."""
+    as_values: bool = False
+    """Of DICOM: give what was measured, such as Hounsfield units, and no window of it."""
+
+
+class NamedWindow(NamedTuple):
+    """Values that are shown as black and as white, and what the file calls this range."""
+
+    name: str
+    low: float
+    high: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,3 +125,5 @@ class DecodedImage:
     """What else the file holds, in words."""
     white_is_zero: WhiteIsZero | None = None
     """Of masks alone; None where the file stores black as 0."""
+    windows: tuple[NamedWindow, ...] = ()
+    """Ranges that the file proposes, where values were asked for."""

@@ -28,7 +28,11 @@ from limner.data.readers.dicom_segmentation import (
     read_segments,
     require_one_image,
 )
-from limner.data.readers.dicom_values import frame_attributes, to_shown_values
+from limner.data.readers.dicom_values import (
+    frame_attributes,
+    to_measured_values,
+    to_shown_values,
+)
 
 NAME = "DICOM"
 SUFFIXES = frozenset({".dcm", ".dicom"})
@@ -78,7 +82,8 @@ def decode(file: BinaryFile, _header: ImageHeader, options: DecodeOptions) -> De
         bounds = 0.0, float(2**layout.bits_stored - 1)
         return DecodedImage(frame.pixels, window=bounds)
     attributes = frame_attributes(dicom.attributes, options.page)
-    return to_shown_values(frame.pixels, attributes, layout, is_little_endian=is_little_endian)
+    convert = to_measured_values if options.as_values else to_shown_values
+    return convert(frame.pixels, attributes, layout, is_little_endian=is_little_endian)
 
 
 def _as_stored(frame: DicomFrame, layout: FrameLayout, codec: str) -> DecodedImage:

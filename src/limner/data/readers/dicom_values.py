@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Shaped
 from numpy import ndarray
 
 from limner.data.image_pixels import WINDOW_PERCENT
-from limner.data.readers.decoded import DecodedImage, UnsupportedImageError
+from limner.data.readers.decoded import DecodedImage, NamedWindow, UnsupportedImageError
 from limner.data.readers.dicom_codecs import FrameLayout
 from limner.data.readers.dicom_lookup import read_value_table
 
@@ -78,6 +78,47 @@ def to_shown_values(
         shares = 1 - shares
     shares[padding] = 0
     return DecodedImage(shares.astype(np.float32), window=(0.0, 1.0))
+
+
+def to_measured_values(
+    stored: Shaped[ndarray, "h w"],
+    attributes: Any,
+    layout: FrameLayout,
+    *,
+    is_little_endian: bool,
+) -> DecodedImage:
+    """Turn stored values into the modality's, with the windows that the file proposes.
+
+    Where the file shows low values as white all are negative, so that white has the highest.
+    """
+    padding = _find_padding(stored, attributes)
+    bounds = _stated_bounds(stored[~padding], attributes, layout)
+    values, bounds = _apply_modality(stored, bounds, attributes, is_little_endian)
+    windows = _named_windows(attributes)
+    if layout.photometric == "MONOCHROME1":
+        values = -values.astype(np.float64)
+        bounds = (-bounds[1], -bounds[0]) if bounds else None
+        windows = tuple(NamedWindow(one.name, -one.high, -one.low) for one in windows)
+    valid = ~padding if padding.any() else None
+    shown = (windows[0].low, windows[0].high) if windows else bounds
+    return DecodedImage(values, window=shown, valid=valid, windows=windows)
+
+
+def _named_windows(attributes: Any) -> tuple[NamedWindow, ...]:
+    """The windows of a file as values of black and white (C.11.2.1.2), with their explanations."""
+    centres, widths = (_numbers(attributes.get(f"Window{end}")) for end in ("Center", "Width"))
+    explanation = attributes.get("WindowCenterWidthExplanation") or ()
+    names = [explanation] if isinstance(explanation, str) else list(explanation)
+    # Of the linear function, which counts from the middle of a value
+    exact = str(attributes.get("VOILUTFunction") or "").strip().upper() == "LINEAR_EXACT"
+    shift, less = (0.0, 0.0) if exact else (0.5, 1.0)
+    windows = []
+    for place, (centre, width) in enumerate(zip(centres, widths, strict=False)):
+        half = (width - less) / 2
+        if half > 0:
+            name = str(names[place]) if place < len(names) else f"window {place + 1}"
+            windows.append(NamedWindow(name, centre - shift - half, centre - shift + half))
+    return tuple(windows)
 
 
 def _find_padding(stored: Shaped[ndarray, "h w"], attributes: Any) -> Bool[ndarray, "h w"]:
@@ -186,10 +227,14 @@ def _apply_voi(
 
 def _first_number(value: Any) -> float | None:
     """The first of several numbers; None where there is none."""
-    if value is None or isinstance(value, float):
-        return value
-    numbers = [value] if isinstance(value, int | str) else list(value)
-    return float(numbers[0]) if numbers and numbers[0] is not None else None
+    numbers = _numbers(value)
+    return numbers[0] if numbers else None
+
+
+def _numbers(value: Any) -> list[float]:
+    """The numbers of an attribute, which may be one or several."""
+    values = [value] if isinstance(value, int | float | str) else list(value or ())
+    return [float(number) for number in values if number is not None]
 
 
 def _to_shares(values: Shaped[ndarray, "h w"], bounds: Bounds) -> Float[ndarray, "h w"]:

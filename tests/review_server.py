@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from limner.review.predictions import read_predictions
 from limner.review.queue import Task, order_tasks
 from limner.review.session import Decision, MaskVersion, ReviewSession
+from limner.review.sources import read_predictions
 from limner.review.store import EntryState
 from limner.review.verdicts import ReviewResults, open_store
 

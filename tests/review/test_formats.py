@@ -20,6 +20,7 @@ from limner.labels import Labels, dump_labels
 from limner.review.formats.label_studio import encode_brush
 from limner.review.formats.write import EXPORTERS, OF_PLACED_IMAGES
 from limner.review.reviewed_masks import write_masks
+from limner.review.verdicts import Settlement
 from review_server import LocalReview
 
 
@@ -199,12 +200,13 @@ def test_two_people_who_differ_are_an_error_unless_one_is_preferred(
     with pytest.raises(
         LimnerError,
         match=(
-            r"two people differ about 1 masks, such as new-0.png \(anna \(accepted\) and ben "
+            r"people differ about 1 masks, such as new-0.png \(anna \(accepted\) and ben "
             r"\(rejected\) differ\)"
         ),
     ):
         write_masks(review.results, tmp_path / "out", format_name)
-    assert write_masks(review.results, tmp_path / "out", format_name, "anna")[0] == 1
+    anna = Settlement(prefer="anna")
+    assert write_masks(review.results, tmp_path / "out", format_name, anna)[0] == 1
 
 
 def review_of_another_tool(folder: Path, mask: np.ndarray, labels: str = "") -> LocalReview:

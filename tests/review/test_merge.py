@@ -17,8 +17,12 @@ from limner.data.writers.tiff import encode_tiff
 from limner.errors import LimnerError
 from limner.review.formats.write import EXPORTERS, OF_PLACED_IMAGES
 from limner.review.merge import merge
+from limner.review.queue import order_tasks
 from limner.review.reviewed_masks import write_masks
-from review_server import LocalReview
+from limner.review.session import ReviewSession
+from limner.review.sources import read_predictions
+from limner.review.verdicts import Settlement, open_store
+from review_server import LocalReview, decide, draw
 
 
 def test_accepted_and_mended_masks_are_in_the_next_revision(
@@ -123,7 +127,14 @@ def test_one_reviewer_can_be_preferred_and_agreement_is_measured(
     review.decide("new-1.png", "ben", reading=2)
     dice = review.results.agreement(review.results.reviewed_entries())
     assert len(dice) == 2 and dice[1] == 1.0 and dice[0] < 1
-    assert list(merge(review.folder, lesions, tmp_path / "next", prefer="ben").agreement) == dice
+    assert (
+        list(
+            merge(
+                review.folder, lesions, tmp_path / "next", settlement=Settlement(prefer="ben")
+            ).agreement
+        )
+        == dice
+    )
     dataset = scan(tmp_path / "next")
     labels = check(dataset).labels
     assert (
@@ -258,7 +269,7 @@ def test_preferring_somebody_who_gave_no_verdict_settles_nothing(
     review.decide("new-0.png")
     review.decide("new-0.png", "ben", reading=2, mended=True)
     with pytest.raises(LimnerError, match=r"anna \(accepted\) and ben \(corrected\) differ"):
-        merge(review.folder, lesions, tmp_path / "next", prefer="ana")
+        merge(review.folder, lesions, tmp_path / "next", settlement=Settlement(prefer="ana"))
 
 
 def test_files_outside_the_dataset_are_written_below_the_new_folder(
@@ -347,3 +358,34 @@ def test_names_that_look_like_a_second_reading_or_are_no_text(
     assert labels is not None
     for name, readable in zip(names, ("photo", "photo@2", "caf\\xe9"), strict=True):
         assert (by_id[readable].class_index(labels) == drawn[name]).all()
+
+
+def test_masks_of_three_people_become_one(folder: Path, lesions: Path, tmp_path: Path) -> None:
+    """Of one image all kept a mask, of another one of three, which is then rejected."""
+    predictions = read_predictions(folder)
+    tasks = order_tasks(predictions.entries, second_readings=1.0, readers=3)
+    session = ReviewSession(predictions, tasks, open_store(folder))
+    people = ("anna", "ben", "carla")
+    masks = []
+    for reading, name in enumerate(people, 1):
+        chosen = {task.entry.id: task for task in session.tasks if task.reading == reading}
+        mask = np.zeros_like(session.mask(chosen["new-0.png"])[0])
+        mask[: 6 * reading, :9] = 1
+        draw(session, chosen["new-0.png"], mask, name)
+        decide(session, chosen["new-0.png"], name)
+        decide(session, chosen["new-1.png"], name, rejected=reading > 1)
+        masks.append(mask)
+    with pytest.raises(LimnerError, match="2 conflicts"):
+        merge(folder, lesions, tmp_path / "next")
+    result = merge(folder, lesions, tmp_path / "next", settlement=Settlement(consensus="majority"))
+    assert (result.added, result.rejected) == (1, 1)
+    assert set(result.with_consensus) == set(people) and result.with_consensus["ben"] == 1.0
+    dataset = scan(tmp_path / "next")
+    labels = check(dataset).labels
+    assert labels is not None
+    (sample,) = [sample for sample in dataset.samples if sample.id == "new-0"]
+    assert (sample.class_index(labels) == masks[1]).all()
+    (line,) = (tmp_path / "next" / "provenance.jsonl").read_text().splitlines()
+    record = json.loads(line)
+    assert record["consensus"] == "majority"
+    assert [person["reviewer"] for person in record["reviewers"]] == list(people)

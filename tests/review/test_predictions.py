@@ -11,7 +11,7 @@ from limner.data.images import read_image, read_mask
 from limner.data.writers.png import write_png
 from limner.errors import LimnerError
 from limner.labels import dump_labels
-from limner.review.predictions import read_predictions
+from limner.review.sources import read_predictions
 from shapes import disc
 
 

@@ -10,7 +10,10 @@ from PIL import Image
 from limner.errors import LimnerError
 from limner.review.events import StaleError
 from limner.review.predictions import Entry, Predictions
-from limner.review.session import ChangedError, Decision, MaskVersion
+from limner.review.queue import order_tasks
+from limner.review.session import ChangedError, Decision, MaskVersion, ReviewSession
+from limner.review.sources import read_predictions
+from limner.review.verdicts import open_store
 from review_server import decide, draw, open_session, pack_one_tile, version_of
 
 
@@ -200,8 +203,21 @@ def test_one_person_cannot_do_both_readings_on_two_servers(folder: Path) -> None
 def test_one_person_cannot_do_both_readings(folder: Path) -> None:
     session = open_session(folder, second_readings=1.0)
     decide(session, session.tasks[0])
-    with pytest.raises(LimnerError, match="looked at by two people, and anna was one of them"):
+    with pytest.raises(LimnerError, match="looked at by several people, and anna was one of them"):
         decide(session, session.tasks[1])
     with pytest.raises(LimnerError, match="Leave this turn to somebody else"):
         draw(session, session.tasks[1], session.mask(session.tasks[1])[0])
     assert decide(session, session.tasks[1], "ben").verdict == "accepted"
+
+
+def test_tasks_are_shared_out_and_who_has_done_theirs_gets_others(folder: Path) -> None:
+    predictions = read_predictions(folder)
+    tasks = order_tasks(predictions.entries)
+    session = ReviewSession(predictions, tasks, open_store(folder), assignees=["anna", "ben"])
+    assert [session.assignee(place) for place in range(3)] == ["anna", "ben", "anna"]
+    assert session.next_task("anna", -1) == 0 and session.next_task("ben", -1) == 1
+    for place in range(0, len(tasks), 2):
+        assert session.next_task("anna", -1) == place
+        decide(session, session.tasks[place])
+    assert session.next_task("anna", -1) == 1
+    assert session.next_task("carla", -1) == 1

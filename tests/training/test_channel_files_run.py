@@ -10,7 +10,7 @@ from tiny_run import TINY
 from command_line import limner
 from limner.measures.measure import measure
 from limner.review.formats.write import write_predicted
-from limner.review.predictions import read_predictions
+from limner.review.sources import read_predictions
 from limner.training.pipeline import train
 
 

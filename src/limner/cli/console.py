@@ -71,8 +71,31 @@ Store = Annotated[
         ),
     ),
 ]
+RootPath = Annotated[
+    str,
+    typer.Option(
+        help="The path that a proxy has the server at, such as /limner.", show_default=False
+    ),
+]
+Proxy = Annotated[
+    list[str] | None,
+    typer.Option(
+        help=(
+            "The address or network of a proxy before the server, whose X-Forwarded-For, -Proto "
+            "and -Host are believed. By default none is."
+        ),
+        show_default=False,
+    ),
+]
 Prefer = Annotated[
-    str | None, typer.Option(help="The reviewer whose verdict counts where two differ.")
+    str | None, typer.Option(help="The reviewer whose verdict counts where people differ.")
+]
+Consensus = Annotated[
+    str | None,
+    typer.Option(
+        help="majority or staple: make one mask of those of several people where they differ.",
+        show_default=False,
+    ),
 ]
 NOT_HERE = (
     "is a URL, and this command reads and writes on this machine alone. Copy it to this machine "
@@ -210,3 +233,11 @@ def _fail(message: str) -> NoReturn:
     # Lines to copy are not to be broken
     stderr.print(f"[red]error:[/] {escape(message)}", soft_wrap=True)
     raise typer.Exit(1) from None
+
+
+def parse_root_path(text: str) -> str:
+    """A path without a slash at its end. Raises LimnerError for what is no path."""
+    path = text.rstrip("/")
+    if path and not path.startswith("/"):
+        raise LimnerError(f"--root-path {text} is no path. It begins with a slash: /{text}")
+    return path

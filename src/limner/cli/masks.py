@@ -7,7 +7,14 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from limner.cli.console import Predictions, Prefer, Store, console, progress_bar
+from limner.cli.console import (
+    Consensus,
+    Predictions,
+    Prefer,
+    Store,
+    console,
+    progress_bar,
+)
 from limner.errors import requires_extra
 from limner.plurals import count_noun
 
@@ -38,15 +45,18 @@ def masks(
     ] = "png",
     image_prefix: ImagePrefix = "",
     prefer: Prefer = None,
+    consensus: Consensus = None,
     store: Store = None,
 ) -> None:
     """Write accepted and corrected masks as other tools read them."""
     with requires_extra("the review", "review"):
         from limner.review.reviewed_masks import write_masks
-        from limner.review.verdicts import open_results
+        from limner.review.verdicts import Settlement, open_results
 
     with open_results(predictions, store, progress_bar("reading")) as results:
-        count, lost = write_masks(results, out, format_name, prefer, image_prefix)
+        count, lost = write_masks(
+            results, out, format_name, Settlement(prefer, consensus), image_prefix
+        )
     print_lost(lost)
     console.print(f"{count_noun(count, 'mask is', 'masks are')} in [bold]{escape(str(out))}[/].")
 

@@ -1,25 +1,37 @@
 """`limner merge`: reviewed masks become the next revision of a dataset."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
-from limner.cli.console import Predictions, Prefer, Store, console, progress_bar
+from limner.cli.console import (
+    Consensus,
+    Predictions,
+    Prefer,
+    Store,
+    console,
+    progress_bar,
+)
 from limner.errors import requires_extra
 from limner.plurals import count_noun
+
+if TYPE_CHECKING:
+    from limner.review.merge import MergeResult
 
 
 def merge(
     predictions: Predictions,
     data: Annotated[
-        Path,
+        Path | None,
         typer.Argument(
-            help="The dataset that the masks are added to. It is not changed.",
+            help="The dataset that the masks are added to. It is not changed. Without it a new one "
+            "begins with the reviewed masks.",
             show_default=False,
         ),
-    ],
+    ] = None,
+    *,
     out: Annotated[
         Path,
         typer.Option(
@@ -27,6 +39,7 @@ def merge(
         ),
     ],
     prefer: Prefer = None,
+    consensus: Consensus = None,
     replace: Annotated[
         bool,
         typer.Option(
@@ -47,14 +60,13 @@ def merge(
     with requires_extra("the review", "review"):
         from limner.review.merge import MergePolicy, merge_results
         from limner.review.revision import PROVENANCE
-        from limner.review.verdicts import open_results
+        from limner.review.verdicts import Settlement, open_results
 
     with open_results(predictions, store, progress_bar("reading")) as results:
-        policy = MergePolicy(prefer, replace)
+        policy = MergePolicy(Settlement(prefer, consensus), replace)
         result = merge_results(results, data, out, policy, progress_bar("checking"))
     console.print(
-        f"[bold]{escape(str(out))}[/] has the {count_noun(result.before, 'sample')} of "
-        f"{escape(str(data))} and {count_noun(result.added, 'new one')}; "
+        f"[bold]{escape(str(out))}[/] has {_describe_origin(result, data)}; "
         f"{count_noun(result.replaced, 'mask was', 'masks were')} reviewed anew. "
         f"{count_noun(result.rejected, 'was', 'were')} rejected, "
         f"{count_noun(result.left, 'is', 'are')} not reviewed yet. {PROVENANCE} says where each is "
@@ -65,7 +77,19 @@ def merge(
     console.print(escape(splits), soft_wrap=True)
     if dice := result.agreement:
         console.print(
-            f"{count_noun(len(dice), 'mask was', 'masks were')} kept by two people each; "
-            f"the Dice between the two is {sum(dice) / len(dice):.4f} in the mean and "
+            f"{count_noun(len(dice), 'mask was', 'masks were')} kept by several people each; "
+            f"the Dice between them is {sum(dice) / len(dice):.4f} in the mean and "
             f"{min(dice):.4f} at the least."
         )
+
+    if result.with_consensus:
+        each = [f"{escape(name)} {dice:.4f}" for name, dice in result.with_consensus.items()]
+        console.print(f"Mean Dice with the {consensus} of those who differ: {', '.join(each)}.")
+
+
+def _describe_origin(result: "MergeResult", data: Path | None) -> str:
+    """How many samples a revision has, and from where."""
+    if data is None:
+        return count_noun(result.added, "sample")
+    before = f"the {count_noun(result.before, 'sample')} of {escape(str(data))}"
+    return f"{before} and {count_noun(result.added, 'new one')}"

@@ -30,6 +30,7 @@ from limner.plurals import count_noun
 
 if TYPE_CHECKING:
     from limner.inference.batch import BatchResult, MapFiles
+    from limner.inference.image_selection import ImageSelection
     from limner.inference.predictor import Predictor
     from limner.inference.reduced_precision import PrecisionLimits
 
@@ -70,6 +71,14 @@ AlsoFormat = Annotated[
         "--format", help=f"Write the masks in another format too, into OUT-FORMAT: {FORMATS}."
     ),
 ]
+KnownImages = Annotated[
+    Path | None,
+    typer.Option(
+        "--except",
+        help="A dataset whose images are left out, wherever they lie: those that have masks.",
+        show_default=False,
+    ),
+]
 AlsoMeasure = Annotated[
     bool,
     typer.Option(
@@ -85,6 +94,7 @@ def predict(
     device: Device = "cpu",
     engine: Engine = "local",
     workers: Workers = 2,
+    known: KnownImages = None,
     format_name: AlsoFormat = None,
     image_prefix: ImagePrefix = "",
     measure: AlsoMeasure = False,
@@ -114,7 +124,7 @@ def predict(
         if not path.is_file():
             # It says what is expected, before the images are looked for
             load_model(path)
-    selection = ImageSelection.from_paths(images)
+    selection = _leave_out(ImageSelection.from_paths(images), known)
     cores = os.cpu_count() or 1
     # Of few images each has all cores, of many each has one
     callers = cores if len(selection.names) >= MANY_IMAGES * cores else 1
@@ -142,6 +152,21 @@ def predict(
         measure_folder(Path(out), _beside(out, MEASURES))
     if result.failures:
         raise typer.Exit(1)
+
+
+def _leave_out(selection: "ImageSelection", known: Path | None) -> "ImageSelection":
+    """Leave out the images of a dataset, and say how many."""
+    if known is None:
+        return selection
+    from limner.data.scan import scan
+
+    images = {sample.image for sample in scan(known).samples if sample.image.is_file()}
+    rest = selection.without(images)
+    left_out = len(selection.names) - len(rest.names)
+    stderr.print(
+        f"{count_noun(left_out, 'image is', 'images are')} in {escape(str(known))} and left out."
+    )
+    return rest
 
 
 def _require_writable(out: str, format_name: str | None, measure: bool) -> None:
@@ -172,7 +197,7 @@ def _beside(out: str, what: str) -> Path:
 def _write_format(out: str, format_name: str, image_prefix: str) -> None:
     """Write the masks in another format, in place of those of an earlier call."""
     from limner.review.formats.write import write_predicted
-    from limner.review.predictions import read_predictions
+    from limner.review.sources import read_predictions
 
     folder = _beside(out, format_name)
     if folder.exists():

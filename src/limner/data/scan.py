@@ -111,6 +111,11 @@ MASK_LAYOUTS: tuple[Layout, ...] = (
 )
 """Those of masks in files that people make of annotations."""
 
+
+class UnknownLayoutError(LimnerError):
+    """A folder in no layout that limner knows, such as one of images alone."""
+
+
 PACKED = frozenset({ZIP, GZIP, ARCHIVE})
 
 
@@ -147,8 +152,9 @@ def scan(
         The samples, and the files that could not be paired; `check` reports these.
 
     Raises:
-        LimnerError: The folder does not exist or is in no known layout. Or a file in it that
-            states pairs, splits, groups or classes cannot be used.
+        UnknownLayoutError: The folder is in no known layout.
+        LimnerError: The folder does not exist. Or a file in it that states pairs, splits, groups or
+            classes cannot be used.
 
     Example:
         >>> from limner import scan
@@ -259,7 +265,7 @@ def _masks_beside(listing: FolderListing, match: LayoutMatch) -> Iterator[Findin
             return
 
 
-def _unknown_layout(listing: FolderListing) -> LimnerError:
+def _unknown_layout(listing: FolderListing) -> UnknownLayoutError:
     known = "\n".join(f"  {' '.join((layout.__doc__ or '').split())}" for layout in LAYOUTS)
     entries = sorted(path.name for path in listing.direct_files() + listing.direct_folders())
     archives = [path.name for path in listing.direct_files() if kind_by_name(path.name) in PACKED]
@@ -277,7 +283,7 @@ def _unknown_layout(listing: FolderListing) -> LimnerError:
         if proposal
         else ""
     )
-    return LimnerError(
+    return UnknownLayoutError(
         f"{listing.root} is in no layout that limner knows. Looked for:\n{known}\n"
         f"Found there: {list_some(entries, 8) or 'nothing'}.{unpack}{names}"
     )

@@ -2,7 +2,7 @@
 
 import glob
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
@@ -12,6 +12,7 @@ from limner.data.file_kinds import FileKind
 from limner.data.folder_listing import STORES
 from limner.data.storage import Storage
 from limner.errors import LimnerError
+from limner.files import sha256_of_file
 
 GIVE = "Give an image, several, a folder, or a pattern such as 'photos/*.png'."
 
@@ -69,6 +70,20 @@ class ImageSelection:
         Raises LimnerError where an image lacks a channel.
         """
         return replace(self, names=tuple(join_names(self.names, endings)))
+
+    def without(self, files: Iterable[Path]) -> "ImageSelection":
+        """Leave out the images whose content is that of one of some files.
+
+        Raises LimnerError where the images lie elsewhere than on this machine.
+        """
+        if (folder := self.storage.local) is None:
+            raise LimnerError(
+                f"{self.storage.root} is not on this machine, where contents can be compared. Copy "
+                "the images here first."
+            )
+        known = {sha256_of_file(path) for path in files}
+        names = [name for name in self.names if sha256_of_file(folder / name) not in known]
+        return replace(self, names=tuple(names))
 
     def matching(self, pattern: str) -> "ImageSelection":
         """Keep the files whose names fit a pattern."""

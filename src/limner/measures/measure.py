@@ -19,7 +19,8 @@ from limner.measures.page import render_measures
 from limner.measures.parts import EXTRA, unit_suffix
 from limner.measures.table import Table, choose_unit, join_tables, write_table
 from limner.plurals import count_noun
-from limner.review.predictions import Entry, Predictions, read_predictions
+from limner.review.predictions import Entry, Predictions
+from limner.review.sources import read_predictions
 
 PAGE = "index.html"
 OWN_COLUMNS = frozenset({"image", "class", "part", "parts"})
@@ -76,6 +77,11 @@ def measure(
         import skimage  # noqa: F401
     require_own_folder(out, PAGE)
     predictions = read_predictions(folder, progress("checking"))
+    if predictions.is_blank:
+        raise LimnerError(
+            f"{folder} holds images without masks. What was drawn in them is measured once it is a "
+            f"dataset: limner merge {folder} -o DATA, then limner measure DATA"
+        )
     entries = sorted(predictions.entries, key=lambda entry: entry.id)
     texts = _read_texts(predictions, entries, metadata, by)
     sizes = [predictions.pixel_size(entry) or pixel_size for entry in entries]

@@ -13,6 +13,7 @@ from sqlalchemy import (
     URL,
     Column,
     Connection,
+    Double,
     Engine,
     Integer,
     LargeBinary,
@@ -61,6 +62,22 @@ events = Table(
     Column("number", Integer, primary_key=True, autoincrement=False),
     Column("record", Text, nullable=False),
     Column("hash", String(64), nullable=False, unique=True),
+)
+notes = Table(
+    "notes",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("entry", Text, nullable=False, index=True),
+    Column("reviewer", String(200), nullable=False),
+    Column("at", String(40), nullable=False),
+    Column("text", Text, nullable=False),
+)
+leases = Table(
+    "leases",
+    metadata,
+    Column("entry", Text, primary_key=True),
+    Column("holder", String(200), nullable=False),
+    Column("until", Double, nullable=False),
 )
 about = Table(
     "about",

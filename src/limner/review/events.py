@@ -40,6 +40,23 @@ class EntryState:
     """The hash of the last verdict's mask; None if it is the predicted mask."""
 
 
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What a reviewer wrote about an entry, and when."""
+
+    reviewer: str
+    at: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Who works on a task, and until when, in seconds since the epoch."""
+
+    holder: str
+    until: float
+
+
 class StaleError(Exception):
     """A write that expected an older version; `state` is the current one."""
 

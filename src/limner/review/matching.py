@@ -18,7 +18,7 @@ from limner.errors import LimnerError
 from limner.labels import Labels
 from limner.review.events import VerdictEvent
 from limner.review.predictions import Entry
-from limner.review.verdicts import ReviewedEntry, ReviewResults
+from limner.review.verdicts import ReviewedEntry, ReviewResults, Settlement
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +35,24 @@ class Candidate:
     """A reviewed mask that may join the dataset."""
 
     id: str
-    entry: Entry
-    event: VerdictEvent
+    reviewed: ReviewedEntry
+    settlement: Settlement
     image_sha256: str
     """Of the image as it is written."""
 
+    @property
+    def entry(self) -> Entry:
+        """The image, and the mask that was reviewed."""
+        return self.reviewed.entry
+
+    @property
+    def events(self) -> tuple[VerdictEvent, ...]:
+        """The verdicts that count: one, or those of a consensus."""
+        return self.reviewed.counted_events(self.settlement)
+
     def mask(self, results: ReviewResults) -> UInt8[ndarray, "h w"]:
         """The mask in class indices."""
-        return results.mask(self.entry, self.event)
+        return results.settled_mask(self.reviewed, self.settlement)
 
 
 @dataclass(slots=True)
@@ -65,48 +75,52 @@ class Matches:
 
 
 def collect_candidates(
-    results: ReviewResults, reviewed: Sequence[ReviewedEntry], prefer: str | None
+    results: ReviewResults, reviewed: Sequence[ReviewedEntry], settlement: Settlement
 ) -> Candidates:
     """Collect the masks that people kept.
 
-    Conflicts are people who differ, unless one of them is preferred, and images and masks that
-    were changed or are gone.
+    Conflicts are people who differ, unless that is settled, and images and masks that were changed
+    or are gone.
     """
     collected = Candidates()
     collected.conflicts += [
         f"{reviewed_entry.entry.id}: {results.describe_difference(reviewed_entry)}"
         for reviewed_entry in reviewed
-        if not reviewed_entry.is_settled(prefer)
+        if not reviewed_entry.is_settled(settlement)
     ]
     for reviewed_entry in reviewed:
-        entry, event = reviewed_entry.entry, reviewed_entry.event_of(prefer)
-        if event.verdict == "rejected":
+        if reviewed_entry.is_rejected(settlement):
             collected.rejected += 1
             continue
+        if not reviewed_entry.is_settled(settlement):
+            continue
         try:
-            collected.candidates.append(_candidate(results, entry, event))
+            collected.candidates.append(_candidate(results, reviewed_entry, settlement))
         except LimnerError as error:
-            collected.conflicts.append(f"{entry.id}: {error}")
+            collected.conflicts.append(f"{reviewed_entry.entry.id}: {error}")
     return collected
 
 
-def _candidate(results: ReviewResults, entry: Entry, event: VerdictEvent) -> Candidate:
+def _candidate(
+    results: ReviewResults, reviewed: ReviewedEntry, settlement: Settlement
+) -> Candidate:
     """Raises LimnerError where the image or the mask is not as it was reviewed."""
-    predictions = results.predictions
+    predictions, entry = results.predictions, reviewed.entry
     with predictions.image_file(entry) as path:
         _, content = image_file_content(path, entry.page, pages_in_file(path))
-        if predictions.image_hash(entry) != event.image_hash:
+        seen = {event.image_hash for event in reviewed.counted_events(settlement)}
+        if seen != {predictions.image_hash(entry)}:
             raise LimnerError(
                 "its image was changed since it was reviewed. Restore it, or review it again."
             )
         image_height, image_width = image_size(path)
-    height, width = results.mask(entry, event).shape
+    height, width = results.settled_mask(reviewed, settlement).shape
     if (image_height, image_width) != (height, width):
         raise LimnerError(
             f"the image is {image_width}x{image_height} px and its mask {width}x{height}"
         )
     sha256 = hashlib.sha256(content).hexdigest()
-    return Candidate(predictions.sample_id(entry), entry, event, sha256)
+    return Candidate(predictions.sample_id(entry), reviewed, settlement, sha256)
 
 
 def match_candidates(

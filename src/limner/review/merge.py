@@ -1,7 +1,7 @@
 """merge: accepted and corrected masks become the next revision of a dataset, in a new folder."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from limner.data.check import check, require_valid
@@ -12,9 +12,9 @@ from limner.files import require_new
 from limner.labels import require_same_classes
 from limner.name_list import list_some_lines
 from limner.review.matching import TargetDataset, collect_candidates, match_candidates
-from limner.review.queue import task_key
+from limner.review.queue import MAX_READERS, task_key
 from limner.review.revision import write_revision
-from limner.review.verdicts import ReviewedEntry, ReviewResults, open_results
+from limner.review.verdicts import ReviewedEntry, ReviewResults, Settlement, open_results
 
 SHOWN_CONFLICTS = 8
 """How many conflicts an error message lists."""
@@ -24,11 +24,12 @@ SHOWN_CONFLICTS = 8
 class MergePolicy:
     """What settles a conflict.
 
-    `prefer` names the reviewer whose verdict counts where two differ. With `replace` a reviewed
-    mask takes the place of the one that the dataset has for the same image.
+    With `replace` a reviewed mask takes the place of the one that the dataset has for the same
+    image.
     """
 
-    prefer: str | None = None
+    settlement: Settlement = field(default_factory=Settlement)
+    """Where people differ."""
     replace: bool = False
 
 
@@ -45,15 +46,17 @@ class MergeResult:
     left: int
     """Entries without a verdict, or with a draft since."""
     agreement: tuple[float, ...]
-    """The Dice between the two masks of each entry that two people kept."""
+    """The Dice between the masks of each entry that several people kept."""
+    with_consensus: Mapping[str, float]
+    """The mean Dice of each person's masks with the consensus, where people differ."""
 
 
 def merge(
     predictions: str | Path,
-    dataset: str | Path,
+    dataset: str | Path | None,
     out: str | Path,
     *,
-    prefer: str | None = None,
+    settlement: Settlement | None = None,
     replace: bool = False,
     store: str | None = None,
 ) -> MergeResult:
@@ -64,9 +67,11 @@ def merge(
 
     Args:
         predictions: the folder that was reviewed.
-        dataset: the folder of images and masks that the reviewed ones join.
+        dataset: the folder of images and masks that the reviewed ones join; None begins a new
+            dataset with them.
         out: the new folder.
-        prefer: the reviewer whose verdict counts where two differ.
+        settlement: whose verdict counts where people differ, or by which consensus their masks
+            become one; by default that is an error.
         replace: let reviewed masks take the place of those that the dataset has for the same
             images.
         store: the URL of the review's database; by default it lies beside the predictions.
@@ -83,12 +88,14 @@ def merge(
         (12, 1)
     """
     with open_results(Path(predictions), store) as results:
-        return merge_results(results, Path(dataset), Path(out), MergePolicy(prefer, replace))
+        folder = None if dataset is None else Path(dataset)
+        policy = MergePolicy(settlement or Settlement(), replace)
+        return merge_results(results, folder, Path(out), policy)
 
 
 def merge_results(
     results: ReviewResults,
-    folder: Path,
+    folder: Path | None,
     out: Path,
     policy: MergePolicy,
     progress: Progress | None = None,
@@ -106,7 +113,7 @@ def merge_results(
             f"nobody has decided on any mask of {predictions} yet. Begin with: limner "
             f"review {predictions}"
         )
-    collected = collect_candidates(results, reviewed, policy.prefer)
+    collected = collect_candidates(results, reviewed, policy.settlement)
     matches = match_candidates(results, collected.candidates, dataset, replace=policy.replace)
     _require_no_conflicts([*collected.conflicts, *matches.conflicts])
     write_revision(out, dataset, matches, results)
@@ -117,11 +124,19 @@ def merge_results(
         rejected=collected.rejected,
         left=_count_left(results, reviewed),
         agreement=tuple(results.agreement(reviewed)),
+        with_consensus=results.dice_with_consensus(reviewed, policy.settlement),
     )
 
 
-def _read_dataset(folder: Path, results: ReviewResults, progress: Progress | None) -> TargetDataset:
-    """Read and check a dataset. Raises LimnerError for errors, and for other classes."""
+def _read_dataset(
+    folder: Path | None, results: ReviewResults, progress: Progress | None
+) -> TargetDataset:
+    """Read and check a dataset; without a folder one that begins with the reviewed masks.
+
+    Raises LimnerError for errors, and for other classes.
+    """
+    if folder is None:
+        return TargetDataset(results.predictions.folder, (), results.predictions.labels)
     dataset = scan(folder)
     labels = require_valid(check(dataset, progress))
     predictions = results.predictions
@@ -141,6 +156,7 @@ def _count_left(results: ReviewResults, reviewed: Sequence[ReviewedEntry]) -> in
     decided = {reviewed_entry.entry.id for reviewed_entry in reviewed}
     drafts = {key for key, state in results.store.states().items() if state.draft}
     return sum(
-        entry.id not in decided or any(task_key(entry, reading) in drafts for reading in (1, 2))
+        entry.id not in decided
+        or any(task_key(entry, reading) in drafts for reading in range(1, MAX_READERS + 1))
         for entry in results.predictions.entries
     )

@@ -1,9 +1,10 @@
 """How far a review is, and what its audited masks say of all."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from limner.review.events import EntryState
+from limner.review.events import EntryState, VerdictEvent
 from limner.review.queue import Task
 
 VERDICT_CODES = {"accepted": "a", "mended": "m", "rejected": "r"}
@@ -50,6 +51,32 @@ class ReviewProgress:
             f"Of {decided} masks drawn at random {changed} {'was' if changed == 1 else 'were'} "
             f"corrected or rejected ({changed / decided:.0%}){comparison}."
         )
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewerNumbers:
+    """What one person decided. A later verdict on the same mask counts as another."""
+
+    reviewer: str
+    accepted: int
+    corrected: int
+    rejected: int
+    minutes: float
+
+
+def count_by_reviewer(events: Iterable[VerdictEvent]) -> list[ReviewerNumbers]:
+    """Count the verdicts and working time of each reviewer, in the order of their names."""
+    by_name: dict[str, list[VerdictEvent]] = {}
+    for event in events:
+        by_name.setdefault(event.reviewer, []).append(event)
+    numbers = []
+    for name, own in sorted(by_name.items()):
+        counts = Counter(event.verdict for event in own)
+        minutes = round(sum(event.seconds for event in own) / 60, 1)
+        numbers.append(
+            ReviewerNumbers(name, counts["accepted"], counts["mended"], counts["rejected"], minutes)
+        )
+    return numbers
 
 
 def status_code(state: EntryState) -> str:

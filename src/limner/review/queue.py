@@ -8,6 +8,8 @@ from limner.files import printable_name
 from limner.inference.prediction_record import require_review_order
 from limner.review.predictions import Entry
 
+MAX_READERS = 20
+"""Of one entry."""
 AUDITED = 0.1
 """The share of entries that are audited.
 
@@ -18,7 +20,7 @@ are accepted by habit show.
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """An entry to review. Its second reading is for another person than its first."""
+    """An entry to review. Each of its readings is for another person."""
 
     entry: Entry
     reading: int = 1
@@ -31,7 +33,7 @@ class Task:
 
 
 def task_key(entry: Entry, reading: int = 1) -> str:
-    """The store's key: the entry's id, and for a second reading a suffix that no path has."""
+    """The store's key: the entry's id, and for a later reading a suffix that no path has."""
     return printable_name(entry.id) + ("" if reading == 1 else f"//{reading}")
 
 
@@ -40,6 +42,7 @@ def order_tasks(
     seed: int = 0,
     second_readings: float = 0.0,
     order: str = "predicted",
+    readers: int = 2,
 ) -> list[Task]:
     """Put entries into the order of review.
 
@@ -49,8 +52,9 @@ def order_tasks(
     Args:
         entries: what is reviewed.
         seed: of the audit, the second readings and the random order.
-        second_readings: the share of entries that two people review, in 0..1.
+        second_readings: the share of entries that several people review, in 0..1.
         order: one of `REVIEW_ORDERS`.
+        readers: how many people review these, up to `MAX_READERS`.
 
     Raises LimnerError for an unknown order.
     """
@@ -63,7 +67,12 @@ def order_tasks(
         ),
     )
     audited = sorted(
-        (entry for entry in ordered if _uniform("audit", seed, entry) < AUDITED),
+        (
+            entry
+            for entry in ordered
+            # Nobody accepts by habit what is still to be drawn
+            if entry.mask is not None and _uniform("audit", seed, entry) < AUDITED
+        ),
         key=lambda entry: _uniform("place", seed, entry),
     )
     audited_ids = {entry.id for entry in audited}
@@ -72,7 +81,8 @@ def order_tasks(
     for entry in _interleave(others, audited):
         tasks.append(Task(entry, 1, entry.id in audited_ids))
         if _uniform("twice", seed, entry) < second_readings:
-            tasks.append(Task(entry, 2, entry.id in audited_ids))
+            is_audited = entry.id in audited_ids
+            tasks += [Task(entry, reading, is_audited) for reading in range(2, readers + 1)]
     return tasks
 
 

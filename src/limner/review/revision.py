@@ -3,8 +3,9 @@
 import csv
 import io
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from jaxtyping import UInt
 from numpy import ndarray
@@ -109,7 +110,8 @@ class RevisionWriter:
 
 
 def _provenance_line(id: str, candidate: Candidate, results: ReviewResults) -> str:
-    event = candidate.event
+    event, *others = candidate.events
+    notes = [asdict(note) for one in candidate.events for note in results.store.notes(one.entry)]
     return json.dumps(
         {
             "id": printable_name(id),
@@ -122,8 +124,21 @@ def _provenance_line(id: str, candidate: Candidate, results: ReviewResults) -> s
             "reviewer": event.reviewer,
             "at": event.at,
             "event": event.hash,
+            **({"notes": notes} if notes else {}),
+            **(_consensus_record(candidate) if others else {}),
         }
     )
+
+
+def _consensus_record(candidate: Candidate) -> dict[str, Any]:
+    """By what the masks of several people became one, and whose they were."""
+    return {
+        "consensus": candidate.settlement.consensus,
+        "reviewers": [
+            {"reviewer": event.reviewer, "mask_hash": event.mask_hash, "event": event.hash}
+            for event in candidate.events
+        ],
+    }
 
 
 def _earlier_provenance(dataset: Path) -> list[str]:

@@ -50,6 +50,14 @@ class Decision:
 class ReviewSession:
     """A review on one server: predictions, their order, leases, and the store.
 
+    Args:
+        predictions: What is reviewed.
+        tasks: In their order.
+        store: Where drafts and verdicts lie.
+        leases: Who works on which task; by default those of the store.
+        assignees: The reviewers among whom the tasks are shared out, one to each in turn. Who has
+            done theirs is given those of others.
+
     Raises LimnerError where the store is that of other predictions, or was tampered with.
     """
 
@@ -59,6 +67,7 @@ class ReviewSession:
         tasks: Sequence[Task],
         store: ReviewStore,
         leases: Leases | None = None,
+        assignees: Sequence[str] = (),
     ) -> None:
         if not store.belongs_to("predictions", predictions.identity):
             raise LimnerError(
@@ -67,7 +76,8 @@ class ReviewSession:
                 "folder away, or give another database with --store."
             )
         self.predictions, self.tasks, self.store = predictions, tuple(tasks), store
-        self.leases = leases or Leases()
+        self._assignees = tuple(assignees)
+        self.leases = leases or Leases(store)
         keys = "\n".join([predictions.identity, *(task.key for task in self.tasks)])
         self.edition = sha256(keys.encode("utf-8", "surrogateescape"))[:16]
         """A hash of these predictions in this order: in another one a position is another task."""
@@ -85,6 +95,7 @@ class ReviewSession:
     def refresh(self) -> None:
         """Take over what other servers wrote."""
         stored = self.store.states()
+        self.leases.refresh()
         with self._lock:
             for key, state in stored.items():
                 if state.version >= self._states.get(key, EntryState()).version:
@@ -181,16 +192,26 @@ class ReviewSession:
         return self._remember(task, state)
 
     def next_task(self, reviewer: str, after: int) -> int | None:
-        """The next open task for a person after a position; the search wraps around at the end."""
+        """The next open task for a person after a position; the search wraps around at the end.
+
+        Those that are assigned to them come before those of others.
+        """
         positions = [*range(after + 1, len(self.tasks)), *range(min(after + 1, len(self.tasks)))]
-        for position in positions:
+        own = [place for place in positions if self.assignee(place) in {None, reviewer}]
+        others = [place for place in positions if self.assignee(place) not in {None, reviewer}]
+        for position in (*own, *others):
             task = self.tasks[position]
             if self.is_open(task, reviewer):
-                # Another server may have decided it
+                # Another server may have decided it, or somebody works on it there
                 self._remember(task, self.store.state(task.key))
+                self.leases.reload(task.key)
                 if self.is_open(task, reviewer):
                     return position
         return None
+
+    def assignee(self, position: int) -> str | None:
+        """Whom a task is assigned to; None where tasks are not shared out."""
+        return self._assignees[position % len(self._assignees)] if self._assignees else None
 
     def is_open(self, task: Task, reviewer: str) -> bool:
         """Whether a task needs a verdict, nobody else holds it, and this person may review it."""
@@ -216,7 +237,7 @@ class ReviewSession:
             self._remember(other, self.store.state(other.key))
         if self.did_other_reading(task, reviewer):
             raise LimnerError(
-                f"{task.entry.name} is looked at by two people, and {reviewer} was one of "
+                f"{task.entry.name} is looked at by several people, and {reviewer} was one of "
                 "them. Leave this turn to somebody else."
             )
 

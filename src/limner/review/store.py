@@ -20,6 +20,8 @@ from limner.review.database import (
     blobs,
     entries,
     events,
+    leases,
+    notes,
     open_database,
     read_snapshot,
     write_transaction,
@@ -27,7 +29,9 @@ from limner.review.database import (
 from limner.review.events import (
     NO_PREVIOUS,
     EntryState,
+    Lease,
     NewVerdict,
+    Note,
     StaleError,
     VerdictEvent,
     chain_hash,
@@ -143,6 +147,53 @@ class ReviewStore:
             _write_state(connection, entry, state)
         return state
 
+    def add_note(self, entry: str, reviewer: str, text: str) -> None:
+        """Append a note to an entry."""
+        at = self._now().isoformat(timespec="seconds")
+        with write_transaction(self._engine) as connection:
+            connection.execute(
+                insert(notes).values(entry=entry, reviewer=reviewer, at=at, text=text)
+            )
+
+    def notes(self, entry: str) -> list[Note]:
+        """The notes of an entry, the oldest first."""
+        written = select(notes).where(notes.c.entry == entry).order_by(notes.c.number)
+        with self._engine.connect() as connection:
+            return [Note(row.reviewer, row.at, row.text) for row in connection.execute(written)]
+
+    def leases(self) -> dict[str, Lease]:
+        """All leases by the entry's key, those that expired too."""
+        with self._engine.connect() as connection:
+            return {
+                row.entry: Lease(row.holder, row.until)
+                for row in connection.execute(select(leases))
+            }
+
+    def lease(self, entry: str) -> Lease | None:
+        """The lease of an entry, if there is one."""
+        with self._engine.connect() as connection:
+            return _read_lease(connection, entry)
+
+    def take_lease(self, entry: str, lease: Lease, now: float, *, over: bool) -> Lease:
+        """Store a lease unless another person has one; return the one that holds.
+
+        With `over` it is taken from whoever holds it.
+        """
+        with write_transaction(self._engine) as connection:
+            held = _read_lease(connection, entry)
+            if held and held.until > now and held.holder != lease.holder and not over:
+                return held
+            connection.execute(leases.delete().where(leases.c.entry == entry))
+            connection.execute(insert(leases).values(entry=entry, **asdict(lease)))
+        return lease
+
+    def drop_lease(self, entry: str, holder: str) -> Lease | None:
+        """Remove a lease if this person has it; return the one that is left."""
+        with write_transaction(self._engine) as connection:
+            own = (leases.c.entry == entry) & (leases.c.holder == holder)
+            connection.execute(leases.delete().where(own))
+            return _read_lease(connection, entry)
+
     def events(self) -> list[VerdictEvent]:
         """All verdicts in order.
 
@@ -209,6 +260,11 @@ def _require_version(connection: Connection, entry: str, version: int) -> EntryS
 def _read_state(connection: Connection, entry: str) -> EntryState:
     row = connection.execute(select(entries).where(entries.c.entry == entry)).first()
     return _state_of(row) if row else EntryState()
+
+
+def _read_lease(connection: Connection, entry: str) -> Lease | None:
+    row = connection.execute(select(leases).where(leases.c.entry == entry)).first()
+    return Lease(row.holder, row.until) if row else None
 
 
 def _write_state(connection: Connection, entry: str, state: EntryState) -> None:

@@ -5,6 +5,7 @@ people differ.
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -13,16 +14,31 @@ from numpy import ndarray
 
 from limner.data.parallel import Progress
 from limner.errors import LimnerError
+from limner.metrics.consensus import CONSENSUS_METHODS
 from limner.metrics.overlap import image_dice
 from limner.review.events import VERDICT_NAMES, VerdictEvent, sha256
 from limner.review.kept_masks import KeptMask, safe_file_name
 from limner.review.mask_tiles import mask_from_bytes, mask_to_bytes
-from limner.review.predictions import Entry, Predictions, read_predictions
-from limner.review.queue import task_key
+from limner.review.predictions import STORE_FOLDER, Entry, Predictions
+from limner.review.queue import MAX_READERS, task_key
+from limner.review.sources import read_predictions
 from limner.review.store import ReviewStore
 
-STORE_FOLDER = "review"
-"""The folder beside the predictions that holds the store."""
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What settles it where people differ; by default nothing does."""
+
+    prefer: str | None = None
+    """The reviewer whose verdict counts."""
+    consensus: str | None = None
+    """One of `CONSENSUS_METHODS`, by which the masks of several become one."""
+
+    def __post_init__(self) -> None:
+        if self.consensus not in {None, *CONSENSUS_METHODS}:
+            raise LimnerError(
+                f"{self.consensus} is no consensus. Choose {' or '.join(CONSENSUS_METHODS)}."
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,23 +49,38 @@ class ReviewedEntry:
     events: tuple[VerdictEvent, ...]
 
     @property
+    def kept(self) -> tuple[VerdictEvent, ...]:
+        """The events of those who accepted or corrected the mask."""
+        return tuple(event for event in self.events if event.verdict != "rejected")
+
+    @property
     def disagree(self) -> bool:
-        """Whether two people gave different masks, or only one of them rejected it."""
+        """Whether people gave different masks, or only some of them rejected it."""
         masks = {None if event.verdict == "rejected" else event.mask_hash for event in self.events}
         return len(masks) > 1
 
-    @property
-    def kept_by_two(self) -> bool:
-        """Whether two people accepted or corrected the mask."""
-        return len(self.events) == 2 and all(event.verdict != "rejected" for event in self.events)
+    def is_settled(self, settlement: Settlement) -> bool:
+        """Whether people agree, or there is a way to one verdict."""
+        return not self.disagree or bool(settlement.consensus) or bool(self._preferred(settlement))
 
-    def is_settled(self, prefer: str | None) -> bool:
-        """Whether people agree, or the preferred reviewer is one of them."""
-        return not self.disagree or any(event.reviewer == prefer for event in self.events)
+    def is_rejected(self, settlement: Settlement) -> bool:
+        """Whether the verdict that counts rejects the mask: with a consensus that of more than
+        half.
+        """
+        if preferred := self._preferred(settlement):
+            return preferred.verdict == "rejected"
+        if settlement.consensus:
+            return 2 * len(self.kept) < len(self.events)
+        return self.events[0].verdict == "rejected"
 
-    def event_of(self, prefer: str | None) -> VerdictEvent:
-        """The event that counts: the preferred reviewer's, else that of the first reading."""
-        return next((event for event in self.events if event.reviewer == prefer), self.events[0])
+    def counted_events(self, settlement: Settlement) -> tuple[VerdictEvent, ...]:
+        """The events whose masks count, of an entry that is kept: one, or those of a consensus."""
+        if preferred := self._preferred(settlement):
+            return (preferred,)
+        return self.kept if settlement.consensus and self.disagree else self.kept[:1]
+
+    def _preferred(self, settlement: Settlement) -> VerdictEvent | None:
+        return next((event for event in self.events if event.reviewer == settlement.prefer), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +105,7 @@ class ReviewResults:
         last_events = {event.entry: event for event in self.store.events()}
         reviewed = []
         for entry in sorted(self.predictions.entries, key=lambda entry: entry.id):
-            keys = task_key(entry, 1), task_key(entry, 2)
+            keys = [task_key(entry, reading) for reading in range(1, MAX_READERS + 1)]
             if events := tuple(last_events[key] for key in keys if key in last_events):
                 reviewed.append(ReviewedEntry(entry, events))
         return reviewed
@@ -93,33 +124,65 @@ class ReviewResults:
             )
         return mask
 
+    def settled_mask(
+        self, reviewed: ReviewedEntry, settlement: Settlement
+    ) -> UInt8[ndarray, "h w"]:
+        """The mask that counts of an entry that is kept. Raises LimnerError as `mask` does."""
+        events = reviewed.counted_events(settlement)
+        masks = [self.mask(reviewed.entry, event) for event in events]
+        if len(masks) == 1 or settlement.consensus is None:
+            return masks[0]
+        return CONSENSUS_METHODS[settlement.consensus](masks)
+
     def kept_masks(
-        self, reviewed: Sequence[ReviewedEntry], prefer: str | None, image_prefix: str = ""
+        self,
+        reviewed: Sequence[ReviewedEntry],
+        settlement: Settlement,
+        image_prefix: str = "",
     ) -> Iterator[KeptMask]:
         """The masks of some entries, read one by one. Raises LimnerError as `mask` does."""
         for entry in reviewed:
             yield KeptMask(
                 safe_file_name(self.predictions.sample_id(entry.entry)),
                 entry.entry,
-                self.mask(entry.entry, entry.event_of(prefer)),
+                self.settled_mask(entry, settlement),
                 image_prefix=image_prefix,
             )
 
     def agreement(self, reviewed: Sequence[ReviewedEntry]) -> list[float]:
-        """The Dice between the two masks of each entry that two people kept.
+        """The Dice between the masks of each entry that several people kept, the mean over pairs.
 
         Raises LimnerError as `mask` does.
         """
-        dice = [self._dice_between(entry) for entry in reviewed if entry.kept_by_two]
+        dice = [self._dice_between(entry) for entry in reviewed if len(entry.kept) > 1]
         return [value for value in dice if not np.isnan(value)]
 
+    def dice_with_consensus(
+        self, reviewed: Sequence[ReviewedEntry], settlement: Settlement
+    ) -> dict[str, float]:
+        """The mean Dice of each person's masks with the consensus, where people differ.
+
+        Raises LimnerError as `mask` does.
+        """
+        dice: dict[str, list[float]] = {}
+        for entry in reviewed:
+            events = entry.counted_events(settlement)
+            if len(events) < 2 or entry.is_rejected(settlement):
+                continue
+            agreed = self.settled_mask(entry, settlement)
+            for event in events:
+                mask = self.mask(entry.entry, event)
+                own = image_dice(mask, agreed, self.predictions.labels)
+                dice.setdefault(event.reviewer, []).append(own)
+        return {name: float(np.nanmean(values)) for name, values in sorted(dice.items())}
+
     def describe_difference(self, reviewed: ReviewedEntry) -> str:
-        """Who said what of an entry, and the Dice between the masks if both people kept one."""
+        """Who said what of an entry, and the Dice between the masks that were kept."""
         verdicts = " and ".join(
             f"{event.reviewer} ({VERDICT_NAMES[event.verdict]})" for event in reviewed.events
         )
         try:
-            dice = self._dice_between(reviewed) if reviewed.kept_by_two else np.nan
+            dice = self._dice_between(reviewed) if len(reviewed.kept) > 1 else np.nan
         except LimnerError:
             # A mask was changed, which is a conflict of its own
             dice = np.nan
@@ -127,8 +190,9 @@ class ReviewResults:
         return f"{verdicts} differ{difference}"
 
     def _dice_between(self, reviewed: ReviewedEntry) -> float:
-        first, second = (self.mask(reviewed.entry, event) for event in reviewed.events)
-        return image_dice(first, second, self.predictions.labels)
+        masks = [self.mask(reviewed.entry, event) for event in reviewed.kept]
+        labels = self.predictions.labels
+        return float(np.nanmean([image_dice(*pair, labels) for pair in combinations(masks, 2)]))
 
 
 @contextmanager

@@ -100,7 +100,7 @@ def main() -> None:
                     }}
                     mask.end();
                   }}
-                  limner.view.tiles.clear();
+                  limner.view.overlay.clear();
                   limner.view.again();
                 }}"""
             )

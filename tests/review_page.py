@@ -18,7 +18,10 @@ def watched(page: Page) -> Page:
 
 
 def shown(page: Page, place: int) -> None:
-    page.wait_for_function(f"() => window.limner?.now?.place === {place}")
+    """Wait until an image is shown, and has been for as long as a person needs to see it."""
+    page.wait_for_function(
+        f"() => window.limner?.now?.place === {place} && performance.now() - limner.now.shown > 210"
+    )
 
 
 def saved(page: Page) -> None:

@@ -12,7 +12,7 @@ from browser import chromium
 from limner.data.check import check
 from limner.data.scan import scan
 from limner.data.synthetic import draw_lesion
-from review_page import mask_in
+from review_page import mask_in, shown
 from service import begin
 
 TINY = [
@@ -50,10 +50,10 @@ def test_corrections_become_the_next_model(lesions: Path, tmp_path: Path) -> Non
     with chromium() as browser:
         page = browser.new_context(viewport={"width": 1000, "height": 700}).new_page()
         page.goto(served.address)
-        page.wait_for_function("() => limner?.now?.place === 0")
+        shown(page, 0)
         names = [page.inner_text("#name")]
         page.keyboard.press("a")
-        page.wait_for_function("() => limner.now.place === 1")
+        shown(page, 1)
         names.append(page.inner_text("#name"))
         page.evaluate("limner.tools.size(6)")
         box = page.locator("#stage").bounding_box()
@@ -66,7 +66,7 @@ def test_corrections_become_the_next_model(lesions: Path, tmp_path: Path) -> Non
             page.mouse.up(button=button)  # type: ignore[arg-type]
         drawn = mask_in(page)
         page.keyboard.press("Enter")
-        page.wait_for_function("() => limner.now.place === 2")
+        shown(page, 2)
         page.keyboard.press("r")
         page.keyboard.press("1")
         page.wait_for_function("() => limner.unsaved === 0")

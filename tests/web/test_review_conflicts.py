@@ -10,8 +10,8 @@ from pathlib import Path
 from playwright.sync_api import Browser, Page, expect
 
 from limner.review.events import EntryState
-from limner.review.predictions import read_predictions
 from limner.review.queue import order_tasks
+from limner.review.sources import read_predictions
 from review_page import SIZE, brush, drag, mask_in, on_screen, saved, shown, watched
 from review_server import ANNA, BEN, draw, open_session
 from service import Served, Start

@@ -1,17 +1,32 @@
 """`limner review`: check and correct masks in a browser."""
 
 import getpass
+import logging
+import sys
 import threading
 import webbrowser
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
-from limner.cli.console import AllowHost, Host, Store, console, progress_bar
+from limner.cli.console import (
+    AllowHost,
+    Host,
+    Proxy,
+    RootPath,
+    Store,
+    console,
+    parse_root_path,
+    progress_bar,
+)
 from limner.errors import LimnerError, requires_extra
-from limner.plurals import count_noun
+
+if TYPE_CHECKING:
+    from limner.review.predictions import Predictions
+    from limner.web.review.opened import OpenedReview
 
 Reviewer = Annotated[
     str | None,
@@ -26,7 +41,23 @@ Order = Annotated[
 ]
 Twice = Annotated[
     float,
-    typer.Option(min=0, max=1, help="The share of the images that two people review, from 0 to 1."),
+    typer.Option(
+        min=0,
+        max=1,
+        help="The share of the images that several people review (--readers), from 0 to 1.",
+    ),
+]
+Readers = Annotated[
+    int,
+    typer.Option(min=2, max=20, help="How many people review the images of --twice."),
+]
+ShareOut = Annotated[
+    bool,
+    typer.Option(
+        "--share-out",
+        help="Assign an equal part of the images to each of --reviewers. Who has done theirs gets "
+        "those of others.",
+    ),
 ]
 Seed = Annotated[
     int,
@@ -34,12 +65,22 @@ Seed = Annotated[
 ]
 
 
+Classes = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="What is to be drawn in images without masks: lesion, or nucleus,membrane. The page "
+        "asks for it otherwise.",
+        show_default=False,
+    ),
+]
+
+
 def review(
     predictions: Annotated[
         Path,
         typer.Argument(
-            help="A folder that limner predict or limner audit wrote, or another tool's images and "
-            "masks.",
+            help="A folder that limner predict or limner audit wrote, another tool's images and "
+            "masks, or images alone, to draw masks in them.",
             show_default=False,
         ),
     ],
@@ -49,60 +90,87 @@ def review(
     ] = 8010,
     reviewer: Reviewer = None,
     reviewers: Reviewers = None,
+    classes: Classes = None,
     allow_host: AllowHost = None,
+    root_path: RootPath = "",
+    proxy: Proxy = None,
     store: Store = None,
     order: Order = "predicted",
     twice: Twice = 0.0,
+    readers: Readers = 2,
+    share_out: ShareOut = False,
     seed: Seed = 0,
     open_page: Annotated[
         bool, typer.Option("--open/--no-open", help="Open the page in a browser.")
     ] = True,
+    log: Annotated[
+        bool, typer.Option("--log", help="Write a line for each request, as JSON, to stderr.")
+    ] = False,
 ) -> None:
-    """Check, correct and accept masks in a browser, the least certain first.
+    """Draw, check, correct and accept masks in a browser, the least certain first.
 
-    Every stroke is saved. No model is needed.
+    Every stroke is saved. No model is needed, and no masks either.
     """
     with requires_extra("the review", "review"):
-        from limner.review.predictions import read_predictions
-        from limner.review.queue import order_tasks
-        from limner.review.session import ReviewSession
-        from limner.review.verdicts import open_store
         from limner.web.auth import Access, read_tokens
-        from limner.web.review.app import create_review_app
+        from limner.web.forwarded import TrustedProxies, parse_proxies
+        from limner.web.review.opened import ReviewOptions, open_review
+        from limner.web.server import log_requests
         from limner.web.server import serve as run_server
 
     tokens = read_tokens(reviewers) if reviewers else {}
     access = Access.for_team(host, tokens, allow_host or ())
-    entries = read_predictions(predictions, progress_bar("reading"))
-    tasks = order_tasks(entries.entries, seed, twice, order)
-    session = ReviewSession(entries, tasks, open_store(predictions, store))
-
-    if not entries.from_limner and not entries.models:
-        _print_splits(predictions)
-
-    def announce(address: str) -> None:
-        progress = session.progress()
-        console.print(
-            f"{progress.left} of {count_noun(len(session.tasks), 'mask')} left to review at "
-            f"[bold]{address}[/] (Ctrl+C ends it; everything is saved)."
-        )
-        if progress.audit:
-            console.print(progress.audit)
-        if access.tokens:
-            console.print(f"Each reviewer is let in once by {address}?token=TOKEN.")
-        elif open_page:
-            # A browser in the terminal would be waited for
-            threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()
-
     name = reviewer or ("" if access.tokens else _user_name())
-    run_server(create_review_app(session, name, access), host, port, announce)
+    proxies, root = parse_proxies(proxy or ()), parse_root_path(root_path)
+    options = ReviewOptions(
+        predictions, name, access, root, store, order, twice, readers, share_out, seed
+    )
+    names = [name for part in classes or () for name in part.split(",")]
+    opened = open_review(options, names, progress_bar("reading"))
+    if opened.session is not None:
+        _print_splits(opened.session.predictions)
+    announce = partial(_announce, opened, with_tokens=bool(access.tokens), open_page=open_page)
+    app = TrustedProxies(opened.app, proxies) if proxies else opened.app
+    _print_verdicts()
+    if log:
+        log_requests()
+    try:
+        run_server(app, host, port, announce)
+    finally:
+        if opened.has_begun:
+            console.print(escape(opened.summarise(predictions)), soft_wrap=True)
 
 
-def _print_splits(folder: Path) -> None:
+def _print_verdicts() -> None:
+    """Print a line for each verdict."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    verdicts = logging.getLogger("limner.review")
+    verdicts.addHandler(handler)
+    verdicts.setLevel(logging.INFO)
+
+
+def _announce(opened: "OpenedReview", address: str, *, with_tokens: bool, open_page: bool) -> None:
+    """Say what is reviewed and where, and open it in a browser."""
+    opened.has_begun = True
+    console.print(
+        f"{opened.describe()} at [bold]{address}[/] (Ctrl+C ends it; everything is saved)."
+    )
+    if with_tokens:
+        console.print(f"Each reviewer is let in once by {address}?token=TOKEN.")
+    elif open_page:
+        # A browser in the terminal would be waited for
+        threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()
+
+
+def _print_splits(predictions: "Predictions") -> None:
     """Say how many images each split of another tool's folder has."""
     from limner.data.scan import scan
     from limner.data.split_folders import describe_splits, official_splits
 
+    if predictions.from_limner or predictions.models or predictions.is_blank:
+        return
+    folder = predictions.folder
     splits = describe_splits(folder, official_splits(scan(folder).samples))
     console.print(escape(splits), soft_wrap=True)
 

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from limner.cli.console import AllowHost, Host, console, stderr
+from limner.cli.console import (
+    AllowHost,
+    Host,
+    Proxy,
+    RootPath,
+    console,
+    parse_root_path,
+    stderr,
+)
 from limner.cli.precision import MAX_CHANGE, MaxChange, MeasuredOn, Precision, precision_limits
 from limner.errors import LimnerError, requires_extra
 from limner.files import sha256_of_file
@@ -71,22 +79,6 @@ AllowOrigin = Annotated[
         show_default=False,
     ),
 ]
-RootPath = Annotated[
-    str,
-    typer.Option(
-        help="The path that a proxy has the service at, such as /limner.", show_default=False
-    ),
-]
-Proxy = Annotated[
-    list[str] | None,
-    typer.Option(
-        help=(
-            "The address or network of a proxy before the service, whose X-Forwarded-For, -Proto "
-            "and -Host are believed. By default none is."
-        ),
-        show_default=False,
-    ),
-]
 KeepAlive = Annotated[int, typer.Option(min=1, help="How many seconds a connection may be idle.")]
 
 
@@ -125,6 +117,7 @@ def serve(
         from limner.web.auth import Access
         from limner.web.forwarded import TrustedProxies, parse_proxies
         from limner.web.limits import Limits
+        from limner.web.server import log_requests
         from limner.web.server import serve as run_server
         from limner.web.service.app import create_app
         from limner.web.service.models import ModelRepository, parse_model_names
@@ -134,7 +127,7 @@ def serve(
         # It waits until there is a server that takes it
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     access = Access.for_address(host, token, allow_host or ()).with_origins(allow_origin or ())
-    proxies, root_path = parse_proxies(proxy or ()), _root_path(root_path)
+    proxies, root_path = parse_proxies(proxy or ()), parse_root_path(root_path)
     cores = os.cpu_count() or 1
     # While one worker waits for the next request, the others keep all cores at work
     workers = workers or cores + 1
@@ -150,15 +143,8 @@ def serve(
     announce = partial(_announce, repository, with_token=token is not None)
     reload = [partial(_reload, repository, name) for name in repository.names]
     server_app = TrustedProxies(application, proxies) if proxies else application
+    log_requests()
     run_server(server_app, host, port, announce, reload, keep_alive)
-
-
-def _root_path(text: str) -> str:
-    """A path without a slash at its end. Raises LimnerError for what is no path."""
-    path = text.rstrip("/")
-    if path and not path.startswith("/"):
-        raise LimnerError(f"--root-path {text} is no path. It begins with a slash: /{text}")
-    return path
 
 
 def _announce(repository: "ModelRepository", address: str, *, with_token: bool) -> None:

@@ -139,7 +139,8 @@ class Access:
                     403,
                     "the request comes from a page of another origin, which may change nothing "
                     "here. If a proxy stands before this service, let it pass on the Host of the "
-                    "request (nginx: proxy_set_header Host $http_host).",
+                    "request (nginx: proxy_set_header Host $http_host), or send X-Forwarded-Host "
+                    "and name the proxy with --proxy.",
                 )
         elif _is_cross_site(headers) and headers.get("sec-fetch-mode") != "navigate":
             return Refusal(
@@ -214,7 +215,14 @@ def _is_cross_site(headers: Headers) -> bool:
 
 
 def _is_same_origin(headers: Headers, host: str) -> bool:
-    """Whether there is no Origin, or one that is the service's own."""
+    """Whether there is no Origin, or one that is the service's own.
+
+    What a browser says of the site counts first: it knows the address that it called, which a proxy
+    may have changed. No page can make it say otherwise (Fetch Metadata). It says it over https and
+    on this machine.
+    """
+    if headers.get("sec-fetch-site") == "same-origin":
+        return True
     origins = headers.getlist("origin")
     if not origins:
         return True

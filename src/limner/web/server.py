@@ -40,6 +40,11 @@ With the usual 5 ms eight clients got 32.7 masks a second on two cores, with thi
 log = logging.getLogger("limner.web")
 
 
+def log_requests() -> None:
+    """Write a line for each request to stderr, as JSON. Errors are written anyway."""
+    log.setLevel(logging.INFO)
+
+
 def serve(
     app: ASGIApp,
     host: str,
@@ -64,7 +69,6 @@ def serve(
     # Uvicorn raises it again when all is finished, and the exit status must be 0
     signal.signal(signal.SIGTERM, lambda *_: None)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    log.setLevel(logging.INFO)
     if not log.handlers:
         log.addHandler(logging.StreamHandler(sys.stderr))
     config = uvicorn.Config(

@@ -1,7 +1,11 @@
 // What keys and buttons do, by the names that keys.js and the page's data-act give.
 
+import { loadHeat, loadMask } from './api.js';
+import { Mask } from './mask.js';
+import { showPlain } from './display.js';
 import { go } from './navigation.js';
-import { showMode } from './panel.js';
+import { showPeople, toggleNotes } from './notes.js';
+import { say, showMode, shownClasses } from './panel.js';
 import { setOpacity, tools, view, zoom } from './stage.js';
 import { $, mayDraw, state } from './state.js';
 import { decide, nextOpen } from './verdicts.js';
@@ -11,23 +15,27 @@ const BRUSH_STEP = 1.15, PAN_PX = 60;
 
 export const ACTIONS = {
   accept: (event) => {
-    if (tools.mode === 'polygon' && tools.points.length > 2) tools.closePolygon();
-    else if (!$('reasons').hidden && event.key === 'Enter') decide('reject');
+    // While corners are set nothing is decided
+    if (tools.points.length) tools.closePolygon();
+    else if (!$('reasons').hidden && event.key === 'Enter') decide('reject', null, event);
     else {
       $('reasons').hidden = true;
-      decide('accept');
+      decide('accept', null, event);
     }
   },
   subtract: () => tools.closePolygon(true),
   close: () => tools.closePolygon(),
-  reject: () => {
+  reject: (event) => {
     if (!mayDraw()) return;
-    if (!$('reasons').hidden) decide('reject');
+    if (!$('reasons').hidden) decide('reject', null, event);
     else $('reasons').hidden = false;
   },
-  digit: (event) => {
-    const button = $('reasons').querySelectorAll('button')[+event.key - 1];
-    if (!$('reasons').hidden && button) decide('reject', button.dataset.reason);
+  digit: (_event, key) => {
+    if ($('reasons').hidden) shownClasses()[key - 1]?.click();
+    else {
+      const button = $('reasons').querySelectorAll('button')[key - 1];
+      if (button) decide('reject', button.dataset.reason);
+    }
   },
   skip: async () => {
     const session = state.current;
@@ -38,7 +46,8 @@ export const ACTIONS = {
   next: () => go(Math.min(state.letters.length - 1, state.place + 1)),
   previous: () => go(Math.max(0, state.place - 1)),
   undo: () => {
-    if (mayDraw() && !tools.busy) showChanged(state.current.mask.undo());
+    if (tools.points.length) tools.dropCorner();
+    else if (mayDraw() && !tools.busy) showChanged(state.current.mask.undo());
   },
   redo: () => {
     if (mayDraw() && !tools.busy) showChanged(state.current.mask.redo());
@@ -49,10 +58,20 @@ export const ACTIONS = {
     showMode();
   },
   eraser: () => {
+    if (!tools.mayErase()) return;
     tools.erasing = !tools.erasing;
     showMode();
   },
   polygon: () => tools.become('polygon'),
+  lasso: () => tools.become('lasso'),
+  bucket: () => tools.become('bucket'),
+  contour: () => tools.become('contour'),
+  corner: () => tools.dropCorner(),
+  copy: copyFromBefore,
+  protect: () => {
+    tools.protect(!tools.protects);
+    showMode();
+  },
   grow: () => tools.become('grow'),
   fill: () => tools.fillHoles(),
   class: nextClass,
@@ -64,6 +83,13 @@ export const ACTIONS = {
   },
   bare: () => view.bare(true),
   dressed: () => view.bare(false),
+  before: showBefore,
+  after: () => {
+    if (!state.current) return;
+    state.current.isAsked = false;
+    view.exchange(state.current.mask);
+  },
+  uncertainty: toggleUncertainty,
   in: () => zoom(1.25),
   out: () => zoom(0.8),
   fit: () => view.fit(),
@@ -75,6 +101,9 @@ export const ACTIONS = {
     if (!$('reasons').hidden) $('reasons').hidden = true;
     else tools.escape();
   },
+  plain: showPlain,
+  note: toggleNotes,
+  people: showPeople,
   help: () => $('help').open ? $('help').close() : $('help').showModal(),
 };
 
@@ -83,6 +112,60 @@ function showChanged(tiles) {
   if (!tiles) return;
   for (const index of tiles) view.changed(state.current.mask.tile(index));
   state.current.saver.keep(tiles);
+}
+
+/** Shows the mask as it was before anybody changed it, until `after`. */
+async function showBefore() {
+  const session = state.current;
+  if (!session || tools.busy) return;
+  session.isAsked = true;
+  try {
+    if (!session.before) {
+      const { width, height, data } = await loadMask(session.place, 'predicted');
+      session.before = new Mask(width, height, data);
+    }
+    if (session === state.current && session.isAsked) view.exchange(session.before);
+  } catch (error) {
+    say(error.message);
+  }
+}
+
+/** Shows over the image where the model was uncertain, or no longer. */
+async function toggleUncertainty() {
+  const session = state.current;
+  if (!session) return;
+  if (view.heat) {
+    view.warm(null);
+    return;
+  }
+  try {
+    session.heat ??= await loadHeat(session.place);
+    if (session === state.current) view.warm(session.heat);
+  } catch (error) {
+    say(error.message);
+  }
+}
+
+/** Puts the mask of the image before over this one, as a stroke. */
+async function copyFromBefore() {
+  const session = state.current;
+  if (!mayDraw() || tools.busy) return;
+  if (!session.place) {
+    say('This is the first image.');
+    return;
+  }
+  let before;
+  try {
+    before = state.sessions.get(session.place - 1)?.mask ?? await loadMask(session.place - 1);
+  } catch (error) {
+    say(error.message);
+    return;
+  }
+  if (session !== state.current || !mayDraw() || tools.busy) return;
+  const { mask } = session, { width, height } = before;
+  if (width !== mask.width || height !== mask.height) {
+    say(`The image before has ${width} × ${height} px, this one ${mask.width} × ${mask.height}.`);
+  } else tools.replace(before.data);
 }
 
 /** Chooses the class after the one that is drawn, among those that can be. */

@@ -1,7 +1,7 @@
 // Strokes that the server has not acknowledged, kept in this browser, so that a closed tab loses
 // none.
 
-import { encodeRuns } from './mask.js';
+import { encodeRuns } from './runs.js';
 
 const bytes = [...crypto.getRandomValues(new Uint8Array(8))];
 const PAGE = bytes.map((byte) => byte.toString(16).padStart(2, '0')).join('');

@@ -1,11 +1,14 @@
 // Which key does what: one table, from which the help is written too. What an action does is in
 // actions.js.
 
-/** Keys as `event.key` in lower case, with Shift+ before them where it must be held. */
+/**
+ * Keys as `event.key` in lower case, with Shift+ before them where it must be held. On a layout
+ * without such a letter or sign it is the key at its place on a US keyboard.
+ */
 export const KEYS = [
   ['a', 'accept', 'A or Enter', 'accept the mask as it is'],
   ['enter', 'accept'],
-  ['r', 'reject', 'R, then 1–7', 'reject it, with a reason'],
+  ['r', 'reject', 'R, then 1–9', 'reject it, with a reason'],
   ['u', 'skip', 'U', 'skip to the next open image'],
   ['k', 'previous', 'J / K', 'next / previous image'],
   ['j', 'next'],
@@ -16,13 +19,23 @@ export const KEYS = [
   ['ctrl+y', 'redo'],
   ['p', 'polygon', 'P', 'polygon: click its corners, Enter adds it, Alt+Enter takes it away'],
   ['alt+enter', 'subtract'],
+  ['l', 'lasso', 'L', 'lasso: as a polygon, whose sides follow edges'],
+  ['backspace', 'corner', 'Backspace', 'take back the last corner'],
+  ['delete', 'corner'],
   ['f', 'fill', 'F', 'fill holes'],
   ['g', 'grow', 'G', 'grow from a click over what looks alike'],
-  ['c', 'class', 'C', 'next class'],
+  ['t', 'contour', 'T', 'take over: a click draws the border that the model has there'],
+  ['b', 'bucket', 'B', 'bucket: give a class all that is connected under a click'],
+  ['v', 'copy', 'V', 'copy the mask of the image before'],
+  ['x', 'protect', 'X', 'protect what other classes have'],
+  ['n', 'note', 'N', 'write a note on the image'],
+  ['c', 'class', 'C, 1–9', 'next class, or one by its number'],
   ['[', 'smaller', '[ ] or wheel', 'size of the brush'],
   [']', 'larger'],
   ['o', 'opacity', 'O', 'opacity'],
   [' ', 'bare', 'Space', 'hold for the bare image'],
+  ['d', 'before', 'D', 'hold for the mask before it was changed'],
+  ['m', 'uncertainty', 'M', 'where the model was uncertain'],
   ['+', 'in', '+ − 0', 'zoom in, out, whole image (also Ctrl+wheel, pinch)'],
   ['=', 'in'],
   ['-', 'out'],
@@ -40,19 +53,37 @@ const REPEATED = new Set(
 );
 const MOUSE = [['left button', 'adds'], ['right button, Alt', 'erases']];
 
-const nameOf = (event) => {
-  const key = event.key.toLowerCase(),
-    held = (event.ctrlKey || event.metaKey ? 'ctrl+' : '') + (event.altKey ? 'alt+' : '');
+const SIGNS = { BracketLeft: '[', BracketRight: ']', Minus: '-', Equal: '=' };
+
+/** What the key at a place gives on a US keyboard. */
+const atPlace = (code) => /^(?:Key|Digit)(.)$/.exec(code)?.[1].toLowerCase() ?? SIGNS[code];
+
+/** The key without what is held beside it. */
+function keyOf(event, known) {
+  const key = event.key.toLowerCase();
+  const isForeign = key === 'dead' || (key.length === 1 && key > '\x7f');
+  // The row of digits of AZERTY gives signs
+  const isSign = key.length === 1 && !known.has(key) && !event.shiftKey &&
+    event.code?.startsWith('Digit');
+  return (isForeign || isSign) && atPlace(event.code ?? '') || key;
+}
+
+function nameOf(event, known) {
+  const key = keyOf(event, known);
+  // Windows reports AltGr as Control and Alt
+  const isAltGr = event.getModifierState?.('AltGraph') || (event.ctrlKey && event.altKey);
+  if (key.length === 1 && isAltGr) return key;
+  const held = (event.ctrlKey || event.metaKey ? 'ctrl+' : '') + (event.altKey ? 'alt+' : '');
   return held + (event.shiftKey && /^[a-z]$/.test(key) ? 'shift+' : '') + key;
-};
+}
 
 /** Calls `act(name, event)` for the keys of the table, unless a person writes text. */
 export function listen(act) {
   const table = new Map(KEYS.map(([key, name]) => [key, name]));
   addEventListener('keydown', (event) => {
-    if (event.target.matches?.('input[type=text], textarea, select')) return;
-    const digit = /^[1-9]$/.test(event.key) && !event.ctrlKey && !event.metaKey && !event.altKey;
-    const name = digit ? 'digit' : table.get(nameOf(event));
+    if (event.target.matches?.('input[type=text], input[type=search], textarea, select')) return;
+    const key = nameOf(event, table);
+    const name = /^[1-9]$/.test(key) ? 'digit' : table.get(key);
     if (!name) return;
     if (
       event.target.matches?.('button, summary, a') && (event.key === 'Enter' || event.key === ' ')
@@ -62,12 +93,17 @@ export function listen(act) {
     }
     event.preventDefault();
     if (event.repeat && !REPEATED.has(name)) return;
-    act(name, event);
+    act(name, event, key);
   });
   addEventListener('keyup', (event) => {
-    if (event.key === ' ') act('dressed', event);
+    const key = keyOf(event, table);
+    if (key === ' ') act('dressed', event);
+    if (key === 'd') act('after', event);
   });
-  addEventListener('blur', () => act('dressed'));
+  addEventListener('blur', () => {
+    act('dressed');
+    act('after');
+  });
 }
 
 export function writeHelp(table) {

@@ -1,5 +1,6 @@
-// A mask as an array of class indices, never a canvas: painted by exact rules, undone by tiles,
-// and deflated for the way to the server.
+// A mask as an array of class indices, never a canvas: painted by exact rules, and undone by tiles.
+
+import { decodeRuns, encodeRuns } from './runs.js';
 
 export const TILE = 512;
 const MOST_STEPS = 1000, MOST_BYTES = 32 * 2 ** 20; // that can be undone
@@ -35,6 +36,8 @@ export class Mask {
     this.bytes = 0;
     // What the tiles were that the stroke in progress touched
     this.before = null;
+    // For each class whether a stroke may change it; null where it may change all
+    this.open = null;
   }
 
   /** Where a tile lies. */
@@ -128,7 +131,7 @@ export class Mask {
     return step.map((part) => part.index);
   }
 
-  /** Gives the pixels left..right of a row a class, within the mask. */
+  /** Gives the pixels left..right of a row a class, within the mask and what is open. */
   span(y, left, right, value) {
     if (y < 0 || y >= this.height || right <= 0 || left >= this.width || right <= left) return;
     left = Math.max(0, left);
@@ -137,7 +140,12 @@ export class Mask {
     for (let column = Math.floor(left / TILE); column <= Math.floor((right - 1) / TILE); column++) {
       if (!this.before.has(row + column)) this.before.set(row + column, this.read(row + column));
     }
-    this.data.fill(value, y * this.width + left, y * this.width + right);
+    const start = y * this.width + left, stop = y * this.width + right;
+    if (!this.open) this.data.fill(value, start, stop);
+    else {
+      const { data, open } = this;
+      for (let at = start; at < stop; at++) if (open[data[at]]) data[at] = value;
+    }
   }
 
   /**
@@ -220,6 +228,30 @@ export class Mask {
     return box;
   }
 
+  /** Gives a class all pixels of one class that are connected by their sides. */
+  bucket(x, y, value) {
+    const found = this.data[y * this.width + x];
+    if (found === value) return null;
+    const { data, width, height } = this;
+    return this.fillFound(
+      flood(width, height, x, y, (i, j) => data[j * width + i] === found),
+      rect(0, 0, width, height),
+      value,
+    );
+  }
+
+  /** Gives every pixel the class of another mask of this size. */
+  replace(data) {
+    for (let y = 0; y < this.height; y++) {
+      for (let x = 0; x < this.width;) {
+        const start = x, value = data[y * this.width + x];
+        while (x < this.width && data[y * this.width + x] === value) x++;
+        this.span(y, start, x, value);
+      }
+    }
+    return rect(0, 0, this.width, this.height);
+  }
+
   /**
    * Grows from a pixel over its like: `pixels` (RGBA) show `area` of the image. It goes over no
    * edge, nor far from the colour that was clicked.
@@ -262,11 +294,17 @@ export class Mask {
       cy,
       (i, j) => far(i, j) <= tolerance && step(i, j) <= tolerance,
     );
+    return this.fillFound(like, area, value);
+  }
+
+  /** Gives the pixels of an area that are found a class; the rectangle that changed. */
+  fillFound(found, area, value) {
+    const width = area.right - area.left, height = area.bottom - area.top;
     let changed = null;
     for (let j = 0; j < height; j++) {
       for (let i = 0; i < width; i++) {
         const start = i;
-        while (i < width && like[j * width + i]) i++;
+        while (i < width && found[j * width + i]) i++;
         if (i > start) {
           this.span(area.top + j, area.left + start, area.left + i, value);
           changed = union(
@@ -300,7 +338,7 @@ export class Mask {
 }
 
 /** The pixels connected to one by their sides for which `open` holds, row by row. */
-function flood(width, height, x, y, open) {
+export function flood(width, height, x, y, open) {
   const found = new Uint8Array(width * height), stack = [[x, y]];
   while (stack.length) {
     const [sx, sy] = stack.pop();
@@ -328,43 +366,3 @@ const equal = (a, b) => {
 };
 const bytesOf = (step) =>
   step.reduce((sum, part) => sum + 4 * (part.before.length + part.after.length), 0);
-
-/** Pixels as runs: 24 bits of length, 8 of value. */
-export function encodeRuns(pixels) {
-  const runs = [];
-  for (let i = 0; i < pixels.length;) {
-    const value = pixels[i], start = i;
-    while (i < pixels.length && pixels[i] === value && i - start < 0xffffff) i++;
-    runs.push((i - start) * 256 + value);
-  }
-  return Uint32Array.from(runs);
-}
-
-/** The pixels that `encodeRuns` packed. */
-export function decodeRuns(runs, length) {
-  const pixels = new Uint8Array(length);
-  let at = 0;
-  for (const run of runs) {
-    pixels.fill(run & 255, at, at + (run >>> 8));
-    at += run >>> 8;
-  }
-  if (at !== length) throw new Error(`runs of ${at} pixels for a tile of ${length}`);
-  return pixels;
-}
-
-/** Tiles on their way to the server: of each its index and its pixels, deflated. */
-export async function deflateTiles(tiles) {
-  const size = tiles.reduce((sum, [, pixels]) => sum + 4 + pixels.length, 0),
-    body = new Uint8Array(size),
-    heads = new DataView(body.buffer);
-  let at = 0;
-  for (const [index, pixels] of tiles) {
-    heads.setUint32(at, index, true);
-    body.set(pixels, at + 4);
-    at += 4 + pixels.length;
-  }
-  return new Uint8Array(
-    await new Response(new Blob([body]).stream().pipeThrough(new CompressionStream('deflate')))
-      .arrayBuffer(),
-  );
-}

@@ -1,8 +1,10 @@
 // From image to image: tasks are opened ahead of time, held while somebody is at them, and left.
 
 import { ask, get, loadTask } from './api.js';
+import { fillDisplay, refresh } from './display.js';
 import { Journal } from './journal.js';
-import { Mask } from './mask.js';
+import { Mask, rect } from './mask.js';
+import { countNotes } from './notes.js';
 import {
   applyProgress,
   notice,
@@ -35,21 +37,30 @@ export function openTask(place) {
 }
 
 async function openSession(place) {
-  const { review } = state;
-  let loaded = await loadTask(place);
+  const { review, display } = state;
+  // Of a large image tiles and rows of the mask come after it is shown
+  let session = null;
+  const isShown = () => session !== null && session === state.current;
+  const shown = {
+    came: () => isShown() && view.again(),
+    rows: (first, end) => isShown() && view.changed(rect(0, first, session.mask.width, end)),
+  };
+  let loaded = await loadTask(place, display, shown);
   const journal = new Journal(`${review.identity}:${review.reviewer}:${loaded.task.key}`);
   if (await journal.read()) {
     // What a closed page sent last has arrived by now
     loaded.bitmap.close();
-    loaded = await loadTask(place);
+    loaded = await loadTask(place, display, shown);
   }
-  const { task, bitmap, pixels, width, height, edition, basis, version } = loaded;
+  const { task, bitmap, pixels, width, height, edition, basis, version, filled } = loaded;
   if (edition !== review.edition) {
     showOutdated();
     throw new Error('another review is served here by now');
   }
   const mask = new Mask(width, height, pixels);
-  const session = { place, task, bitmap, mask, owner: task.owner, spent: 0, seen: 0 };
+  session = { place, task, bitmap, mask, owner: task.owner, spent: 0, seen: 0, shown: 0 };
+  session.display = display;
+  session.tiled = !!task.tiled;
   session.next = null; // the promise of the place that comes after it
   session.saver = new Saver({
     place,
@@ -61,9 +72,34 @@ async function openSession(place) {
     changed: () => strokesChanged(session),
     wrote: applyProgress,
   });
-  session.restored = session.saver.restore();
+  session.filling = filled?.then(() => putBack(session), (error) => fail(session, error));
+  if (!filled) session.restored = session.saver.restore();
   state.sessions.set(place, session);
   return session;
+}
+
+/** All of a large mask has come: strokes that the server has not are put over it. */
+function putBack(session) {
+  session.filling = null;
+  session.restored = session.saver.restore();
+  if (session === state.current) {
+    view.show(session.bitmap, session.mask);
+    showTask();
+    sayRestored(session);
+  }
+}
+
+/** A large mask did not come whole: nothing may be drawn on what is there. */
+function fail(session, error) {
+  session.saver.stopped = error;
+  if (session === state.current) showSaved();
+}
+
+/** Says it where strokes were put back that had not reached the server. */
+function sayRestored(session) {
+  if (!session.restored || session.saver.stopped) return;
+  session.restored = false;
+  say('Strokes that had not reached the server were put back.');
 }
 
 /** Strokes went out, arrived, or were refused. */
@@ -108,7 +144,7 @@ function showSession(session) {
   if (tools.busy) tools.escape();
   if (state.current && state.current !== session) leave(state.current);
   state.current = session;
-  session.seen = performance.now();
+  session.seen = session.shown = performance.now();
   state.place = session.place;
   state.broken = null;
   closeOldest(session);
@@ -118,10 +154,10 @@ function showSession(session) {
   state.refused.delete(session.place);
   notice();
   showTask();
-  if (session.restored && !session.saver.stopped) {
-    session.restored = false;
-    say('Strokes that had not reached the server were put back.');
-  }
+  countNotes();
+  refresh();
+  fillDisplay();
+  sayRestored(session);
 }
 
 /** Closes what was open longest, but nothing that is unsaved or being decided. */
@@ -135,6 +171,7 @@ function closeOldest(session) {
     if (sessions.size > limit && closable) {
       sessions.delete(place);
       other.bitmap.close();
+      other.heat?.close();
     }
   }
 }

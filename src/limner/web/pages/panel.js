@@ -42,6 +42,7 @@ export function showTask() {
   if (task.predicted_dice !== null) parts.push(`predicted Dice ${task.predicted_dice.toFixed(2)}`);
   if (task.unusual) parts.push('unlike the training images');
   if (task.note) parts.push(task.note);
+  if (task.assignee && task.assignee !== state.review.reviewer) parts.push(`for ${task.assignee}`);
   if (task.verdict) {
     const by = task.reviewer ? ` by ${task.reviewer}` : '';
     parts.push(`${VERDICT_NAMES[task.verdict]}${by}${task.reason ? `: ${task.reason}` : ''}`);
@@ -148,16 +149,24 @@ export function showMode() {
     brush: tools.mode === 'brush' && !tools.erasing,
     eraser: tools.erasing,
     polygon: tools.mode === 'polygon',
+    lasso: tools.mode === 'lasso',
     grow: tools.mode === 'grow',
+    bucket: tools.mode === 'bucket',
+    contour: tools.mode === 'contour',
+    protect: tools.protects,
   };
   for (const [name, on] of Object.entries(pressed)) {
     document.querySelector(`aside [data-act=${name}]`).setAttribute('aria-pressed', on);
   }
-  document.querySelector('aside [data-act=close]').hidden = tools.mode !== 'polygon';
-  for (const button of $('classes').children) {
+  const outlines = tools.mode === 'polygon' || tools.mode === 'lasso';
+  document.querySelector('aside [data-act=close]').hidden = !outlines;
+  for (const button of $('class-list').children) {
     button.setAttribute('aria-checked', +button.dataset.value === state.value);
   }
 }
+
+/** The buttons of classes that the filter shows. */
+export const shownClasses = () => [...$('class-list').children].filter(({ hidden }) => !hidden);
 
 /** Shows the thumbnails around a place; those that are there and have not changed stay. */
 export function showStrip(place) {
@@ -172,11 +181,20 @@ export function showStrip(place) {
     if (button.dataset.letter !== letter) {
       button.dataset.letter = letter;
       button.dataset.mark = MARKS[letter];
-      button.firstChild.src = `api/tasks/${i}/thumbnail?as=${encodeURIComponent(letter)}`;
+      const src = `api/tasks/${i}/thumbnail?as=${encodeURIComponent(letter)}`;
+      // The server has few cores, and a large image is to be seen before its thumbnail
+      Promise.resolve(state.current?.bitmap.ready).then(() => {
+        button.firstChild.src = src;
+      });
     }
     button.setAttribute('aria-current', i === place);
     return button;
   }));
+  const current = $('strip').querySelector('[aria-current=true]');
+  // Only the strip moves: to scroll into view would move what is around it too
+  if (current) {
+    $('strip').scrollLeft = current.offsetLeft - ($('strip').clientWidth - current.offsetWidth) / 2;
+  }
 }
 
 function thumbnailButton(place) {

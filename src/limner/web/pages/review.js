@@ -3,16 +3,19 @@
 
 import { ACTIONS } from './actions.js';
 import { get } from './api.js';
+import { listenToDisplay } from './display.js';
 import { KEYS, listen, writeHelp } from './keys.js';
 import { rect } from './mask.js';
 import { go, hold } from './navigation.js';
-import { applyProgress, notice, showMode } from './panel.js';
+import { listenToNotes } from './notes.js';
+import { applyProgress, notice, showMode, shownClasses } from './panel.js';
 import { focusStage, loadSettings, setOpacity, setTolerance, tools, view } from './stage.js';
 import { $, addWorkTime, state } from './state.js';
 import { decide, finish } from './verdicts.js';
 
 const HEARTBEAT_MS = 60_000;
 const VOID_COLOUR = [128, 128, 128];
+const DIGITS = 9; // keys for classes
 
 async function start() {
   const review = await get('api/review');
@@ -26,6 +29,8 @@ async function start() {
   listenToKeys();
   listenToButtons();
   listenToPage();
+  listenToNotes();
+  listenToDisplay();
   setInterval(heartbeat, HEARTBEAT_MS);
   const first = (await get('api/next')).place;
   await go(first ?? 0);
@@ -41,23 +46,47 @@ function makeClassButtons(classes) {
     button.type = 'button';
     button.setAttribute('role', 'radio');
     button.dataset.value = value;
+    button.dataset.name = name.toLowerCase();
     swatch.style.background = `rgb(${colour})`;
-    button.append(swatch, name);
+    button.append(swatch, name, document.createElement('kbd'));
     button.onclick = () => {
       state.value = value;
       showMode();
     };
-    $('classes').append(button);
+    $('class-list').append(button);
+  });
+  $('class-filter').hidden = $('class-list').children.length <= DIGITS;
+  $('class-filter').oninput = filterClasses;
+  $('class-filter').onkeydown = (event) => {
+    if (event.key !== 'Enter' && event.key !== 'Escape') return;
+    if (event.key === 'Enter') shownClasses()[0]?.click();
+    $('class-filter').value = '';
+    filterClasses();
+    focusStage();
+  };
+  filterClasses();
+}
+
+/** Shows the classes whose names hold what was typed; the first nine have a key. */
+function filterClasses() {
+  const text = $('class-filter').value.trim().toLowerCase();
+  for (const button of $('class-list').children) {
+    button.hidden = !button.dataset.name.includes(text);
+    button.lastChild.textContent = '';
+  }
+  shownClasses().slice(0, DIGITS).forEach((button, index) => {
+    button.lastChild.textContent = index + 1;
   });
 }
 
 function listenToKeys() {
-  listen((name, event) => {
-    if ($('help').open && name !== 'help') {
-      if (name === 'escape') $('help').close();
+  listen((name, event, key) => {
+    const dialog = document.querySelector('dialog[open]');
+    if (dialog && dialog.id !== name) {
+      if (name === 'escape') dialog.close();
       return;
     }
-    ACTIONS[name]?.(event);
+    ACTIONS[name]?.(event, key);
   });
 }
 

@@ -2,7 +2,7 @@
 // somebody else's.
 
 import { ask, isFinal, RetryPause, Stale } from './api.js';
-import { decodeRuns, deflateTiles } from './mask.js';
+import { decodeRuns, deflateTiles } from './runs.js';
 
 export class Saver {
   /**

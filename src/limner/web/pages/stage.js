@@ -1,7 +1,8 @@
 // The stage: the view of image and mask, and the tools that draw on it. What a person sets is
 // remembered.
 
-import { showMode } from './panel.js';
+import { loadModelMaps } from './api.js';
+import { say, showMode } from './panel.js';
 import { $, mayDraw, state } from './state.js';
 import { Tools } from './tools.js';
 import { View } from './view.js';
@@ -14,6 +15,11 @@ export const tools = new Tools($('stage'), $('ring'), view, {
   bitmap: () => state.current?.bitmap,
   value: () => state.value,
   erased: () => state.review.erased,
+  modelMaps: () => {
+    const session = state.current;
+    return session.maps ??= loadModelMaps(session.place);
+  },
+  say,
   mayDraw,
   ended: (tiles) => {
     if (tiles.length) state.current.saver.keep(tiles);

@@ -21,6 +21,8 @@ export const state = {
   place: 0,
   /** Counts up with each image that is asked for, so that an answer that comes late is dropped. */
   request: 0,
+  /** How images are shown: { low, high, gamma, channel }; null as they are read. */
+  display: null,
   /** The class that is drawn. */
   value: 1,
   /** By place: images that are open, with their strokes to undo. */
@@ -37,7 +39,7 @@ const IDLE_S = 30; // a longer silence counts as this much work
 export function mayDraw() {
   const { current, outdated } = state;
   return current !== null && !outdated && !current.owner && !current.task.barred &&
-    !current.saver.stopped && !current.deciding;
+    !current.saver.stopped && !current.deciding && !current.filling;
 }
 
 /** Adds the time since the person last did anything to a session's working time. */

@@ -1,9 +1,14 @@
-// Tools: mouse, pen and fingers on the stage become strokes, polygons and growth; wheel and pinch
+// Tools: mouse, pen and fingers on the stage become strokes, outlines and growth; wheel and pinch
 // become brush size, zoom and position.
 
+import { contourThrough } from './contour.js';
 import { rect, union } from './mask.js';
+import { Outline } from './outline.js';
+import { paint } from './picture.js';
 
 const GROW_PX = 2048; // the side of the part of an image in which a click grows
+const LINE_PX = 16, PAGE_PX = 400; // what a wheel that counts lines or pages means
+const SIZE_PER_PX = 0.0012, ZOOM_PER_PX = 0.005; // of a wheel, as exponents
 
 export class Tools {
   /**
@@ -14,7 +19,9 @@ export class Tools {
    * @param {() => any} host.mask the mask that is shown
    * @param {() => ImageBitmap} host.bitmap its image
    * @param {() => number} host.value the class that is drawn
-   * @param {() => number} host.erased the class that erasing leaves
+   * @param {() => number | null} host.erased the class that erasing leaves; null without one
+   * @param {() => Promise<object>} host.modelMaps what the model drew, and its uncertainty
+   * @param {(text: string) => void} host.say tells the person something
    * @param {() => boolean} host.mayDraw
    * @param {(tiles: number[]) => void} host.ended is called with the tiles that a stroke changed
    * @param {() => void} host.sized is called when the brush has another size
@@ -30,7 +37,9 @@ export class Tools {
     this.mode = 'brush';
     // By the button, for fingers
     this.erasing = false;
-    this.points = [];
+    this.outline = new Outline(view, host.bitmap);
+    // Whether strokes leave other classes as they are
+    this.protects = false;
     this.stroke = null;
     this.panning = null;
     this.fingers = new Map();
@@ -38,7 +47,7 @@ export class Tools {
     this.last = null;
     // A finger that may be the first of two
     this.tap = null;
-    view.extra = (context) => this.#drawPolygon(context);
+    view.extra = (context) => this.outline.draw(context, this.last, this.mode === 'lasso');
     const on = (name, work, options) => stage.addEventListener(name, work.bind(this), options);
     on('pointerdown', this.#down);
     on('pointermove', this.#move);
@@ -47,7 +56,7 @@ export class Tools {
     on('pointerleave', () => {
       ring.hidden = true;
     });
-    on('dblclick', () => this.mode === 'polygon' && this.closePolygon());
+    on('dblclick', () => this.#drawsOutline && this.closePolygon());
     on('contextmenu', (event) => event.preventDefault());
     on('wheel', this.#wheel, { passive: false });
   }
@@ -58,26 +67,65 @@ export class Tools {
     this.#showRing();
   }
 
+  /** The corners of the outline that is being drawn. */
+  get points() {
+    return this.outline.corners;
+  }
+
+  get #drawsOutline() {
+    return this.mode === 'polygon' || this.mode === 'lasso';
+  }
+
   become(mode) {
     this.mode = this.mode === mode ? 'brush' : mode;
-    this.points = [];
+    this.outline.clear();
     this.view.again();
     this.host.mode();
   }
 
-  /** Ends a polygon: what is in it is added, or taken away. */
+  /** Sets whether strokes leave other classes as they are. */
+  protect(on) {
+    this.protects = on;
+  }
+
+  /** Whether there is a background; if not, says why nothing is erased. */
+  mayErase() {
+    const may = this.host.erased() !== null;
+    if (!may) {
+      this.host.say(
+        'These classes have no background, so nothing can be erased. Paint with another class.',
+      );
+    }
+    return may;
+  }
+
+  /** Takes back the last corner. */
+  dropCorner() {
+    this.outline.drop();
+    this.view.again();
+  }
+
+  /** Ends an outline: what is in it is added, or taken away. */
   closePolygon(subtract = this.erasing) {
-    const { points } = this, mask = this.host.mask();
-    this.points = [];
-    if (points.length > 2 && !this.stroke && this.host.mayDraw()) {
-      this.#apply(() => mask.polygon(points, subtract ? this.host.erased() : this.host.value()));
-    } else this.view.again();
+    if (!this.points.length || this.stroke) return;
+    if (this.points.length < 3) {
+      this.host.say('An outline has at least three corners. Backspace takes one back, Esc all.');
+      return;
+    }
+    const points = this.outline.points(this.mode === 'lasso'), mask = this.host.mask();
+    if (!this.host.mayDraw() || (subtract && !this.mayErase())) return;
+    this.outline.clear();
+    this.#apply(() => mask.polygon(points, this.#value(subtract)), subtract);
   }
 
   fillHoles() {
-    if (!this.stroke && this.host.mayDraw()) {
-      this.#apply(() => this.host.mask().fillHoles(this.host.value(), this.host.erased()));
-    }
+    if (this.stroke || !this.host.mayDraw() || !this.mayErase()) return;
+    this.#apply(() => this.host.mask().fillHoles(this.host.value(), this.host.erased()));
+  }
+
+  /** Puts another mask of the same size over this one. */
+  replace(data) {
+    this.#apply(() => this.host.mask().replace(data));
   }
 
   /** Leaves what was started; false where nothing was. */
@@ -88,7 +136,7 @@ export class Tools {
       return true;
     }
     if (this.points.length) {
-      this.points = [];
+      this.outline.clear();
       this.view.again();
       return true;
     }
@@ -105,13 +153,28 @@ export class Tools {
 
   /** What was started on another image. */
   forget() {
-    this.points = [];
+    this.outline.clear();
     this.tap = null;
   }
 
-  #apply(work) {
+  #value(erase) {
+    return erase ? this.host.erased() : this.host.value();
+  }
+
+  /** Begins a stroke that adds or erases, and may be kept from other classes. */
+  #begin(erase) {
     const mask = this.host.mask();
     mask.begin();
+    mask.open = null;
+    if (!this.protects) return;
+    mask.open = new Uint8Array(256);
+    mask.open[this.host.value()] = 1;
+    if (!erase && this.host.erased() !== null) mask.open[this.host.erased()] = 1;
+  }
+
+  #apply(work, erase = false) {
+    const mask = this.host.mask();
+    this.#begin(erase);
     this.view.changed(work());
     this.host.ended(mask.end());
     this.view.again();
@@ -126,6 +189,8 @@ export class Tools {
     // What lies above the image is not drawn on
     if (event.target.closest('#notice, #reasons')) return;
     event.preventDefault();
+    // What is drawn on is what is seen
+    if (this.host.mask()) this.view.exchange(this.host.mask());
     this.stage.focus({ preventScroll: true });
     this.stage.setPointerCapture(event.pointerId);
     const place = this.#place(event), point = this.view.at(...place);
@@ -145,26 +210,28 @@ export class Tools {
     // One stroke at a time: a palm beside the pen draws nothing
     if (this.stroke || !this.host.mayDraw()) return;
     const erase = event.button === 2 || event.button === 5 || event.altKey || this.erasing;
+    if (erase && !this.mayErase()) return;
     if (this.mode !== 'brush') {
-      const act = () => {
-        if (this.mode === 'grow') this.#grow(point, erase);
-        else if (event.button === 2) this.closePolygon(true);
-        else {
-          this.points.push(point);
-          this.view.again();
-        }
-      };
+      const act = () => this.#click(event.button, place, point, erase);
       if (event.pointerType === 'touch') this.tap = { id: event.pointerId, act };
       else act();
       return;
     }
-    this.host.mask().begin();
-    this.stroke = {
-      id: event.pointerId,
-      value: erase ? this.host.erased() : this.host.value(),
-      at: point,
-    };
+    this.#begin(erase);
+    this.stroke = { id: event.pointerId, value: this.#value(erase), at: point };
     this.view.changed(this.host.mask().line(...point, ...point, this.radius, this.stroke.value));
+  }
+
+  /** A click of a tool other than the brush. */
+  #click(button, place, point, erase) {
+    if (this.mode === 'grow') this.#grow(point, erase);
+    else if (this.mode === 'bucket') this.#pour(point, erase);
+    else if (this.mode === 'contour') this.#correct(point, erase);
+    else if (button === 2) this.closePolygon(true);
+    else if (!this.outline.grab(place)) {
+      this.outline.add(point, this.mode === 'lasso');
+      this.view.again();
+    }
   }
 
   #move(event) {
@@ -181,7 +248,8 @@ export class Tools {
       this.panning = place;
       return;
     }
-    if (this.mode === 'polygon' && this.points.length) this.view.again();
+    if (this.outline.held) this.outline.move(place);
+    if (this.points.length) this.view.again();
     if (this.stroke?.id !== event.pointerId) return;
     const events = event.getCoalescedEvents?.() ?? [], box = this.stage.getBoundingClientRect();
     let changed = null;
@@ -204,10 +272,15 @@ export class Tools {
       const { act } = this.tap;
       this.tap = null;
       if (this.host.mayDraw()) act();
+      if (this.outline.held && this.outline.release()) this.closePolygon();
       return;
     }
     if (event.button === 1 || this.panning) {
       this.panning = null;
+      return;
+    }
+    if (this.outline.held) {
+      if (this.outline.release()) this.closePolygon();
       return;
     }
     if (this.stroke?.id !== event.pointerId) return;
@@ -225,11 +298,14 @@ export class Tools {
 
   #wheel(event) {
     event.preventDefault();
+    // By distance, since a trackpad sends many small events where a mouse sends one
+    const unit = [1, LINE_PX, PAGE_PX][event.deltaMode],
+      dx = event.deltaX * unit,
+      dy = event.deltaY * unit;
     if (event.ctrlKey || event.metaKey) {
-      this.view.zoom(Math.exp(-event.deltaY / 200), ...this.#place(event));
-    } else if (event.shiftKey) {
-      this.view.pan(-event.deltaX || -event.deltaY, event.deltaX ? -event.deltaY : 0);
-    } else this.size(this.radius * Math.exp(-Math.sign(event.deltaY) * 0.12));
+      this.view.zoom(Math.exp(-dy * ZOOM_PER_PX), ...this.#place(event));
+    } else if (event.shiftKey) this.view.pan(-dx || -dy, dx ? -dy : 0);
+    else this.size(this.radius * Math.exp(-dy * SIZE_PER_PX));
   }
 
   #spread() {
@@ -245,9 +321,40 @@ export class Tools {
     this.pinch = now;
   }
 
-  #grow([x, y], erase) {
+  /** The pixel of the mask under a point; null beside it. */
+  #pixel([x, y]) {
     const mask = this.host.mask(), px = Math.floor(x), py = Math.floor(y);
-    if (px < 0 || py < 0 || px >= mask.width || py >= mask.height) return;
+    return px >= 0 && py >= 0 && px < mask.width && py < mask.height ? [px, py] : null;
+  }
+
+  #pour(point, erase) {
+    const pixel = this.#pixel(point);
+    if (!pixel) return;
+    this.#apply(() => this.host.mask().bucket(...pixel, this.#value(erase)), erase);
+  }
+
+  /** Moves the border to where the model would have it if it went through a point. */
+  async #correct(point, erase) {
+    const pixel = this.#pixel(point), mask = this.host.mask();
+    if (!pixel) return;
+    let maps;
+    try {
+      maps = await this.host.modelMaps();
+    } catch (error) {
+      this.host.say(`A click cannot correct here: ${error.message}`);
+      return;
+    }
+    // They may have come late
+    if (mask !== this.host.mask() || this.stroke || !this.host.mayDraw()) return;
+    const value = this.#value(erase);
+    const region = contourThrough(mask, maps.predicted, maps.uncertain, pixel, value);
+    if (region) this.#apply(() => mask.fillFound(region.found, region.area, value), erase);
+  }
+
+  #grow(point, erase) {
+    const mask = this.host.mask(), pixel = this.#pixel(point);
+    if (!pixel) return;
+    const [px, py] = pixel;
     const left = Math.max(0, px - GROW_PX / 2),
       top = Math.max(0, py - GROW_PX / 2),
       area = rect(
@@ -258,10 +365,14 @@ export class Tools {
       );
     const canvas = new OffscreenCanvas(area.right - area.left, area.bottom - area.top),
       context = canvas.getContext('2d', { willReadFrequently: true });
-    context.drawImage(this.host.bitmap(), -area.left, -area.top);
+    if (!paint(this.host.bitmap(), context, area, 0, 0, 1)) {
+      this.host.say('The image is still coming here. Click again when it is sharp.');
+      return;
+    }
     const { data } = context.getImageData(0, 0, canvas.width, canvas.height);
-    this.#apply(() =>
-      mask.grow(px, py, erase ? this.host.erased() : this.host.value(), data, area, this.tolerance)
+    this.#apply(
+      () => mask.grow(px, py, this.#value(erase), data, area, this.tolerance),
+      erase,
     );
   }
 
@@ -273,20 +384,5 @@ export class Tools {
     this.ring.style.transform = `translate(${this.last[0] - side / 2}px, ${
       this.last[1] - side / 2
     }px)`;
-  }
-
-  #drawPolygon(context) {
-    if (!this.points.length) return;
-    const { view } = this,
-      points = this.last ? [...this.points, view.at(...this.last)] : this.points;
-    context.beginPath();
-    for (const [x, y] of points) context.lineTo(view.x + x * view.scale, view.y + y * view.scale);
-    context.closePath();
-    context.lineWidth = 3 * devicePixelRatio;
-    context.strokeStyle = '#000c';
-    context.stroke();
-    context.lineWidth = 1.5 * devicePixelRatio;
-    context.strokeStyle = '#fff';
-    context.stroke();
   }
 }

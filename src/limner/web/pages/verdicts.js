@@ -7,10 +7,37 @@ import { tools } from './stage.js';
 import { $, addWorkTime, mayDraw, remember, state } from './state.js';
 
 const OTHER_SERVER_MS = 300;
+// In which nobody judges an image: a key was pressed twice, or a button clicked twice
+const SEEN_MS = 200, CLICKED_MS = 500;
 
-/** Says what becomes of the mask, and shows the next one without waiting for the answer. */
-export async function decide(verdict, reason = null) {
-  if (!mayDraw() || tools.busy) return;
+/** Whether a person can mean the image that is shown; if not, says why nothing is decided. */
+function wasSeen(verdict, event) {
+  const { current, review } = state;
+  if (tools.points.length) {
+    say('An outline is not finished. Enter adds it, Esc takes it away.');
+    return false;
+  }
+  const least = event?.detail > 1 ? CLICKED_MS : SEEN_MS;
+  if (performance.now() - current.shown < least) {
+    say('This image has only just come, so nothing was decided. Press again.');
+    return false;
+  }
+  const isEmpty = review.blank && verdict === 'accept' && !current.task.verdict &&
+    !current.mask.data.some((value) => review.classes[value]?.scored);
+  if (isEmpty && !current.acceptsEmpty) {
+    current.acceptsEmpty = true;
+    say('Nothing is drawn here. Accept once more if there is nothing to draw.');
+    return false;
+  }
+  return true;
+}
+
+/**
+ * Says what becomes of the mask, and shows the next one without waiting for the answer. `event` is
+ * the key or click, if any.
+ */
+export async function decide(verdict, reason = null, event = null) {
+  if (!mayDraw() || tools.busy || !wasSeen(verdict, event)) return;
   const session = state.current;
   addWorkTime(session);
   const seconds = Math.round(session.spent * 10) / 10;

@@ -2,6 +2,8 @@
 // what changed is drawn again.
 
 import { rect, TILE, union } from './mask.js';
+import { haloOf, Overlay } from './overlay.js';
+import { paint } from './picture.js';
 
 // From so many screen pixels for a pixel of the image outlines run between pixels, not over them
 const SHARP = 3;
@@ -19,8 +21,9 @@ export class View {
     this.colours = [];
     this.bitmap = null;
     this.mask = null;
-    this.tiles = new Map();
-    this.thickness = 1;
+    // Shown over the image and below the mask
+    this.heat = null;
+    this.overlay = new Overlay();
     this.stale = null;
     this.whole = false;
     this.waiting = false;
@@ -36,16 +39,37 @@ export class View {
       this.mask.height !== mask.height;
     this.bitmap = bitmap;
     this.mask = mask;
-    this.tiles.clear();
+    this.heat = null;
+    this.overlay.clear();
     if (this.fitted || (differs && !this.#visible())) this.fit();
     else this.moved();
+  }
+
+  /** Shows the same image otherwise. */
+  picture(bitmap) {
+    this.bitmap = bitmap;
+    this.again();
+  }
+
+  /** Shows another mask of the same image. */
+  exchange(mask) {
+    if (!this.mask || mask === this.mask) return;
+    this.mask = mask;
+    this.overlay.clear();
+    this.again();
+  }
+
+  /** Shows a map over the image; null takes it away. */
+  warm(heat) {
+    this.heat = heat;
+    this.again();
   }
 
   /** Shows nothing. */
   clear() {
     this.bitmap = null;
     this.mask = null;
-    this.tiles.clear();
+    this.overlay.clear();
     this.#background();
     this.front.getContext('2d').clearRect(0, 0, this.front.width, this.front.height);
   }
@@ -75,7 +99,7 @@ export class View {
 
   /** Zoom by a factor about a point of the screen. */
   zoom(factor, sx, sy) {
-    const scale = Math.min(64, Math.max(0.02, this.scale * factor)), [ix, iy] = this.at(sx, sy);
+    const scale = Math.min(64, Math.max(0.002, this.scale * factor)), [ix, iy] = this.at(sx, sy);
     this.scale = scale;
     this.x = sx * devicePixelRatio - ix * scale;
     this.y = sy * devicePixelRatio - iy * scale;
@@ -99,11 +123,7 @@ export class View {
   }
 
   moved() {
-    const thickness = this.scale >= SHARP ? 0 : Math.max(1, Math.round(1.5 / this.scale));
-    if (thickness !== this.thickness) {
-      this.thickness = thickness;
-      this.tiles.clear();
-    }
+    this.overlay.scaled(this.scale, this.scale >= SHARP);
     this.whole = true;
     this.#soon();
   }
@@ -118,7 +138,7 @@ export class View {
 
   tint(opacity) {
     this.opacity = opacity;
-    this.tiles.clear();
+    this.overlay.clear();
     this.whole = true;
     this.#soon();
   }
@@ -145,7 +165,7 @@ export class View {
     if (!this.mask) return;
     if (this.whole) this.#drawPicture();
     const near = this.stale && this.#grown(this.stale);
-    if (near) { for (const [index, canvas] of this.tiles) this.#render(index, canvas, near); }
+    if (near) this.overlay.changed(this, near);
     const frame = this.whole
       ? rect(0, 0, this.front.width, this.front.height)
       : near && this.#onScreen(near);
@@ -157,13 +177,17 @@ export class View {
   #drawPicture() {
     const context = this.#background();
     context.imageSmoothingEnabled = this.scale < SHARP;
-    context.drawImage(
-      this.bitmap,
-      this.x,
-      this.y,
-      this.mask.width * this.scale,
-      this.mask.height * this.scale,
-    );
+    const { width, height } = this.mask, { scale } = this;
+    const part = {
+      left: Math.max(0, -this.x / scale),
+      top: Math.max(0, -this.y / scale),
+      right: Math.min(width, (this.back.width - this.x) / scale),
+      bottom: Math.min(height, (this.back.height - this.y) / scale),
+    };
+    if (part.right <= part.left || part.bottom <= part.top) return;
+    paint(this.bitmap, context, part, this.x + part.left * scale, this.y + part.top * scale, scale);
+    if (!this.heat) return;
+    context.drawImage(this.heat, this.x, this.y, width * scale, height * scale);
   }
 
   #background() {
@@ -181,19 +205,8 @@ export class View {
     context.clip();
     context.clearRect(frame.left, frame.top, frame.right - frame.left, frame.bottom - frame.top);
     context.imageSmoothingEnabled = false;
-    const { mask } = this;
-    for (let index = 0; index < mask.across * mask.down; index++) {
-      const box = mask.tile(index),
-        left = this.#px(box.left, this.x),
-        top = this.#px(box.top, this.y),
-        right = this.#px(box.right, this.x),
-        bottom = this.#px(box.bottom, this.y);
-      if (
-        right <= frame.left || left >= frame.right || bottom <= frame.top || top >= frame.bottom
-      ) continue;
-      context.drawImage(this.#canvas(index), left, top, right - left, bottom - top);
-    }
-    if (!this.thickness) this.#drawEdges(context, frame);
+    this.overlay.draw(context, this, frame);
+    if (this.overlay.isSharp) this.#drawEdges(context, frame);
     this.extra?.(context, this);
     context.restore();
   }
@@ -222,65 +235,18 @@ export class View {
         if (value !== below) edge(this.colours[value] ? value : below, x, y + 1, x + 1, y + 1);
       }
     }
-    context.lineWidth = 2 * devicePixelRatio;
     context.lineCap = 'square';
-    for (const [value, path] of paths) {
-      context.strokeStyle = `rgb(${this.colours[value]})`;
-      context.stroke(path);
-    }
-  }
-
-  #canvas(index) {
-    let canvas = this.tiles.get(index);
-    if (!canvas) {
-      const box = this.mask.tile(index);
-      canvas = new OffscreenCanvas(box.right - box.left, box.bottom - box.top);
-      this.tiles.set(index, canvas);
-      this.#render(index, canvas, box);
-    }
-    return canvas;
-  }
-
-  /** Draws a part of a tile from the mask's classes. */
-  #render(index, canvas, part) {
-    const box = this.mask.tile(index);
-    const left = Math.max(box.left, part.left),
-      top = Math.max(box.top, part.top),
-      right = Math.min(box.right, part.right),
-      bottom = Math.min(box.bottom, part.bottom);
-    if (right <= left || bottom <= top) return;
-    const { data, width, height } = this.mask,
-      reach = this.thickness,
-      image = new ImageData(right - left, bottom - top);
-    const words = new Uint32Array(image.data.buffer),
-      inner = new Uint32Array(256),
-      outer = new Uint32Array(256);
-    this.colours.forEach((colour, value) => {
-      if (!colour) return;
-      const [red, green, blue] = colour, solid = red | green << 8 | blue << 16;
-      inner[value] = (solid | Math.round(this.opacity * 255) << 24) >>> 0;
-      outer[value] = (solid | 0xff000000) >>> 0;
-    });
-    let at = 0;
-    for (let y = top; y < bottom; y++) {
-      const above = Math.max(0, y - reach) * width,
-        below = Math.min(height - 1, y + reach) * width,
-        row = y * width;
-      for (let x = left; x < right; x++, at++) {
-        const value = data[row + x];
-        if (!outer[value]) continue;
-        const rim = reach &&
-          (data[above + x] !== value || data[below + x] !== value ||
-            data[row + Math.max(0, x - reach)] !== value ||
-            data[row + Math.min(width - 1, x + reach)] !== value);
-        words[at] = rim ? outer[value] : inner[value];
+    for (const [extra, colourOf] of [[2, haloOf], [0, (colour) => colour]]) {
+      context.lineWidth = (2 + extra) * devicePixelRatio;
+      for (const [value, path] of paths) {
+        context.strokeStyle = `rgb(${colourOf(this.colours[value])})`;
+        context.stroke(path);
       }
     }
-    canvas.getContext('2d').putImageData(image, left - box.left, top - box.top);
   }
 
   #grown(box) {
-    const reach = Math.max(1, this.thickness);
+    const { reach } = this.overlay;
     return rect(box.left - reach, box.top - reach, box.right + reach, box.bottom + reach);
   }
   #px(value, origin) {

@@ -8,7 +8,8 @@ from limner.web import static
 from limner.web.auth import Access
 from limner.web.metrics import Metrics
 from limner.web.middleware import add_middleware
-from limner.web.review import routes
+from limner.web.review import pictures, routes
+from limner.web.review.context import ReviewContext
 
 REASONS = (
     "wrong object",
@@ -27,7 +28,7 @@ pages = APIRouter()
 
 
 def create_review_app(
-    session: ReviewSession, reviewer: str, access: Access | None = None
+    session: ReviewSession, reviewer: str, access: Access | None = None, root_path: str = ""
 ) -> FastAPI:
     """Create the application.
 
@@ -35,6 +36,7 @@ def create_review_app(
         session: what is reviewed.
         reviewer: the name of callers who have no token of their own.
         access: who may call; by default only this machine.
+        root_path: the path that a proxy has the application at, such as "/limner".
     """
     app = FastAPI(
         title="limner review",
@@ -42,9 +44,10 @@ def create_review_app(
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
+        root_path=root_path,
     )
-    app.state.review = routes.ReviewContext(session, reviewer)
-    for router in (routes.router, pages, static.router):
+    app.state.review = ReviewContext(session, reviewer)
+    for router in (routes.router, pictures.router, pages, static.router):
         app.include_router(router)
     add_middleware(app, access or Access(), Metrics())
     return app

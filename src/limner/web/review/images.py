@@ -9,6 +9,7 @@ from functools import lru_cache
 from jaxtyping import UInt8
 from numpy import ndarray
 
+from limner.data.display import ImageValues
 from limner.data.image_pixels import to_rgb
 from limner.data.overlays import draw_overlay, shrink_pair
 from limner.data.writers.jpeg import encode_jpeg
@@ -16,10 +17,13 @@ from limner.errors import LimnerError
 from limner.review.queue import Task
 from limner.review.session import ChangedError, ReviewSession
 from limner.web.errors import ProblemError
+from limner.web.review.tiled_picture import TiledPicture
 
-MAX_REVIEWED_PIXELS = 64_000_000
+WHOLE_PIXELS = 64_000_000
+"""The page has larger images in tiles."""
+MAX_REVIEWED_PIXELS = 500_000_000
 THUMBNAIL_PX = 112
-CACHED_IMAGES, CACHED_THUMBNAILS = 4, 4000
+CACHED_IMAGES, CACHED_VALUES, CACHED_PICTURES, CACHED_THUMBNAILS = 4, 2, 2, 4000
 log = logging.getLogger("limner.web")
 
 
@@ -32,6 +36,9 @@ class TaskImages:
 
     def __init__(self, session: ReviewSession) -> None:
         self._session = session
+        self._cached_size = lru_cache(maxsize=CACHED_THUMBNAILS)(self._read_size)
+        self._cached_picture = lru_cache(maxsize=CACHED_PICTURES)(self._open_picture)
+        self._cached_values = lru_cache(maxsize=CACHED_VALUES)(self._read_values)
         self._cached_image = lru_cache(maxsize=CACHED_IMAGES)(self._read_image)
         self._cached_thumbnail = lru_cache(maxsize=CACHED_THUMBNAILS)(self._draw_thumbnail)
 
@@ -43,6 +50,31 @@ class TaskImages:
         fingerprint = self._session.fingerprint(self._session.tasks[position])
         return self._cached_image(position, fingerprint), fingerprint
 
+    def size_px(self, position: int) -> tuple[int, int]:
+        """Height and width of an image.
+
+        Raises ProblemError as `image` does.
+        """
+        task = self._session.tasks[position]
+        return self._cached_size(position, self._session.fingerprint(task))
+
+    def tile(self, position: int, level: int, row: int, column: int) -> bytes:
+        """A tile of a large image as JPEG. Raises ProblemError where there is no such tile."""
+        fingerprint = self._session.fingerprint(self._session.tasks[position])
+        picture = self._cached_picture(position, fingerprint)
+        if not picture.has(level, row, column):
+            raise ProblemError(404, "the image has no such tile.")
+        with public_errors(self._session.tasks[position]):
+            return picture.tile(level, row, column)
+
+    def values(self, position: int) -> tuple[ImageValues, str]:
+        """The values of an image, and the fingerprint of its files.
+
+        Raises ProblemError as `image` does.
+        """
+        _, fingerprint = self.image(position)
+        return self._cached_values(position, fingerprint), fingerprint
+
     def thumbnail(self, position: int) -> bytes:
         """The image with its mask over it, small, as JPEG. Raises ProblemError as `image` does."""
         task = self._session.tasks[position]
@@ -51,22 +83,44 @@ class TaskImages:
 
     def _read_image(self, position: int, _fingerprint: str) -> UInt8[ndarray, "h w 3"]:
         task = self._session.tasks[position]
+        self.size_px(position)
         with public_errors(task):
-            pixels = self._session.predictions.image(task.entry)
-        height, width = pixels.shape[:2]
+            return to_rgb(self._session.predictions.image(task.entry))
+
+    def _read_size(self, position: int, _fingerprint: str) -> tuple[int, int]:
+        task = self._session.tasks[position]
+        with public_errors(task):
+            height, width = self._session.predictions.size_px(task.entry)
         if height * width > MAX_REVIEWED_PIXELS:
             raise ProblemError(
                 413,
                 f"the image has {width}x{height} px; up to {MAX_REVIEWED_PIXELS // 1_000_000} "
                 "megapixels can be reviewed.",
             )
-        return to_rgb(pixels)
+        return height, width
+
+    def _open_picture(self, position: int, _fingerprint: str) -> TiledPicture:
+        task = self._session.tasks[position]
+        self.size_px(position)
+        with public_errors(task):
+            return TiledPicture(self._session.predictions.reader(task.entry))
+
+    def _read_values(self, position: int, _fingerprint: str) -> ImageValues:
+        task = self._session.tasks[position]
+        with public_errors(task):
+            return self._session.predictions.values(task.entry)
 
     def _draw_thumbnail(self, position: int, _version: int, fingerprint: str) -> bytes:
         task = self._session.tasks[position]
         with public_errors(task):
             mask, _ = self._session.mask(task)
-        image = self._cached_image(position, fingerprint)
+        height, width = self.size_px(position)
+        if height * width > WHOLE_PIXELS:
+            image, step = self._cached_picture(position, fingerprint).smallest()
+            mask = mask[step // 2 :: step, step // 2 :: step]
+            image = image[: mask.shape[0], : mask.shape[1]]
+        else:
+            image = self._cached_image(position, fingerprint)
         overlay = draw_overlay(
             *shrink_pair(image, mask, THUMBNAIL_PX), self._session.predictions.labels
         )
@@ -81,6 +135,6 @@ def public_errors(task: Task) -> Iterator[None]:
     except LimnerError as error:
         log.error(json.dumps({"task": task.key, "error": str(error)}))
         message = str(error)
-        for path in (task.entry.image, str(task.entry.mask)):
+        for path in (task.entry.image, *map(str, task.entry.mask_files())):
             message = message.replace(path, task.entry.name)
         raise ProblemError(410 if isinstance(error, ChangedError) else 422, message) from None

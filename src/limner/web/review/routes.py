@@ -1,28 +1,29 @@
 """The routes that the review page calls. `place` in a path is a task's position in the order."""
 
 import asyncio
-import gzip
+import logging
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from functools import partial
 from typing import Annotated, Any, Literal
 
-import numpy as np
-from fastapi import APIRouter, Depends, Header, Path, Request
+from fastapi import APIRouter, Header, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, Field
 
-from limner.data.writers.jpeg import encode_jpeg
 from limner.labels import VOID, Labels
-from limner.review.events import EntryState, StaleError
+from limner.review.events import VERDICT_NAMES, EntryState, StaleError
+from limner.review.progress import count_by_reviewer
 from limner.review.queue import Task
 from limner.review.session import Decision, MaskVersion, ReviewSession
 from limner.web.errors import ProblemError
-from limner.web.limits import BodyReader, Limits
-from limner.web.review.images import MAX_REVIEWED_PIXELS, TaskImages, public_errors
+from limner.web.review.context import Context, Position, ReviewContext, Reviewer
+from limner.web.review.images import WHOLE_PIXELS, public_errors
+from limner.web.review.pictures import mask_response
 
-LIMITS = Limits(body_bytes=MAX_REVIEWED_PIXELS + 1_000_000)
 MAX_VERSION_DIGITS = 9
+log = logging.getLogger("limner.review")
+"""A line for each verdict."""
 
 
 class DecisionRequest(BaseModel):
@@ -33,44 +34,18 @@ class DecisionRequest(BaseModel):
     seconds: Annotated[float, Field(ge=0, le=86_400)] = 0.0
 
 
+class NoteRequest(BaseModel):
+    """What a person writes about an image."""
+
+    text: Annotated[str, Field(min_length=1, max_length=2000)]
+
+
 class LeaseRequest(BaseModel):
     """To hold a task; `over` takes it from whoever holds it."""
 
     over: bool = False
 
 
-@dataclass(slots=True)
-class ReviewContext:
-    """The state of the application: the session, and who calls without a token."""
-
-    session: ReviewSession
-    reviewer: str
-    bodies: BodyReader = field(default_factory=lambda: BodyReader(LIMITS))
-    images: TaskImages = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.images = TaskImages(self.session)
-
-    def task_at(self, position: int) -> Task:
-        """A task by its position. Raises ProblemError where there is none."""
-        tasks = self.session.tasks
-        if position >= len(tasks):
-            raise ProblemError(404, f"there are {len(tasks)} tasks, counted from 0.")
-        return tasks[position]
-
-
-# Coroutines, since FastAPI would run plain functions in threads
-async def _context(request: Request) -> ReviewContext:
-    return request.app.state.review
-
-
-async def _reviewer(request: Request) -> str:
-    return request.state.caller or request.app.state.review.reviewer
-
-
-Context = Annotated[ReviewContext, Depends(_context)]
-Reviewer = Annotated[str, Depends(_reviewer)]
-Position = Annotated[int, Path(ge=0, alias="place")]
 IfMatch = Annotated[str | None, Header(alias="If-Match")]
 
 router = APIRouter(prefix="/api")
@@ -85,8 +60,9 @@ async def review(context: Context, reviewer: Reviewer) -> dict[str, Any]:
         **_describe_review(context.session, reviewer),
         "classes": _describe_classes(labels),
         "void": VOID,
-        "erased": 0 if labels.names[0] == "background" or not labels.void_values else VOID,
+        "erased": _erased_class(labels),
         "models": list(predictions.models),
+        "blank": predictions.is_blank,
         "identity": predictions.identity[:16],
     }
 
@@ -105,25 +81,15 @@ async def next_task(
 
 
 @router.get("/tasks/{place}")
-async def task(context: Context, reviewer: Reviewer, position: Position) -> dict[str, Any]:
-    return _describe_task(context, position, reviewer)
-
-
-@router.get("/tasks/{place}/image")
-def image(context: Context, position: Position) -> Response:
-    context.task_at(position)
-    pixels, fingerprint = context.images.image(position)
-    return Response(
-        encode_jpeg(np.ascontiguousarray(pixels), 95),
-        media_type="image/jpeg",
-        headers={"X-Basis": fingerprint},
-    )
-
-
-@router.get("/tasks/{place}/thumbnail")
-def thumbnail(context: Context, position: Position) -> Response:
-    context.task_at(position)
-    return Response(context.images.thumbnail(position), media_type="image/jpeg")
+def task(context: Context, reviewer: Reviewer, position: Position) -> dict[str, Any]:
+    session, task = context.session, context.task_at(position)
+    height, width = context.images.size_px(position)
+    tiled = [height, width] if height * width > WHOLE_PIXELS else None
+    return {
+        **_describe_task(context, position, reviewer),
+        "tiled": tiled,
+        "etag": _etag(session, session.fingerprint(task), session.state(task)),
+    }
 
 
 @router.get("/tasks/{place}/mask")
@@ -133,17 +99,7 @@ def mask(context: Context, position: Position) -> Response:
     fingerprint = context.session.fingerprint(task)
     with public_errors(task):
         pixels, state = context.session.mask(task)
-    height, width = pixels.shape
-    return Response(
-        gzip.compress(np.ascontiguousarray(pixels).tobytes(), 1, mtime=0),
-        media_type="application/octet-stream",
-        headers={
-            "ETag": _etag(context.session, fingerprint, state),
-            "Content-Encoding": "gzip",
-            "X-Height": str(height),
-            "X-Width": str(width),
-        },
-    )
+    return mask_response(pixels, _etag(context.session, fingerprint, state))
 
 
 @router.put("/tasks/{place}/draft")
@@ -157,8 +113,7 @@ async def draft(
     """Keep the tiles that a stroke changed."""
     session, seen, task = context.session, _seen(context, if_match), context.task_at(position)
     async with context.bodies.body(request) as body:
-        pixels, _ = await asyncio.to_thread(context.images.image, position)
-        size_px = pixels.shape[0], pixels.shape[1]
+        size_px = await asyncio.to_thread(context.images.size_px, position)
         write = partial(session.save_draft, task, reviewer, seen, body, size_px)
         state = await _write(context, task, seen, write)
     return _written(session, seen, state, reviewer)
@@ -181,7 +136,32 @@ async def verdict(
         client=request.headers.get("user-agent", ""),
     )
     write = partial(session.decide, task, reviewer, seen, decision)
-    return _written(session, seen, await _write(context, task, seen, write), reviewer)
+    state = await _write(context, task, seen, write)
+    answer = _written(session, seen, state, reviewer)
+    reason = f": {state.reason}" if state.reason else ""
+    what = VERDICT_NAMES[state.verdict or "accepted"]
+    log.info("%s %s %s%s", reviewer, what, task.entry.name, reason)
+    return answer
+
+
+@router.get("/tasks/{place}/notes")
+def notes(context: Context, position: Position) -> list[dict[str, str]]:
+    found = context.session.store.notes(context.task_at(position).key)
+    return [asdict(note) for note in found]
+
+
+@router.post("/tasks/{place}/notes")
+def add_note(
+    context: Context, reviewer: Reviewer, position: Position, body: NoteRequest
+) -> list[dict[str, str]]:
+    context.session.store.add_note(context.task_at(position).key, reviewer, body.text.strip())
+    return notes(context, position)
+
+
+@router.get("/reviewers")
+def reviewers(context: Context) -> list[dict[str, Any]]:
+    """What each reviewer did."""
+    return [asdict(numbers) for numbers in count_by_reviewer(context.session.store.events())]
 
 
 @router.post("/tasks/{place}/lease")
@@ -195,13 +175,15 @@ async def acquire_lease(
     _seen(context, if_match)
     session, task = context.session, context.task_at(position)
     if not session.did_other_reading(task, reviewer):
-        session.leases.acquire(task.key, reviewer, over=body.over)
+        acquire = partial(session.leases.acquire, task.key, reviewer, over=body.over)
+        await asyncio.to_thread(acquire)
     return _describe_task(context, position, reviewer)
 
 
 @router.delete("/tasks/{place}/lease")
 async def release_lease(context: Context, reviewer: Reviewer, position: Position) -> dict[str, Any]:
-    context.session.leases.release(context.task_at(position).key, reviewer)
+    release = partial(context.session.leases.release, context.task_at(position).key, reviewer)
+    await asyncio.to_thread(release)
     return _describe_task(context, position, reviewer)
 
 
@@ -210,6 +192,13 @@ def _describe_classes(labels: Labels) -> list[dict[str, Any]]:
         {"name": name, "colour": labels.colour(index), "scored": index in labels.scored}
         for index, name in enumerate(labels.names)
     ]
+
+
+def _erased_class(labels: Labels) -> int | None:
+    """What erasing leaves: the background, or void pixels; None where a set has neither."""
+    if labels.names[0] == "background":
+        return 0
+    return VOID if labels.void_values else None
 
 
 def _describe_task(context: ReviewContext, position: int, reviewer: str) -> dict[str, Any]:
@@ -229,6 +218,7 @@ def _describe_task(context: ReviewContext, position: int, reviewer: str) -> dict
         "verdict": state.verdict,
         "reason": state.reason,
         "reviewer": state.reviewer,
+        "assignee": session.assignee(position),
         "owner": None if owner == reviewer else owner,
         "barred": session.did_other_reading(task, reviewer),
     }

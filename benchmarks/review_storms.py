@@ -193,7 +193,7 @@ def mask_in(page: Page) -> np.ndarray:
     """The page's mask, compressed on the way as the page compresses what it sends."""
     height, width, content = page.evaluate(
         """async () => {
-            const { deflateTiles } = await import('/static/mask.js'), { mask } = limner.now;
+            const { deflateTiles } = await import('/static/runs.js'), { mask } = limner.now;
             const bytes = await deflateTiles([[0, mask.data]]);
             let text = '';
             for (let i = 0; i < bytes.length; i += 8192)

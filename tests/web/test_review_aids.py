@@ -70,7 +70,6 @@ def test_nothing_is_decided_while_corners_are_set(page: Page) -> None:
     page.keyboard.press("p")
     for point in ((5, 5), (30, 5)):
         click(page, *point)
-        page.wait_for_timeout(300)
     page.keyboard.press("Enter")
     expect(page.locator("#notice-text")).to_contain_text("at least three corners")
     page.keyboard.press("a")
@@ -84,7 +83,6 @@ def test_the_last_corner_is_taken_back_before_any_stroke(page: Page) -> None:
     page.keyboard.press("p")
     for x, y in ((5, 5), (30, 5), (30, 30), (50, 30)):
         click(page, x, y)
-        page.wait_for_timeout(300)
     page.keyboard.press("Control+z")
     page.keyboard.press("Backspace")
     assert page.evaluate("limner.tools.points.length") == 2
@@ -100,7 +98,6 @@ def test_a_corner_can_be_moved_and_a_click_on_the_first_closes(page: Page) -> No
     page.keyboard.press("p")
     for x, y in ((10, 10), (40, 10), (40, 30)):
         click(page, x, y)
-        page.wait_for_timeout(300)
     drag(page, (40, 30), (40, 50))
     click(page, 10, 10)
     mask = mask_in(page)
@@ -219,7 +216,6 @@ def test_a_lasso_follows_an_edge(tmp_path: Path, start: Start, browser: Browser)
         page.keyboard.press("l")
         for x, y in ((30, 20), (69.5, 20.5), (69.5, 59.5), (30.5, 59.5)):
             click(page, x, y)
-            page.wait_for_timeout(300)
         page.keyboard.press("Enter")
         drawn, truth = mask_in(page) == 1, image > 100
         assert 2 * (drawn & truth).sum() / (drawn.sum() + truth.sum()) > 0.95

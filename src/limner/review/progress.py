@@ -1,7 +1,7 @@
 """How far a review is, and what its audited masks say of all."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from limner.review.events import EntryState, VerdictEvent
@@ -62,10 +62,19 @@ class ReviewerNumbers:
     corrected: int
     rejected: int
     minutes: float
+    agreement: float | None = None
+    """The mean Dice of their masks with those of others; None where nobody else drew any."""
 
 
-def count_by_reviewer(events: Iterable[VerdictEvent]) -> list[ReviewerNumbers]:
-    """Count the verdicts and working time of each reviewer, in the order of their names."""
+def count_by_reviewer(
+    events: Iterable[VerdictEvent], agreement: Mapping[str, float]
+) -> list[ReviewerNumbers]:
+    """Count the verdicts and working time of each reviewer, in the order of their names.
+
+    Args:
+        events: All verdicts.
+        agreement: As of `ReviewResults.agreement_by_reviewer`.
+    """
     by_name: dict[str, list[VerdictEvent]] = {}
     for event in events:
         by_name.setdefault(event.reviewer, []).append(event)
@@ -73,9 +82,8 @@ def count_by_reviewer(events: Iterable[VerdictEvent]) -> list[ReviewerNumbers]:
     for name, own in sorted(by_name.items()):
         counts = Counter(event.verdict for event in own)
         minutes = round(sum(event.seconds for event in own) / 60, 1)
-        numbers.append(
-            ReviewerNumbers(name, counts["accepted"], counts["mended"], counts["rejected"], minutes)
-        )
+        verdicts = counts["accepted"], counts["mended"], counts["rejected"]
+        numbers.append(ReviewerNumbers(name, *verdicts, minutes, agreement.get(name)))
     return numbers
 
 

@@ -157,6 +157,20 @@ class ReviewResults:
         dice = [self._dice_between(entry) for entry in reviewed if len(entry.kept) > 1]
         return [value for value in dice if not np.isnan(value)]
 
+    def agreement_by_reviewer(self) -> dict[str, float]:
+        """The mean Dice of each person's masks with those that others drew of the same images.
+
+        Raises LimnerError as `mask` does.
+        """
+        dice: dict[str, list[float]] = {}
+        for entry in self.reviewed_entries():
+            masks = {event.reviewer: self.mask(entry.entry, event) for event in entry.kept}
+            for pair in combinations(masks, 2):
+                value = image_dice(masks[pair[0]], masks[pair[1]], self.predictions.labels)
+                for name in pair:
+                    dice.setdefault(name, []).append(value)
+        return {name: float(np.nanmean(values)) for name, values in dice.items()}
+
     def dice_with_consensus(
         self, reviewed: Sequence[ReviewedEntry], settlement: Settlement
     ) -> dict[str, float]:

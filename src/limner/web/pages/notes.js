@@ -71,6 +71,7 @@ export async function showPeople() {
       for (const name of ['reviewer', 'accepted', 'corrected', 'rejected', 'minutes']) {
         row.insertCell().textContent = person[name];
       }
+      row.insertCell().textContent = person.agreement?.toFixed(3) ?? '–';
       return row;
     }));
     $('people').showModal();

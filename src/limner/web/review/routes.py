@@ -16,6 +16,7 @@ from limner.review.events import VERDICT_NAMES, EntryState, StaleError
 from limner.review.progress import count_by_reviewer
 from limner.review.queue import Task
 from limner.review.session import Decision, MaskVersion, ReviewSession
+from limner.review.verdicts import ReviewResults
 from limner.web.errors import ProblemError
 from limner.web.review.context import Context, Position, ReviewContext, Reviewer
 from limner.web.review.images import WHOLE_PIXELS, public_errors
@@ -161,7 +162,9 @@ def add_note(
 @router.get("/reviewers")
 def reviewers(context: Context) -> list[dict[str, Any]]:
     """What each reviewer did."""
-    return [asdict(numbers) for numbers in count_by_reviewer(context.session.store.events())]
+    session = context.session
+    agreement = ReviewResults(session.predictions, session.store).agreement_by_reviewer()
+    return [asdict(each) for each in count_by_reviewer(session.store.events(), agreement)]
 
 
 @router.post("/tasks/{place}/lease")

@@ -150,3 +150,8 @@ def test_notes_are_kept_and_reach_the_provenance(photos: Path, tmp_path: Path) -
     assert limner("merge", photos, "-o", tmp_path / "set").returncode == 0
     (line,) = (tmp_path / "set" / "provenance.jsonl").read_text().splitlines()
     assert [note["reviewer"] for note in json.loads(line)["notes"]] == ["anna", "ben"]
+
+
+def test_images_that_nobody_drew_in_are_no_dataset_yet(photos: Path, tmp_path: Path) -> None:
+    done = limner("merge", photos, "-o", tmp_path / "set")
+    assert done.returncode == 1 and "was not reviewed. Begin with: limner review" in done.stderr

@@ -125,8 +125,8 @@ def review(
     options = ReviewOptions(
         predictions, name, access, root, store, order, twice, readers, share_out, seed
     )
-    names = [name for part in classes or () for name in part.split(",")]
-    opened = open_review(options, names, progress_bar("reading"))
+    stated = [each for part in classes or () for each in part.split(",")]
+    opened = open_review(options, stated, progress_bar("reading"))
     if opened.session is not None:
         _print_splits(opened.session.predictions)
     announce = partial(_announce, opened, with_tokens=bool(access.tokens), open_page=open_page)
@@ -154,7 +154,8 @@ def _announce(opened: "OpenedReview", address: str, *, with_tokens: bool, open_p
     """Say what is reviewed and where, and open it in a browser."""
     opened.has_begun = True
     console.print(
-        f"{opened.describe()} at [bold]{address}[/] (Ctrl+C ends it; everything is saved)."
+        f"{opened.describe()} at [bold]{address}[/] (Ctrl+C ends it; everything is saved).",
+        soft_wrap=True,
     )
     if with_tokens:
         console.print(f"Each reviewer is let in once by {address}?token=TOKEN.")

@@ -222,9 +222,9 @@ def open_results(
 
     Raises LimnerError where the folder holds no predictions, or was not reviewed.
     """
-    predictions = read_predictions(folder, progress)
-    if store is None and not (folder / STORE_FOLDER).is_dir():
+    if store is None and folder.is_dir() and not (folder / STORE_FOLDER).is_dir():
         raise LimnerError(f"{folder} was not reviewed. Begin with: limner review {folder}")
+    predictions = read_predictions(folder, progress)
     with closing(open_store(folder, store)) as opened:
         yield ReviewResults(predictions, opened)
 

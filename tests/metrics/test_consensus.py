@@ -20,7 +20,8 @@ def draw_badly(seed: int, wrong: float) -> np.ndarray:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_people_who_agree_are_believed(method: object) -> None:
-    assert (method([TRUTH] * 3) == TRUTH).all()  # type: ignore[operator]
+    for mask in (TRUTH, np.zeros_like(TRUTH), np.ones_like(TRUTH)):
+        assert (method([mask] * 3) == mask).all()  # type: ignore[operator]
 
 
 @pytest.mark.parametrize("method", METHODS)

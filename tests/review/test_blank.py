@@ -1,6 +1,7 @@
 """Images without masks, which are drawn from nothing."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,10 @@ from limner.data.synthetic import draw_lesion
 from limner.data.writers.png import write_png
 from limner.errors import LimnerError
 from limner.review.blank import has_classes, is_blank, state_classes
+from limner.review.queue import order_tasks
+from limner.review.session import ReviewSession
 from limner.review.sources import read_predictions
+from limner.review.store import ReviewStore
 from review_server import decide, draw, open_session
 from shapes import disc
 
@@ -133,6 +137,8 @@ def test_predict_leaves_out_the_images_of_a_dataset(
         path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.png")
     )
     assert "a.png" in masks and "b.png" in masks and "more/a.png" not in masks
+    none = limner("predict", models["lesions"], photos / "more", "--except", tmp_path / "set")
+    assert none.returncode == 1 and "all 1 images are in" in " ".join(none.stderr.split())
 
 
 def test_notes_are_kept_and_reach_the_provenance(photos: Path, tmp_path: Path) -> None:
@@ -155,3 +161,18 @@ def test_notes_are_kept_and_reach_the_provenance(photos: Path, tmp_path: Path) -
 def test_images_that_nobody_drew_in_are_no_dataset_yet(photos: Path, tmp_path: Path) -> None:
     done = limner("merge", photos, "-o", tmp_path / "set")
     assert done.returncode == 1 and "was not reviewed. Begin with: limner review" in done.stderr
+
+
+def test_a_store_is_that_of_one_folder(photos: Path, tmp_path: Path) -> None:
+    other = tmp_path / "others"
+    shutil.copytree(photos, other)
+    for folder in (photos, other):
+        state_classes(folder, ["lesion"])
+    store = ReviewStore(f"sqlite:///{tmp_path}/shared.sqlite")
+    sessions = [read_predictions(folder) for folder in (photos, other)]
+    ReviewSession(sessions[0], order_tasks(sessions[0].entries), store)
+    with pytest.raises(LimnerError, match="the review is not of what"):
+        ReviewSession(sessions[1], order_tasks(sessions[1].entries), store)
+    moved = photos.rename(tmp_path / "moved")
+    again = read_predictions(moved)
+    ReviewSession(again, order_tasks(again.entries), store)

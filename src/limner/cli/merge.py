@@ -81,7 +81,6 @@ def merge(
             f"the Dice between them is {sum(dice) / len(dice):.4f} in the mean and "
             f"{min(dice):.4f} at the least."
         )
-
     if result.with_consensus:
         each = [f"{escape(name)} {dice:.4f}" for name, dice in result.with_consensus.items()]
         console.print(f"Mean Dice with the {consensus} of those who differ: {', '.join(each)}.")

@@ -163,6 +163,8 @@ def _leave_out(selection: "ImageSelection", known: Path | None) -> "ImageSelecti
     images = {sample.image for sample in scan(known).samples if sample.image.is_file()}
     rest = selection.without(images)
     left_out = len(selection.names) - len(rest.names)
+    if left_out and not rest.names:
+        raise LimnerError(f"all {left_out} images are in {known}: none is left to predict.")
     stderr.print(
         f"{count_noun(left_out, 'image is', 'images are')} in {escape(str(known))} and left out."
     )

@@ -1,6 +1,7 @@
 """An image as people set it to be shown: a window of its values, a gamma, one of its channels."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +19,10 @@ MAX_GAMMA = 10.0
 class Display:
     """How the values of an image are shown."""
 
-    low: float | None = None
-    """The value that is black; None where the image decides."""
-    high: float | None = None
-    """The value that is white, likewise."""
+    windows: Mapping[int | None, tuple[float, float]] = field(default_factory=dict)
+    """The values that are black and white: of a channel, from 0, or with None of all that have none
+    of their own. Where there is neither, the image decides.
+    """
     gamma: float = 1.0
     """Of the shown share of white: below 1 darker, above 1 lighter."""
     channel: int | None = None
@@ -36,25 +37,23 @@ class ImageValues:
     """
 
     pixels: Shaped[ndarray, "h w c"]
-    window: tuple[float, float] | None
-    windows: tuple[NamedWindow, ...]
+    window: tuple[float, float] | None = None
+    windows: tuple[NamedWindow, ...] = ()
+    has_separate_channels: bool = False
+    """Whether the channels are no colours, so that each has a range of its own."""
 
     @property
     def channels(self) -> int:
         """How many there are."""
         return int(self.pixels.shape[2])
 
-    def select(self, channel: int | None) -> Shaped[ndarray, "h w c2"]:
-        """The values that are shown: of one channel, or of the first three."""
-        if channel is None:
-            return self.pixels[..., :3]
-        return self.pixels[..., channel : channel + 1]
-
     def bounds(self, channel: int | None) -> tuple[float, float]:
-        """The lowest and the highest value of what is shown; 0 and 255 of 8 bits."""
+        """The lowest and the highest value of a channel, or of all that are shown together; 0 and
+        255 of 8 bits.
+        """
         if self.pixels.dtype == np.uint8:
             return 0.0, 255.0
-        shown = _finite(self.select(channel))
+        shown = _finite(self._select(channel))
         return (float(shown.min()), float(shown.max())) if len(shown) else (0.0, 1.0)
 
     def proposed(self, channel: int | None) -> tuple[float, float]:
@@ -63,25 +62,41 @@ class ImageValues:
             return self.window
         if self.pixels.dtype == np.uint8:
             return 0.0, 255.0
-        shown = _finite(self.select(channel))
+        shown = _finite(self._select(channel))
         low, high = np.percentile(shown, WINDOW_PERCENT).tolist() if len(shown) else (0.0, 1.0)
         return (low, high) if low < high else self.bounds(channel)
 
     def show(self, display: Display) -> UInt8[ndarray, "h w 3"]:
         """Give the picture. Values that are no numbers are black."""
-        shown = self.select(display.channel).astype(np.float32)
-        low, high = self.proposed(display.channel)
-        low = low if display.low is None else display.low
-        high = high if display.high is None else display.high
-        planes = []
-        for plane in np.moveaxis(shown, 2, 0):
-            share = np.clip((np.nan_to_num(plane) - low) / max(high - low, 1e-9), 0, 1)
-            planes.append(np.rint(255 * share ** np.float32(1 / display.gamma)).astype(np.uint8))
+        channels = range(min(3, self.channels)) if display.channel is None else [display.channel]
+        planes = [self._show_channel(channel, display) for channel in channels]
         if len(planes) == 1:
             planes *= 3
         # Two channels are red and green
         planes += [np.zeros_like(planes[0])] * (3 - len(planes))
         return np.stack(planes, axis=2)
+
+    def _show_channel(self, channel: int, display: Display) -> UInt8[ndarray, "h w"]:
+        low, high = self._window(channel, display)
+        plane = np.nan_to_num(self.pixels[..., channel].astype(np.float32))
+        share = np.clip((plane - low) / max(high - low, 1e-9), 0, 1)
+        shown: UInt8[ndarray, "h w"] = np.rint(255 * share ** np.float32(1 / display.gamma)).astype(
+            np.uint8
+        )
+        return shown
+
+    def _window(self, channel: int, display: Display) -> tuple[float, float]:
+        for key in (channel, None):
+            if key in display.windows:
+                return display.windows[key]
+        alone = self.has_separate_channels or display.channel is not None
+        return self.proposed(channel if alone else None)
+
+    def _select(self, channel: int | None) -> Shaped[ndarray, "h w c2"]:
+        """The values of a channel, or of the first three."""
+        if channel is None:
+            return self.pixels[..., :3]
+        return self.pixels[..., channel : channel + 1]
 
 
 def read_values_to_show(path: Path, page: int = 0) -> ImageValues:
@@ -94,7 +109,12 @@ def read_values_to_show(path: Path, page: int = 0) -> ImageValues:
         pixels = to_channels(decoded)
         if pixels.dtype == np.bool_:
             pixels = pixels.astype(np.uint8) * np.uint8(255)
-        return ImageValues(pixels, decoded.window, decoded.windows)
+        return ImageValues(
+            pixels,
+            decoded.window,
+            decoded.windows,
+            decoded.separate_channels and pixels.shape[2] > 1,
+        )
 
 
 def _finite(values: Shaped[ndarray, "h w c"]) -> Shaped[ndarray, " n"]:

@@ -4,7 +4,7 @@ Their classes are stated once, in a labels.toml in the folder of the review. Ima
 later, and classes too.
 """
 
-import hashlib
+import secrets
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +20,7 @@ from limner.inference.prediction_record import PREDICTIONS_FILE
 from limner.labels import MAX_NAMED_CLASSES, Labels, dump_labels, load_labels
 from limner.review.predictions import STORE_FOLDER, Entry, Predictions
 
-CLASSES_FILE = "labels.toml"
+CLASSES_FILE, IDENTITY_FILE = "labels.toml", "identity.txt"
 MAX_NAME = 100
 """Characters of a class's name."""
 
@@ -83,7 +83,10 @@ def state_classes(folder: Path, names: Sequence[str]) -> Labels:
         )
     values = (0, 255) if len(stripped) == 1 else range(len(stripped) + 1)
     labels = Labels.from_values(["background", *stripped], tuple(values))
-    _classes_file(folder).parent.mkdir(exist_ok=True)
+    identity = folder / STORE_FOLDER / IDENTITY_FILE
+    identity.parent.mkdir(exist_ok=True)
+    if not identity.exists():
+        write_atomic(identity, secrets.token_hex(32) + "\n")
     write_atomic(_classes_file(folder), dump_labels(labels))
     return labels
 
@@ -103,10 +106,20 @@ def read_blank(folder: Path) -> Predictions:
     ]
     # Without masks none is less certain than another: they come in the order of their names
     entries = [replace(entry, priority=float(place)) for place, entry in enumerate(entries)]
-    # More images or classes later leave what was drawn as it is
-    identity = hashlib.sha256(b"drawn from nothing").hexdigest()
     labels = load_labels(_classes_file(folder))
+    identity = _read_identity(folder)
     return Predictions(folder, labels, tuple(entries), (), identity, from_limner=False)
+
+
+def _read_identity(folder: Path) -> str:
+    """What the review's store belongs to: this folder, whatever images or classes it gets later."""
+    try:
+        return (folder / STORE_FOLDER / IDENTITY_FILE).read_text(encoding="ascii").strip()
+    except (OSError, ValueError) as error:
+        raise LimnerError(
+            f"{folder / STORE_FOLDER / IDENTITY_FILE}, which says whose masks the review's store "
+            f"has, cannot be read: {error}. Put it back."
+        ) from error
 
 
 def _entries(id: str, path: Path) -> list[Entry]:

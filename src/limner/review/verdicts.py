@@ -2,7 +2,7 @@
 people differ.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import combinations
@@ -169,7 +169,7 @@ class ReviewResults:
                 value = image_dice(masks[pair[0]], masks[pair[1]], self.predictions.labels)
                 for name in pair:
                     dice.setdefault(name, []).append(value)
-        return {name: float(np.nanmean(values)) for name, values in dice.items()}
+        return _means(dice)
 
     def dice_with_consensus(
         self, reviewed: Sequence[ReviewedEntry], settlement: Settlement
@@ -188,7 +188,7 @@ class ReviewResults:
                 mask = self.mask(entry.entry, event)
                 own = image_dice(mask, agreed, self.predictions.labels)
                 dice.setdefault(event.reviewer, []).append(own)
-        return {name: float(np.nanmean(values)) for name, values in sorted(dice.items())}
+        return _means(dice)
 
     def describe_difference(self, reviewed: ReviewedEntry) -> str:
         """Who said what of an entry, and the Dice between the masks that were kept."""
@@ -206,7 +206,14 @@ class ReviewResults:
     def _dice_between(self, reviewed: ReviewedEntry) -> float:
         masks = [self.mask(reviewed.entry, event) for event in reviewed.kept]
         labels = self.predictions.labels
-        return float(np.nanmean([image_dice(*pair, labels) for pair in combinations(masks, 2)]))
+        dice = [image_dice(*pair, labels) for pair in combinations(masks, 2)]
+        return _means({"": dice}).get("", np.nan)
+
+
+def _means(dice: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    """The mean for each name, in their order. Masks that are both empty have no Dice."""
+    known = {name: [value for value in values if value == value] for name, values in dice.items()}
+    return {name: float(np.mean(values)) for name, values in sorted(known.items()) if values}
 
 
 @contextmanager

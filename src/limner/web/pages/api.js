@@ -96,9 +96,19 @@ function tilesOf(place, [height, width], came) {
   return new TiledPicture(width, height, load, came);
 }
 
+/** How an image is to be shown, as the server takes it. */
+function queryOf({ windows, gamma, channel }) {
+  const query = new URLSearchParams({ gamma });
+  if (channel !== '') query.set('channel', channel);
+  for (const [name, [low, high]] of Object.entries(windows)) {
+    query.append('window', `${name}:${low}:${high}`);
+  }
+  return query;
+}
+
 /** The image of a task as it is read, or as `display` says, and the fingerprint of its files. */
 export async function loadPicture(place, display) {
-  const query = display ? `?${new URLSearchParams(display)}` : '';
+  const query = display ? `?${queryOf(display)}` : '';
   const answer = await ask('GET', `api/tasks/${place}/image${query}`);
   return {
     bitmap: await createImageBitmap(await answer.blob()),

@@ -17,9 +17,9 @@ export async function fillDisplay() {
     say('Large images are shown as they are read.');
     return;
   }
-  const channel = state.display?.channel;
+  const channel = state.display?.channel ?? '';
   try {
-    const query = channel === undefined ? '' : `?channel=${channel}`;
+    const query = channel === '' ? '' : `?channel=${channel}`;
     facts = await get(`api/tasks/${session.place}/display${query}`);
   } catch (error) {
     say(error.message);
@@ -28,10 +28,11 @@ export async function fillDisplay() {
   if (session !== state.current) return;
   fillChannels();
   fillWindows();
-  for (const name of ['low', 'high']) {
-    $(name).min = facts.lowest;
-    $(name).max = facts.highest;
-    $(name).value = state.display?.[name] ?? facts[name];
+  const [low, high] = state.display?.windows[channel] ?? [facts.low, facts.high];
+  for (const [name, value] of [['low', low], ['high', high]]) {
+    $(name).min = Math.min(facts.lowest, value);
+    $(name).max = Math.max(facts.highest, value);
+    $(name).value = value;
   }
   $('gamma').value = Math.log10(state.display?.gamma ?? 1);
   writeNumbers();
@@ -64,9 +65,10 @@ function writeNumbers() {
 /** Takes over what the controls say, and shows it. */
 function set() {
   writeNumbers();
-  const channel = $('channel').value === '' ? undefined : +$('channel').value;
-  state.display = { low: +$('low').value, high: +$('high').value, gamma: 10 ** +$('gamma').value };
-  if (channel !== undefined) state.display.channel = channel;
+  const windows = { ...state.display?.windows };
+  // Each channel has its own
+  windows[$('channel').value] = [+$('low').value, +$('high').value];
+  state.display = { windows, gamma: 10 ** +$('gamma').value, channel: $('channel').value };
   refresh();
 }
 
@@ -119,8 +121,8 @@ export function listenToDisplay() {
     set();
   });
   $('channel').addEventListener('change', () => {
-    const channel = $('channel').value;
-    state.display = channel === '' ? null : { channel: +channel };
+    const { windows = {}, gamma = 1 } = state.display ?? {};
+    state.display = { windows, gamma, channel: $('channel').value };
     refresh();
     fillDisplay();
   });

@@ -21,7 +21,10 @@ export const state = {
   place: 0,
   /** Counts up with each image that is asked for, so that an answer that comes late is dropped. */
   request: 0,
-  /** How images are shown: { low, high, gamma, channel }; null as they are read. */
+  /**
+   * How images are shown: { windows, gamma, channel }; null as they are read. `windows` are black
+   * and white by channel, and by '' of colours together.
+   */
   display: null,
   /** The class that is drawn. */
   value: 1,

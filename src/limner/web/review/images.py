@@ -83,7 +83,9 @@ class TaskImages:
 
     def _read_image(self, position: int, _fingerprint: str) -> UInt8[ndarray, "h w 3"]:
         task = self._session.tasks[position]
-        self.size_px(position)
+        height, width = self.size_px(position)
+        if height * width > WHOLE_PIXELS:
+            raise ProblemError(413, f"the image has {width}x{height} px, and comes in tiles.")
         with public_errors(task):
             return to_rgb(self._session.predictions.image(task.entry))
 

@@ -1,6 +1,7 @@
 """The routes of pictures: images as they are read or as people set them, thumbnails, maps."""
 
 import gzip
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import numpy as np
@@ -16,14 +17,20 @@ from limner.web.errors import ProblemError
 from limner.web.review.context import Context, Position
 from limner.web.review.images import public_errors
 
+NUMBER = r"-?\d{1,12}(\.\d{1,20})?(e[-+]?\d{1,2})?"
+WINDOW = rf"^\d{{0,3}}:{NUMBER}:{NUMBER}$"
+MOST_WINDOWS = 64
+
 router = APIRouter(prefix="/api")
 
 
 class DisplayQuery(BaseModel):
     """How an image is shown, where that is set."""
 
-    low: Annotated[float | None, Field(allow_inf_nan=False)] = None
-    high: Annotated[float | None, Field(allow_inf_nan=False)] = None
+    window: Annotated[
+        list[Annotated[str, Field(pattern=WINDOW, max_length=100)]],
+        Field(max_length=MOST_WINDOWS, description="CHANNEL:BLACK:WHITE, or :BLACK:WHITE of all"),
+    ] = []
     gamma: Annotated[float, Field(ge=1 / MAX_GAMMA, le=MAX_GAMMA)] = 1.0
     channel: Annotated[int | None, Field(ge=0)] = None
 
@@ -34,7 +41,7 @@ def image(
 ) -> Response:
     """The image as JPEG: as it is read, or as the query says."""
     context.task_at(position)
-    display = Display(**query.model_dump())
+    display = Display(_windows(query.window), query.gamma, query.channel)
     if display == Display():
         pixels, fingerprint = context.images.image(position)
     else:
@@ -99,6 +106,15 @@ def uncertainty(context: Context, position: Position) -> Response:
     if path is None or not path.is_file() or path.suffix != ".png":
         raise ProblemError(404, "there is no map of uncertainty for this mask.")
     return Response(path.read_bytes(), media_type="image/png")
+
+
+def _windows(texts: Sequence[str]) -> dict[int | None, tuple[float, float]]:
+    """Black and white of channels, as a query states them."""
+    windows: dict[int | None, tuple[float, float]] = {}
+    for text in texts:
+        channel, low, high = text.split(":")
+        windows[int(channel) if channel else None] = float(low), float(high)
+    return windows
 
 
 def mask_response(pixels: UInt8[ndarray, "h w"], etag: str) -> Response:

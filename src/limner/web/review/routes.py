@@ -11,6 +11,7 @@ from fastapi import APIRouter, Header, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, Field
 
+from limner.errors import LimnerError
 from limner.labels import VOID, Labels
 from limner.review.events import VERDICT_NAMES, EntryState, StaleError
 from limner.review.progress import count_by_reviewer
@@ -163,7 +164,10 @@ def add_note(
 def reviewers(context: Context) -> list[dict[str, Any]]:
     """What each reviewer did."""
     session = context.session
-    agreement = ReviewResults(session.predictions, session.store).agreement_by_reviewer()
+    try:
+        agreement = ReviewResults(session.predictions, session.store).agreement_by_reviewer()
+    except LimnerError as error:
+        raise ProblemError(422, str(error)) from None
     return [asdict(each) for each in count_by_reviewer(session.store.events(), agreement)]
 
 

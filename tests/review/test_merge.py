@@ -15,6 +15,7 @@ from limner.data.scan import scan
 from limner.data.synthetic import draw_lesion
 from limner.data.writers.tiff import encode_tiff
 from limner.errors import LimnerError
+from limner.labels import VOID
 from limner.review.formats.write import EXPORTERS, OF_PLACED_IMAGES
 from limner.review.merge import merge
 from limner.review.queue import order_tasks
@@ -389,3 +390,25 @@ def test_masks_of_three_people_become_one(folder: Path, lesions: Path, tmp_path:
     record = json.loads(line)
     assert record["consensus"] == "majority"
     assert [person["reviewer"] for person in record["reviewers"]] == list(people)
+
+
+def test_what_nobody_decides_is_void_in_the_next_revision(
+    review: LocalReview, lesions: Path, tmp_path: Path
+) -> None:
+    (task,) = [task for task in review.session.tasks if task.entry.id == "new-0.png"]
+    mask = review.session.mask(task)[0].copy()
+    mask[:4, :5] = VOID
+    draw(review.session, task, mask)
+    decide(review.session, task)
+    before = scan(lesions)
+    merge(review.folder, lesions, tmp_path / "next")
+    dataset = scan(tmp_path / "next")
+    labels = check(dataset).labels
+    assert labels is not None and labels.void_values == ((128, 128),)
+    masks = {sample.id: sample.class_index(labels) for sample in dataset.samples}
+    assert (masks["new-0"] == mask).all()
+    old = check(before).labels
+    assert old is not None
+    assert all((masks[one.id] == one.class_index(old)).all() for one in before.samples)
+    lost = write_masks(review.results, tmp_path / "out", "png")[1]
+    assert lost == ("1 mask has void, which is written as 128",)

@@ -11,6 +11,7 @@ import tifffile
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
+from limner.labels import VOID
 from review_page import (
     SIZE,
     brush,
@@ -155,7 +156,7 @@ def test_eleven_classes_have_colours_keys_and_a_filter(street: Page) -> None:
     colours = street.eval_on_selector_all(
         "#classes i", "all => all.map((one) => one.style.background)"
     )
-    assert len(set(colours)) == len(colours) == 11
+    assert len(set(colours)) == len(colours) == len(NAMES) + 1
     box = street.locator("#accept").bounding_box()
     assert box is not None and box["y"] + box["height"] <= 657
     street.keyboard.press("4")
@@ -169,7 +170,7 @@ def test_eleven_classes_have_colours_keys_and_a_filter(street: Page) -> None:
     assert text.split() == ["bicyclist", "1"]
     street.press("#class-filter", "Enter")
     expect(chosen).to_contain_text("bicyclist")
-    assert street.locator("#classes button:visible").count() == 11
+    assert street.locator("#classes button:visible").count() == len(NAMES) + 1
 
 
 def test_without_a_background_nothing_is_erased_and_that_is_said(street: Page) -> None:
@@ -219,6 +220,18 @@ def test_a_lasso_follows_an_edge(tmp_path: Path, start: Start, browser: Browser)
         page.keyboard.press("Enter")
         drawn, truth = mask_in(page) == 1, image > 100
         assert 2 * (drawn & truth).sum() / (drawn.sum() + truth.sum()) > 0.95
+
+
+def test_a_part_can_be_left_undecided(page: Page, folder: Path) -> None:
+    page.get_by_role("radio", name="not sure").click()
+    brush(page, 8)
+    drag(page, (20, 20), (60, 20))
+    assert mask_in(page)[20, 40] == VOID
+    page.keyboard.press("Enter")
+    shown(page, 1)
+    saved(page)
+    session = open_session(folder)
+    assert session.mask(session.tasks[0])[0][20, 40] == VOID
 
 
 def test_the_mask_of_the_image_before_is_copied(street: Page) -> None:

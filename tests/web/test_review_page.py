@@ -533,6 +533,7 @@ def test_several_classes_are_drawn_each_in_its_colour(
             "sky",
             "road",
             "car",
+            "not",
         ]
         brush(page, 5)
         for y in (10, 30, 50):

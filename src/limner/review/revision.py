@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from limner.data.stacks import pages_in_file
 from limner.data.storage import Storage
 from limner.data.writers.png import encode_png
 from limner.files import atomic_folder, printable_name, write_atomic
-from limner.labels import dump_labels
+from limner.labels import VOID, dump_labels
 from limner.review.kept_masks import safe_file_name
 from limner.review.matching import (
     Candidate,
@@ -25,6 +25,7 @@ from limner.review.matching import (
     sample_file_content,
 )
 from limner.review.verdicts import ReviewResults
+from limner.review.void import with_void
 
 PROVENANCE, MANIFEST = "provenance.jsonl", "dataset.csv"
 COLUMNS = ["id", "image", "mask", "split", "group"]
@@ -46,7 +47,10 @@ def write_revision(
 
 @dataclass(slots=True)
 class RevisionWriter:
-    """Writes a revision sample by sample; `finish` writes the tables."""
+    """Writes a revision sample by sample; `finish` writes the tables.
+
+    The labels get a value for void where a reviewed mask has void and the dataset has no value.
+    """
 
     folder: Path
     dataset: TargetDataset
@@ -96,6 +100,8 @@ class RevisionWriter:
     def _write_reviewed_mask(self, id: str, candidate: Candidate) -> str:
         self.provenance.append(_provenance_line(id, candidate, self.results))
         mask = candidate.mask(self.results)
+        if (mask == VOID).any():
+            self.dataset = replace(self.dataset, labels=with_void(self.dataset.labels))
         return self._write_mask(id, self.dataset.labels.to_source_pixels(mask))
 
     def _write_image(self, id: str, suffix: str, content: bytes) -> str:

@@ -15,7 +15,6 @@ from numpy import ndarray
 from limner.data.parallel import Progress
 from limner.errors import LimnerError
 from limner.metrics.consensus import CONSENSUS_METHODS
-from limner.metrics.overlap import image_dice
 from limner.review.events import VERDICT_NAMES, VerdictEvent, sha256
 from limner.review.kept_masks import KeptMask, safe_file_name
 from limner.review.mask_tiles import mask_from_bytes, mask_to_bytes
@@ -23,6 +22,7 @@ from limner.review.predictions import STORE_FOLDER, Entry, Predictions
 from limner.review.queue import MAX_READERS, task_key
 from limner.review.sources import read_predictions
 from limner.review.store import ReviewStore
+from limner.review.void import dice_between
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +166,7 @@ class ReviewResults:
         for entry in self.reviewed_entries():
             masks = {event.reviewer: self.mask(entry.entry, event) for event in entry.kept}
             for pair in combinations(masks, 2):
-                value = image_dice(masks[pair[0]], masks[pair[1]], self.predictions.labels)
+                value = dice_between(masks[pair[0]], masks[pair[1]], self.predictions.labels)
                 for name in pair:
                     dice.setdefault(name, []).append(value)
         return _means(dice)
@@ -186,7 +186,7 @@ class ReviewResults:
             agreed = self.settled_mask(entry, settlement)
             for event in events:
                 mask = self.mask(entry.entry, event)
-                own = image_dice(mask, agreed, self.predictions.labels)
+                own = dice_between(mask, agreed, self.predictions.labels)
                 dice.setdefault(event.reviewer, []).append(own)
         return _means(dice)
 
@@ -206,7 +206,7 @@ class ReviewResults:
     def _dice_between(self, reviewed: ReviewedEntry) -> float:
         masks = [self.mask(reviewed.entry, event) for event in reviewed.kept]
         labels = self.predictions.labels
-        dice = [image_dice(*pair, labels) for pair in combinations(masks, 2)]
+        dice = [dice_between(*pair, labels) for pair in combinations(masks, 2)]
         return _means({"": dice}).get("", np.nan)
 
 

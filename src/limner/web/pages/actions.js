@@ -170,7 +170,8 @@ async function copyFromBefore() {
 
 /** Chooses the class after the one that is drawn, among those that can be. */
 function nextClass() {
-  const values = state.review.classes.flatMap(({ scored }, index) => scored ? [index] : []);
+  const { classes, void: unsure } = state.review;
+  const values = [...classes.flatMap(({ scored }, index) => scored ? [index] : []), unsure];
   state.value = values[(values.indexOf(state.value) + 1) % values.length];
   showMode();
 }

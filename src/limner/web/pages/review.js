@@ -14,14 +14,15 @@ import { $, addWorkTime, state } from './state.js';
 import { decide, finish } from './verdicts.js';
 
 const HEARTBEAT_MS = 60_000;
-const VOID_COLOUR = [128, 128, 128];
+// What is left undecided is neither trained on nor scored
+const UNSURE = { name: 'not sure', colour: [128, 128, 128] };
 const DIGITS = 9; // keys for classes
 
 async function start() {
   const review = await get('api/review');
   Object.assign(state, { review, letters: review.letters, writes: review.writes });
   view.colours = review.classes.map(({ scored, colour }) => scored ? colour : null);
-  view.colours[review.void] = VOID_COLOUR;
+  view.colours[review.void] = UNSURE.colour;
   state.value = Math.max(0, review.classes.findIndex(({ scored }) => scored));
   makeClassButtons(review.classes);
   loadSettings();
@@ -39,9 +40,9 @@ async function start() {
 }
 
 function makeClassButtons(classes) {
-  $('classes').hidden = classes.filter(({ scored }) => scored).length < 2;
-  classes.forEach(({ name, colour, scored }, value) => {
-    if (!scored) return;
+  const shown = classes.flatMap((one, value) => one.scored ? [{ ...one, value }] : []);
+  const { void: unsure } = state.review;
+  for (const { name, colour, value } of [...shown, { ...UNSURE, value: unsure }]) {
     const button = document.createElement('button'), swatch = document.createElement('i');
     button.type = 'button';
     button.setAttribute('role', 'radio');
@@ -54,7 +55,7 @@ function makeClassButtons(classes) {
       showMode();
     };
     $('class-list').append(button);
-  });
+  }
   $('class-filter').hidden = $('class-list').children.length <= DIGITS;
   $('class-filter').oninput = filterClasses;
   $('class-filter').onkeydown = (event) => {

@@ -23,7 +23,7 @@ function wasSeen(verdict, event) {
     return false;
   }
   const isEmpty = review.blank && verdict === 'accept' && !current.task.verdict &&
-    !current.mask.data.some((value) => review.classes[value]?.scored);
+    !current.mask.data.some((value) => value === review.void || review.classes[value]?.scored);
   if (isEmpty && !current.acceptsEmpty) {
     current.acceptsEmpty = true;
     say('Nothing is drawn here. Accept once more if there is nothing to draw.');

@@ -8,6 +8,17 @@ from pathlib import Path
 
 from limner.cli import app
 
+TINY_TRAINING = (
+    "data.size_px=[16,16]",
+    "model.widths=[2,4,8]",
+    "train.epochs=2",
+    "train.batch_size=4",
+    "train.device=cpu",
+    "train.precision=float32",
+    "train.compile=false",
+)
+"""Settings of a training that takes a second."""
+
 
 @dataclass(frozen=True)
 class Output:
@@ -29,6 +40,13 @@ def limner(*arguments: object, cwd: Path = Path()) -> Output:
             status = end.code
     assert isinstance(status, int), status
     return Output(status, stdout.getvalue(), stderr.getvalue())
+
+
+def run_limner(*arguments: object) -> str:
+    """Run a command that must succeed; what it printed, without its line breaks."""
+    done = limner(*arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return " ".join(done.stdout.split())
 
 
 # Consoles take their width when they are made

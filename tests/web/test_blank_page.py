@@ -7,26 +7,10 @@ import numpy as np
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
-import command_line
+from command_line import TINY_TRAINING, run_limner
 from limner.data.synthetic import draw_lesion
 from review_page import SIZE, brush, drag, mask_in, saved, shown, watched
 from service import Start, problem
-
-TINY = (
-    "data.size_px=[16,16]",
-    "model.widths=[2,4,8]",
-    "train.epochs=2",
-    "train.batch_size=4",
-    "train.device=cpu",
-    "train.precision=float32",
-    "train.compile=false",
-)
-
-
-def limner(*arguments: object) -> str:
-    done = command_line.limner(*arguments)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return " ".join(done.stdout.split())
 
 
 def write_photos(folder: Path, count: int) -> list[np.ndarray]:
@@ -71,10 +55,10 @@ def test_a_folder_of_images_becomes_a_model(tmp_path: Path, start: Start, browse
     assert served.stop() == 0
     said = (tmp_path / "output-0.txt").read_text()
     assert "anna corrected p0.png" in said and "6 corrected, 0 rejected, 3 left" in said
-    assert "has 6 samples" in limner("merge", tmp_path / "photos", "-o", tmp_path / "set")
-    settings = [part for setting in TINY for part in ("--set", setting)]
-    limner("train", tmp_path / "set", "--out", tmp_path / "run", *settings)
-    output = limner(
+    assert "has 6 samples" in run_limner("merge", tmp_path / "photos", "-o", tmp_path / "set")
+    settings = [part for setting in TINY_TRAINING for part in ("--set", setting)]
+    run_limner("train", tmp_path / "set", "--out", tmp_path / "run", *settings)
+    output = run_limner(
         *("predict", tmp_path / "run", tmp_path / "photos"),
         *("--except", tmp_path / "set", "-o", tmp_path / "rest"),
     )

@@ -7,38 +7,22 @@ from pathlib import Path
 
 from PIL import Image
 
-import command_line
 from browser import chromium
+from command_line import TINY_TRAINING, run_limner
 from limner.data.check import check
 from limner.data.scan import scan
 from limner.data.synthetic import draw_lesion
 from review_page import mask_in, shown
 from service import begin
 
-TINY = [
-    "data.size_px=[16,16]",
-    "model.widths=[2,4,8]",
-    "train.epochs=2",
-    "train.batch_size=4",
-    "train.device=cpu",
-    "train.precision=float32",
-    "train.compile=false",
-]
-
-
-def limner(*arguments: object) -> str:
-    done = command_line.limner(*arguments)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return " ".join(done.stdout.split())
-
 
 def test_corrections_become_the_next_model(lesions: Path, tmp_path: Path) -> None:
-    settings = [part for setting in TINY for part in ("--set", setting)]
-    limner("train", lesions, "--out", tmp_path / "first", *settings)
+    settings = [part for setting in TINY_TRAINING for part in ("--set", setting)]
+    run_limner("train", lesions, "--out", tmp_path / "first", *settings)
     (tmp_path / "photos").mkdir()
     for index in range(3):
         Image.fromarray(draw_lesion(11, index, 64)[0]).save(tmp_path / "photos" / f"p{index}.png")
-    limner(
+    run_limner(
         "predict",
         tmp_path / "first" / "model.safetensors",
         tmp_path / "photos",
@@ -72,7 +56,7 @@ def test_corrections_become_the_next_model(lesions: Path, tmp_path: Path) -> Non
         page.wait_for_function("() => limner.unsaved === 0")
         page.wait_for_selector("#done:not([hidden])")
     assert served.stop() == 0
-    output = limner("merge", tmp_path / "out", lesions, "-o", tmp_path / "second-set")
+    output = run_limner("merge", tmp_path / "out", lesions, "-o", tmp_path / "second-set")
     assert (
         "24 samples" in output
         and "2 new ones" in output
@@ -91,7 +75,7 @@ def test_corrections_become_the_next_model(lesions: Path, tmp_path: Path) -> Non
         for line in (tmp_path / "second-set" / "provenance.jsonl").read_text().splitlines()
     ]
     assert sorted(verdicts) == ["accepted", "mended"]
-    output = limner(
+    output = run_limner(
         "train",
         tmp_path / "second-set",
         "--from",
@@ -104,12 +88,12 @@ def test_corrections_become_the_next_model(lesions: Path, tmp_path: Path) -> Non
     assert "validation Dice" in output and (
         "the new model takes its place" in output or "the new model is worse" in output
     )
-    output = limner(
+    output = run_limner(
         "test",
         tmp_path / "first" / "model.safetensors",
         tmp_path / "second" / "model.safetensors",
         tmp_path / "second-set",
     )
     assert "4 images of test" in output and "the difference is the second less the first" in output
-    limner("masks", tmp_path / "out", "-o", tmp_path / "coco", "--format", "coco")
+    run_limner("masks", tmp_path / "out", "-o", tmp_path / "coco", "--format", "coco")
     assert len(json.loads((tmp_path / "coco" / "annotations.json").read_text())["images"]) == 2

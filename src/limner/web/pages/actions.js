@@ -69,7 +69,7 @@ export const ACTIONS = {
   corner: () => tools.dropCorner(),
   copy: copyFromBefore,
   protect: () => {
-    tools.protect(!tools.protects);
+    tools.protects = !tools.protects;
     showMode();
   },
   grow: () => tools.become('grow'),

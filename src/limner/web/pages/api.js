@@ -57,28 +57,28 @@ const HEAT = [255, 0, 128];
 
 /** What the model drew in a task, and how uncertain it was, as classes and as 0 to 255. */
 export async function loadModelMaps(place) {
-  const [{ data: predicted }, grey] = await Promise.all([
+  const [{ data: predicted }, { image: { data } }] = await Promise.all([
     loadMask(place, 'predicted'),
     loadUncertainty(place),
   ]);
-  const context = new OffscreenCanvas(grey.width, grey.height).getContext('2d');
-  context.drawImage(grey, 0, 0);
-  const { data } = context.getImageData(0, 0, grey.width, grey.height);
   const uncertain = new Uint8Array(predicted.length);
   if (data.length !== 4 * predicted.length) throw new Error('the map has another size');
   for (let at = 0; at < uncertain.length; at++) uncertain[at] = data[4 * at];
   return { predicted, uncertain };
 }
 
-const loadUncertainty = async (place) =>
-  createImageBitmap(await (await ask('GET', `api/tasks/${place}/uncertainty`)).blob());
+/** The map of uncertainty on a canvas, and its pixels. */
+async function loadUncertainty(place) {
+  const answer = await ask('GET', `api/tasks/${place}/uncertainty`);
+  const grey = await createImageBitmap(await answer.blob());
+  const canvas = new OffscreenCanvas(grey.width, grey.height), context = canvas.getContext('2d');
+  context.drawImage(grey, 0, 0);
+  return { canvas, context, image: context.getImageData(0, 0, grey.width, grey.height) };
+}
 
 /** The map of uncertainty of a task, as a colour that is the stronger the less is certain. */
 export async function loadHeat(place) {
-  const grey = await loadUncertainty(place);
-  const canvas = new OffscreenCanvas(grey.width, grey.height), context = canvas.getContext('2d');
-  context.drawImage(grey, 0, 0);
-  const image = context.getImageData(0, 0, grey.width, grey.height), { data } = image;
+  const { canvas, context, image } = await loadUncertainty(place), { data } = image;
   for (let at = 0; at < data.length; at += 4) {
     data[at + 3] = data[at];
     [data[at], data[at + 1], data[at + 2]] = HEAT;

@@ -83,11 +83,6 @@ export class Tools {
     this.host.mode();
   }
 
-  /** Sets whether strokes leave other classes as they are. */
-  protect(on) {
-    this.protects = on;
-  }
-
   /** Whether there is a background; if not, says why nothing is erased. */
   mayErase() {
     const may = this.host.erased() !== null;

@@ -27,6 +27,18 @@ REASONS = (
 pages = APIRouter()
 
 
+def undocumented_app(root_path: str) -> FastAPI:
+    """An application of the review, whose routes are for its own page alone."""
+    return FastAPI(
+        title="limner review",
+        version=limner.__version__,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        root_path=root_path,
+    )
+
+
 def create_review_app(
     session: ReviewSession, reviewer: str, access: Access | None = None, root_path: str = ""
 ) -> FastAPI:
@@ -38,14 +50,7 @@ def create_review_app(
         access: who may call; by default only this machine.
         root_path: the path that a proxy has the application at, such as "/limner".
     """
-    app = FastAPI(
-        title="limner review",
-        version=limner.__version__,
-        docs_url=None,
-        redoc_url=None,
-        openapi_url=None,
-        root_path=root_path,
-    )
+    app = undocumented_app(root_path)
     app.state.review = ReviewContext(session, reviewer)
     for router in (routes.router, pictures.router, pages, static.router):
         app.include_router(router)

@@ -4,11 +4,10 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Annotated
 
-from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-import limner
 from limner.errors import LimnerError
 from limner.labels import MAX_NAMED_CLASSES
 from limner.web import static
@@ -16,6 +15,7 @@ from limner.web.auth import Access
 from limner.web.errors import ProblemError
 from limner.web.metrics import Metrics
 from limner.web.middleware import add_middleware
+from limner.web.review.app import undocumented_app
 
 Begin = Callable[[Sequence[str]], ASGIApp]
 """Takes the names of classes and gives the review. Raises LimnerError for unusable names."""
@@ -43,14 +43,7 @@ class SetupApp:
     def __init__(
         self, folder: str, images: int, begin: Begin, access: Access, root_path: str = ""
     ) -> None:
-        app = FastAPI(
-            title="limner review",
-            version=limner.__version__,
-            docs_url=None,
-            redoc_url=None,
-            openapi_url=None,
-            root_path=root_path,
-        )
+        app = undocumented_app(root_path)
         app.state.setup, self.folder, self.images = self, folder, images
         for part in (router, static.router):
             app.include_router(part)

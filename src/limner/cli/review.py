@@ -1,10 +1,7 @@
 """`limner review`: check and correct masks in a browser."""
 
-import getpass
 import logging
 import sys
-import threading
-import webbrowser
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,10 +16,12 @@ from limner.cli.console import (
     RootPath,
     Store,
     console,
+    open_browser,
     parse_root_path,
     progress_bar,
+    user_name,
 )
-from limner.errors import LimnerError, requires_extra
+from limner.errors import requires_extra
 
 if TYPE_CHECKING:
     from limner.review.predictions import Predictions
@@ -120,7 +119,7 @@ def review(
 
     tokens = read_tokens(reviewers) if reviewers else {}
     access = Access.for_team(host, tokens, allow_host or ())
-    name = reviewer or ("" if access.tokens else _user_name())
+    name = reviewer or ("" if access.tokens else user_name("--reviewer"))
     proxies, root = parse_proxies(proxy or ()), parse_root_path(root_path)
     options = ReviewOptions(
         predictions, name, access, root, store, order, twice, readers, share_out, seed
@@ -160,8 +159,7 @@ def _announce(opened: "OpenedReview", address: str, *, with_tokens: bool, open_p
     if with_tokens:
         console.print(f"Each reviewer is let in once by {address}?token=TOKEN.")
     elif open_page:
-        # A browser in the terminal would be waited for
-        threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()
+        open_browser(address)
 
 
 def _print_splits(predictions: "Predictions") -> None:
@@ -174,12 +172,3 @@ def _print_splits(predictions: "Predictions") -> None:
     folder = predictions.folder
     splits = describe_splits(folder, official_splits(scan(folder).samples))
     console.print(escape(splits), soft_wrap=True)
-
-
-def _user_name() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError) as error:
-        raise LimnerError(
-            "this machine has no name for you. Say who you are with --reviewer NAME."
-        ) from error

@@ -83,7 +83,7 @@ def circle(root: Path, minutes: float) -> bool:
             ("Check images and masks", "train", "next"),
             ("Train", "report", "next"),
             ("Score it on test images", "predict", "next"),
-            ("Draw masks in new-lesions", "predict", "done"),
+            ("Predict masks in new-lesions", "predict", "done"),
         ):
             if words == "Train":
                 page.get_by_label("Minutes").fill(str(minutes))

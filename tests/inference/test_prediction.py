@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from limner.data.overlays import outline_of
 from limner.errors import LimnerError
 from limner.inference.prediction import Prediction
 from limner.inference.predictor import Predictor
@@ -46,7 +47,9 @@ def test_an_overlay_is_drawn_into_the_image_and_no_other(tmp_path: Path) -> None
     found = prediction(disc(32, 1, radius=9))
     grey = np.full((32, 32), 100, np.uint8)
     overlay = found.overlay(grey)
-    np.testing.assert_array_equal(overlay[found.mask == 0], 100)
+    edge = outline_of(found.mask == 0)
+    np.testing.assert_array_equal(overlay[edge], 255)
+    np.testing.assert_array_equal(overlay[(found.mask == 0) & ~edge], 100)
     assert (overlay[found.mask == 1] != 100).any(axis=1).all()
     Image.fromarray(grey).save(tmp_path / "image.png")
     np.testing.assert_array_equal(found.overlay(tmp_path / "image.png"), overlay)

@@ -62,7 +62,7 @@ def test_the_path_of_a_project_follows_what_commands_write(folder: Path) -> None
     review.decide(first.id, mended=True)
     review.decide(second.id, rejected=True)
     project = reader.read(folder)
-    assert states(project) == "dddddddn"
+    assert states(project) == "ddddddno"
     steps = {step.name: step for step in describe_steps(project, ())}
     assert steps["review"].summary == "new-ones-masks: 0 accepted, 1 corrected, 1 rejected, 2 left."
     assert steps["next"].command == (

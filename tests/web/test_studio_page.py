@@ -85,13 +85,13 @@ def test_from_a_folder_to_the_next_model(desk: Desk, work: Path) -> None:
     desk.click("Score it on test images")
     desk.wait("report", "done")
     expect(page.frame_locator("#step-report iframe").locator("h1")).to_be_visible()
-    desk.click("Draw masks in new-lesions")
+    desk.click("Predict masks in new-lesions")
     desk.wait("predict", "done")
     expect(page.locator("#step-predict .pictures li")).to_have_count(5)
     look_at_masks(desk)
     drop_images(desk, work)
     correct_masks(desk)
-    desk.wait("next", "next")
+    page.locator("#step-next > summary").click()
     desk.click("Train the next model with 2 reviewed masks of new-lesions-masks")
     receipt = work / "runs" / "lesions-2" / "receipt.json"
     wait_until(receipt.is_file)
@@ -135,7 +135,7 @@ def drop_images(desk: Desk, work: Path) -> None:
     wait_until(lambda: (masks / "overview.jpg").is_file())
     assert len(list(masks.glob("*.png"))) == 2
     (work / "new-images" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")
-    desk.click("Draw masks in new-images")
+    desk.click("Predict masks in new-images")
     expect(page.locator(".work pre")).to_contain_text("not predicted:", timeout=SLOW)
     # The refusal of the text file
     page.wrong.clear()  # type: ignore[attr-defined]
@@ -164,7 +164,7 @@ def look_at_masks(desk: Desk) -> None:
 def correct_masks(desk: Desk) -> None:
     """Accept a mask and correct another one, with the server killed in between."""
     page = desk.page
-    page.get_by_role("link", name="Review new-lesions-masks").click()
+    page.get_by_role("link", name="Review “new-lesions-masks”").click()
     shown(page, 0)
     brush(page, 6)
     drag(page, (5, 5), (30, 30))
@@ -179,7 +179,7 @@ def correct_masks(desk: Desk) -> None:
     saved(page)
     page.wrong.clear()  # type: ignore[attr-defined]
     page.go_back()
-    desk.wait("review", "done")
+    desk.wait("review", "next")
     summary = page.locator("#step-review .summary")
     expect(summary).to_contain_text("1 corrected, 0 rejected, 3 left")
 

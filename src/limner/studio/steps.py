@@ -129,7 +129,9 @@ def _report(project: Project) -> Step:
     if not best.has_report:
         summary = f"How good is {best.name} on images that it has never seen?"
         return Step("report", "Report", "open", summary, command)
-    summary = "" if best.test_dice is None else f"{best.name}: test Dice {best.test_dice:.3f}."
+    summary = ""
+    if best.test_dice is not None:
+        summary = f"{best.name}: test Dice {best.test_dice:.3f} (1 is the very same mask)."
     return Step("report", "Report", "done", summary, command)
 
 
@@ -154,7 +156,9 @@ def _review(project: Project) -> Step:
     command = _shown(commands.review(newest.name))
     if newest.review is None:
         return Step("review", "Review", "open", "The least certain masks come first.", command)
-    return Step("review", "Review", "done", _spell_review(newest), command)
+    left = newest.masks - newest.review.kept - newest.review.rejected
+    state: StepState = "open" if left else "done"
+    return Step("review", "Review", state, _spell_review(newest, left), command)
 
 
 def _next_model(project: Project) -> Step:
@@ -174,10 +178,9 @@ def to_merge(project: Project) -> PredictionState | None:
     return next((one for one in project.predictions if one.review and one.review.kept), None)
 
 
-def _spell_review(prediction: PredictionState) -> str:
+def _spell_review(prediction: PredictionState, left: int) -> str:
     review = prediction.review
     assert review is not None
-    left = prediction.masks - review.kept - review.rejected
     return (
         f"{prediction.name}: {review.accepted} accepted, {review.corrected} corrected, "
         f"{review.rejected} rejected, {left} left."

@@ -27,7 +27,7 @@ export function drawCurve(validations, epochs) {
       svg('line', { x1: LEFT, x2: WIDTH - RIGHT, y1: y(dice), y2: y(dice) }),
       text(dice.toString(), LEFT - 6, y(dice) + 4, 'end'),
     ]).flat(),
-    text(`epoch ${last.epoch} of ${end}`, LEFT, HEIGHT - 4, 'start'),
+    text(`Dice on validation images, epoch ${last.epoch} of ${end}`, LEFT, HEIGHT - 4, 'start'),
     svg('polyline', { points: points.join(' ') }),
     validations.map((each) =>
       svg(

@@ -9,7 +9,7 @@ export function dropArea(view) {
   const words = element(
     'span',
     {},
-    'Drop new images here, or press Enter to choose them.',
+    'Drop new images here, or click to choose them.',
   );
   const bar = element('progress', { max: '1', value: '0', hidden: true });
   const area = element('label', { class: 'drop', for: 'new-files' }, chooser, words, bar);

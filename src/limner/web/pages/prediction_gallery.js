@@ -5,6 +5,7 @@ import { countNoun, element } from './elements.js';
 import { openViewer } from './viewer.js';
 
 const COUNT = 48;
+const DOUBTFUL = 0.6; // a predicted Dice below which a mask is likely wrong
 
 /** The panel of a folder of predictions. */
 export class PredictionGallery {
@@ -94,6 +95,7 @@ export class PredictionGallery {
   add(record) {
     const number = this.records.push(record) - 1;
     const dice = record.predicted_dice === null ? '' : record.predicted_dice.toFixed(2);
+    const isDoubtful = record.predicted_dice !== null && record.predicted_dice < DOUBTFUL;
     const picture = (isOther) =>
       element('img', {
         src: this.address(record, 'overlay', isOther),
@@ -103,6 +105,7 @@ export class PredictionGallery {
       });
     const facts = [
       dice && `predicted Dice ${dice}`,
+      isDoubtful && 'look at it',
       record.unusual && 'unlike the training images',
       record.agreement !== null && `Dice between both ${record.agreement.toFixed(3)}`,
     ].filter(Boolean);
@@ -118,7 +121,11 @@ export class PredictionGallery {
           record.other === null ? '' : picture(true),
         ),
         element('span', { class: 'caption', title: record.name }, record.name),
-        element('span', { class: 'caption faint' }, facts.join(' · ')),
+        element(
+          'span',
+          { class: isDoubtful || record.unusual ? 'caption facts bad' : 'caption facts faint' },
+          facts.join(' · '),
+        ),
       ),
     );
   }

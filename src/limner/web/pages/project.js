@@ -7,10 +7,10 @@ import { Work } from './work.js';
 
 const STATES = {
   done: ['✓', 'done'],
-  next: ['→', 'next'],
+  next: ['→', 'the next step'],
   running: ['…', 'at work'],
   failed: ['!', 'needs a look'],
-  open: ['○', 'open'],
+  open: ['○', 'to do'],
 };
 let source = null; // the stream of events
 
@@ -95,7 +95,7 @@ class ProjectView {
       name: step.name,
       state: '',
       key: null,
-      badge: element('span', { class: 'badge' }),
+      badge: element('span', { class: 'badge', role: 'img' }),
       summary: element('span', { class: 'summary' }),
       command: element('code'),
       body: element('div', { class: 'body' }),
@@ -105,7 +105,7 @@ class ProjectView {
       { type: 'button', class: 'small', onclick: () => copyText(card.command, copy) },
       'Copy',
     );
-    card.copied = element('p', { class: 'command' }, card.command, copy);
+    card.copied = element('p', { class: 'command' }, 'In a terminal: ', card.command, copy);
     card.details = element(
       'details',
       { id: `step-${step.name}` },

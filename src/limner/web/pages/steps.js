@@ -32,7 +32,12 @@ function startButton(view, label, request, isMain = true) {
 }
 
 const embedded = (path, title) =>
-  element('iframe', { src: path, title, class: 'document', loading: 'lazy' });
+  element(
+    'div',
+    {},
+    element('iframe', { src: path, title, class: 'document', loading: 'lazy' }),
+    element('p', {}, element('a', { href: path, target: '_blank' }, 'Open it in a tab of its own')),
+  );
 
 const reviewLink = ({ id }, name, label, isMain = true) =>
   element(
@@ -107,7 +112,7 @@ const train = {
   build: (view) => {
     const { project, run } = view, parts = [];
     if (run) parts.push(trainingPanel(view, run));
-    if (!isBusy(view, 'train') && project.pairs) parts.push(trainingForm(view));
+    if (!isBusy(view, 'train') && project.pairs) parts.push(...trainingForm(view));
     if (project.runs.length) parts.push(runTable(view, startButton));
     if (!project.pairs) parts.push(paragraph('A model learns from masks: they come first.'));
     return parts;
@@ -157,7 +162,7 @@ const predict = {
         dropArea(view),
         actions(
           ...project.new_images.map((images) =>
-            startButton(view, `Draw masks in ${images}`, { step: 'predict', images }, false)
+            startButton(view, `Predict masks in ${images}`, { step: 'predict', images }, false)
           ),
           element('button', { type: 'button', onclick: browse }, 'Choose a folder …'),
         ),
@@ -180,7 +185,7 @@ const review = {
           ? `${counts.accepted} accepted, ${counts.corrected} corrected, ` +
             `${counts.rejected} rejected, ${left} left`
           : countNoun(count, 'mask');
-        const label = counts ? `Go on with ${name}` : `Review ${name}`;
+        const label = counts ? `Go on with “${name}”` : `Review “${name}”`;
         return actions(reviewLink(view, name, label, index === 0), words);
       })
       : [paragraph('There are no predicted masks yet.')],

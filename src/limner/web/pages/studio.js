@@ -22,7 +22,7 @@ async function route() {
   $('notice').hidden = true;
   try {
     const start = await get('api/projects');
-    $('user').textContent = start.user;
+    $('user').textContent = `as ${start.user}`;
     // Where it was not opened here, this says so
     if (id) await get(`api/projects/${id}`);
     if (id) openProject($('page'), id, start, complain);

@@ -33,7 +33,7 @@ const numberField = (label, id, attributes) =>
 
 /** What people choose before a training. */
 export function trainingForm(view) {
-  if (!view.mayWork) return null;
+  if (!view.mayWork) return [];
   const form = element(
     'form',
     { class: 'choices' },
@@ -62,7 +62,7 @@ export function trainingForm(view) {
     });
     button.disabled = false;
   });
-  return form;
+  return view.project.runs.length ? [element('h3', {}, 'Train another model'), form] : [form];
 }
 
 /** How far a run is: its curve, pictures, plan and notes. */

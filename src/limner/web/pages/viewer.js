@@ -3,8 +3,9 @@
 import { ask } from './api.js';
 import { element } from './elements.js';
 
-const COLOUR = [230, 159, 0];
+const COLOUR = [0, 114, 178], EDGE = [255, 255, 255];
 const TINT = 0.3;
+const AS_CHOSEN = 'as the model chose';
 
 /** Opens a record of a gallery, from which people go to its neighbours. */
 export function openViewer(gallery, number) {
@@ -22,9 +23,22 @@ class Viewer {
     this.picture = element('canvas', { role: 'img' });
     this.other = element('img', { alt: 'the mask of the other model' });
     this.slider = element('input', { type: 'range', min: '1', max: '99', value: '50' });
-    this.words = element('output', {}, 'as the model chose');
+    this.words = element('output', {}, AS_CHOSEN);
     this.slider.addEventListener('input', () => this.draw());
-    this.threshold = element('label', {}, 'Threshold ', this.slider, this.words);
+    this.threshold = element(
+      'span',
+      { class: 'threshold' },
+      element('label', {}, 'Threshold ', this.slider),
+      this.words,
+      element('button', { type: 'button', onclick: () => this.show() }, 'Reset'),
+    );
+    this.note = element(
+      'p',
+      { class: 'faint' },
+      'The slider shows what another threshold would draw, and saves nothing: ',
+      element('code', {}, 'limner predict --threshold'),
+      ' does.',
+    );
     const step = (by, label) =>
       element('button', { type: 'button', onclick: () => this.go(by) }, label);
     this.dialog = element(
@@ -40,6 +54,7 @@ class Viewer {
         this.threshold,
         element('button', { class: 'main' }, 'Close'),
       ),
+      this.note,
     );
     this.dialog.addEventListener('keydown', (event) => {
       if (event.target === this.slider) return;
@@ -64,8 +79,8 @@ class Viewer {
     this.title.textContent = `${record.name}${dice}`;
     this.picture.setAttribute('aria-label', `${record.name} and its mask`);
     this.slider.value = 50;
-    this.words.textContent = 'as the model chose';
-    this.threshold.hidden = !this.gallery.hasThreshold;
+    this.words.textContent = AS_CHOSEN;
+    this.threshold.hidden = this.note.hidden = !this.gallery.hasThreshold;
     this.parts = null;
     this.other.hidden = record.other === null;
     if (record.other !== null) this.other.src = this.gallery.address(record, 'large', true);
@@ -116,13 +131,16 @@ class Viewer {
     let inside = 0;
     for (let y = 0; y < height; y++) {
       for (let x = 0; x < width; x++) {
-        if (!isInside(x, y)) continue;
-        inside++;
-        const isEdge = (x && !isInside(x - 1, y)) || (x < width - 1 && !isInside(x + 1, y)) ||
-          (y && !isInside(x, y - 1)) || (y < height - 1 && !isInside(x, y + 1));
-        const part = isEdge ? 1 : TINT, at = 4 * (y * width + x);
+        const here = isInside(x, y), at = 4 * (y * width + x);
+        inside += here;
+        const isEdge = (x && isInside(x - 1, y) !== here) ||
+          (x < width - 1 && isInside(x + 1, y) !== here) ||
+          (y && isInside(x, y - 1) !== here) || (y < height - 1 && isInside(x, y + 1) !== here);
+        if (!here && !isEdge) continue;
+        // An outline in two tones is seen on every colour
+        const part = isEdge ? 1 : TINT, colour = here ? COLOUR : EDGE;
         for (let band = 0; band < 3; band++) {
-          data[at + band] = (1 - part) * data[at + band] + part * COLOUR[band];
+          data[at + band] = (1 - part) * data[at + band] + part * colour[band];
         }
       }
     }

@@ -16,6 +16,7 @@ from PIL import Image
 
 from command_line import TINY_TRAINING, limner, run_limner
 from limner.data.synthetic import write_images
+from limner.training.machine_use import occupy_machine
 from limner.web.auth import Access
 from limner.web.studio.app import create_studio_app
 from limner.web.studio.context import StudioContext, require_owner
@@ -106,6 +107,25 @@ def test_steps_are_jobs_that_do_what_the_command_does(
     assert wait_for_job(studio.client, path)["state"] == "done"
     page = studio.client.get(f"{path}/predictions/new-ones-masks-2/measures")
     assert "<html" in page.text and "sandbox" in page.headers["content-security-policy"]
+
+
+def test_two_trainings_do_not_share_a_machine_without_a_word(
+    studio: Served, path: str, work: Path
+) -> None:
+    train = {"step": "train", "minutes": 0.05, "encoder": "none", "size_px": 16}
+    with occupy_machine() as is_alone:
+        assert is_alone
+        refused = studio.client.post(f"{path}/jobs", json=train)
+        assert refused.status_code == 409 and refused.json()["beside"]
+        assert "Two trainings at once take longer" in refused.json()["error"]
+        started = studio.client.post(f"{path}/jobs", json={**train, "beside": True})
+        assert started.status_code == 200
+        assert wait_for_job(studio.client, path)["state"] == "done"
+    assert (work / "runs" / "lesions-2" / "model.safetensors").is_file()
+    with studio.client.stream("GET", f"{path}/events") as stream:
+        lines = stream.iter_lines()
+        while "another training runs on this machine" not in str(next_event(lines, "output")):
+            pass
 
 
 @pytest.mark.parametrize(
@@ -314,6 +334,8 @@ def test_the_sample_set_is_drawn_once(start: Start, tmp_path: Path) -> None:
 
 def test_who_may_do_what(work: Path, start: Start, tmp_path: Path) -> None:
     (tmp_path / "reviewers.toml").write_text(f'anna = "{ANNA}"\n')
+    alone = start("--no-open", verb="studio")
+    open_project(alone.client, work / "new-ones")
     studio = start(
         *("--no-open", "--host", "0.0.0.0", "--token", OWNER),
         *("--reviewers", tmp_path / "reviewers.toml"),
@@ -340,6 +362,8 @@ def test_who_may_do_what(work: Path, start: Start, tmp_path: Path) -> None:
         ("PUT", f"{path}/drops/new-images/x.png"),
     ]
     anna = {"Authorization": f"Bearer {ANNA}"}
+    listed = client.get("/api/projects", headers=anna).json()["projects"]
+    assert [each["id"] for each in listed] == [id], "what the owner opened alone is shown"
     wrong = {"Authorization": "Bearer wrong wrong wrong"}
     other_site = {**owner, "Origin": "https://elsewhere.example"}
     other_name = {**owner, "Host": "elsewhere.example"}

@@ -4,6 +4,7 @@ import math
 import signal
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ from limner.cli.console import (
     console,
     next_command,
     progress_bar,
+    stderr,
 )
 from limner.cli.stop_signal import StopSignal, stop_signals
 from limner.cli.train_options import (
@@ -150,7 +152,7 @@ def _train_or_resume(request: _Request, resume: Path | None) -> int | None:
         from limner.training import distributed
 
         context = distributed.context_from_environment()
-        with distributed.process_group(context):
+        with distributed.process_group(context), _occupied(is_main=context.is_main):
             job = _Job(context, stop, started_at)
             if resume is not None:
                 if not request.is_empty:
@@ -172,6 +174,20 @@ def _train_or_resume(request: _Request, resume: Path | None) -> int | None:
                     "--folds trains a model for each fold. Leave out --seeds and --from."
                 )
             return job.cross_validate(request.data, recipe, request.folds, request.out)
+
+
+@contextmanager
+def _occupied(*, is_main: bool) -> Iterator[None]:
+    """Say it where another training makes both slower."""
+    from limner.training.machine_use import occupy_machine
+
+    if not is_main:
+        yield
+        return
+    with occupy_machine() as is_alone:
+        if not is_alone:
+            stderr.print("note: another training runs on this machine. Both take longer.")
+        yield
 
 
 class _Job:

@@ -86,7 +86,7 @@ export class Work {
 
   describe(job, busy) {
     if (busy && job?.state !== 'running') {
-      return ['This machine is at work for another project: ', element('code', {}, busy)];
+      return ['At work for another project, this one waits: ', element('code', {}, busy)];
     }
     if (!job) return [];
     const command = element('code', {}, job.command);

@@ -38,7 +38,8 @@ class StudioContext:
 
     def __post_init__(self) -> None:
         self.jobs = JobQueue(self.root / "jobs")
-        self.recent = RecentProjects(self.root)
+        # What somebody opened alone is not shown to reviewers
+        self.recent = RecentProjects(self.root / "team" if self.reviewers else self.root)
 
     def project(self, id: str) -> Project:
         """A project as it is now. Raises ProblemError where it was not opened, or is gone."""
@@ -72,12 +73,12 @@ class StudioContext:
         }
 
     def busy_with(self, project: Project) -> str | None:
-        """What else runs on this machine now: a job of another project; None where nothing does."""
+        """What runs on this machine for another project; None where nothing does."""
         others = [job for job in self.jobs.all() if job.is_active]
         running = next((job for job in reversed(others) if job.state == "running"), None)
         if running is None or running.project == str(project.folder):
             return None
-        return f"{running.command} in {running.folder}"
+        return f"limner {running.kind}"
 
 
 def describe_job(job: Job) -> dict[str, object]:

@@ -16,6 +16,7 @@ from limner.studio import commands
 from limner.studio.jobs import Job
 from limner.studio.projects import Project, project_id
 from limner.studio.steps import to_merge
+from limner.training.machine_use import is_machine_occupied
 from limner.web.errors import ProblemError
 from limner.web.studio.context import (
     Context,
@@ -224,7 +225,7 @@ class ProjectWatch:
 def _start(context: StudioContext, project: Project, body: JobRequest) -> Job:
     """Add the jobs of a step, and give the last. Raises LimnerError where it cannot be done."""
     if body.step in {"train", "resume", "next"}:
-        _require_no_other_training(context, project, body)
+        _require_no_other_training(context, body)
     if body.step == "next":
         return _start_next_model(context, project, body)
     kind = {"resume": "train"}.get(body.step, body.step)
@@ -277,15 +278,14 @@ def _new_run(context: StudioContext, project: Project) -> str:
     return commands.new_run(project, taken)
 
 
-def _require_no_other_training(context: StudioContext, project: Project, body: JobRequest) -> None:
+def _require_no_other_training(context: StudioContext, body: JobRequest) -> None:
     """Raise ProblemError where a command trains that is no job, unless that is wanted."""
-    jobs = [job for job in context.jobs.all() if job.state == "running" and job.kind == "train"]
-    training = next((run for run in project.runs if run.is_training), None)
-    if training and not jobs and not body.beside:
+    is_job = any(job.state == "running" and job.kind == "train" for job in context.jobs.all())
+    if not is_job and not body.beside and is_machine_occupied():
         raise ProblemError(
             409,
-            f"{training.name} is trained by a command in a terminal. Two trainings at once take "
-            "twice as long each. Wait for it, or train beside it.",
+            "A command in a terminal trains on this machine. Two trainings at once take longer "
+            "than one after the other.",
             details={"beside": True},
         )
 

@@ -29,9 +29,8 @@ def sample(
 
     if images_only:
         write_images(folder, count, size, seed, progress_bar("drawing"))
-        console.print(
-            f"{count_noun(count, 'image')} without masks: [bold]{escape(str(folder))}[/]."
-        )
+        images = count_noun(count, "image")
+        console.print(f"[bold]{escape(str(folder))}[/] has {images} without masks.")
         return
     write_synthetic(folder, count, size, seed, progress_bar("drawing"))
     name = escape(str(folder))

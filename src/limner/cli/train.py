@@ -49,12 +49,15 @@ from limner.cli.train_output import print_folds, print_plan, print_seeds
 from limner.errors import LimnerError
 from limner.files import require_new
 from limner.plurals import count_noun
+from limner.training import run_files
 
 LEAST_SHOWN = 500
 """Images, each as often as it was shown, of which a network learns something.
 
 On 40 images of vessels 850 reached a Dice of 0.72, and 128 of the sample set 0.46.
 """
+GOOD_DICE = 0.8
+"""A model that reaches it was shown enough."""
 
 if TYPE_CHECKING:
     from limner.recipe import Recipe
@@ -339,15 +342,16 @@ class _Job:
         return None
 
     def _warn_of_too_few(self, run: "Run") -> None:
-        """Say in red where the time was too short to learn anything."""
+        """Say in red where the time was too short to learn much."""
         minutes = run.recipe.train.minutes
         shown = sum(session["images"] for session in run.receipt["sittings"])
+        dice = float(run.read_json(run_files.STATE)["best_mean_dice"])
         needed = max(LEAST_SHOWN, len(run.split["train"]))
-        if minutes is not None and 0 < shown < needed:
-            enough = math.ceil(minutes * needed / shown)
+        if minutes is not None and 0 < shown < needed and dice < GOOD_DICE:
+            enough = count_noun(math.ceil(minutes * needed / shown), "minute")
             self._console.print(
                 f"[red]Only {count_noun(shown, 'image was', 'images were')} shown to the network, "
-                f"which is too few to learn from: give at least {enough} minutes.[/]"
+                f"whose validation Dice is {dice:.2f}: give it at least {enough}.[/]"
             )
 
     def _with_stops(self, events: "Iterator[Event]") -> "Iterator[Event]":

@@ -91,6 +91,10 @@ Proxy = Annotated[
         show_default=False,
     ),
 ]
+OpenPage = Annotated[bool, typer.Option("--open/--no-open", help="Open the page in a browser.")]
+LogRequests = Annotated[
+    bool, typer.Option("--log", help="Write a line for each request, as JSON, to stderr.")
+]
 Prefer = Annotated[
     str | None, typer.Option(help="The reviewer whose verdict counts where people differ.")
 ]

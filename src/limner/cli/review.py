@@ -12,6 +12,8 @@ from rich.markup import escape
 from limner.cli.console import (
     AllowHost,
     Host,
+    LogRequests,
+    OpenPage,
     Proxy,
     RootPath,
     Store,
@@ -99,12 +101,8 @@ def review(
     readers: Readers = 2,
     share_out: ShareOut = False,
     seed: Seed = 0,
-    open_page: Annotated[
-        bool, typer.Option("--open/--no-open", help="Open the page in a browser.")
-    ] = True,
-    log: Annotated[
-        bool, typer.Option("--log", help="Write a line for each request, as JSON, to stderr.")
-    ] = False,
+    open_page: OpenPage = True,
+    log: LogRequests = False,
 ) -> None:
     """Draw, check, correct and accept masks in a browser, the least certain first.
 

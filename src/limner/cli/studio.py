@@ -9,6 +9,8 @@ import typer
 from limner.cli.console import (
     AllowHost,
     Host,
+    LogRequests,
+    OpenPage,
     Proxy,
     RootPath,
     console,
@@ -52,12 +54,8 @@ def studio(
     allow_host: AllowHost = None,
     root_path: RootPath = "",
     proxy: Proxy = None,
-    open_page: Annotated[
-        bool, typer.Option("--open/--no-open", help="Open the page in a browser.")
-    ] = True,
-    log: Annotated[
-        bool, typer.Option("--log", help="Write a line for each request, as JSON, to stderr.")
-    ] = False,
+    open_page: OpenPage = True,
+    log: LogRequests = False,
 ) -> None:
     """Open a page that leads from a folder of images to a model, masks, corrections, and back.
 

@@ -20,7 +20,7 @@ demo: environment
 	rm -rf $(DEMO)
 	$(BIN)/limner sample $(DEMO)/lesions
 	$(BIN)/limner check $(DEMO)/lesions --out $(DEMO)/check
-	$(BIN)/limner train $(DEMO)/lesions --minutes 2.5 --out $(DEMO)/run
+	$(BIN)/limner train $(DEMO)/lesions --minutes 10 --set train.target_dice=0.9 --out $(DEMO)/run
 	$(BIN)/limner test $(DEMO)/run/model.safetensors $(DEMO)/lesions
 	$(BIN)/limner predict $(DEMO)/run/model.safetensors $(DEMO)/lesions/ISIC2018_Task1-2_Test_Input --out $(DEMO)/predictions
 	@echo

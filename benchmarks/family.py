@@ -21,8 +21,8 @@ from limner.metrics.intervals import mean_interval
 from limner.model.bundle import Bundle
 from limner.model.presets import PRESETS, resolve_settings
 from limner.recipe import ModelSettings, Recipe
-from limner.training.event_log import validations
 from limner.training.pipeline import train
+from limner.training.run_record import validations
 
 LOSSES = (
     "dice",

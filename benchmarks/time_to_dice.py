@@ -88,7 +88,7 @@ def split(data: Path, target: Path) -> Path:
 
 def run_limner(name: str, work: Path, lists: Path, arguments: argparse.Namespace) -> Curve:
     """Run the command, and read the curve from its log."""
-    from limner.training.event_log import validations
+    from limner.training.run_record import validations
 
     started, data = time.time(), work / "data"
     if not data.exists():

@@ -6,7 +6,7 @@ from contextlib import chdir, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
-from limner.cli import app
+from limner.cli import app, refuse_key_values
 
 TINY_TRAINING = (
     "data.size_px=[16,16]",
@@ -35,6 +35,7 @@ def limner(*arguments: object, cwd: Path = Path()) -> Output:
     status: int | str | None = 0
     with chdir(cwd), redirect_stdout(stdout), redirect_stderr(stderr):
         try:
+            refuse_key_values(list(map(str, arguments)))
             app(list(map(str, arguments)), prog_name="limner")
         except SystemExit as end:
             status = end.code

@@ -117,7 +117,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
     def begun(*arguments: object, verb: str = "serve", **environment: str) -> Served:
         running.append(
             begin_forked(tmp_path, verb, *arguments, **environment)
-            if verb == "review"
+            if verb in {"review", "studio"}
             else begin(tmp_path, *arguments, verb=verb, **environment)
         )
         return running[-1]

@@ -9,15 +9,20 @@ from pathlib import Path
 from limner.cli import app
 
 FORK_SERVER = multiprocessing.get_context("forkserver")
-# All that `limner review` imports; its two seconds are paid once
+# All that `limner review` and `limner studio` import; its two seconds are paid once
 FORK_SERVER.set_forkserver_preload(
-    ["forked_command", "limner.review.verdicts", "limner.web.review.app", "limner.web.server"]
+    ["forked_command", "limner.review.verdicts", "limner.web.studio.app", "limner.web.server"]
 )
 
 
 def run(
-    arguments: tuple[str, ...], environment: Mapping[str, str], stdout: Path, stderr: Path
+    arguments: tuple[str, ...],
+    environment: Mapping[str, str],
+    stdout: Path,
+    stderr: Path,
+    cwd: Path | None,
 ) -> None:
+    os.chdir(cwd or Path.cwd())
     os.environ.clear()
     os.environ.update(environment)
     for descriptor, path in ((1, stdout), (2, stderr)):
@@ -30,10 +35,15 @@ class ForkedCommand:
     """What tests use of `subprocess.Popen`."""
 
     def __init__(
-        self, *arguments: str, environment: Mapping[str, str], stdout: Path, stderr: Path
+        self,
+        *arguments: str,
+        environment: Mapping[str, str],
+        stdout: Path,
+        stderr: Path,
+        cwd: Path | None = None,
     ) -> None:
         self._process = FORK_SERVER.Process(
-            target=run, args=(arguments, dict(environment), stdout, stderr), daemon=True
+            target=run, args=(arguments, dict(environment), stdout, stderr, cwd), daemon=True
         )
         self._process.start()
         assert self._process.pid is not None

@@ -6,7 +6,7 @@
 from typing import assert_type
 
 from limner import Predictor, evaluate, train
-from limner.inference.predictor import Prediction
+from limner.inference.prediction import Prediction
 from limner.inference.predictor import Predictor as ModelPredictor
 from limner.inference.scores import Scores
 from limner.training.run import Run

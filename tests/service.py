@@ -96,14 +96,17 @@ def begin(folder: Path, *arguments: object, verb: str = "serve", **environment: 
     return wait_for_address(process, stdout, stderr)
 
 
-def begin_forked(folder: Path, verb: str, *arguments: object, **environment: str) -> Served:
-    """The same without the time of its imports."""
+def begin_forked(
+    folder: Path, verb: str, *arguments: object, cwd: Path | None = None, **environment: str
+) -> Served:
+    """The same without the time of its imports; `cwd` is where it runs."""
     stdout, stderr = new_logs(folder)
     process = ForkedCommand(
         *spell(verb, arguments),
         environment={**os.environ, **environment},
         stdout=stdout,
         stderr=stderr,
+        cwd=cwd,
     )
     return wait_for_address(process, stdout, stderr)
 

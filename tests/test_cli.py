@@ -283,7 +283,7 @@ def test_a_pretrained_encoder_just_works(lesions: Path, tmp_path: Path) -> None:
         cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr
-    assert "with the encoder tf_efficientnet_lite0" in " ".join(done.stdout.split())
+    assert "network tf_efficientnet_lite0" in " ".join(done.stdout.split())
 
 
 def test_help_is_quick(tmp_path: Path) -> None:

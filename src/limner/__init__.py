@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from limner.errors import LimnerError as LimnerError
     from limner.inference.evaluate import evaluate as evaluate
     from limner.inference.export import export as export
-    from limner.inference.predictor import Prediction as Prediction
+    from limner.inference.prediction import Prediction as Prediction
     from limner.inference.predictor import Predictor as Predictor
     from limner.inference.scores import Scores as Scores
     from limner.labels import Labels as Labels
@@ -33,7 +33,7 @@ _MODULES = {
     "Bundle": "limner.model.bundle",
     "Labels": "limner.labels",
     "LimnerError": "limner.errors",
-    "Prediction": "limner.inference.predictor",
+    "Prediction": "limner.inference.prediction",
     "Predictor": "limner.inference.predictor",
     "Recipe": "limner.recipe",
     "Run": "limner.training.run",

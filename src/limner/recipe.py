@@ -193,6 +193,8 @@ class TrainSettings(_Section):
     """Gradients are clipped to this norm."""
     patience: PositiveInt = 20
     """Epochs without a better validation Dice until training stops."""
+    target_dice: Fraction = 0.0
+    """Validation Dice at which training stops before its end; 0 never does."""
     validate_every: PositiveInt = 1
     """Epochs from one validation to the next."""
     checkpoint_seconds: Positive = 60.0

@@ -30,6 +30,7 @@ LATER_KEYS = (
     "data.image_folder",
     "data.mask_folder",
     "train.teacher",
+    "train.target_dice",
 )
 """Keys that recipes with the old keys did not have."""
 

@@ -1,7 +1,14 @@
 import numpy as np
 import pytest
 
-from limner.data.overlays import CELL_PX, COLUMNS, contact_sheet, draw_overlay, shrink_pair
+from limner.data.overlays import (
+    CELL_PX,
+    COLUMNS,
+    contact_sheet,
+    draw_overlay,
+    outline_of,
+    shrink_pair,
+)
 from limner.labels import Labels
 
 
@@ -11,7 +18,8 @@ def test_an_overlay_outlines_the_class_and_leaves_the_rest() -> None:
     labels = Labels.from_values(("background", "foreground"), (0, 255))
     overlay = draw_overlay(image, mask, labels)
     assert tuple(overlay[3, 5]) == labels.colour(1)
-    assert (overlay[mask == 0] == 100).all()
+    edge = outline_of(mask == 0)
+    assert (overlay[edge] == 255).all() and (overlay[(mask == 0) & ~edge] == 100).all()
     assert (overlay[5, 5] != 100).any() and tuple(overlay[5, 5]) != labels.colour(1)
 
 

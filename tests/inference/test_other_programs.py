@@ -114,7 +114,9 @@ def test_the_documented_script_and_whole_graphs_draw_the_same_masks(
     cleaned, raw = Predictor.load(model), Predictor.load(model)
     raw.settings = replace(settings, postprocessing=PostprocessSettings())
     means, differing = set(), 0
-    for image in images():
+    # Each geometry and each choice sees all images, and the other pairs of them every third
+    is_whole = (get_args(ResizeMode).index(mode) + SETTINGS.index(settings)) % 3 == 0
+    for image in images()[:: 1 if is_whole else 3]:
         expected = cleaned.labels.to_pixels(cleaned.predict(image).mask)
         np.testing.assert_array_equal(script["segment"](network, image), expected)
         mask, probabilities = whole.run(None, {"image": image})
@@ -123,7 +125,7 @@ def test_the_documented_script_and_whole_graphs_draw_the_same_masks(
         differing += int((mask != raw.labels.to_pixels(prediction.mask)).sum())
         means.add(round(float(expected.mean()), 2))
     assert differing <= 2, "more than what lies on the threshold to a millionth"
-    assert len(means - {0}) > 3, "the masks hardly differ"
+    assert not is_whole or len(means - {0}) > 3, "the masks hardly differ"
 
 
 @given(

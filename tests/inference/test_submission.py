@@ -16,7 +16,8 @@ from limner.data.sample import Sample
 from limner.errors import LimnerError
 from limner.inference.evaluate import score_image
 from limner.inference.model_runner import ModelRunner
-from limner.inference.predictor import Prediction, Predictor
+from limner.inference.prediction import Prediction
+from limner.inference.predictor import Predictor
 from limner.inference.scores import ImageScore, Scores
 from limner.inference.submission import find_problems, write_submission, zip_files
 from limner.labels import Labels
@@ -156,7 +157,7 @@ def test_the_official_scorer_reads_what_was_written_and_agrees(
 def scored(mask_path: Path, truth_path: Path) -> ImageScore:
     """limner's scores of a mask that is a file."""
     mask, truth = (np.asarray(Image.open(path)) // 255 for path in (mask_path, truth_path))
-    prediction = Prediction(mask, mask[None].astype(np.float32), None, None)
+    prediction = Prediction(mask, mask[None].astype(np.float32), None, None, BINARY)
     sample = Sample(mask_path.stem, mask_path, truth_path)
     return score_image(sample, np.zeros((*mask.shape, 3), np.uint8), truth, prediction, BINARY)
 

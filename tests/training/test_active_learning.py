@@ -20,8 +20,8 @@ from limner.training.active_learning import (
     summarise,
     write_results,
 )
-from limner.training.event_log import validations
 from limner.training.run import Run
+from limner.training.run_record import validations
 
 
 def test_a_reviewer_who_knows_the_truth_is_simulated(lesions: Path, tmp_path: Path) -> None:

@@ -75,7 +75,8 @@ def test_the_command_says_what_is_wrong_and_what_comes_next(
     assert done.returncode == 0, done.stderr
     text = " ".join(done.stdout.split())
     assert "more likely wrong than right, of 24." in text
-    assert f"limner merge out {lesions} --replace --out NEXT" in text
+    assert f"limner merge out {lesions} --replace --out {lesions.name}-2" in text
+    assert text.endswith("Next: limner review out")
     assert AuditFile.read(tmp_path / "out" / "audit.json").worst == 50
 
 

@@ -67,7 +67,7 @@ def test_a_file_that_changes_after_the_check_is_not_trained_on(
     shutil.copytree(lesions, data)
     changed = min((data / "ISIC2018_Task1-2_Training_Input").glob("*.jpg"))
 
-    def change(_: Plan) -> None:
+    def change(_: Plan, _folder: Path) -> None:
         Image.new("RGB", (32, 32)).save(changed)
 
     with pytest.raises(LimnerError, match=rf"{changed.name} changed while its dataset"):
@@ -86,7 +86,7 @@ def test_the_stages_show_their_progress_and_the_plan_comes_before_preparing(
 
         return wrap
 
-    session = TrainingSession(announce=lambda plan: stages.append("plan"), progress=note)
+    session = TrainingSession(announce=lambda plan, folder: stages.append("plan"), progress=note)
     run, events = start_run(lesions, TINY, tmp_path / "run", session)
     events.close()
     train, validation = (len(run.split[side]) for side in ("train", "val"))

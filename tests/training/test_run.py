@@ -16,10 +16,10 @@ from limner.errors import LimnerError
 from limner.files import write_atomic
 from limner.inference.predictor import Predictor
 from limner.model.bundle import Bundle
-from limner.training.event_log import validations
 from limner.training.events import Stopped, TrainingStep, TuningProgress, Validation
 from limner.training.pipeline import resume_run, start_run, train
 from limner.training.run import Run, next_run_folder, record_test
+from limner.training.run_record import validations
 from shapes import disc
 
 

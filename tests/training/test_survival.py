@@ -360,7 +360,7 @@ def test_an_interrupted_run_says_how_it_goes_on_and_does(lesions: Path, tmp_path
             output, errors = process.communicate(timeout=120)
         assert process.returncode == status, errors
         assert "Traceback" not in errors
-        said = "Stopped; everything is saved. Go on with: limner train --resume run"
+        said = "Stopped; everything is saved. Next: limner train --resume run"
         assert said in " ".join(output.split())
         run = Run.open(folder)
         assert run.checkpoints.load() is not None and run.model.is_file()

@@ -10,11 +10,12 @@ from tiny_run import TINY, notes_of
 
 from limner.errors import LimnerError
 from limner.training import trackers
-from limner.training.event_log import validations, write_learning_curve
+from limner.training.event_log import write_learning_curve
 from limner.training.events import Stopped
 from limner.training.pipeline import start_run, train
 from limner.training.run import Run
 from limner.training.run_list import list_runs
+from limner.training.run_record import validations
 
 TRAIN_AND_PRINT_MLFLOW_RUN = """
 import json

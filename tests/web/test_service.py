@@ -21,9 +21,9 @@ from PIL import Image
 from pycocotools import mask as coco
 
 from dicom_files import dicom_dataset, save_dicom
+from limner.inference.contours import trace_outlines
 from limner.inference.predictor import Predictor
 from limner.measures.image_parts import measure_mask
-from limner.web.service.responses import polygons
 from service import Served, Start, png, problem, write_model
 from waiting import free_port, wait_until
 
@@ -62,7 +62,7 @@ def test_dicom_is_segmented_whatever_its_name(
         )
 
 
-def test_json_holds_areas_boxes_run_lengths_and_polygons(
+def test_json_holds_areas_boxes_run_lengths_and_trace_outlines(
     server: Served, models: dict[str, Path]
 ) -> None:
     body = server.client.post("/v1/segment", content=png(), headers=JSON).json()
@@ -112,12 +112,12 @@ def test_polygons_run_along_the_outline_and_around_holes() -> None:
     inside = np.zeros((20, 30), bool)
     inside[4:14, 6:20] = True
     inside[7:10, 9:12] = False
-    hole, outer = sorted(polygons(inside), key=lambda ring: np.ptp(np.array(ring)[:, 0]))
+    hole, outer = sorted(trace_outlines(inside), key=lambda ring: np.ptp(np.array(ring)[:, 0]))
     assert np.array(hole).min(0).tolist() == [9.0, 7.0] and np.array(hole).max(0).tolist() == [
         12.0,
         10.0,
     ]
-    assert polygons(np.zeros((3, 3), bool)) == []
+    assert trace_outlines(np.zeros((3, 3), bool)) == []
     points = np.array(outer)
     assert points.min(0).tolist() == [6.0, 4.0] and points.max(0).tolist() == [20.0, 14.0]
 

@@ -1,6 +1,8 @@
 """Small counts of what `benchmarks/serve_storms.py` does at length."""
 
+import json
 import random
+import re
 import runpy
 import statistics
 import subprocess
@@ -14,6 +16,10 @@ import httpx2 as httpx
 import pytest
 
 from browser import chromium
+from limner.data.synthetic import write_images
+from limner.web.auth import Access
+from limner.web.studio.app import create_studio_app
+from limner.web.studio.context import StudioContext
 from service import Served, Start, png, problem, write_model
 
 pytestmark = pytest.mark.alone
@@ -192,6 +198,50 @@ def test_the_description_of_the_api_holds(server: Served) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout[-4000:]
     assert "Tested: 15" in done.stdout
+
+
+def test_the_studio_answers_whatever_it_is_asked(start: Start, tmp_path: Path) -> None:
+    """Right and wrong requests to its JSON routes, made from a document of them."""
+    write_images(tmp_path / "photos", count=3, size_px=32, seed=0)
+    studio = start("--no-open", verb="studio", HOME=str(tmp_path))
+    opened = studio.client.post("/api/projects", json={"folder": str(tmp_path / "photos")})
+    document = create_studio_app(StudioContext(tmp_path / "root", "mira", Access())).openapi()
+    for path, methods in document["paths"].items():
+        for parameter in (each for one in methods.values() for each in one.get("parameters", ())):
+            # Of a real project no job is asked for: a training would begin
+            if parameter["name"] == "id" and not path.endswith("/jobs"):
+                parameter["schema"] = {"enum": [opened.json()["id"]]}
+    description = tmp_path / "studio.json"
+    description.write_text(json.dumps(document))
+    command = [
+        *(sys.executable, "-m", "schemathesis.cli", "run"),
+        *(str(description), "--url", studio.address),
+        # The first would draw the sample set, and the second has no end
+        *("--exclude-path", "/api/sample", "--exclude-path", "/api/projects/{id}/events"),
+        *("--checks", "not_a_server_error", "--max-examples", "10", "--seed", "1"),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout[-4000:]
+    assert "Tested: 20" in done.stdout, done.stdout[-2000:]
+
+
+def test_the_studio_loses_nothing_when_it_is_killed(tmp_path: Path) -> None:
+    """A small count of what `benchmarks/studio.py kills` does at length."""
+    storm = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "studio.py"))
+    assert storm["kills"](tmp_path, 3)
+
+
+def test_a_project_of_10_000_images_answers_at_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    storm = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "studio.py"))
+    storm["large"](tmp_path, 10_000)
+    said = capsys.readouterr().out
+    assert "10000 pairs" in said
+    medians_ms = [float(each) for each in re.findall(r": +([\d.]+) ms, at most", said)]
+    assert len(medians_ms) == 4 and max(medians_ms) < 200, said
+    (memory,) = re.findall(r"peak: (\d+) MiB", said)
+    assert int(memory) < 300, said
 
 
 def test_a_person_drops_an_image_and_sees_its_mask(server: Served, tmp_path: Path) -> None:

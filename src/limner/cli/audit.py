@@ -7,8 +7,9 @@ import typer
 from rich.markup import escape
 from rich.table import Column, Table
 
-from limner.cli.console import DataFolder, Settings, console, progress_bar
-from limner.cli.train import SkipBroken, train
+from limner.cli.console import DataFolder, Settings, console, next_command, progress_bar
+from limner.cli.train import train
+from limner.cli.train_options import SkipBroken
 from limner.errors import LimnerError
 from limner.plurals import count_noun
 
@@ -74,10 +75,11 @@ def audit(
         console.print(f"note: {escape(note)}", soft_wrap=True)
     console.print(
         f"Look at [bold]{escape(str(result.page))}[/]; audit.json beside it holds all "
-        f"{count_noun(len(result.masks), 'mask')}. Next: limner review {escape(str(folder))}, then "
-        f"limner merge {escape(str(folder))} {escape(str(data))} --replace --out NEXT",
+        f"{count_noun(len(result.masks), 'mask')}. After the review the next revision is made by: "
+        f"{next_command('merge', folder, data, '--replace', '--out', f'{data.resolve().name}-2')}",
         soft_wrap=True,
     )
+    console.print(f"Next: {next_command('review', folder)}", soft_wrap=True)
 
 
 def _cross_validate(

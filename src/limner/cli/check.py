@@ -8,7 +8,15 @@ import typer
 from rich.markup import escape
 from rich.table import Column, Table
 
-from limner.cli.console import DataFolder, ImageFolder, MaskFolder, console, progress_bar, stderr
+from limner.cli.console import (
+    DataFolder,
+    ImageFolder,
+    MaskFolder,
+    console,
+    next_command,
+    progress_bar,
+    stderr,
+)
 from limner.plurals import count_noun
 
 if TYPE_CHECKING:
@@ -63,6 +71,12 @@ def check(
         )
     if result.errors:
         raise typer.Exit(1)
+    if not as_json:
+        folders = [
+            *(["--images", images] if images else []),
+            *(["--masks", masks] if masks else []),
+        ]
+        console.print(f"Next: {next_command('train', data, *folders)}", soft_wrap=True)
 
 
 def _print_findings(result: "CheckResult", data: Path) -> None:

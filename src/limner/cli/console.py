@@ -1,7 +1,11 @@
 """What all commands share: the terminal, progress bars, common options, and errors as messages."""
 
 import errno
+import getpass
 import re
+import shlex
+import threading
+import webbrowser
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
@@ -86,6 +90,10 @@ Proxy = Annotated[
         ),
         show_default=False,
     ),
+]
+OpenPage = Annotated[bool, typer.Option("--open/--no-open", help="Open the page in a browser.")]
+LogRequests = Annotated[
+    bool, typer.Option("--log", help="Write a line for each request, as JSON, to stderr.")
 ]
 Prefer = Annotated[
     str | None, typer.Option(help="The reviewer whose verdict counts where people differ.")
@@ -241,3 +249,24 @@ def parse_root_path(text: str) -> str:
     if path and not path.startswith("/"):
         raise LimnerError(f"--root-path {text} is no path. It begins with a slash: /{text}")
     return path
+
+
+def next_command(*arguments: object) -> str:
+    """A command of limner that can be pasted, for a line that rich prints."""
+    return escape(shlex.join(["limner", *map(str, arguments)]))
+
+
+def user_name(option: str) -> str:
+    """The name of whoever runs the command. Raises LimnerError where the machine has none."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError) as error:
+        raise LimnerError(
+            f"this machine has no name for you. Say who you are with {option} NAME."
+        ) from error
+
+
+def open_browser(address: str) -> None:
+    """Open a page in the user's browser, and do not wait for it."""
+    # A browser in the terminal would be waited for
+    threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()

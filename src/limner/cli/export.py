@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from limner.cli.console import console
+from limner.cli.console import console, next_command
 from limner.errors import LimnerError
 
 if TYPE_CHECKING:
@@ -152,6 +152,8 @@ def _export_exact(model: Path, target: Path, folder: Path | None, kind: "GraphKi
             f"Post-processing is not in the graph: validation chose {', '.join(steps)}, which the "
             "caller applies to the mask (docs/onnx.md)."
         )
+    if kind == "network" and target.suffix in {".onnx", ".xml"}:
+        console.print(f"Next: {next_command('serve', target)}", soft_wrap=True)
 
 
 def _export_reduced(model: Path, target: Path, precision: str, data: Path) -> None:

@@ -1,5 +1,6 @@
 """`limner merge`: reviewed masks become the next revision of a dataset."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,10 +13,12 @@ from limner.cli.console import (
     Prefer,
     Store,
     console,
+    next_command,
     progress_bar,
 )
 from limner.errors import requires_extra
 from limner.plurals import count_noun
+from limner.training.run_files import RECEIPT
 
 if TYPE_CHECKING:
     from limner.review.merge import MergeResult
@@ -84,6 +87,20 @@ def merge(
     if result.with_consensus:
         each = [f"{escape(name)} {dice:.4f}" for name, dice in result.with_consensus.items()]
         console.print(f"Mean Dice with the {consensus} of those who differ: {', '.join(each)}.")
+    models = results.predictions.models if data else ()
+    console.print(f"Next: {_next_training(out, models)}", soft_wrap=True)
+
+
+def _next_training(revision: Path, models: Sequence[str]) -> str:
+    """The training of a revision, from the run whose model was corrected, if it is there."""
+    runs = (Path(model).parent for model in models)
+    origin = next((path for path in runs if (path / RECEIPT).is_file()), None)
+    return next_command("train", revision, *(["--from", _as_typed(origin)] if origin else []))
+
+
+def _as_typed(folder: Path) -> Path:
+    """A folder below the working directory by its path from there."""
+    return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
 
 
 def _describe_origin(result: "MergeResult", data: Path | None) -> str:

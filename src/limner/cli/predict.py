@@ -16,6 +16,7 @@ from limner.cli.console import (
     Device,
     Tta,
     console,
+    next_command,
     progress_bar,
     split_models,
     stderr,
@@ -62,6 +63,14 @@ OutFolder = Annotated[
     ),
 ]
 Engine = Annotated[str, typer.Option(help="local, or ray: the workers of a Ray cluster")]
+Threshold = Annotated[
+    float | None,
+    typer.Option(
+        help="Where a pixel is of the class, by its probability, from 0 to 1. The default is what "
+        "validation chose.",
+        show_default=False,
+    ),
+]
 Workers = Annotated[
     int, typer.Option(min=1, help="How many workers of the cluster --engine ray uses.")
 ]
@@ -91,6 +100,7 @@ def predict(
     paths: Paths,
     out: OutFolder = "predictions",
     tta: Tta = None,
+    threshold: Threshold = None,
     device: Device = "cpu",
     engine: Engine = "local",
     workers: Workers = 2,
@@ -136,6 +146,7 @@ def predict(
             else _open(models, tta, device, callers, limits)
         ),
     )
+    predictor = _with_threshold(predictor, threshold, engine)
     if predictor.blends_tiles:
         stderr.print(
             "note: the network looks at a whole image at once (a norm or an attention over it), "
@@ -146,12 +157,19 @@ def predict(
     job = replace(PredictionJob.plan(selection, Storage(out), versions), precision=precision)
     result = predict_folder(predictor, job, progress_bar("predicting"), map_files)
     _print_result(result, out)
-    if result.records and format_name:
-        _write_format(out, format_name, image_prefix)
-    if result.records and measure:
-        measure_folder(Path(out), _beside(out, MEASURES))
+    if result.records:
+        _write_more(out, format_name, image_prefix, measure=measure)
     if result.failures:
         raise typer.Exit(1)
+
+
+def _with_threshold(predictor: "Predictor", threshold: float | None, engine: str) -> "Predictor":
+    """The predictor with the threshold that was asked for, if any."""
+    if threshold is None:
+        return predictor
+    if engine == "ray":
+        raise LimnerError("--threshold is for --engine local. Leave one of them out.")
+    return predictor.with_threshold(threshold)
 
 
 def _leave_out(selection: "ImageSelection", known: Path | None) -> "ImageSelection":
@@ -194,6 +212,16 @@ def _beside(out: str, what: str) -> Path:
     """The folder of what else is made of the masks."""
     folder = Path(out)
     return folder.with_name(f"{folder.name}-{what}")
+
+
+def _write_more(out: str, format_name: str | None, image_prefix: str, *, measure: bool) -> None:
+    """Write what is asked for beside the masks, and say the next command."""
+    if format_name:
+        _write_format(out, format_name, image_prefix)
+    if measure:
+        measure_folder(Path(out), _beside(out, MEASURES))
+    if "://" not in out:
+        console.print(f"Next: {next_command('review', out)}", soft_wrap=True)
 
 
 def _write_format(out: str, format_name: str, image_prefix: str) -> None:

@@ -1,10 +1,7 @@
 """`limner review`: check and correct masks in a browser."""
 
-import getpass
 import logging
 import sys
-import threading
-import webbrowser
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,14 +12,18 @@ from rich.markup import escape
 from limner.cli.console import (
     AllowHost,
     Host,
+    LogRequests,
+    OpenPage,
     Proxy,
     RootPath,
     Store,
     console,
+    open_browser,
     parse_root_path,
     progress_bar,
+    user_name,
 )
-from limner.errors import LimnerError, requires_extra
+from limner.errors import requires_extra
 
 if TYPE_CHECKING:
     from limner.review.predictions import Predictions
@@ -100,12 +101,8 @@ def review(
     readers: Readers = 2,
     share_out: ShareOut = False,
     seed: Seed = 0,
-    open_page: Annotated[
-        bool, typer.Option("--open/--no-open", help="Open the page in a browser.")
-    ] = True,
-    log: Annotated[
-        bool, typer.Option("--log", help="Write a line for each request, as JSON, to stderr.")
-    ] = False,
+    open_page: OpenPage = True,
+    log: LogRequests = False,
 ) -> None:
     """Draw, check, correct and accept masks in a browser, the least certain first.
 
@@ -120,7 +117,7 @@ def review(
 
     tokens = read_tokens(reviewers) if reviewers else {}
     access = Access.for_team(host, tokens, allow_host or ())
-    name = reviewer or ("" if access.tokens else _user_name())
+    name = reviewer or ("" if access.tokens else user_name("--reviewer"))
     proxies, root = parse_proxies(proxy or ()), parse_root_path(root_path)
     options = ReviewOptions(
         predictions, name, access, root, store, order, twice, readers, share_out, seed
@@ -160,8 +157,7 @@ def _announce(opened: "OpenedReview", address: str, *, with_tokens: bool, open_p
     if with_tokens:
         console.print(f"Each reviewer is let in once by {address}?token=TOKEN.")
     elif open_page:
-        # A browser in the terminal would be waited for
-        threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()
+        open_browser(address)
 
 
 def _print_splits(predictions: "Predictions") -> None:
@@ -174,12 +170,3 @@ def _print_splits(predictions: "Predictions") -> None:
     folder = predictions.folder
     splits = describe_splits(folder, official_splits(scan(folder).samples))
     console.print(escape(splits), soft_wrap=True)
-
-
-def _user_name() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError) as error:
-        raise LimnerError(
-            "this machine has no name for you. Say who you are with --reviewer NAME."
-        ) from error

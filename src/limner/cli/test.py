@@ -14,6 +14,7 @@ from limner.cli.console import (
     Device,
     Tta,
     console,
+    next_command,
     progress_bar,
     split_models,
     stderr,
@@ -22,6 +23,7 @@ from limner.cli.score_tables import print_comparison, print_scores
 from limner.errors import LimnerError
 from limner.name_list import LISTED, list_some
 from limner.plurals import count_noun
+from limner.training.run_files import MODEL
 
 if TYPE_CHECKING:
     from limner.data.dataset import Dataset
@@ -230,18 +232,9 @@ def _choose(
     loaded: "Sequence[LoadedModel]", dataset: "Dataset", split: str | None
 ) -> "tuple[ScoredData, Labels]":
     """Which samples are scored, and how their masks hold the classes of the models."""
-    from limner.data.fingerprints import read_thumbnails
     from limner.data.split_folders import describe_splits
-    from limner.data.split_record import read_contents
-    from limner.inference.label_alignment import align_labels
-    from limner.inference.scored_data import choose_scored_data, unknown_samples
+    from limner.inference.scored_samples import find_scored_samples
 
-    contents = read_contents(dataset.samples, progress_bar("identifying"))
-    records = [model.metadata.split_record for model in loaded]
-    unknown = unknown_samples(records, dataset.samples, contents)
-    thumbnails = read_thumbnails(unknown, progress_bar("comparing")) if unknown else {}
-    scored = choose_scored_data(records, dataset, contents, split, thumbnails)
-    console.print(escape(describe_splits(dataset.root, scored.sides)), soft_wrap=True)
     labels = loaded[0].metadata.labels
     for model in loaded[1:]:
         if model.metadata.labels.names != labels.names:
@@ -249,10 +242,13 @@ def _choose(
                 f"the models have different classes: {', '.join(labels.names)}, and "
                 f"{', '.join(model.metadata.labels.names)}. Score each by itself."
             )
-    aligned = align_labels(labels, dataset, scored.samples, progress_bar("reading masks of"))
-    for note in (*scored.notes, *([aligned.note] if aligned.note else [])):
+    records = [model.metadata.split_record for model in loaded]
+    found = find_scored_samples(records, labels, dataset, split, progress_bar)
+    scored = found.scored
+    console.print(escape(describe_splits(dataset.root, scored.sides)), soft_wrap=True)
+    for note in found.notes:
         stderr.print(f"note: {escape(note.rstrip('.'))}.", soft_wrap=True)
-    return scored, aligned.labels
+    return scored, found.labels
 
 
 def _report(
@@ -297,6 +293,8 @@ def _report(
         f"Look at [bold]{escape(str(page))}[/]; scores.csv and report.json beside it hold the "
         "same for a program."
     )
+    models = [model.parent if model.name == MODEL else model for model in scoring.models]
+    console.print(f"Next: {next_command('predict', *models)} FOLDER_OF_NEW_IMAGES", soft_wrap=True)
 
 
 def _compare(scoring: _Scoring, scores: "Sequence[Scores]", target: Path) -> None:

@@ -16,6 +16,7 @@ COLUMNS = 6
 BACKGROUND = (24, 24, 24)
 FALSE_POSITIVE, FALSE_NEGATIVE, CONFUSED = ORANGE, SKY_BLUE, PINK
 """The colours of errors."""
+LIGHT = (255, 255, 255)
 TINT = 0.25
 """How much of a pixel is the colour of its class."""
 
@@ -23,8 +24,13 @@ TINT = 0.25
 def draw_overlay(
     image: UInt8[ndarray, "h w 3"], class_index: UInt8[ndarray, "h w"], labels: Labels
 ) -> UInt8[ndarray, "h w 3"]:
-    """Tint and outline each scored class in its colour."""
+    """Tint and outline each scored class in its colour.
+
+    A light edge lies around it, so that the outline is seen on every colour.
+    """
     overlay = image.astype(np.float32)
+    is_scored = np.isin(class_index, labels.scored)
+    overlay[outline_of(~is_scored)] = LIGHT
     for index in labels.scored:
         inside = class_index == index
         colour = np.array(labels.colour(index), np.float32)

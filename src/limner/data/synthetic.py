@@ -17,6 +17,7 @@ from limner.data.writers.jpeg import write_jpeg
 from limner.data.writers.png import write_png
 from limner.errors import LimnerError
 from limner.files import require_empty_folder
+from limner.plurals import count_noun
 
 SHARES = {"Training": 0.7, "Validation": 0.15, "Test": 0.15}
 MIN_COUNT = 4
@@ -47,6 +48,26 @@ LESION_COLOURS = np.array(
 )
 
 
+def write_images(
+    folder: Path, count: int, size_px: int, seed: int, progress: Progress | None = None
+) -> None:
+    """Write `count` images without masks, as new ones come from a microscope.
+
+    The arguments are those of `write_synthetic`; one image is enough.
+
+    Raises LimnerError where the folder holds anything, and for another count or size.
+    """
+    _require_possible(folder, count, size_px, least=1)
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def write(index: int) -> None:
+        image, _ = draw_lesion(seed, index, size_px)
+        write_jpeg(folder / f"new_{index:04d}.jpg", image)
+
+    for _ in with_progress(map_in_order(write, range(count)), count, progress):
+        pass
+
+
 def write_synthetic(
     folder: Path, count: int, size_px: int, seed: int, progress: Progress | None = None
 ) -> None:
@@ -61,12 +82,7 @@ def write_synthetic(
 
     Raises LimnerError where the folder holds anything, and for another count or size.
     """
-    require_empty_folder(folder)
-    if count < MIN_COUNT or not SIZES_PX[0] <= size_px <= SIZES_PX[1]:
-        raise LimnerError(
-            f"{count} images of {size_px} px cannot be made. At least 4 images of 32 to 4096 "
-            "px make a set."
-        )
+    _require_possible(folder, count, size_px, least=MIN_COUNT)
     validation, test = (max(1, round(count * SHARES[name])) for name in ("Validation", "Test"))
     splits = ["Validation"] * validation + ["Test"] * test
     splits += ["Training"] * (count - len(splits))
@@ -82,6 +98,15 @@ def write_synthetic(
 
     for _ in with_progress(map_in_order(write, range(count)), count, progress):
         pass
+
+
+def _require_possible(folder: Path, count: int, size_px: int, least: int) -> None:
+    require_empty_folder(folder)
+    if count < least or not SIZES_PX[0] <= size_px <= SIZES_PX[1]:
+        raise LimnerError(
+            f"{count} images of {size_px} px cannot be made. At least {count_noun(least, 'image')} "
+            "of 32 to 4096 px can."
+        )
 
 
 def _folders(folder: Path, split: str) -> tuple[Path, Path]:

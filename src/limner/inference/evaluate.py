@@ -1,6 +1,7 @@
 """Score a predictor: compare its masks with the true ones, at the masks' own size."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
@@ -8,9 +9,12 @@ from numpy import ndarray
 
 from limner.data.parallel import Progress, with_progress
 from limner.data.sample import Sample
+from limner.data.scan import scan
 from limner.errors import LimnerError
 from limner.inference.calibration import reliability_bins
-from limner.inference.predictor import Prediction, Predictor
+from limner.inference.prediction import Prediction
+from limner.inference.predictor import Predictor
+from limner.inference.scored_samples import find_scored_samples
 from limner.inference.scores import ImageScore, Scores
 from limner.labels import Labels
 from limner.metrics.overlap import JACCARD_THRESHOLD, confusion_table, one_vs_rest
@@ -23,17 +27,20 @@ OnFailure = Callable[[Sample, LimnerError], None]
 
 def evaluate(
     predictor: Predictor,
-    samples: Sequence[Sample],
+    data: Sequence[Sample] | Path | str,
+    split: str | None = None,
     *,
     tolerance_px: float = TOLERANCE_PX,
     jaccard_threshold: float = JACCARD_THRESHOLD,
     progress: Progress | None = None,
 ) -> Scores:
-    """Score a predictor on samples.
+    """Score a predictor on images and their masks.
 
     Args:
         predictor: one model or several together.
-        samples: at least one image with its mask, such as those of a `Dataset`.
+        data: a folder in any layout; or samples, at least one, such as those of a `Dataset`.
+        split: of a folder: "train", "val", "test", "new" (not there when the model was trained) or
+            "all". By default the test images, and all of a folder that the model knows nothing of.
         tolerance_px: outlines that lie no further apart count as equal in the surface Dice.
         jaccard_threshold: in 0..1; below it a Jaccard counts as 0 in the thresholded Jaccard.
         progress: called with an iterable and its length; yields the same items, and may draw a
@@ -42,15 +49,31 @@ def evaluate(
     Returns the scores of every image, and from them their means with 95 % intervals.
 
     Raises LimnerError where there is no sample, an image or a mask cannot be read, a mask has
-    another size than its image, or holds a value that belongs to no class of the model.
+    another size than its image, or holds a value that belongs to no class of the model. And where a
+    folder has no image of the split, or a split is named for samples.
 
     Example:
         predictor = limner.Predictor.load("runs/lesions/model.safetensors")
-        scores = limner.evaluate(predictor, limner.scan("lesions").samples)
+        scores = limner.evaluate(predictor, "lesions")
         dice = scores.summary()["dice"]
         print(f"{dice.mean:.3f}, 95 % interval {dice.interval[0]:.3f} to {dice.interval[1]:.3f}")
     """
-    images = score_samples(predictor, samples, tolerance_px=tolerance_px, progress=progress)
+    truth_labels = None
+    if isinstance(data, (str, Path)):
+        records, labels = predictor.split_records, predictor.labels
+        found = find_scored_samples(records, labels, scan(data), split)
+        samples, truth_labels = found.scored.samples, found.labels
+    elif split is not None:
+        raise LimnerError(f"samples have no split {split!r}. Give their folder, or leave it out.")
+    else:
+        samples = data
+    images = score_samples(
+        predictor,
+        samples,
+        tolerance_px=tolerance_px,
+        truth_labels=truth_labels,
+        progress=progress,
+    )
     return Scores.from_images(images, predictor.labels, jaccard_threshold)
 
 

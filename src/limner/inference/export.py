@@ -36,7 +36,8 @@ from limner.inference.parity import (
     measure_change,
     synthetic_images,
 )
-from limner.inference.predictor import ImageSource, read_source
+from limner.inference.prediction import ImageSource
+from limner.inference.predictor import read_source
 from limner.model.bundle import Bundle
 from limner.model.receptive_field import measure_halo
 from limner.model.unet import pad_to_stride

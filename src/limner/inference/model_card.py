@@ -9,10 +9,7 @@ LIMITS = (
     "images of another kind, device or site its scores are unknown; images that are flagged as "
     "unusual deserve a look. It is not a medical device."
 )
-LICENCE = (
-    "The weights are made from the training images, and may be used as their licence allows: that "
-    "of ISIC 2018's images excludes commercial use."
-)
+LICENCE = "The weights are made from the training images, and may be used as their licence allows."
 RECEIPT_KEYS = ("data_sha256", "split_sha256", "recipe_sha256", "seed", "torch", "limner")
 """What the card shows of the training's receipt, where it is there."""
 

@@ -2,17 +2,18 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Shaped, UInt8
+from jaxtyping import Float32, UInt8
 from numpy import ndarray
 
 from limner.data.image_pixels import to_image
 from limner.data.images import read_image
 from limner.data.large_images import ArrayImage, ImageReader
+from limner.data.split_record import SplitRecord
 from limner.errors import LimnerError
 from limner.inference.calibration import Calibration, entropy, to_class_index
 from limner.inference.confidence import (
@@ -21,8 +22,8 @@ from limner.inference.confidence import (
 )
 from limner.inference.engines import LoadedModel, load_model, load_torch
 from limner.inference.model_runner import ModelRunner
-from limner.inference.out_of_distribution import is_unusual
 from limner.inference.postprocess import postprocess
+from limner.inference.prediction import ImageSource, Prediction
 from limner.inference.tiling import Tile, merge_tiles, split_rows
 from limner.inference.tta import TTA_TRANSFORMS
 from limner.labels import Labels
@@ -33,38 +34,6 @@ if TYPE_CHECKING:
 
 BAND_ROWS = 512
 """Rows in which the probabilities of several models are averaged."""
-
-ImageSource = Shaped[ndarray, "*_"] | Path | str
-"""An image file, or an array (h, w) or (h, w, c) of any depth."""
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """What a predictor says about one image, at the image's own size."""
-
-    mask: UInt8[ndarray, "h w"]
-    """Class indices: 0 is the first class in `Predictor.labels`."""
-    probabilities: Float32[ndarray, "k h w"]
-    """In 0..1: of the foreground (k = 1) for a binary set, else of each class.
-
-    They are the network's own, the mean over augmentations and models, before calibration.
-    """
-    predicted_dice: float | None
-    """The Dice that the mask is expected to reach, in 0..1; None without a confidence model."""
-    unusualness: float | None
-    """How unlike the training images the image is; see `is_unusual`."""
-    calibration: Calibration = field(default_factory=Calibration)
-    """Turns `probabilities` into calibrated ones: `calibration(probabilities)`."""
-
-    @property
-    def uncertainty(self) -> Float32[ndarray, "h w"]:
-        """The entropy of the calibrated probabilities, in 0..1; 0 is certain."""
-        return entropy(self.calibration(self.probabilities))
-
-    @property
-    def unusual(self) -> bool:
-        """Whether the image is out of distribution: unlike the training images."""
-        return is_unusual(self.unusualness)
 
 
 class MaskBand(NamedTuple):
@@ -91,6 +60,7 @@ class Predictor:
         networks: Sequence[ModelRunner],
         labels: Labels,
         settings: InferenceSettings | None = None,
+        split_records: Sequence[SplitRecord] = (),
     ) -> None:
         """Make a predictor from networks; most callers use `load`.
 
@@ -99,7 +69,9 @@ class Predictor:
             labels: the classes, which all networks share.
             settings: threshold, test-time augmentation and post-processing; defaults apply
                 neither augmentation nor post-processing.
+            split_records: what each network was trained on.
         """
+        self.split_records = tuple(split_records)
         self._networks = tuple(networks)
         self.labels = labels
         self.settings = settings or InferenceSettings()
@@ -153,7 +125,28 @@ class Predictor:
             [ModelRunner.from_model(model) for model in loaded],
             _shared_labels(loaded),
             replace(settings, tta=tta) if tta else settings,
+            [model.metadata.split_record for model in loaded],
         )
+
+    def with_threshold(self, threshold: float) -> "Predictor":
+        """The same networks with another threshold.
+
+        Args:
+            threshold: Of the probability, above 0 and below 1. A pixel of at least so much is of
+                the class.
+
+        Raises LimnerError for another number, and for a model of several classes, which takes the
+        likeliest.
+        """
+        if not self.labels.binary:
+            raise LimnerError(
+                f"a threshold is for two classes, and this model has {len(self.labels.names)}. "
+                "Leave --threshold out."
+            )
+        if not 0 < threshold < 1:
+            raise LimnerError(f"--threshold {threshold:g} is not between 0 and 1, such as 0.3.")
+        settings = replace(self.settings, threshold=threshold)
+        return Predictor(self._networks, self.labels, settings, self.split_records)
 
     def predict(self, image: ImageSource) -> Prediction:
         """Segment one image.
@@ -261,6 +254,7 @@ class Predictor:
             postprocess(mask, self.settings.postprocessing, self.labels),
             probabilities,
             *self._assess(statistics),
+            self.labels,
             self.calibration,
         )
 

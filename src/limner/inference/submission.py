@@ -19,7 +19,8 @@ from limner.data.writers.png import encode_mask_png
 from limner.errors import LimnerError
 from limner.files import already_exists, atomic_file, require_new
 from limner.inference.postprocess import count_components_and_holes, postprocess
-from limner.inference.predictor import Prediction, Predictor
+from limner.inference.prediction import Prediction
+from limner.inference.predictor import Predictor
 from limner.labels import Labels
 from limner.model.metadata import PostprocessSettings
 from limner.name_list import list_some, list_some_lines

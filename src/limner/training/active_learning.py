@@ -35,9 +35,9 @@ from limner.metrics.intervals import mean_interval
 from limner.metrics.overlap import image_dice
 from limner.recipe import Recipe
 from limner.training import run_files
-from limner.training.event_log import validations
 from limner.training.pipeline import split_dataset, train, usable_samples
 from limner.training.plan_rules import UNLIMITED_PATIENCE
+from limner.training.run_record import validations
 
 MIN_SEEDS = 2
 

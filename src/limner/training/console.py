@@ -1,7 +1,7 @@
 """Show a run on a console: a live bar on a terminal, plain lines elsewhere."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 from rich.markup import escape
@@ -24,8 +24,17 @@ STEPS_PER_READING = 10
 """Reading the loss waits for the device, so it is read once in so many steps."""
 
 
-def show_events(events: Iterator[Event], console: Console) -> Stopped | None:
-    """Consume events to their end and show them. Returns how training ended."""
+def show_events(
+    events: Iterator[Event], console: Console, earlier_images: int = 0
+) -> Stopped | None:
+    """Consume events to their end and show them. Returns how training ended.
+
+    Args:
+        events: Of a training.
+        console: Where they are shown.
+        earlier_images: Images that were shown before the run was resumed.
+    """
+    left_out: list[Tuned] = []
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -39,12 +48,25 @@ def show_events(events: Iterator[Event], console: Console) -> Stopped | None:
         bar = _Bar(progress, live=console.is_terminal)
         for event in events:
             bar.update(event)
-            if isinstance(event, Stopped):
+            if isinstance(event, Tuned) and not event.taken:
+                left_out.append(event)
+            elif isinstance(event, Stopped):
                 stopped = event
-                console.print(f"Training ended: {event.reason}; {bar.images:,} images were shown.")
+                _print_left_out(left_out, console)
+                images = earlier_images + bar.images
+                console.print(f"Training ended: {event.reason}; {images:,} images were shown.")
             elif (line := _line(event)) is not None:
                 console.print(line)
     return stopped
+
+
+def _print_left_out(tried: Sequence[Tuned], console: Console) -> None:
+    """Say in one line what was tried on validation and did not help."""
+    if tried:
+        each = [
+            f"{event.name} ({event.gain:+.4f})" if event.images else event.name for event in tried
+        ]
+        console.print(f"Left out, with what each changes of the Dice: {', '.join(each)}.")
 
 
 class _Bar:
@@ -90,7 +112,7 @@ class _Bar:
 def _line(event: Event) -> str | None:
     """The line that is printed for an event, if one is."""
     if isinstance(event, Tuned):
-        outcome = "[green]taken[/]" if event.taken else "left out"
+        outcome = "[green]taken[/]"
         interval = format_interval((event.low, event.high), 4, signed=True)
         shown = "" if interval == "none" else f" ({interval})"
         if event.usual_gain is not None:

@@ -172,7 +172,7 @@ class CrossValidation:
             return run, resume_run(run, session)
         if fold:
             # It was planned with the first
-            session = replace(session, announce=lambda plan: None, explicit_reason=FOLLOWS)
+            session = replace(session, announce=lambda plan, folder: None, explicit_reason=FOLLOWS)
         try:
             return start_run(self.data, self.fold_recipe(fold), folder, session)
         except BaseException:

@@ -64,11 +64,10 @@ def _tune_model(run: Run, inputs: RunInputs, stop_requested: Callable[[], bool])
     judged_by = min((result.groups for result in results if result.images), default=0)
     if judged_by < MIN_DECISION_IMAGES:
         yield Note(
-            "threshold, augmentation and post-processing are chosen by at least "
-            f"{MIN_DECISION_IMAGES} validation images, each of another group where there are "
-            f"groups; {count_noun(judged_by, 'has', 'have')} a score, so only what helps on "
-            "other sets is taken. A "
-            "larger data.validation_fraction gives more"
+            f"only {count_noun(judged_by, 'validation image')} can judge (one of each group), and "
+            f"{MIN_DECISION_IMAGES} are needed to choose threshold, augmentation and "
+            "post-processing, so only what helps on other sets is taken. A larger "
+            "data.validation_fraction gives more"
         )
     for result in results:
         yield Tuned(**asdict(result))

@@ -4,7 +4,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
+
+from rich.console import Console
 
 from limner.data.broken_samples import BROKEN, UsableSamples, leave_out_broken
 from limner.data.cache import PreparedDataset, prepare
@@ -30,6 +32,7 @@ from limner.model.pretrained import encoder_normalisation
 from limner.model.unet import UNet
 from limner.recipe import Recipe
 from limner.training import warm_start
+from limner.training.console import show_events
 from limner.training.distillation import (
     require_teacher,
     student_values,
@@ -37,6 +40,7 @@ from limner.training.distillation import (
 )
 from limner.training.distributed import SINGLE_PROCESS, DistributedContext
 from limner.training.events import Event
+from limner.training.options import TrainOptions, with_options
 from limner.training.plan import SET_BY_USER, Plan, choose_compile, make_plan
 from limner.training.plan_context import PlanFacts
 from limner.training.run import Run, RunInputs, next_run_folder, run_exists
@@ -55,8 +59,8 @@ SPLITS_IN_DOUBT = frozenset(
 class TrainingSession:
     """Who watches a training, when its clock started, and which process this is."""
 
-    announce: Callable[[Plan], None] = lambda plan: None
-    """Called with the plan before anything is prepared."""
+    announce: Callable[[Plan, Path], None] = lambda plan, folder: None
+    """Called with the plan and the new run's folder before anything is prepared."""
     note: Callable[[str], None] = lambda text: None
     """Called with what is trained on, and what is left out, before the plan is made."""
     progress: StageProgress = no_progress
@@ -100,14 +104,20 @@ def train(
     recipe: Recipe | None = None,
     folder: Path | str | None = None,
     origin: Path | str | None = None,
+    *,
+    progress: bool = False,
+    **options: Unpack[TrainOptions],
 ) -> Run:
-    """Train a network on a folder of images and masks, and show nothing.
+    """Train a network on a folder of images and masks.
 
     Args:
         data: The dataset, in any layout that `limner.data.scan` knows.
         recipe: What is set by hand; the plan chooses the rest from the data and the machine.
         folder: The new run folder; runs/<dataset> by default.
         origin: A run, or its model, whose weights, recipe and split the training goes on from.
+        progress: Whether a bar and a line for each validation are shown.
+        options: `minutes`, `epochs`, `size`, `encoder`, `batch_size`, `device` and `seed`, as the
+            command line has them; see `TrainOptions`.
 
     Returns:
         The run; its `model` is the path of the best model.
@@ -117,17 +127,20 @@ def train(
 
     Example:
         >>> from limner import train
-        >>> run = train("photos")  # doctest: +SKIP
+        >>> run = train("photos", minutes=15)  # doctest: +SKIP
         >>> run.model  # doctest: +SKIP
     """
     run, events = start_run(
         Path(data),
-        recipe or Recipe(),
+        with_options(recipe or Recipe(), options),
         Path(folder) if folder else None,
         origin=Path(origin) if origin else None,
     )
-    for _ in events:
-        pass
+    if progress:
+        show_events(events, Console())
+    else:
+        for _ in events:
+            pass
     return run
 
 
@@ -164,10 +177,10 @@ def start_run(
     plan = _plan(recipe, checked, labels, session)
     plan.reasons.update(dict.fromkeys(recipe.explicit_keys(), session.explicit_reason))
     plan.reasons.update({key: reason for key, (_, reason) in inherited.items()})
-    session.announce(plan)
     run = Run.create(
         folder or next_run_folder(Path("runs"), data), plan, data, labels, record, bundle
     )
+    session.announce(plan, run.folder)
     facts = _facts(checked, labels)
     seen = {c for model in (bundle, teacher) if model for c in model.split_record.seen_contents()}
     if seen_before := seen - set(record.contents.values()):

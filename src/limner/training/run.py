@@ -1,9 +1,7 @@
 """The run folder: recipe, split, labels, receipt, checkpoints and model."""
 
-import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +19,6 @@ from limner.files import (
     atomic_folder,
     dump_json,
     json_sha256,
-    try_lock,
     write_atomic,
 )
 from limner.labels import Labels
@@ -29,17 +26,12 @@ from limner.model.bundle import Bundle
 from limner.plurals import count_noun
 from limner.processor import processor_name
 from limner.recipe import Recipe
-from limner.recipe_file import dump_recipe, load_recipe
+from limner.recipe_file import dump_recipe
 from limner.training import run_files
 from limner.training.checkpoint import Checkpoints
 from limner.training.hardware import machine_identity
 from limner.training.plan import Plan
-
-LOCK_TRIES, LOCK_POLL_S = 11, 0.02
-"""A lock that is held is tried so often before its holder counts as training.
-
-A process that only asks whether the run is in use holds it too, for a moment.
-"""
+from limner.training.run_record import RunRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +48,7 @@ class RunInputs:
     validation_samples: Sequence[Sample]
 
 
-class Run:
+class Run(RunRecord):
     """A folder that holds one training run. What is in it is valid at any moment.
 
     Example:
@@ -66,9 +58,7 @@ class Run:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.model = folder / run_files.MODEL
-        """The best model so far."""
+        super().__init__(folder)
         self.checkpoints = Checkpoints(folder / run_files.CHECKPOINTS)
         self._origin = folder / run_files.ORIGIN
 
@@ -130,48 +120,9 @@ class Run:
         return cls(folder)
 
     @property
-    def recipe(self) -> Recipe:
-        """The complete recipe of the run."""
-        return load_recipe(self.folder / run_files.RECIPE)
-
-    @property
-    def split(self) -> dict[str, list[str]]:
-        """Ids of the samples of each split, as settled when the run started."""
-        return self.read_json(run_files.SPLIT)
-
-    @property
-    def contents(self) -> dict[str, str]:
-        """The content of each sample's image by id; empty in runs of earlier versions."""
-        if not (self.folder / run_files.CONTENTS).is_file():
-            return {}
-        return self.read_json(run_files.CONTENTS)
-
-    @property
-    def fingerprints(self) -> dict[str, str]:
-        """The fingerprints of each split's images; empty in runs of earlier versions."""
-        if not (self.folder / run_files.FINGERPRINTS).is_file():
-            return {}
-        return self.read_json(run_files.FINGERPRINTS)
-
-    @property
-    def labels(self) -> Labels:
-        """The classes, as settled when the run started."""
-        return Labels.from_dict(self.read_json(run_files.LABELS))
-
-    @property
     def origin(self) -> Bundle | None:
         """The model that the run goes on from, if any."""
         return Bundle.load(self._origin) if self._origin.is_file() else None
-
-    @property
-    def receipt(self) -> dict[str, Any]:
-        """What the run is made of and where it ran."""
-        return self.read_json(run_files.RECEIPT)
-
-    @property
-    def data(self) -> Path:
-        """The dataset that the run was started with."""
-        return Path(self.receipt["data"])
 
     def split_samples(self) -> dict[str, list[Sample]]:
         """Find the samples of each split in the run's dataset.
@@ -230,35 +181,6 @@ class Run:
                 ),
             }
         )
-
-    def in_use(self) -> bool:
-        """Tell whether a process trains this run now."""
-        try:
-            with self.lock():
-                return False
-        except LimnerError:
-            return True
-
-    @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Keep other processes out while this one trains.
-
-        Raises LimnerError where another one does.
-        """
-        with ExitStack() as stack:
-            for _ in range(LOCK_TRIES):
-                if stack.enter_context(try_lock(self.folder / run_files.LOCK)):
-                    break
-                time.sleep(LOCK_POLL_S)
-            else:
-                raise LimnerError(
-                    f"another process is training {self.folder}. Wait for it, or stop it first."
-                )
-            yield
-
-    def read_json(self, name: str) -> Any:
-        """Read a JSON file of the folder."""
-        return json.loads((self.folder / name).read_text(encoding="utf-8"))
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Write a JSON file of the folder durably."""

@@ -8,8 +8,7 @@ from typing import Any
 from limner.errors import LimnerError
 from limner.inference.report import REPORT
 from limner.training import run_files
-from limner.training.event_log import read_events, validations
-from limner.training.run import Run
+from limner.training.run_record import RunRecord, read_events, validations
 
 COLUMNS = (
     "run",
@@ -38,16 +37,20 @@ def list_runs(folder: Path) -> list[dict[str, Any]]:
         )
     rows = []
     for path in folder.glob(f"*/{run_files.RECEIPT}"):
-        run = Run(path.parent)
+        run = RunRecord(path.parent)
         try:
-            rows.append((float(run.receipt["began"]), _describe(run)))
+            rows.append((float(run.receipt["began"]), describe_run(run, in_use=run.in_use())))
         except (LimnerError, OSError, ValueError, KeyError) as error:
             state = f"unreadable: {error}"[:MAX_STATE_LENGTH]
             rows.append((0.0, dict.fromkeys(COLUMNS) | {"run": run.folder.name, "state": state}))
     return [row for _, row in sorted(rows, key=lambda row: -row[0])]
 
 
-def _describe(run: Run) -> dict[str, Any]:
+def describe_run(run: RunRecord, *, in_use: bool) -> dict[str, Any]:
+    """Describe a run by `COLUMNS`; `in_use` says whether a process trains it.
+
+    Raises LimnerError, OSError, ValueError or KeyError where its files cannot be read.
+    """
     receipt, recipe, validated = run.receipt, run.recipe, validations(run.folder)
     # Receipts of every version call a session so
     sessions = receipt["sittings"]
@@ -55,19 +58,22 @@ def _describe(run: Run) -> dict[str, Any]:
     start = time.localtime(float(receipt["began"]))
     return {
         "run": run.folder.name,
-        "state": _state(run),
+        "state": _state(run, in_use=in_use),
         "epoch": f"{validated[-1]['epoch'] if validated else 0} of {recipe.train.epochs}",
         "validation_dice": max((event["mean_dice"] for event in validated), default=None),
         "test_dice": _test_dice(run),
         "network": recipe.model.encoder or recipe.model.preset,
-        "images_per_second": sessions[-1]["images_per_second"] if sessions else None,
+        # A resume that had nothing left to do has a session of no image
+        "images_per_second": next(
+            (each["images_per_second"] for each in reversed(sessions) if each.get("images")), None
+        ),
         "minutes": round(seconds / 60, 1),
         "begun": time.strftime("%Y-%m-%d %H:%M", start),
         "other_reports": _other_reports(run),
     }
 
 
-def _test_dice(run: Run) -> float | None:
+def _test_dice(run: RunRecord) -> float | None:
     """From the report of `limner test` on the test images; None before it."""
     report = run.folder / "report" / REPORT
     if not report.is_file():
@@ -75,7 +81,7 @@ def _test_dice(run: Run) -> float | None:
     return json.loads(report.read_text(encoding="utf-8"))["scores"]["dice"]["mean"]
 
 
-def _other_reports(run: Run) -> list[dict[str, Any]]:
+def _other_reports(run: RunRecord) -> list[dict[str, Any]]:
     """What else the model was scored on, and how: other data and splits, and other ways to predict.
 
     A report that cannot be read is listed without its numbers.
@@ -92,7 +98,7 @@ def _other_reports(run: Run) -> list[dict[str, Any]]:
     return rows
 
 
-def _state(run: Run) -> str:
+def _state(run: RunRecord, *, in_use: bool) -> str:
     """Finished, training, or stopped. A process that trains a run holds its lock."""
     if (run.folder / run_files.STATE).is_file():
         reasons = [
@@ -101,4 +107,4 @@ def _state(run: Run) -> str:
             if event["event"] == "stopped" and event.get("finished", True)
         ]
         return f"finished: {reasons[-1]}" if reasons else "finished"
-    return "training" if run.in_use() else "stopped"
+    return "training" if in_use else "stopped"

@@ -78,6 +78,8 @@ class Schedule:
         state, settings = self._state, self._settings
         if state.step > 0:
             return None
+        if 0 < settings.target_dice <= state.best_dice:
+            return f"a validation Dice of {settings.target_dice:g} is reached"
         if self.by_clock and self.over:
             return "the time is used"
         if not self.by_clock and state.epoch >= settings.epochs:

@@ -28,6 +28,8 @@ SECURITY_HEADERS = {
         "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     ),
 }
+STATED_BY_ROUTES = frozenset({"Content-Security-Policy", "X-Frame-Options"})
+"""Headers that an answer may have of its own, such as of a page that another one shows inside."""
 log = logging.getLogger("limner.web")
 
 Shed = Callable[[Scope], ProblemError | None]
@@ -77,7 +79,8 @@ class Exchange:
             self.status, self.started = message["status"], True
             headers = MutableHeaders(scope=message)
             for name, value in (*SECURITY_HEADERS.items(), ("X-Request-Id", self.request_id)):
-                headers[name] = value
+                if name not in STATED_BY_ROUTES or name not in headers:
+                    headers[name] = value
         elif self.method == "HEAD":
             message = {**message, "body": b""}
         await self._send(message)

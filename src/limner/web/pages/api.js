@@ -11,7 +11,10 @@ export class Stale extends Error {
   }
 }
 
-/** Sends a request; raises Stale, or an Error with a status, where the server refuses it. */
+/**
+ * Sends a request; raises Stale, or an Error with a status and the answer's content, where the
+ * server refuses it.
+ */
 export async function ask(method, path, { body, json, match } = {}) {
   const headers = {};
   if (match !== undefined) headers['If-Match'] = `"${match}"`;
@@ -26,6 +29,7 @@ export async function ask(method, path, { body, json, match } = {}) {
   if (response.status === 412) throw new Stale(content.by, content.version);
   const error = new Error(content.error);
   error.status = response.status;
+  error.details = content;
   throw error;
 }
 

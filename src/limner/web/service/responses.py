@@ -18,7 +18,8 @@ from limner.data.image_pixels import to_rgb
 from limner.data.writers.jpeg import encode_jpeg
 from limner.data.writers.png import encode_mask_png
 from limner.inference.calibration import to_class_index
-from limner.inference.predictor import Prediction
+from limner.inference.contours import trace_outlines
+from limner.inference.prediction import Prediction
 from limner.labels import Labels
 from limner.measures.image_parts import measure_mask
 
@@ -89,7 +90,7 @@ def _describe_class(inside: Bool[ndarray, "h w"], name: str, index: int) -> dict
             "size": [int(side) for side in run_lengths["size"]],
             "counts": run_lengths["counts"].decode("ascii"),
         },
-        "polygons": polygons(inside),
+        "polygons": [ring.tolist() for ring in trace_outlines(inside)],
     }
 
 
@@ -107,25 +108,3 @@ def describe_objects(
     ]
     rows = [dict(zip(table, row, strict=True)) for row in zip(*columns, strict=True)]
     return [row for row in rows if only is None or row["class"] == labels.names[only]]
-
-
-def polygons(inside: Bool[ndarray, "h w"]) -> list[list[list[float]]]:
-    """Trace the outlines of a mask as rings of [x, y], in px from the upper left corner.
-
-    A hole is a ring of its own, in the other direction.
-    """
-    from contourpy import LineType, contour_generator
-
-    padded = np.pad(inside, 1).astype(np.float32)
-    rings: Any = contour_generator(z=padded, line_type=LineType.Separate).lines(0.5)
-    return [_without_collinear_points(ring - 0.5).tolist() for ring in rings]
-
-
-def _without_collinear_points(ring: ndarray) -> ndarray:
-    """A closed ring without the points on a line between their neighbours, and without its last
-    point, which repeats the first.
-    """
-    ring = ring[:-1]
-    ahead, behind = np.roll(ring, -1, axis=0) - ring, ring - np.roll(ring, 1, axis=0)
-    corners = np.abs(ahead[:, 0] * behind[:, 1] - ahead[:, 1] * behind[:, 0]) > 1e-6
-    return ring[corners] if corners.sum() >= 3 else ring

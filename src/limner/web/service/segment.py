@@ -12,7 +12,7 @@ from numpy import ndarray
 from pydantic import BaseModel, ConfigDict, Field
 
 from limner.errors import LimnerError
-from limner.inference.predictor import Prediction
+from limner.inference.prediction import Prediction
 from limner.labels import Labels
 from limner.web.errors import ERROR_RESPONSES, ProblemError
 from limner.web.service import responses

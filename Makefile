@@ -1,4 +1,5 @@
-# make demo: the whole path on the sample set.  make test: every check.  Both make the environment if they must.
+# make demo: the whole path on the sample set.  make test: every check.  make docs: the documentation, at http://127.0.0.1:8000.
+# Each makes the environment if it must.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -6,7 +7,7 @@ DEMO ?= demo
 # One more than processors: tests wait for servers, browsers and disks
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(os.cpu_count() + 1)')
 
-.PHONY: demo test format environment
+.PHONY: demo test format docs docs-reference environment
 
 environment: $(VENV)/ready
 
@@ -36,8 +37,14 @@ test: environment
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal --durations 25 -m "not alone and not heavy"
-	$(BIN)/pytest -n 2 --dist worksteal -m heavy
-	$(BIN)/pytest -m alone
+	$(BIN)/pytest -n 2 --dist worksteal -m heavy $$(grep -rl 'mark.heavy' tests)
+	$(BIN)/pytest -m alone $$(grep -rl 'mark.alone' tests)
+
+docs: environment
+	$(BIN)/mkdocs serve
+
+docs-reference: environment
+	$(BIN)/python -m typer limner.cli utils docs --name limner --output docs/cli.md
 
 format: environment
 	$(BIN)/ruff format .

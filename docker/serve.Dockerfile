@@ -4,12 +4,8 @@
 FROM python:3.11-slim AS build
 WORKDIR /build
 COPY pyproject.toml constraints.txt README.md LICENSE ./
-COPY docker docker
-RUN python -m venv /limner \
-    && python docker/requirements.py > requirements.txt \
-    && /limner/bin/pip install --no-cache-dir --constraint constraints.txt --requirement requirements.txt
 COPY src src
-RUN /limner/bin/pip install --no-cache-dir --no-deps .
+RUN python -m venv /limner && /limner/bin/pip install --no-cache-dir --constraint constraints.txt '.[serve]'
 
 FROM python:3.11-slim
 COPY --from=build /limner /limner

@@ -10,12 +10,14 @@ from playwright.sync_api import Browser, expect, sync_playwright
 expect.set_options(timeout=60_000)
 
 
+BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+"""The first one takes two thirds of the time of the second."""
+
+
 @contextmanager
 def chromium() -> Iterator[Browser]:
     """Headless Chromium: the system's, where there is one, else Playwright's own."""
-    installed = next(
-        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-    )
+    installed = next(filter(None, map(shutil.which, BROWSERS)), None)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=installed, args=["--no-sandbox"], timeout=120_000

@@ -29,6 +29,11 @@ settings.register_profile("limner", deadline=None, derandomize=True, database=No
 settings.load_profile("limner")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The long tests of web/ and training/ first: at the end the short ones fill all processes."""
+    items.sort(key=lambda item: item.path.parent.as_posix(), reverse=True)
+
+
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LIMNER_CACHE", str(tmp_path / "cache"))

@@ -29,7 +29,7 @@ def run(words: list[str], folder: Path) -> None:
     """Run a command in a folder, as quickly as it can be run. It must succeed."""
     command, *rest = words[1:]
     clear(command, rest, folder)
-    arguments = [*rest, *additions(command, rest)]
+    arguments = quick(command, rest)
     if command in SERVERS:
         (folder / "logs").mkdir(exist_ok=True)
         page = [] if command == "serve" or "--no-open" in arguments else ["--no-open"]
@@ -40,17 +40,16 @@ def run(words: list[str], folder: Path) -> None:
     assert done.returncode == 0, f"{shlex.join(words)}\n{done.stdout}{done.stderr}"
 
 
-def additions(command: str, arguments: list[str]) -> list[str]:
-    """What makes a command quick: small images, tiny networks, two epochs."""
+def quick(command: str, arguments: list[str]) -> list[str]:
+    """The arguments, and what makes a command quick: small images, tiny networks, two epochs."""
     if command == "sample":
         pairs = zip(SMALL[::2], SMALL[1::2], strict=True)
-        return [word for name, value in pairs if name not in arguments for word in (name, value)]
+        missing = [pair for pair in pairs if pair[0] not in arguments]
+        return [*arguments, *(word for pair in missing for word in pair)]
     if command in {"train", "audit"} and "--resume" not in arguments:
-        if "--minutes" in arguments:
-            at = arguments.index("--minutes")
-            del arguments[at : at + 2]
-        return list(SETTINGS)
-    return []
+        at = arguments.index("--minutes") if "--minutes" in arguments else len(arguments)
+        return [*arguments[:at], *arguments[at + 2 :], *SETTINGS]
+    return arguments
 
 
 def clear(command: str, arguments: list[str], folder: Path) -> None:

@@ -11,11 +11,11 @@ from limner.inference.predictor import Predictor as ModelPredictor
 from limner.inference.scores import Scores
 from limner.training.run import Run
 
-run = train("lesions")  # as `limner train lesions`
+run = train("lesions", minutes=5)  # as `limner train lesions --minutes 5`
 predictor = Predictor.load(run.model)
 prediction = predictor.predict("photo.jpg")  # or an array of any depth
-mask = prediction.mask  # class indices, (height, width)
-scores = evaluate(predictor, run.test_samples())
+prediction.save("mask.png")
+scores = evaluate(predictor, "lesions")  # the images kept for the test
 print(prediction.predicted_dice, scores.summary()["dice"])  # mean, interval, pooled
 
 # The classes come from their own modules: a public name that became Any would equal itself

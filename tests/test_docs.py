@@ -15,6 +15,7 @@ from PIL import Image
 from command_line import TINY_TRAINING, run_limner
 from docs_commands import SETTINGS, commands_of, run
 from limner.data.synthetic import draw_lesion
+from shared_folder import shared_folder
 
 ROOT = Path(__file__).parent.parent
 README, DOCS = ROOT / "README.md", ROOT / "docs"
@@ -27,17 +28,19 @@ OLDER = {"performance.md", "family.md", "recipe.md", "masks.md", "formats.md", "
 @pytest.fixture(scope="module")
 def work(lesions: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a reader has after the first page: a set, new images, a run, masks."""
-    folder = tmp_path_factory.mktemp("reader")
-    shutil.copytree(lesions, folder / "lesions")
-    (folder / "photos").mkdir()
-    for index in range(3):
-        Image.fromarray(draw_lesion(9, index, 32)[0]).save(folder / "photos" / f"p{index}.jpg")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setenv("LIMNER_CACHE", str(folder / "cache"))
-        run_limner("train", "lesions", *SETTINGS)
-        run_limner("predict", "runs/lesions", "photos", "-o", "masks")
-    return folder
+
+    def make(folder: Path) -> None:
+        shutil.copytree(lesions, folder / "lesions")
+        (folder / "photos").mkdir()
+        for index in range(3):
+            Image.fromarray(draw_lesion(9, index, 32)[0]).save(folder / "photos" / f"p{index}.jpg")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            patch.setenv("LIMNER_CACHE", str(folder / "cache"))
+            run_limner("train", "lesions", *SETTINGS)
+            run_limner("predict", "runs/lesions", "photos", "-o", "masks")
+
+    return shared_folder(tmp_path_factory, "reader", make)
 
 
 @pytest.mark.parametrize("page", WITH_COMMANDS, ids=lambda page: page.name)

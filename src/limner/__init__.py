@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from limner.training.pipeline import train as train
     from limner.training.run import Run as Run
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _MODULES = {
     "Bundle": "limner.model.bundle",
@@ -79,7 +79,12 @@ if not TYPE_CHECKING:
         """Load a public name; type checkers and editors see the imports above instead."""
         if name not in _MODULES:
             raise AttributeError(f"module 'limner' has no attribute {name!r}")
-        return getattr(import_module(_MODULES[name]), name)
+        from limner.errors import needs_torch
+
+        try:
+            return getattr(import_module(_MODULES[name]), name)
+        except ModuleNotFoundError as error:
+            raise needs_torch(error) or error from error
 
 
 def __dir__() -> list[str]:

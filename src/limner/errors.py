@@ -22,6 +22,16 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
+def needs_torch(error: ModuleNotFoundError) -> LimnerError | None:
+    """What to install where an import has failed for the lack of torch; None for other modules."""
+    if error.name != "torch":
+        return None
+    return LimnerError(
+        "this needs PyTorch, which is not installed: pip install 'limner[train]'. An exported "
+        "model (.onnx) needs none."
+    )
+
+
 @contextmanager
 def requires_extra(what: str, extra: str) -> Iterator[None]:
     """Turn an ImportError within the block into a LimnerError that says what to install.

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from limner.data.overlays import (
+    CAPTION_PX,
     CELL_PX,
     COLUMNS,
     contact_sheet,
@@ -21,6 +22,18 @@ def test_an_overlay_outlines_the_class_and_leaves_the_rest() -> None:
     edge = outline_of(mask == 0)
     assert (overlay[edge] == 255).all() and (overlay[(mask == 0) & ~edge] == 100).all()
     assert (overlay[5, 5] != 100).any() and tuple(overlay[5, 5]) != labels.colour(1)
+
+
+def test_captions_stand_below_the_images() -> None:
+    image = np.full((50, 50, 3), 255, np.uint8)
+    plain = contact_sheet([image] * 2)
+    sheet = contact_sheet([image] * 2, [("a", "0.91"), ("a very long name of a file.jpg" * 3, "")])
+    assert sheet.shape == (plain.shape[0] + CAPTION_PX, plain.shape[1], 3)
+    below = sheet[CELL_PX:]
+    for column in range(2):
+        assert (below[:, column * CELL_PX : (column + 1) * CELL_PX].max() > 200) and (
+            below[:, (column + 1) * CELL_PX - 2 : (column + 1) * CELL_PX].max() < 60
+        ), "each caption stays below its image"
 
 
 @pytest.mark.parametrize("count", [1, COLUMNS, COLUMNS + 1])

@@ -1,7 +1,9 @@
 import csv
 import json
+import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +12,10 @@ from playwright.sync_api import Browser, Page
 
 from browser import chromium
 from command_line import limner as run_limner
+from limner.inference.report_page import GALLERY_IMAGES
 from limner.metrics.overlap import OVERLAP_METRICS
 from limner.metrics.surface import SURFACE_METRICS
+from limner.model.bundle import Bundle
 from shapes import disc
 
 PHONE, DESKTOP = {"width": 375, "height": 800}, {"width": 1280, "height": 900}
@@ -204,6 +208,31 @@ def test_two_models_are_compared(run: Path, lesions: Path, tmp_path: Path) -> No
     assert dice["difference"] == 0 and dice["same"] == comparison["images"]
     rows = (tmp_path / "comparison" / "comparison.csv").read_text().splitlines()
     assert len(rows) == comparison["images"] + 1
+    page = (tmp_path / "comparison" / "index.html").read_text()
+    assert "The two draw the same masks" in page and "Chance alone" not in page
+
+
+def test_the_page_of_a_comparison_shows_where_two_models_differ(
+    run: Path, lesions: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other" / "model.safetensors"
+    other.parent.mkdir()
+    bundle = Bundle.load(run / "model.safetensors")
+    replace(bundle, weights={name: 0.7 * each for name, each in bundle.weights.items()}).save(other)
+    limner("test", run, other, str(lesions), "--split", "all", "-o", str(tmp_path / "both"))
+    page = (tmp_path / "both" / "index.html").read_text()
+    table = (tmp_path / "both" / "comparison.csv").read_text()
+    rows = list(csv.DictReader(table.splitlines()))
+    differing = [row for row in rows if float(row["difference"])]
+    shown = page.count("<article>")
+    assert differing and 0 < shown <= min(len(differing), 2 * GALLERY_IMAGES)
+    assert page.count("data:image/jpeg") == 4 * shown and "other is better" in page
+
+
+def test_no_image_is_twice_in_a_report(run: Path) -> None:
+    page = (run / "report" / "index.html").read_text()
+    shown = re.findall(r"<header><b>(.*?)</b>", page)
+    assert len(shown) == len(set(shown)) > 0
 
 
 def test_an_ensemble_is_scored_as_one(run: Path, lesions: Path, tmp_path: Path) -> None:

@@ -5,11 +5,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from monai.metrics import (
-    compute_average_surface_distance,
-    compute_hausdorff_distance,
-    compute_surface_dice,
-)
 
 from limner.labels import VOID
 from limner.metrics.surface import surface_metrics, surface_metrics_per_class
@@ -31,6 +26,13 @@ def blobs(seed: int, shape: tuple[int, int] = (32, 40)) -> np.ndarray:
 @settings(max_examples=60)
 @given(st.integers(0, 10**6), st.sampled_from([1.0, 2.0, 3.5]))
 def test_the_metrics_are_monai_s(seed: int, tolerance: float) -> None:
+    # Its import takes as long as all tests of this file
+    from monai.metrics import (
+        compute_average_surface_distance,
+        compute_hausdorff_distance,
+        compute_surface_dice,
+    )
+
     prediction, truth = blobs(seed), blobs(seed + 1)
     a, b = (torch.from_numpy(mask[None, None].astype(np.float32)) for mask in (prediction, truth))
     hausdorff, distance, surface_dice = surface_metrics(

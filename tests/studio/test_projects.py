@@ -67,7 +67,7 @@ def test_the_path_of_a_project_follows_what_commands_write(folder: Path) -> None
     assert steps["review"].summary == "new-ones-masks: 0 accepted, 1 corrected, 1 rejected, 2 left."
     assert steps["next"].command == (
         "limner merge new-ones-masks lesions -o lesions-2 && "
-        "limner train lesions-2 --from runs/lesions"
+        "limner train lesions-2 --from runs/lesions --minutes 15 --out runs/lesions-2"
     )
     run_limner(*commands.merge(project, "new-ones-masks", "lesions-2"))
     project = reader.read(folder)
@@ -117,10 +117,10 @@ def test_masks_that_cannot_be_paired_are_said_to_be_so(folder: Path) -> None:
 
 def test_a_folder_is_read_again_only_when_files_come_or_go(folder: Path) -> None:
     reader = ProjectReader()
-    before, signature = reader.read(folder).data, folder_signature(folder)
     (folder / "review").mkdir()
+    before, signature = reader.read(folder).data, folder_signature(folder)
     (folder / "review" / "review.sqlite").touch()
-    assert reader.read_dataset(folder).images == before.images
+    assert reader.read(folder).data is before
     inner = folder / "ISIC2018_Task1-2_Test_Input"
     shutil.copy(next(inner.iterdir()), inner / "ISIC_0009999.jpg")
     assert folder_signature(folder) != signature

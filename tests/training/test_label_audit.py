@@ -165,7 +165,8 @@ def test_nothing_is_left_of_an_audit_that_cannot_begin(lesions: Path, tmp_path: 
     scan(tmp_path / "set").samples[0].image.write_bytes(b"no image")
     done = limner("audit", "set", cwd=tmp_path)
     assert done.returncode == 1 and "--skip-broken" in done.stderr
-    assert [path.name for path in tmp_path.iterdir()] == ["set"]
+    left = {path.relative_to(tmp_path).parts[0] for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == {"set"} and not (tmp_path / "audits").exists()
 
 
 def test_how_models_are_trained_is_refused_beside_a_model(

@@ -91,7 +91,7 @@ def test_a_plan_has_the_recorded_values_and_reasons(
     case: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("limner.training.plan_rules.is_installed", lambda name: False)
-    monkeypatch.setattr("limner.training.plan.time_step", lambda recipe: StepTiming(0.5, 0.1))
+    monkeypatch.setattr("limner.training.plan.time_step", lambda recipe, **_: StepTiming(0.5, 0.1))
     defaults = {"samples": SQUARE, "labels": BINARY, "ceiling": passes_from(80)}
     arguments = {**defaults, **CASES[case]}
     recipe = arguments.pop("recipe", ON_CPU)
@@ -158,7 +158,7 @@ def rising(lowest: float, highest_from: float) -> CeilingFunction:
 def test_a_larger_size_is_taken_where_the_time_shows_it_often_enough(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("limner.training.plan.time_step", lambda recipe: StepTiming(1.0, 1.0))
+    monkeypatch.setattr("limner.training.plan.time_step", lambda recipe, **_: StepTiming(1.0, 1.0))
     sides = [
         planned(
             on_cpu({"train.minutes": minutes, "model.encoder": "tf_efficientnet_lite0"}),
@@ -178,7 +178,7 @@ def test_a_larger_size_of_the_same_ceiling_is_not_taken() -> None:
 def test_where_the_time_holds_few_steps_the_batch_is_smaller(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("limner.training.plan.time_step", lambda recipe: StepTiming(1.0, 1.0))
+    monkeypatch.setattr("limner.training.plan.time_step", lambda recipe, **_: StepTiming(1.0, 1.0))
     fixed = {"data.size_px": [128, 128]}
     sizes = [
         planned(on_cpu({**fixed, "train.minutes": minutes})).recipe.train.batch_size
@@ -193,7 +193,7 @@ def test_where_the_time_holds_few_steps_the_batch_is_smaller(
 def test_thin_things_are_cut_into_tiles_although_the_time_is_short(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("limner.training.plan.time_step", lambda recipe: StepTiming(1.0, 1.0))
+    monkeypatch.setattr("limner.training.plan.time_step", lambda recipe, **_: StepTiming(1.0, 1.0))
     recipe = on_cpu({"train.minutes": 5.0, "model.encoder": "tf_efficientnet_lite0"})
     plan = planned(recipe, data=THIN, ceiling=rising(0.4, 640))
     assert (plan.recipe.data.resize_mode, plan.recipe.data.size_px) == ("tile", (128, 128))
@@ -254,7 +254,7 @@ def test_the_same_data_gives_the_same_plan() -> None:
 def test_time_that_is_gone_before_the_plan_is_not_planned_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("limner.training.plan.time_step", lambda recipe: StepTiming(0.5, 0.1))
+    monkeypatch.setattr("limner.training.plan.time_step", lambda recipe, **_: StepTiming(0.5, 0.1))
     recipe = on_cpu({"train.minutes": 10.0, "data.size_px": (96, 96), "model.preset": "unet"})
 
     def epochs(gone_s: float) -> int:

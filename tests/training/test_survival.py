@@ -326,7 +326,7 @@ def test_a_stop_before_training_says_that_there_is_nothing_to_go_on_from(
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
     ) as process:
         assert process.stdout
-        assert any(line.startswith("Measuring how fast") for line in process.stdout)
+        assert any(line.startswith("measuring how fast") for line in process.stdout)
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=120)
     assert process.returncode == 130
@@ -388,13 +388,13 @@ def test_kills_at_any_moment_change_nothing() -> None:
 
 
 def test_a_disk_that_fails_leaves_what_was_there() -> None:
-    """The storm of benchmarks/faults.py, each twelfth write call of it."""
+    """The storm of benchmarks/faults.py, a few write calls of it."""
     storm = Path(__file__).parent.parent.parent / "benchmarks" / "faults.py"
     done = subprocess.run(
-        [sys.executable, str(storm), "--step", "12"], capture_output=True, text=True
+        [sys.executable, str(storm), "--step", "24"], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "10 of 10 failures: status not 0, one line, every checkpoint there whole" in done.stdout
+    assert "6 of 6 failures: status not 0, one line, every checkpoint there whole" in done.stdout
 
 
 def test_the_numbers_of_a_state_are_all_in_a_checkpoint() -> None:

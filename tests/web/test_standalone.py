@@ -21,6 +21,7 @@ from limner.model.metadata import InferenceSettings, PostprocessSettings
 from limner.web import standalone
 from limner.web.standalone import write_page
 from service import write_model
+from shared_folder import shared_folder
 
 STEPS = (
     PostprocessSettings(),
@@ -40,16 +41,18 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def runtime(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The runtime of the page, which npm fetches."""
-    folder = tmp_path_factory.mktemp("runtime") / "runtime"
-    with pytest.MonkeyPatch.context() as environment:
-        # Without a network npm would try for minutes
-        environment.setenv("npm_config_fetch_retries", "0")
-        environment.setenv("npm_config_fetch_timeout", "90000")
-        try:
-            standalone._fetch_runtime(folder)
-        except LimnerError as error:
-            pytest.skip(f"onnxruntime-web is no Python package: {error}")
-    return folder
+
+    def fetch(folder: Path) -> None:
+        with pytest.MonkeyPatch.context() as environment:
+            # Without a network npm would try for minutes
+            environment.setenv("npm_config_fetch_retries", "0")
+            environment.setenv("npm_config_fetch_timeout", "90000")
+            try:
+                standalone._fetch_runtime(folder / "runtime")
+            except LimnerError as error:
+                pytest.skip(f"onnxruntime-web is no Python package: {error}")
+
+    return shared_folder(tmp_path_factory, "runtime", fetch) / "runtime"
 
 
 def model_of(folder: Path, settings: InferenceSettings) -> Path:

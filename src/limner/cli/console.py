@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from limner.errors import LimnerError, is_out_of_memory
+from limner.errors import LimnerError, is_out_of_memory, needs_torch
 from limner.plurals import count_noun
 from limner.training import run_files
 
@@ -169,7 +169,8 @@ def progress_bar(stage: str) -> Callable[[Iterable[Any], int], Iterable[Any]]:
 
     def wrap(iterable: Iterable[Any], total: int) -> Iterable[Any]:
         if not console.is_terminal:
-            console.print(f"{stage} {count_noun(total, 'file')}")
+            noun = "step" if stage.startswith("measuring") else "file"
+            console.print(f"{stage}: {count_noun(total, noun)}")
             return iterable
         return track(iterable, stage, total=total, console=console, transient=True)
 
@@ -204,6 +205,10 @@ def report_errors() -> Iterator[None]:
         raise typer.Exit(INTERRUPTED) from None
     except OSError as error:
         _fail(_describe_os_error(error))
+    except ModuleNotFoundError as error:
+        if (message := needs_torch(error)) is None:
+            raise
+        _fail(str(message))
     except Exception as error:
         if not is_out_of_memory(error):
             raise

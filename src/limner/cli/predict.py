@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from limner.allocator import keep_memory
 from limner.cli.console import (
     Device,
     Tta,
@@ -27,6 +26,7 @@ from limner.cli.precision import MAX_CHANGE, MaxChange, MeasuredOn, Precision, p
 from limner.errors import LimnerError
 from limner.files import read_stable, require_own_folder
 from limner.name_list import list_some
+from limner.operating_system import keep_memory
 from limner.plurals import count_noun
 
 if TYPE_CHECKING:

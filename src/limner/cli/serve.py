@@ -1,7 +1,6 @@
 """`limner serve`: answer images with masks over HTTP."""
 
 import os
-import signal
 import subprocess
 import sys
 from functools import partial
@@ -23,6 +22,7 @@ from limner.cli.console import (
 from limner.cli.precision import MAX_CHANGE, MaxChange, MeasuredOn, Precision, precision_limits
 from limner.errors import LimnerError, requires_extra
 from limner.files import sha256_of_file
+from limner.operating_system import hold_hangup
 
 if TYPE_CHECKING:
     from limner.inference.engines import LoadedModel
@@ -123,9 +123,7 @@ def serve(
         from limner.web.service.models import ModelRepository, parse_model_names
         from limner.web.service.work_queue import WorkQueue
 
-    if hasattr(signal, "SIGHUP"):
-        # It waits until there is a server that takes it
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    hold_hangup()
     access = Access.for_address(host, token, allow_host or ()).with_origins(allow_origin or ())
     proxies, root_path = parse_proxies(proxy or ()), parse_root_path(root_path)
     cores = os.cpu_count() or 1

@@ -202,7 +202,7 @@ def test(
     if one_report:
         _report(scoring, scores[0], predictors[0], target, columns)
     else:
-        _compare(scoring, scores, target)
+        _compare(scoring, scores, predictors, target)
     if scoring.failures:
         raise typer.Exit(1)
 
@@ -297,8 +297,14 @@ def _report(
     console.print(f"Next: {next_command('predict', *models)} FOLDER_OF_NEW_IMAGES", soft_wrap=True)
 
 
-def _compare(scoring: _Scoring, scores: "Sequence[Scores]", target: Path) -> None:
+def _compare(
+    scoring: _Scoring,
+    scores: "Sequence[Scores]",
+    predictors: "Sequence[Predictor]",
+    target: Path,
+) -> None:
     """Count this test in both receipts, print and write the comparison of two models."""
+    from limner.inference.comparison_page import ComparisonData
     from limner.inference.report import write_comparison
     from limner.inference.scores import compare_models
 
@@ -309,8 +315,20 @@ def _compare(scoring: _Scoring, scores: "Sequence[Scores]", target: Path) -> Non
     first, second = (each.only(scored_by_both) for each in scores)
     comparisons = compare_models(first, second)
     print_comparison(comparisons, scoring.models, len(first.ids), scoring.scored.title)
-    folder = write_comparison(target, scoring.models, scoring.scored, (first, second), comparisons)
-    console.print(f"Written: {escape(str(folder))}")
+    data = ComparisonData(
+        models=scoring.models,
+        predictors=predictors,
+        scored=scoring.scored,
+        truth_labels=scoring.truth_labels,
+        scores=(first, second),
+        differences=comparisons,
+        command=shlex.join(["limner", *sys.argv[1:]]),
+    )
+    page = write_comparison(target, data, progress_bar("drawing"))
+    console.print(
+        f"Look at [bold]{escape(str(page))}[/]; comparison.csv beside it has a row for each image.",
+        soft_wrap=True,
+    )
 
 
 def _pairing_problems(dataset: "Dataset") -> list[str]:

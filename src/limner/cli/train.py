@@ -343,6 +343,9 @@ class _Job:
 
     def _warn_of_too_few(self, run: "Run") -> None:
         """Say in red where the time was too short to learn much."""
+        if not self._context.is_main:
+            # It has nobody to tell, and the first process writes the files
+            return
         minutes = run.recipe.train.minutes
         shown = sum(session["images"] for session in run.receipt["sittings"])
         dice = float(run.read_json(run_files.STATE)["best_mean_dice"])

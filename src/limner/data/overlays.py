@@ -1,11 +1,12 @@
 """Draw masks and errors onto images, and images onto contact sheets."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from jaxtyping import Bool, UInt8
 from numpy import ndarray
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from limner.data.image_pixels import to_rgb
 from limner.labels import ORANGE, PINK, SKY_BLUE, VOID, Labels
@@ -13,10 +14,12 @@ from limner.labels import ORANGE, PINK, SKY_BLUE, VOID, Labels
 CELL_PX = 224
 THUMBNAIL_PX = CELL_PX - 4
 COLUMNS = 6
+CAPTION_PX, FONT_PX = 22, 13
+"""The height of a caption below a cell, and of its letters."""
 BACKGROUND = (24, 24, 24)
 FALSE_POSITIVE, FALSE_NEGATIVE, CONFUSED = ORANGE, SKY_BLUE, PINK
 """The colours of errors."""
-LIGHT = (255, 255, 255)
+LIGHT, FAINT = (255, 255, 255), (170, 170, 170)
 TINT = 0.25
 """How much of a pixel is the colour of its class."""
 
@@ -62,19 +65,46 @@ def draw_errors(
     return overlay.astype(np.uint8)
 
 
-def contact_sheet(images: Sequence[UInt8[ndarray, "_ _ 3"]]) -> UInt8[ndarray, "h2 w2 3"]:
-    """Lay images out in rows of `COLUMNS`, each fitted into a square cell."""
+def contact_sheet(
+    images: Sequence[UInt8[ndarray, "_ _ 3"]], captions: Sequence[tuple[str, str]] = ()
+) -> UInt8[ndarray, "h2 w2 3"]:
+    """Lay images out in rows of `COLUMNS`, each fitted into a square cell.
+
+    Args:
+        images: Of any size.
+        captions: What stands below each image, left and right; without any, there is no room for
+            them. The left one is shortened in its middle where it is too long.
+    """
     rows = -(-len(images) // COLUMNS)
     columns = min(COLUMNS, len(images))
-    sheet = Image.new("RGB", (columns * CELL_PX, rows * CELL_PX), BACKGROUND)
+    height_px = CELL_PX + (CAPTION_PX if captions else 0)
+    sheet = Image.new("RGB", (columns * CELL_PX, rows * height_px), BACKGROUND)
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(FONT_PX)
     for index, pixels in enumerate(images):
         thumbnail = Image.fromarray(pixels)
         thumbnail.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
         row, column = divmod(index, COLUMNS)
-        left = column * CELL_PX + (CELL_PX - thumbnail.width) // 2
-        top = row * CELL_PX + (CELL_PX - thumbnail.height) // 2
-        sheet.paste(thumbnail, (left, top))
+        left, top = column * CELL_PX, row * height_px
+        place = (CELL_PX - thumbnail.width) // 2, (CELL_PX - thumbnail.height) // 2
+        sheet.paste(thumbnail, (left + place[0], top + place[1]))
+        if captions:
+            name, note = captions[index]
+            note_px = math.ceil(draw.textlength(note, font))
+            shown = _shorten(name, lambda text: draw.textlength(text, font), CELL_PX - note_px - 16)
+            draw.text((left + 4, top + CELL_PX), shown, LIGHT, font)
+            draw.text((left + CELL_PX - note_px - 4, top + CELL_PX), note, FAINT, font)
     return np.asarray(sheet)
+
+
+def _shorten(text: str, width: Callable[[str], float], limit: float) -> str:
+    """A text with as much of its middle left out as makes it no wider than a limit."""
+    if width(text) <= limit:
+        return text
+    for kept in range(len(text) - 1, 0, -1):
+        shorter = f"{text[: kept - kept // 2]}…{text[len(text) - kept // 2 :]}"
+        if width(shorter) <= limit:
+            return shorter
+    return "…"
 
 
 def shrink_pair(

@@ -116,6 +116,10 @@ class UnknownLayoutError(LimnerError):
     """A folder in no layout that limner knows, such as one of images alone."""
 
 
+ANNOTATION_SUFFIXES = frozenset(
+    (".csv", ".geojson", ".json", ".roi", ".txt", ".xml", ".yaml", ".yml")
+)
+"""Of files that may say where masks are."""
 PACKED = frozenset({ZIP, GZIP, ARCHIVE})
 
 
@@ -266,6 +270,17 @@ def _masks_beside(listing: FolderListing, match: LayoutMatch) -> Iterator[Findin
 
 
 def _unknown_layout(listing: FolderListing) -> UnknownLayoutError:
+    images = listing.images()
+    proposal = propose_folders(listing)
+    if images and not (proposal or listing.foreign() or listing.files(ANNOTATION_SUFFIXES)):
+        root = shlex.quote(str(listing.root))
+        return UnknownLayoutError(
+            f"{listing.root} holds {count_noun(len(images), 'image')} and no masks. Masks are "
+            "known by their place and name: images/x.jpg with masks/x.png, x.jpg with x_mask.png, "
+            "and others in docs/layouts.md. Are they in another folder? Put it beside the images, "
+            "and name both with --images and --masks. Are there none yet? Draw the first ones: "
+            f"limner review {root}"
+        )
     known = "\n".join(f"  {' '.join((layout.__doc__ or '').split())}" for layout in LAYOUTS)
     entries = sorted(path.name for path in listing.direct_files() + listing.direct_folders())
     archives = [path.name for path in listing.direct_files() if kind_by_name(path.name) in PACKED]
@@ -275,7 +290,6 @@ def _unknown_layout(listing: FolderListing) -> UnknownLayoutError:
         if archives
         else ""
     )
-    proposal = propose_folders(listing)
     names = (
         f" {proposal.reason}: add --images {shlex.quote(proposal.images)} --masks "
         f"{shlex.quote(proposal.masks)} to limner check or train, or rename them images/ and "

@@ -260,7 +260,13 @@ def _write_predictions(
     shown = [record for record in file.records if record.mask in names][:OVERVIEW_IMAGES]
     if shown:
         thumbnails = [_thumbnail(record, names[record.mask], job, file.labels) for record in shown]
-        job.out.write_bytes(OVERVIEW_FILE, encode_jpeg(contact_sheet(thumbnails), 92))
+        captions = [(Path(record.mask).stem, _spell_predicted(record)) for record in shown]
+        job.out.write_bytes(OVERVIEW_FILE, encode_jpeg(contact_sheet(thumbnails, captions), 92))
+
+
+def _spell_predicted(record: PredictionRecord) -> str:
+    """The predicted Dice of an image, for its caption; empty where there is none."""
+    return "" if record.predicted_dice is None else f"{record.predicted_dice:.2f}"
 
 
 def _thumbnail(

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,10 @@ from typing import Any
 from limner.data.parallel import Progress
 from limner.files import dump_json, require_own_folder, write_atomic
 from limner.inference.calibration import expected_calibration_error
+from limner.inference.comparison_page import ComparisonData, render_comparison
 from limner.inference.model_card import model_card
 from limner.inference.report_data import ReportData
 from limner.inference.report_page import render_report
-from limner.inference.scored_data import ScoredData
 from limner.inference.scores import Scores, scores_to_json
 from limner.inference.subgroups import Subgroup, score_subgroups
 from limner.metrics.intervals import PairedDifference
@@ -41,26 +41,22 @@ def write_report(folder: Path, report: ReportData, progress: Progress | None = N
 
 
 def write_comparison(
-    folder: Path,
-    models: Sequence[Path],
-    scored: ScoredData,
-    scores: Sequence[Scores],
-    comparison: Mapping[str, PairedDifference],
+    folder: Path, comparison: ComparisonData, progress: Progress | None = None
 ) -> Path:
-    """Write comparison.json, and comparison.csv with a row for each image.
+    """Write comparison.json, comparison.csv with a row for each image, and index.html.
 
     Those of an earlier comparison are replaced.
 
     Args:
         folder: new, or of an earlier comparison.
-        models: the files of the two models.
-        scored: what both were scored on.
-        scores: of both, on the same images.
-        comparison: what `compare_models` made of the scores.
+        comparison: what is written.
+        progress: wraps the images of the gallery, to show a progress bar.
 
-    Returns the folder. Raises LimnerError where it holds anything else.
+    Returns the path of the page. Raises LimnerError where the folder holds anything else.
     """
     require_own_folder(folder, COMPARISON)
+    page = render_comparison(comparison, progress)
+    scored, scores, models = comparison.scored, comparison.scores, comparison.models
     first, second = (each.per_image()["dice"].tolist() for each in scores)
     rows = [
         [id, first_dice, second_dice, second_dice - first_dice]
@@ -74,13 +70,14 @@ def write_comparison(
         "data": scored.name or None,
         "data_sha256": scored.sha256 or None,
         "images": len(rows),
-        "scores": [_paired_to_json(name, paired) for name, paired in comparison.items()],
+        "scores": [_paired_to_json(name, row) for name, row in comparison.differences.items()],
     }
     folder.mkdir(parents=True, exist_ok=True)
     header = ["id", "first_dice", "second_dice", "difference"]
     write_atomic(folder / "comparison.csv", _dump_csv([header, *rows]))
     write_atomic(folder / COMPARISON, dump_json(content))
-    return folder
+    write_atomic(folder / "index.html", page)
+    return folder / "index.html"
 
 
 def report_to_json(report: ReportData) -> dict[str, Any]:

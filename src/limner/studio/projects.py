@@ -169,10 +169,6 @@ class ProjectReader:
             tuple(path.name for path in subfolders if path != folder and _has_new_images(path)),
         )
 
-    def read_dataset(self, folder: Path) -> DatasetState:
-        """The images of a folder, and their masks. Raises LimnerError where it is gone."""
-        return self._datasets.read(folder)
-
     def _read_runs(self, runs: Path, data: set[str]) -> list[RunState]:
         """The runs of some datasets, the newest first."""
         states = []

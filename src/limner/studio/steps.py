@@ -144,7 +144,8 @@ def _predict(project: Project) -> Step:
         summary = "Drop new images, or choose their folder."
         return Step("predict", "New images", "open", summary, command)
     newest = project.predictions[0]
-    failed = f", {newest.failed} files have none" if newest.failed else ""
+    none = count_noun(newest.failed, "file has none", "files have none")
+    failed = f", {none}" if newest.failed else ""
     summary = f"{count_noun(newest.masks, 'mask')} in {newest.name}{failed}."
     return Step("predict", "New images", "done", summary, command)
 
@@ -167,8 +168,8 @@ def _next_model(project: Project) -> Step:
         return Step("next", "Next model", "open", "Corrected masks train the next model.")
     out = project.next_revision()
     merge = _shown(commands.merge(project, reviewed.name, out))
-    origin = f" --from {shlex.quote(commands.run_path(project.best))}" if project.best else ""
-    command = f"{merge} && limner train {shlex.quote(out)}{origin}"
+    train = _shown(commands.train_next(project, out, commands.new_run(project)))
+    command = f"{merge} && {train}"
     summary = f"{count_noun(reviewed.review.kept, 'mask is', 'masks are')} ready for training."
     return Step("next", "Next model", "open", summary, command)
 

@@ -28,7 +28,7 @@ from limner.data.views import views
 from limner.errors import LimnerError
 from limner.labels import Labels
 from limner.model.bundle import Bundle
-from limner.model.pretrained import encoder_normalisation
+from limner.model.pretrained import encoder_normalisation, fetch_weights
 from limner.model.unet import UNet
 from limner.recipe import Recipe
 from limner.training import warm_start
@@ -169,6 +169,8 @@ def start_run(
     # What cannot be built is said before the data is read
     UNet.from_settings(recipe.model, recipe.data.channels, 1)
     require_trackers(recipe)
+    if recipe.model.encoder and recipe.model.encoder_weights == "hub" and not bundle:
+        fetch_weights(recipe.model.encoder)
     checked, labels = _check_and_split(data, recipe, folder, session, bundle)
     record = checked.split_record()
     if teacher:
@@ -306,8 +308,6 @@ def _plan(
 ) -> Plan:
     """Choose what the recipe leaves open, from the training samples."""
     training = checked.side_info("train")
-    if recipe.train.minutes is not None:
-        session.note("Measuring how fast this machine trains, to plan what the time allows.")
     plan = make_plan(
         recipe,
         PlanFacts(
@@ -317,6 +317,7 @@ def _plan(
             validation_ratio=len(checked.sides["val"]) / len(checked.sides["train"]),
             processes=session.distributed.world_size,
             started=session.started,
+            progress=session.progress,
         ),
     )
     size_px, resize_mode = plan.recipe.data.size_px, plan.recipe.data.resize_mode

@@ -40,6 +40,8 @@ MIN_TRAINING_SHARE = 0.1
 COMPILE_S_PER_CONVOLUTION = 1.0
 COMPILE_SHARE = 0.05
 """Of the time in all, what a look at whether compiling pays may take."""
+MEASURING_SHARE = 0.05
+"""Of the time given, after which no further step is measured, with or without compiling."""
 MIN_COMPILE_GAIN = 2
 """Compiling must save so many times what it takes."""
 Context = TypeVar("Context", bound=PlanContext)
@@ -126,9 +128,13 @@ def pixel_budget(context: PlanContext) -> PixelBudget:
     if "data.size_px" not in context.explicit_keys:
         size_px = CPU_TIMED_PX if on_cpu else GPU_TIMED_PX
     started = time.monotonic() if context.started is None else context.started
-    timing = time_step(recipe.replace({"data.size_px": size_px}))
-    images_per_s = recipe.train.batch_size / timing.later_s
     minutes = recipe.train.minutes
+    timing = time_step(
+        recipe.replace({"data.size_px": size_px}),
+        limit_s=MEASURING_SHARE * minutes * 60,
+        progress=context.progress,
+    )
+    images_per_s = recipe.train.batch_size / timing.later_s
     training_s = max(
         TRAINING_SHARE * minutes * 60 - (time.monotonic() - started),
         MIN_TRAINING_SHARE * minutes * 60,
@@ -162,9 +168,11 @@ def _compile_pays(recipe: Recipe, views_per_epoch: int) -> tuple[bool, str]:
     """
     if not can_compile(recipe.train.device):
         return False, NO_COMPILER
-    plain_s = time_step(recipe).later_s
+    minutes = recipe.train.minutes
+    limit_s = MEASURING_SHARE * minutes * 60 if minutes else math.inf
+    plain_s = time_step(recipe, limit_s=limit_s).later_s
     steps = recipe.train.epochs * max(1, views_per_epoch // recipe.train.batch_size)
-    training_s = recipe.train.minutes * 60 if recipe.train.minutes else steps * plain_s
+    training_s = minutes * 60 if minutes else steps * plain_s
     layers = UNet.from_settings(recipe.model, recipe.data.channels, 1).modules()
     compile_s = COMPILE_S_PER_CONVOLUTION * sum(isinstance(layer, nn.Conv2d) for layer in layers)
     if compile_s > COMPILE_SHARE * training_s:

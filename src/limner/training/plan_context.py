@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+from limner.data.parallel import StageProgress, no_progress
 from limner.data.sample_info import SampleInfo
 from limner.labels import Labels
 from limner.recipe import Recipe, ResizeMode
@@ -44,6 +45,8 @@ class PlanFacts:
     """Processes that share each batch."""
     started: float | None = None
     """The moment of the monotonic clock from which a time budget counts; now by default."""
+    progress: StageProgress = no_progress
+    """Shows how far the measuring of steps is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

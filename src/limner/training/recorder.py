@@ -136,13 +136,15 @@ class Recorder:
         ).save(self._run.model)
 
     def _draw_previews(self, event: Validation) -> UInt8[ndarray, "h w 3"]:
-        images, labels = self._inputs.validation.images, self._inputs.labels
-        return contact_sheet(
-            [
-                draw_overlay(*shrink_pair(images[row], mask), labels)
-                for row, mask in sorted(event.previews.items())
-            ]
-        )
+        """Some validation images, each with its true mask and with the one that is predicted."""
+        data, labels = self._inputs.validation, self._inputs.labels
+        pictures, captions = [], []
+        for row, mask in sorted(event.previews.items()):
+            name = data.ids[int(data.sample_index[row])]
+            for drawn, caption in ((data.masks[row], "truth"), (mask, "predicted")):
+                pictures.append(draw_overlay(*shrink_pair(data.images[row], drawn), labels))
+                captions.append((name, caption))
+        return contact_sheet(pictures, captions)
 
     def _notify(self, call: Callable[[Tracker], None]) -> list[Note]:
         """Call every tracker, and drop one that fails: training does not depend on it."""

@@ -15,6 +15,7 @@ from limner.model.bundle import Bundle
 from limner.model.encoders import PretrainedEncoder
 from limner.model.pretrained import load_pretrained
 from limner.model.unet import UNet
+from limner.plurals import count_noun
 from limner.recipe import Recipe
 from limner.recipe_migration import in_old_keys
 from limner.training import run_files
@@ -71,6 +72,8 @@ def train_run(
             fit_inputs = replace(inputs, recipe=inputs.recipe.replace({"train.compile": False}))
             notes.append(_missing_compiler(run, distributed))
         deadline = _deadline(inputs.recipe, state, started, has_origin=origin is not None)
+        if deadline is not None and checkpoint is not None:
+            notes.append(_spent_time(run, state, deadline()))
         context = TrainingContext(deadline, stop_requested, distributed)
         events = fit(state, _build_loader(inputs, distributed), fit_inputs, context)
         if not distributed.is_main:
@@ -152,6 +155,17 @@ def _deadline(
         return None
     budget_s = recipe.train.minutes * 60 * training_share(has_origin=has_origin)
     return Deadline(budget_s * (1 - state.progress), started)
+
+
+def _spent_time(run: Run, state: TrainState, left_s: float) -> Note:
+    """Where the minutes went that a resumed run was given, and what is left of them."""
+    sessions = run.receipt["sittings"]
+    spent_s = sum(session["seconds"] for session in sessions)
+    return Note(
+        f"of {run.recipe.train.minutes:g} minutes, {count_noun(len(sessions), 'session')} trained "
+        f"for {spent_s / 60:.1f}: {state.progress:.0%} of the schedule. It goes on for "
+        f"{left_s / 60:.1f}; the rest went into checking and planning, or is for tuning"
+    )
 
 
 def _with_finish(

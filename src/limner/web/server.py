@@ -20,6 +20,7 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from limner.errors import LimnerError
+from limner.operating_system import take_hangup
 from limner.web.auth import ALL_ADDRESSES
 
 DRAIN_S = 660
@@ -155,9 +156,8 @@ class AnnouncingServer(uvicorn.Server):
         gc.collect()
         gc.freeze()
         self._announce(self._address())
-        if self._reload and hasattr(signal, "SIGHUP"):
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._run_reload)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
+        if self._reload:
+            take_hangup(asyncio.get_running_loop(), self._run_reload)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         _ending.set()

@@ -265,11 +265,7 @@ def _start_next_model(context: StudioContext, project: Project, body: JobRequest
     revision = project.next_revision()
     merge = commands.merge(project, reviewed.name, revision)
     merging = context.jobs.add("next", merge, project.folder, project.work)
-    best = project.best
-    train = ["train", revision, *(["--from", commands.run_path(best)] if best else [])]
-    if body.minutes is not None:
-        train += ["--minutes", f"{body.minutes:g}"]
-    train += ["--out", _new_run(context, project)]
+    train = commands.train_next(project, revision, _new_run(context, project), body.minutes)
     return context.jobs.add("train", train, project.folder, project.work, after=merging.id)
 
 

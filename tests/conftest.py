@@ -25,7 +25,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Messages are compared in lines that are not wrapped
 os.environ["COLUMNS"] = "200"
 # Shared machines stall, so nothing has a deadline; the same examples every time
-settings.register_profile("limner", deadline=None, derandomize=True, database=None)
+settings.register_profile("limner", deadline=None, derandomize=True, database=None, max_examples=40)
 settings.load_profile("limner")
 
 

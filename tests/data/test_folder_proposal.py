@@ -52,7 +52,7 @@ def test_folders_that_share_few_names_are_not_proposed(tmp_path: Path) -> None:
     write(tmp_path / "drawn", [*NAMES[:6], *(f"q{name}" for name in NAMES)], mask=True)
     with pytest.raises(LimnerError) as error:
         scan(tmp_path)
-    assert "--images" not in str(error.value)
+    assert "--images photos" not in str(error.value)
 
 
 def test_named_folders_are_taken_by_check_train_and_test(tmp_path: Path) -> None:

@@ -63,10 +63,9 @@ def model(tmp_path: Path) -> Path:
     return tmp_path / "model.safetensors"
 
 
-@pytest.mark.parametrize("preset", PRESETS)
-def test_every_preset_draws_the_same_masks_as_a_program_of_torch_export(
-    preset: str, tmp_path: Path
-) -> None:
+# With gates, and with nested skips; that all presets can be traced is tested in test_unet.py
+@pytest.mark.parametrize("preset", ["attention-unet", "unet++"])
+def test_a_program_of_torch_export_draws_the_same_masks(preset: str, tmp_path: Path) -> None:
     bundle(preset=preset).save(tmp_path / "m.safetensors")
     parity = export(tmp_path / "m.safetensors", tmp_path / "m.pt2")
     assert parity.holds and parity.images == 8

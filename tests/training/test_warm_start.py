@@ -50,7 +50,7 @@ def good(large_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("good")
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("LIMNER_CACHE", str(folder / "cache"))
-        recipe = TINY.replace({"train.epochs": 25, "train.learning_rate": 0.01})
+        recipe = TINY.replace({"train.epochs": 12, "train.learning_rate": 0.02})
         return train(large_set, recipe, folder / "run")
 
 

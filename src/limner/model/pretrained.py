@@ -66,16 +66,16 @@ def fetch_weights(name: str) -> None:
     """
     if weights_available(name):
         return
-    if repository := _repository(name):
-        from huggingface_hub import hf_hub_download, hf_hub_url
+    try:
+        if repository := _repository(name):
+            from huggingface_hub import hf_hub_download, hf_hub_url
 
-        try:
             # The hub's own client tries for minutes
             _require_answer(hf_hub_url(repository, HUB_FILE), HUB_TIMEOUT_S)
             hf_hub_download(repository, HUB_FILE)
-        # No network, no such weights, a broken download: exceptions of any kind
-        except Exception as error:
-            raise _not_fetched(name, error) from error
+    # No timm, no network, no such weights, a broken download: exceptions of any kind
+    except Exception as error:
+        raise _not_fetched(name, error) from error
 
 
 def encoder_normalisation(name: str, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:

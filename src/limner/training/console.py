@@ -19,9 +19,11 @@ from limner.training.events import (
     Validation,
     ValidationProgress,
 )
+from limner.training.finish import FINISH_SHARE
 
 STEPS_PER_READING = 10
-"""Reading the loss waits for the device, so it is read once in so many steps."""
+"""Reading the loss waits for the device, so it is read once in so many steps; at first more often.
+"""
 
 
 def show_events(
@@ -76,7 +78,7 @@ class _Bar:
         self._progress, self._live = progress, live
         self._task = progress.add_task("training", total=1.0, detail="")
         self.images = 0
-        self._loss, self._images_per_s = "", 0.0
+        self._loss, self._images_per_s, self._steps = "", 0.0, 0
         self._start_interval()
 
     def update(self, event: Event) -> None:
@@ -85,9 +87,9 @@ class _Bar:
             self._count(event)
             self._progress.update(
                 self._task,
-                completed=event.progress,
+                completed=event.progress * (1 - FINISH_SHARE),
                 description=f"epoch {event.epoch}",
-                detail=f"{self._loss}{self._images_per_s:.0f} images/s",
+                detail=f"{self._loss}{self._rate}",
             )
         elif isinstance(event, ValidationProgress):
             detail = f"validating {event.done} of {event.count}"
@@ -95,15 +97,31 @@ class _Bar:
             self._start_interval()
         elif isinstance(event, TuningProgress):
             detail = f"tuning: {event.done} of {event.count} predictions of validation images"
-            self._progress.update(self._task, completed=1.0, detail=detail)
+            tuned = event.done / max(event.count, 1)
+            self._progress.update(
+                self._task, completed=1 - FINISH_SHARE * (1 - tuned), detail=detail
+            )
 
     def _count(self, event: TrainingStep) -> None:
         self.images += event.images
         self._interval_images += event.images
-        if self._live and self._interval_images >= STEPS_PER_READING * event.images:
-            self._loss = f"loss {float(event.loss):.3f}  "
-            self._images_per_s = self._interval_images / (time.monotonic() - self._interval_start)
+        self._steps += 1
+        wanted = min(self._steps // 2, STEPS_PER_READING) * event.images
+        # The first step compiles, or wakes the device: its time says nothing of the others
+        if self._live and self._steps == 1:
             self._start_interval()
+        elif self._live and self._interval_images >= wanted:
+            self._loss = f"loss {float(event.loss):.3f}  "
+            self._images_per_s = self._interval_images / max(
+                time.monotonic() - self._interval_start, 1e-9
+            )
+            self._start_interval()
+
+    @property
+    def _rate(self) -> str:
+        """Images per second as they are shown; nothing before the second step."""
+        rate = self._images_per_s
+        return f"{rate:.{0 if rate >= 10 else 1}f} images/s" if rate else ""
 
     def _start_interval(self) -> None:
         self._interval_images, self._interval_start = 0, time.monotonic()

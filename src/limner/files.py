@@ -5,6 +5,7 @@ what they guard, since some network disks refuse every write to a locked file, a
 use.
 """
 
+import difflib
 import errno
 import hashlib
 import json
@@ -153,6 +154,20 @@ def _release(lock: "BaseFileLock", path: Path) -> None:
     with suppress(OSError):
         path.unlink(missing_ok=True)
     lock.release()
+
+
+def require_folder(path: Path) -> None:
+    """Raise LimnerError where there is no folder of images; the message names a similar one."""
+    if path.is_dir():
+        return
+    beside = path.parent.iterdir() if path.parent.is_dir() else ()
+    names = [each.name for each in beside if each.is_dir()]
+    similar = difflib.get_close_matches(path.name, names, n=1)
+    meant = f" Did you mean {path.parent / similar[0]}?" if similar else ""
+    raise LimnerError(
+        f"{path} is {'a file' if path.exists() else 'not there'}. Give a folder that holds images "
+        f"and their masks.{meant}"
+    )
 
 
 def require_new(path: Path, option: str = "--out", alternative: str = "") -> None:

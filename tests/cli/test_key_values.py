@@ -37,3 +37,18 @@ def test_the_command_line_says_it(tmp_path: Path) -> None:
     done = limner("train", "data=my photos", "epochs=3", cwd=tmp_path)
     assert done.returncode == 2
     assert "limner train 'my photos' --epochs 3" in done.stderr
+
+
+def test_a_path_that_its_spaces_took_apart_is_answered_with_quotes(tmp_path: Path) -> None:
+    (tmp_path / "my new photos").mkdir()
+    done = limner("check", "my", "new", "photos", cwd=tmp_path)
+    assert done.returncode == 2 and "limner check 'my new photos'" in done.stderr
+    (tmp_path / "my").mkdir()
+    assert "quotes" not in limner("check", "my", "new", "photos", cwd=tmp_path).stderr
+
+
+def test_a_folder_that_is_not_there_is_answered_with_a_similar_one(tmp_path: Path) -> None:
+    (tmp_path / "lesions").mkdir()
+    for command in ("train", "check"):
+        done = limner(command, "lesoins", cwd=tmp_path)
+        assert done.returncode == 1 and "Did you mean lesions?" in done.stderr

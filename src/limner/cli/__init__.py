@@ -16,7 +16,7 @@ from limner.cli.audit import audit
 from limner.cli.check import check
 from limner.cli.console import refuse_urls, report_errors, stderr
 from limner.cli.export import export
-from limner.cli.key_values import line_to_type
+from limner.cli.key_values import line_to_type, line_with_quotes
 from limner.cli.loop import loop
 from limner.cli.masks import masks
 from limner.cli.measure import measure
@@ -75,11 +75,16 @@ def open_studio(context: typer.Context, version: Version = False) -> None:
 
 
 def refuse_key_values(arguments: Sequence[str]) -> None:
-    """Answer what users of other tools type with the line to type, and end."""
+    """Answer what users of other tools type, and paths without quotes, with the line to type."""
     if line := line_to_type(arguments):
         stderr.print(
             f"[red]error:[/] options of limner have names with dashes. Type: {escape(line)}",
             soft_wrap=True,
+        )
+        raise SystemExit(USAGE_ERROR)
+    if line := line_with_quotes(arguments):
+        stderr.print(
+            f"[red]error:[/] a path with spaces needs quotes. Type: {escape(line)}", soft_wrap=True
         )
         raise SystemExit(USAGE_ERROR)
 

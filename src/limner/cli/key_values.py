@@ -1,4 +1,4 @@
-"""Arguments as key=value, as Ultralytics has them: answered with the line to type."""
+"""Arguments as Ultralytics has them, and paths that fell apart: answered with the line to type."""
 
 import re
 import shlex
@@ -57,3 +57,19 @@ def line_to_type(arguments: Sequence[str]) -> str | None:
     if not has_any:
         return None
     return shlex.join(["limner", command, *(text for _, text in sorted(positions)), *options])
+
+
+def line_with_quotes(arguments: Sequence[str]) -> str | None:
+    """The command with a path in quotes that its spaces took apart; None where none is.
+
+    Example:
+        >>> line_with_quotes(["check", "my photos"])  # It was in quotes
+    """
+    for start in range(1, len(arguments)):
+        for end in range(start + 2, len(arguments) + 1):
+            path = Path(" ".join(arguments[start:end]))
+            apart = not any(Path(each).exists() for each in arguments[start:end])
+            if apart and path.exists():
+                words = [*arguments[:start], str(path), *arguments[end:]]
+                return shlex.join(["limner", *words])
+    return None

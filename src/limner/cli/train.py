@@ -47,7 +47,7 @@ from limner.cli.train_options import (
 )
 from limner.cli.train_output import print_folds, print_plan, print_seeds
 from limner.errors import LimnerError
-from limner.files import require_new
+from limner.files import require_folder, require_new
 from limner.plurals import count_noun
 from limner.training import run_files
 
@@ -150,6 +150,9 @@ class _Request:
 def _train_or_resume(request: _Request, resume: Path | None) -> int | None:
     """Train, or go on with a run. Gives the exit status where it was stopped."""
     started_at = time.monotonic()
+    if request.data is not None:
+        # Said before torch is imported, which takes seconds
+        require_folder(request.data)
     with stop_signals() as stop:
         from limner.recipe_file import load_recipe
         from limner.training import distributed

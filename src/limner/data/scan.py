@@ -57,6 +57,7 @@ from limner.data.split_lists import announced_splits
 from limner.data.stacks import count_pages, split_stacks
 from limner.data.stated_folders import match_stated
 from limner.errors import LimnerError
+from limner.files import require_folder
 from limner.labels import load_labels
 from limner.name_list import list_some
 from limner.plurals import count_noun
@@ -167,11 +168,7 @@ def scan(
         ('ISIC', 2594)
     """
     root = Path(root)
-    if not root.is_dir():
-        raise LimnerError(
-            f"{root} is {'a file' if root.exists() else 'not there'}. Give a folder that "
-            "holds images and their masks."
-        )
+    require_folder(root)
     try:
         if image_folder or mask_folder:
             listing = FolderListing(root)

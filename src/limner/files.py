@@ -160,8 +160,10 @@ def require_folder(path: Path) -> None:
     """Raise LimnerError where there is no folder of images; the message names a similar one."""
     if path.is_dir():
         return
-    beside = path.parent.iterdir() if path.parent.is_dir() else ()
-    names = [each.name for each in beside if each.is_dir()]
+    names: list[str] = []
+    # What cannot be listed proposes nothing
+    with suppress(OSError), os.scandir(path.parent) as entries:
+        names += [entry.name for entry in entries if entry.is_dir()]
     similar = difflib.get_close_matches(path.name, names, n=1)
     meant = f" Did you mean {path.parent / similar[0]}?" if similar else ""
     raise LimnerError(

@@ -99,6 +99,8 @@ def test_from_a_folder_to_the_next_model(desk: Desk, work: Path) -> None:
     assert made["data"] == str(work / "lesions-2") and "continues" in made
     expect(page.locator("#step-train table").last).to_contain_text("lesions-2")
     desk.click("Stop")
+    # Else it would train on beside the other tests
+    expect(page.locator(".work")).to_contain_text("was stopped", timeout=SLOW)
     assert page.wrong == []  # type: ignore[attr-defined]
 
 

@@ -1,5 +1,6 @@
 """Arguments as Ultralytics has them, and paths that fell apart: answered with the line to type."""
 
+import os
 import re
 import shlex
 from collections.abc import Sequence
@@ -21,6 +22,8 @@ OPTIONS = {
 """Options of limner by their keys there."""
 POSITIONS = {"model": 0, "weights": 0, "data": 1, "source": 1}
 """What stands without a name, in this order."""
+MOST_WORDS = 8
+"""Of a path that its spaces took apart."""
 WITHOUT_MODEL = frozenset({"train", "check", "audit", "loop"})
 """Commands whose model is none that another tool trained."""
 
@@ -65,11 +68,14 @@ def line_with_quotes(arguments: Sequence[str]) -> str | None:
     Example:
         >>> line_with_quotes(["check", "my photos"])  # It was in quotes
     """
-    for start in range(1, len(arguments)):
-        for end in range(start + 2, len(arguments) + 1):
-            path = Path(" ".join(arguments[start:end]))
-            apart = not any(Path(each).exists() for each in arguments[start:end])
-            if apart and path.exists():
-                words = [*arguments[:start], str(path), *arguments[end:]]
+    start = 1
+    for end in range(2, len(arguments) + 1):
+        if arguments[end - 1].startswith("-") or os.path.lexists(arguments[end - 1]):
+            start = end
+            continue
+        for first in range(max(start, end - MOST_WORDS), end - 1):
+            path = " ".join(arguments[first:end])
+            if os.path.lexists(path):
+                words = [*arguments[:first], path, *arguments[end:]]
                 return shlex.join(["limner", *words])
     return None

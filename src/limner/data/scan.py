@@ -274,9 +274,9 @@ def _unknown_layout(listing: FolderListing) -> UnknownLayoutError:
         return UnknownLayoutError(
             f"{listing.root} holds {count_noun(len(images), 'image')} and no masks. Masks are "
             "known by their place and name: images/x.jpg with masks/x.png, x.jpg with x_mask.png, "
-            "and others in docs/layouts.md. Are they in another folder? Put it beside the images, "
-            "and name both with --images and --masks. Are there none yet? Draw the first ones: "
-            f"limner review {root}"
+            "or the files of an annotation tool (COCO, labelme, CVAT and others). Are they in "
+            "another folder? Put it beside the images, and name both with --images and --masks. "
+            f"Are there none yet? Draw the first ones: limner review {root}"
         )
     known = "\n".join(f"  {' '.join((layout.__doc__ or '').split())}" for layout in LAYOUTS)
     entries = sorted(path.name for path in listing.direct_files() + listing.direct_folders())

@@ -16,7 +16,7 @@ from limner.cli.audit import audit
 from limner.cli.check import check
 from limner.cli.console import refuse_urls, report_errors, stderr
 from limner.cli.export import export
-from limner.cli.key_values import line_to_type, line_with_quotes
+from limner.cli.lines_to_type import line_to_type, line_with_quotes
 from limner.cli.loop import loop
 from limner.cli.masks import masks
 from limner.cli.measure import measure

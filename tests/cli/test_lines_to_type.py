@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from command_line import limner
-from limner.cli.key_values import line_to_type, line_with_quotes
+from limner.cli.lines_to_type import line_to_type, line_with_quotes
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,9 @@ DEMO ?= demo
 # One more than processors: tests wait for servers, browsers and disks
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(os.cpu_count() + 1)')
 
+# Else every process of the tests would compile their files anew
+export PYTHONDONTWRITEBYTECODE =
+
 .PHONY: demo test format docs docs-reference environment
 
 environment: $(VENV)/ready
@@ -34,8 +37,6 @@ test: environment
 	$(BIN)/ruff format --check .
 	$(BIN)/deno fmt --check --quiet
 	$(BIN)/ruff check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal --durations 25 -m "not alone and not heavy"
 	$(BIN)/pytest -n 2 --dist worksteal -m heavy $$(grep -rl 'mark.heavy' tests)
 	$(BIN)/pytest -m alone $$(grep -rl 'mark.alone' tests)

@@ -1,5 +1,6 @@
 """What several tests need: a cache of their own and tiny real datasets."""
 
+import itertools
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -27,16 +28,21 @@ os.environ["COLUMNS"] = "200"
 # Shared machines stall, so nothing has a deadline; the same examples every time
 settings.register_profile("limner", deadline=None, derandomize=True, database=None, max_examples=40)
 settings.load_profile("limner")
+CACHES = itertools.count()
+LONG = {"test_types.py", "test_notebooks.py", "test_docs.py", "test_operating_system.py"}
+"""Those of web/ and training/ come next."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The long tests of web/ and training/ first: at the end the short ones fill all processes."""
-    items.sort(key=lambda item: item.path.parent.as_posix(), reverse=True)
+    """The long tests first: at the end the short ones fill all processes."""
+    items.sort(key=lambda item: (item.path.name in LONG, item.path.parent.as_posix()), reverse=True)
 
 
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LIMNER_CACHE", str(tmp_path / "cache"))
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Not made before it is used: a folder for each of thousands of tests takes its time
+    folder = tmp_path_factory.getbasetemp() / f"cache-{next(CACHES)}"
+    monkeypatch.setenv("LIMNER_CACHE", str(folder))
 
 
 @pytest.fixture(scope="session")

@@ -148,14 +148,15 @@ def test_the_same_images_give_the_same_confidence(pairs: Pairs) -> None:
     assert tune_samples(samples)[0].confidence == tune_samples(samples)[0].confidence
 
 
+@pytest.mark.parametrize(("left", "images"), [(0.0, tune_module.MIN_IMAGES), (-1.0, 1)])
 def test_where_time_is_short_fewer_images_are_used(
-    pairs: Pairs, monkeypatch: pytest.MonkeyPatch
+    pairs: Pairs, monkeypatch: pytest.MonkeyPatch, left: float, images: int
 ) -> None:
     scored = mock.Mock(side_effect=tune_module._score_sample)
     monkeypatch.setattr(tune_module, "_score_sample", scored)
-    clock = iter([100.0, *[0.0] * 100])
+    clock = iter([100.0, *[left] * 100])
     tune_samples(scan(pairs(discs())).samples, seconds_left=lambda: next(clock))
-    assert len({call.args[1].id for call in scored.call_args_list}) == tune_module.MIN_IMAGES
+    assert len({call.args[1].id for call in scored.call_args_list}) == images
 
 
 def test_where_time_is_shorter_fewer_images_are_augmented(
@@ -210,10 +211,12 @@ def test_of_large_images_fewer_are_used(pairs: Pairs, monkeypatch: pytest.Monkey
     assert len(selected) == 5 and {"00", "23"} <= set(selected)
 
 
+@pytest.mark.parametrize(("left", "images"), [(0.0, tune_module.MIN_IMAGES), (-100.0, 1)])
 def test_the_second_pass_ends_with_the_time_too(
-    pairs: Pairs, monkeypatch: pytest.MonkeyPatch
+    pairs: Pairs, monkeypatch: pytest.MonkeyPatch, left: float, images: int
 ) -> None:
-    clock = iter([100.0] * 31 + [0.0] * 100)
+    """However few images were seen, it takes no longer than it has once more."""
+    clock = iter([100.0] * 31 + [left] * 100)
     scored = mock.Mock(side_effect=tune_module._score_masks)
     monkeypatch.setattr(tune_module, "_score_masks", scored)
     monkeypatch.setattr(
@@ -225,7 +228,7 @@ def test_the_second_pass_ends_with_the_time_too(
     )
     samples = scan(pairs({f"{i:02}": disc() for i in range(30)})).samples
     tuned, _ = tune_samples(samples, lambda: next(clock))
-    assert scored.call_count == tune_module.MIN_IMAGES and tuned.confidence
+    assert scored.call_count == images and tuned.confidence
 
 
 def test_without_validation_images_the_bundle_stays_as_it_was() -> None:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Shaped, UInt8
 from numpy import ndarray
 from PIL import Image, ImageDraw, ImageFont
 
@@ -31,15 +31,16 @@ def draw_overlay(
 
     A light edge lies around it, so that the outline is seen on every colour.
     """
-    overlay = image.astype(np.float32)
-    is_scored = np.isin(class_index, labels.scored)
-    overlay[outline_of(~is_scored)] = LIGHT
+    keep, tint = np.ones((256, 1), np.float32), np.zeros((256, 3), np.float32)
+    outline = np.full((256, 3), LIGHT, np.uint8)
     for index in labels.scored:
-        inside = class_index == index
-        colour = np.array(labels.colour(index), np.float32)
-        overlay[inside] = (1 - TINT) * overlay[inside] + TINT * colour
-        overlay[outline_of(inside)] = colour
-    return overlay.astype(np.uint8)
+        keep[index], tint[index] = 1 - TINT, TINT * np.array(labels.colour(index), np.float32)
+        outline[index] = labels.colour(index)
+    drawn = np.where(np.isin(class_index, labels.scored), class_index, np.uint8(VOID))
+    overlay = (image * keep[drawn] + tint[drawn]).astype(np.uint8)
+    is_edge = touches_another(drawn)
+    overlay[is_edge] = outline[drawn[is_edge]]
+    return overlay
 
 
 def draw_errors(
@@ -129,6 +130,15 @@ def shrink_pair(
 
 def outline_of(inside: Bool[ndarray, "h w"]) -> Bool[ndarray, "h w"]:
     """Find the pixels inside that touch one outside; the image's edge does not count as outside."""
-    padded = np.pad(inside, 1, mode="edge")
-    core = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
-    return inside & ~core
+    return inside & touches_another(inside)
+
+
+def touches_another(values: Shaped[ndarray, "h w"]) -> Bool[ndarray, "h w"]:
+    """Find the pixels that have another value than one above, below, left or right of them."""
+    found = np.zeros(values.shape, np.bool_)
+    below, right = values[1:] != values[:-1], values[:, 1:] != values[:, :-1]
+    found[1:] |= below
+    found[:-1] |= below
+    found[:, 1:] |= right
+    found[:, :-1] |= right
+    return found

@@ -33,7 +33,7 @@ from limner.model.bundle import Bundle
 from limner.model.metadata import InferenceSettings, PostprocessSettings
 
 MIN_IMAGES = 12
-"""Validation images that are used whatever the time."""
+"""Validation images that are used even where they take twice the time."""
 MIN_LARGE_IMAGES, MAX_IMAGES = 24, 1000
 """Validation images that are used where time allows: the fewest of large ones, and the most."""
 MAX_TUNING_PIXELS = 150e6
@@ -114,8 +114,8 @@ def _tune_on(
     seconds_left: Callable[[], float],
 ) -> Generator[PredictionCounts, None, tuple[Bundle, list[TuningResult]]]:
     """Tune a model on samples, each with the network that predicts it."""
-    labels = bundle.labels
-    augmented = yield from _score_augmentations(cases, labels, seconds_left)
+    labels, seconds = bundle.labels, seconds_left()
+    augmented = yield from _score_augmentations(cases, labels, seconds, seconds_left)
     if not augmented:
         return bundle, []
     groups = [sample.group for _, sample in cases]
@@ -130,7 +130,7 @@ def _tune_on(
     masks: list[_MaskScores] = []
     for network, sample in cases[: len(augmented)]:
         # A chosen augmentation makes the second pass longer than the first
-        if len(masks) >= MIN_IMAGES and seconds_left() <= 0:
+        if masks and seconds_left() <= (0 if len(masks) >= MIN_IMAGES else -seconds):
             break
         masks.append(_score_masks(network, sample, labels, settings, calibration))
         yield len(augmented) + len(masks), 2 * len(augmented)
@@ -172,13 +172,13 @@ class _MaskScores:
 def _score_augmentations(
     cases: Sequence[tuple[ModelRunner, Sample]],
     labels: Labels,
+    seconds: float,
     seconds_left: Callable[[], float],
 ) -> Generator[PredictionCounts, None, list[_AugmentationScores]]:
     """Score each sample with each augmentation; later ones without, where time is short.
 
     Where it is too short for the first ones already, fewer augmentations are tried, or none.
     """
-    seconds = seconds_left()
     tried = list(TTA_TRANSFORMS)
     scores: list[_AugmentationScores] = []
     if cases and math.isfinite(seconds):
@@ -189,7 +189,7 @@ def _score_augmentations(
     for network, sample in cases:
         left = seconds_left()
         enough = len(scores) >= MIN_IMAGES
-        if enough and left < seconds * (1 - FIRST_PASS_SHARE):
+        if scores and left < (seconds * (1 - FIRST_PASS_SHARE) if enough else 0):
             break
         plain = enough and left < seconds * (1 - AUGMENTED_SHARE)
         names = ["none"] if plain else tried

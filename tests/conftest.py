@@ -127,9 +127,10 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
     def begun(*arguments: object, verb: str = "serve", **environment: str) -> Served:
         running.append(
-            begin_forked(tmp_path, verb, *arguments, **environment)
-            if verb in {"review", "studio"}
-            else begin(tmp_path, *arguments, verb=verb, **environment)
+            # Other modules than are there are for a new interpreter
+            begin(tmp_path, *arguments, verb=verb, **environment)
+            if "PYTHONPATH" in environment
+            else begin_forked(tmp_path, verb, *arguments, **environment)
         )
         return running[-1]
 

@@ -9,9 +9,17 @@ from pathlib import Path
 from limner.cli import app
 
 FORK_SERVER = multiprocessing.get_context("forkserver")
-# All that `limner review` and `limner studio` import; its two seconds are paid once
+# All that `limner review`, `serve` and `studio` import; its two seconds are paid once
 FORK_SERVER.set_forkserver_preload(
-    ["forked_command", "limner.review.verdicts", "limner.web.studio.app", "limner.web.server"]
+    [
+        "forked_command",
+        "limner.inference.engine_choice",
+        "limner.review.verdicts",
+        "limner.web.server",
+        "limner.web.service.app",
+        "limner.web.studio.app",
+        "onnxruntime",
+    ]
 )
 
 

@@ -22,8 +22,6 @@ from limner.web.studio.app import create_studio_app
 from limner.web.studio.context import StudioContext
 from service import Served, Start, png, problem, write_model
 
-pytestmark = pytest.mark.alone
-
 IMAGE = {"Content-Type": "application/octet-stream"}
 
 
@@ -40,6 +38,7 @@ def test_mutated_uploads_are_answered_and_nothing_breaks(server: Served) -> None
     assert server.client.get("/healthz").status_code == 200 and server.process.poll() is None
 
 
+@pytest.mark.alone
 def test_requests_beyond_the_queue_are_refused_at_once_and_health_answers(
     start: Start, tmp_path: Path
 ) -> None:
@@ -118,6 +117,7 @@ def test_what_was_accepted_is_answered_before_the_end(start: Start, tmp_path: Pa
     assert statuses == [200] * 6
 
 
+@pytest.mark.alone
 def test_a_request_that_waits_beyond_its_timeout_is_given_up(start: Start, tmp_path: Path) -> None:
     served = start(write_model(tmp_path / "m" / "model.onnx", widths=(32, 64)), "--workers", "1")
     large = png(1500, 1500)
@@ -231,6 +231,7 @@ def test_the_studio_loses_nothing_when_it_is_killed(tmp_path: Path) -> None:
     assert storm["kills"](tmp_path, 2)
 
 
+@pytest.mark.alone
 def test_a_project_of_10_000_images_answers_at_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -107,7 +107,7 @@ def test_from_a_folder_to_the_next_model(desk: Desk, work: Path) -> None:
 def train(desk: Desk, work: Path) -> None:
     """Train through a kill of the server, a stop and a resume."""
     page, output = desk.page, desk.page.locator(".work pre")
-    page.get_by_label("Minutes").fill("0.4")
+    page.get_by_label("Minutes").fill("0.3")
     desk.click("Train")
     desk.wait("train", "running")
     expect(output).to_contain_text("epoch", timeout=SLOW)

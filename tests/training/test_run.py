@@ -111,7 +111,8 @@ def test_asking_whether_a_run_is_in_use_keeps_nobody_out(copied: Run) -> None:
     stop_asking = threading.Event()
 
     def ask() -> None:
-        while not stop_asking.is_set():
+        # Within one process the lock would else be held whenever the other thread runs
+        while not stop_asking.wait(0.001):
             copied.in_use()
 
     asking = threading.Thread(target=ask)

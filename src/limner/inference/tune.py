@@ -33,7 +33,7 @@ from limner.model.bundle import Bundle
 from limner.model.metadata import InferenceSettings, PostprocessSettings
 
 MIN_IMAGES = 12
-"""Validation images that are used even where they take twice the time."""
+"""Validation images that are used even where they take half as much time again."""
 MIN_LARGE_IMAGES, MAX_IMAGES = 24, 1000
 """Validation images that are used where time allows: the fewest of large ones, and the most."""
 MAX_TUNING_PIXELS = 150e6
@@ -130,7 +130,7 @@ def _tune_on(
     masks: list[_MaskScores] = []
     for network, sample in cases[: len(augmented)]:
         # A chosen augmentation makes the second pass longer than the first
-        if masks and seconds_left() <= (0 if len(masks) >= MIN_IMAGES else -seconds):
+        if masks and seconds_left() <= (0 if len(masks) >= MIN_IMAGES else -seconds / 2):
             break
         masks.append(_score_masks(network, sample, labels, settings, calibration))
         yield len(augmented) + len(masks), 2 * len(augmented)

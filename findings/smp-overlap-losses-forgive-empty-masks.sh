@@ -45,3 +45,8 @@ for name in ("Dice", "Jaccard", "Tversky"):
 assert seen["SMP's LovaszLoss"][1] and seen["MONAI's DiceLoss"][0] > 0.9, seen
 PYTHON
 # Output seen:
+#   SMP's DiceLoss: everything on an empty mask 0.0, a gradient False; beside an image that is right 0.89
+#   SMP's JaccardLoss: everything on an empty mask 0.0, a gradient False; beside an image that is right 0.94
+#   SMP's TverskyLoss: everything on an empty mask 0.0, a gradient False; beside an image that is right 0.89
+#   SMP's LovaszLoss: everything on an empty mask 5.0, a gradient True; beside an image that is right 4.71
+#   MONAI's DiceLoss: everything on an empty mask 1.0, a gradient True; beside an image that is right 0.56

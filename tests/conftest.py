@@ -20,6 +20,7 @@ from limner.inference.prediction_job import PredictionJob
 from limner.inference.predictor import Predictor
 from postgres import running
 from service import Served, Start, begin, begin_forked, write_model
+from shared_folder import shared_folder
 
 # Tiny networks wait for threads longer than they compute, on a busy machine by far
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -48,9 +49,11 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 @pytest.fixture(scope="session")
 def lesions(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The sample set, 24 images of 32 px; tests read it and change nothing."""
-    folder = tmp_path_factory.mktemp("lesions") / "set"
-    write_synthetic(folder, count=24, size_px=32, seed=1)
-    return folder
+
+    def make(folder: Path) -> None:
+        write_synthetic(folder / "set", count=24, size_px=32, seed=1)
+
+    return shared_folder(tmp_path_factory, "lesions", make) / "set"
 
 
 @pytest.fixture
@@ -76,11 +79,12 @@ def pairs(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    folder = tmp_path_factory.mktemp("models")
-    return {
-        "lesions": write_model(folder / "lesions" / "model.onnx"),
-        "scenes": write_model(folder / "scenes" / "model.onnx", classes=("sky", "road", "car")),
-    }
+    def make(folder: Path) -> None:
+        write_model(folder / "lesions" / "model.onnx")
+        write_model(folder / "scenes" / "model.onnx", classes=("sky", "road", "car"))
+
+    folder = shared_folder(tmp_path_factory, "models", make)
+    return {name: folder / name / "model.onnx" for name in ("lesions", "scenes")}
 
 
 @pytest.fixture(scope="session")
@@ -105,20 +109,22 @@ def predicted(models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory)
     """What `limner predict` makes of six small images, one of them turned by its EXIF; tests copy
     it.
     """
-    folder = tmp_path_factory.mktemp("predicted")
-    (folder / "photos").mkdir()
-    for index in range(6):
-        image = Image.fromarray(draw_lesion(3, index, 96)[0][: 60 + 6 * index])
-        exif = Image.Exif()
-        exif[0x0112] = 6 if index == 5 else 1
-        image.save(folder / "photos" / f"photo-{index}.jpg", exif=exif, quality=95)
-    job = PredictionJob.plan(
-        ImageSelection.from_storage(Storage(folder / "photos")),
-        Storage(folder / "predictions"),
-        {"model.onnx": ""},
-    )
-    predict_folder(Predictor.load(models["lesions"]), job)
-    return folder / "predictions"
+
+    def make(folder: Path) -> None:
+        (folder / "photos").mkdir()
+        for index in range(6):
+            image = Image.fromarray(draw_lesion(3, index, 96)[0][: 60 + 6 * index])
+            exif = Image.Exif()
+            exif[0x0112] = 6 if index == 5 else 1
+            image.save(folder / "photos" / f"photo-{index}.jpg", exif=exif, quality=95)
+        job = PredictionJob.plan(
+            ImageSelection.from_storage(Storage(folder / "photos")),
+            Storage(folder / "predictions"),
+            {"model.onnx": ""},
+        )
+        predict_folder(Predictor.load(models["lesions"]), job)
+
+    return shared_folder(tmp_path_factory, "predicted", make) / "predictions"
 
 
 @pytest.fixture

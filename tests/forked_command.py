@@ -9,12 +9,13 @@ from pathlib import Path
 from limner.cli import app
 
 FORK_SERVER = multiprocessing.get_context("forkserver")
-# All that `limner review`, `serve` and `studio` import; its two seconds are paid once
+# All that `limner review`, `serve`, `studio` and `train` import; its seconds are paid once
 FORK_SERVER.set_forkserver_preload(
     [
         "forked_command",
         "limner.inference.engine_choice",
         "limner.review.verdicts",
+        "limner.training.pipeline",
         "limner.web.server",
         "limner.web.service.app",
         "limner.web.studio.app",

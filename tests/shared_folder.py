@@ -19,6 +19,8 @@ def shared_folder(factory: pytest.TempPathFactory, name: str, make: Callable[[Pa
         if not made.exists():
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
-            make(folder)
+            with pytest.MonkeyPatch.context() as environment:
+                environment.setenv("LIMNER_CACHE", str(base / f"shared-{name}.cache"))
+                make(folder)
             made.touch()
     return folder

@@ -15,6 +15,7 @@ from limner.model.bundle import Bundle
 from limner.training.cross_validation import FOLDS_SHARE, CrossValidation, cross_validate
 from limner.training.pipeline import TrainingSession
 from limner.training.run import Run
+from shared_folder import shared_folder
 
 RECIPE = TINY.replace({"train.epochs": 2})
 SETTINGS = [f"--set={key}" for key in ("train.epochs=1", "data.size_px=[16,16]")]
@@ -24,11 +25,11 @@ SETTINGS += ["--set=model.widths=[2,4]", "--set=train.compile=false"]
 @pytest.fixture(scope="module")
 def folder(lesions: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished cross-validation of three folds."""
-    folder = tmp_path_factory.mktemp("folds")
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("LIMNER_CACHE", str(folder / "cache"))
+
+    def make(folder: Path) -> None:
         cross_validate(lesions, 3, RECIPE, folder / "cv")
-    return folder / "cv"
+
+    return shared_folder(tmp_path_factory, "three-folds", make) / "cv"
 
 
 def test_every_image_is_scored_by_the_model_that_never_saw_it(folder: Path) -> None:

@@ -30,13 +30,10 @@ from limner.training.step import TrainStep
 RECIPE = TINY.replace({"train.epochs": 2})
 
 
-@pytest.fixture(scope="module")
-def teacher(lesions: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture
+def teacher(folds: Path) -> Path:
     """The ensemble of a cross-validation of two folds."""
-    folder = tmp_path_factory.mktemp("teacher")
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("LIMNER_CACHE", str(folder / "cache"))
-        return cross_validate(lesions, 2, RECIPE, folder / "cv").model
+    return folds / "model.safetensors"
 
 
 @pytest.mark.parametrize("classes", [1, 3])

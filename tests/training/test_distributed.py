@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from command_line import limner
+from forked_command import ForkedCommand
 from limner.data.synthetic import write_synthetic
 from limner.model.bundle import Bundle
 
@@ -112,6 +113,24 @@ def command(data: Path, out: Path, *sets: str) -> list[str]:
     return [*TORCHRUN, "-m", "limner", *arguments(data, out, *sets)]
 
 
+def run_by_two(folder: Path, *command: str) -> None:
+    """Run a command in two processes, which find what torchrun says and have their imports."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    group = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    processes = [
+        ForkedCommand(
+            *command,
+            environment={**os.environ, **group, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=folder / f"output-{rank}",
+            stderr=folder / f"errors-{rank}",
+        )
+        for rank in range(2)
+    ]
+    statuses = [process.wait(120) for process in processes]
+    assert statuses == [0, 0], [(folder / f"errors-{rank}").read_text() for rank in range(2)]
+
+
 def validations(folder: Path) -> list[dict[str, float]]:
     events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
     return [event for event in events if event["event"] == "validation"]
@@ -139,10 +158,7 @@ def test_two_processes_train_as_one(tmp_path: Path, count: int, sets: tuple[str,
     write_synthetic(tmp_path / "set", count=count, size_px=32, seed=1)
     alone = limner(*arguments(tmp_path / "set", tmp_path / "1", *sets))
     assert alone.returncode == 0, alone.stderr
-    together = subprocess.run(
-        command(tmp_path / "set", tmp_path / "2", *sets), capture_output=True, text=True
-    )
-    assert together.returncode == 0, together.stderr
+    run_by_two(tmp_path, *arguments(tmp_path / "set", tmp_path / "2", *sets))
     single, double = validations(tmp_path / "1"), validations(tmp_path / "2")
     assert len(single) == len(double) > 1
     for by_one, by_two in zip(single, double, strict=True):

@@ -1,13 +1,11 @@
 import json
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_run import TINY
 
 from command_line import limner
 from limner.data.scan import scan
@@ -16,21 +14,8 @@ from limner.inference.audit_record import AuditFile
 from limner.model.bundle import Bundle
 from limner.recipe import Recipe
 from limner.review.merge import merge
-from limner.training.cross_validation import cross_validate
 from limner.training.label_audit import audit
 from review_server import LocalReview
-
-RECIPE = TINY.replace({"train.epochs": 2})
-
-
-@pytest.fixture(scope="module")
-def folds(lesions: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A finished cross-validation of two folds."""
-    folder = tmp_path_factory.mktemp("folds")
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("LIMNER_CACHE", str(folder / "cache"))
-        cross_validate(lesions, 2, RECIPE, folder / "cv")
-        yield folder / "cv"
 
 
 def test_every_mask_is_judged_by_a_model_that_never_saw_it(

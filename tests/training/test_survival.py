@@ -12,6 +12,7 @@ import pytest
 import torch
 from tiny_run import TINY, hashes, notes_of
 
+from forked_command import ForkedCommand
 from limner.errors import LimnerError
 from limner.model.unet import UNet
 from limner.training import checkpoint, loop, schedule, step, trainer
@@ -314,22 +315,26 @@ def test_one_bit_is_noticed_in_every_file(lesions: Path, tmp_path: Path) -> None
                 read_tensors(path)
 
 
+def begin(folder: Path, *command: str) -> ForkedCommand:
+    """Start a command that runs in a folder and prints into two files of it."""
+    return ForkedCommand(
+        *command,
+        environment=os.environ,
+        stdout=folder / "output",
+        stderr=folder / "errors",
+        cwd=folder,
+    )
+
+
 def test_a_stop_before_training_says_that_there_is_nothing_to_go_on_from(
     lesions: Path, tmp_path: Path
 ) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-m", "limner", "train", str(lesions), "--minutes", "5"],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    ) as process:
-        assert process.stdout
-        assert any(line.startswith("measuring how fast") for line in process.stdout)
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=120)
-    assert process.returncode == 130
+    process = begin(tmp_path, "train", str(lesions), "--minutes", "5")
+    said = tmp_path / "output"
+    wait_until(lambda: said.is_file() and "measuring how fast" in said.read_text())
+    process.send_signal(signal.SIGINT)
+    assert process.wait(120) == 130
+    errors = (tmp_path / "errors").read_text()
     assert errors.strip() == "Stopped before training began: there is nothing to go on from."
     assert not (tmp_path / "runs").exists()
 
@@ -346,19 +351,12 @@ def test_an_interrupted_run_says_how_it_goes_on_and_does(lesions: Path, tmp_path
         (signal.SIGINT, 130, ["--resume", "run"]),
     ):
         before = log.read_text() if log.is_file() else ""
-        with subprocess.Popen(
-            [sys.executable, "-m", "limner", "train", *arguments],
-            cwd=tmp_path,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        ) as process:
-            wait_until(
-                lambda before=before: log.is_file() and len(log.read_text()) > len(before) + 200
-            )
-            process.send_signal(number)
-            output, errors = process.communicate(timeout=120)
-        assert process.returncode == status, errors
+        process = begin(tmp_path, "train", *arguments)
+        wait_until(lambda before=before: log.is_file() and len(log.read_text()) > len(before) + 200)
+        process.send_signal(number)
+        ended = process.wait(120)
+        output, errors = ((tmp_path / name).read_text() for name in ("output", "errors"))
+        assert ended == status, errors
         assert "Traceback" not in errors
         said = "Stopped; everything is saved. Next: limner train --resume run"
         assert said in " ".join(output.split())

@@ -19,6 +19,7 @@ from limner.training.events import Note, TrainingStep, TuningProgress
 from limner.training.pipeline import resume_run, start_run, train
 from limner.training.run import Run
 from limner.training.run_files import WORSE
+from shared_folder import shared_folder
 
 
 @pytest.fixture
@@ -39,19 +40,22 @@ def more(lesions: Path, tmp_path: Path) -> Path:
 @pytest.fixture(scope="module")
 def large_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Of which more than ten images are validated on: fewer judge no model."""
-    folder = tmp_path_factory.mktemp("large") / "set"
-    write_synthetic(folder, count=72, size_px=32, seed=1)
-    return folder
+
+    def make(folder: Path) -> None:
+        write_synthetic(folder / "set", count=72, size_px=32, seed=1)
+
+    return shared_folder(tmp_path_factory, "large", make) / "set"
 
 
 @pytest.fixture(scope="module")
 def good(large_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run of a model that is hard to beat."""
-    folder = tmp_path_factory.mktemp("good")
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("LIMNER_CACHE", str(folder / "cache"))
+
+    def make(folder: Path) -> None:
         recipe = TINY.replace({"train.epochs": 12, "train.learning_rate": 0.02})
-        return train(large_set, recipe, folder / "run")
+        train(large_set, recipe, folder / "run")
+
+    return Run.open(shared_folder(tmp_path_factory, "good", make) / "run")
 
 
 def test_it_goes_on_from_the_weights_the_split_and_the_recipe_of_the_run(

@@ -133,7 +133,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
     def begun(*arguments: object, verb: str = "serve", **environment: str) -> Served:
         running.append(
-            # Other modules than are there are for a new interpreter
+            # A path of its own for modules needs a new interpreter
             begin(tmp_path, *arguments, verb=verb, **environment)
             if "PYTHONPATH" in environment
             else begin_forked(tmp_path, verb, *arguments, **environment)

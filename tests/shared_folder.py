@@ -10,7 +10,9 @@ from filelock import FileLock
 
 
 def shared_folder(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
-    """A folder of a name; the first process that asks for it makes it. Tests only read it."""
+    """A folder of a name; the first process that asks for it makes it, with a cache of its own.
+    Tests only read it.
+    """
     base = factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         base = base.parent

@@ -34,7 +34,6 @@ def work(lesions: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             Image.fromarray(draw_lesion(9, index, 32)[0]).save(folder / "photos" / f"p{index}.jpg")
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(folder)
-            patch.setenv("LIMNER_CACHE", str(folder / "cache"))
             run_limner("train", "lesions", *SETTINGS)
             run_limner("predict", "runs/lesions", "photos", "-o", "masks")
 

@@ -37,7 +37,6 @@ def made(lesions: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_images(work / "new-ones", count=4, size_px=32, seed=5)
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(work)
-            patch.setenv("LIMNER_CACHE", str(work / "cache"))
             run_limner("check", "lesions")
             run_limner("train", "lesions", *SETTINGS)
             run_limner("test", "runs/lesions", "lesions")

@@ -7,11 +7,12 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from limner.data.synthetic import write_images, write_synthetic
-from review_page import SIZE, brush, drag, saved, shown, watched
+from review_page import SIZE, brush, clear, drag, mask_in, saved, shown, watched
 from service import Served, Start
 from waiting import free_port, wait_until
 
@@ -168,12 +169,17 @@ def correct_masks(desk: Desk) -> None:
     page = desk.page
     page.get_by_role("link", name="Review “new-lesions-masks”").click()
     shown(page, 0)
+    # Else a model that took all for lesion would leave nothing to draw
+    clear(page)
     brush(page, 6)
     drag(page, (5, 5), (30, 30))
     saved(page)
+    drawn = mask_in(page)
+    assert 0 < (drawn > 0).mean() < 0.5
     desk.kill()
     page.reload()
     shown(page, 0)
+    assert np.array_equal(mask_in(page), drawn)
     page.keyboard.press("a")
     shown(page, 1)
     page.keyboard.press("a")

@@ -100,3 +100,12 @@ def test_each_channel_has_black_and_white_of_its_own(tmp_path: Path) -> None:
     assert np.abs(picture[..., :2].astype(int) - wanted).max() <= 1
     dark = values.show(Display({1: (0.0, 600_000.0)}))
     assert (dark[..., 0] == picture[..., 0]).all() and dark[..., 1].max() < 30
+
+
+def test_no_channel_of_many_is_left_out_of_the_picture() -> None:
+    planes = np.zeros((5, 8, 6), np.uint16)
+    planes[4, 2] = 4000
+    values = ImageValues(planes.transpose(1, 2, 0), has_separate_channels=True)
+    picture = values.show(Display({4: (0.0, 4000.0)}))
+    assert (picture[2].max(1) == 255).all() and not picture[3:].any()
+    assert (values.show(Display({None: (0.0, 4000.0)}, channel=4))[2] == 255).all()

@@ -34,9 +34,23 @@ def test_large_numbers_close_to_each_other_are_told_apart(tmp_path: Path) -> Non
     assert len(np.unique(read_image(tmp_path / "a.tif"))) == 256
 
 
-@pytest.mark.parametrize("channels", [2, 5])
-def test_many_channels_are_shown_as_colours(channels: int) -> None:
-    assert to_rgb(np.zeros((16, 24, channels), np.uint8)).shape == (16, 24, 3)
+def test_two_channels_are_red_and_green() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 9, 2), np.uint8)
+    assert (to_rgb(pixels) == np.dstack([pixels, np.zeros((6, 9), np.uint8)])).all()
+
+
+@pytest.mark.parametrize("channels", [4, 5, 40])
+def test_each_of_many_channels_has_a_pale_hue_of_its_own(channels: int) -> None:
+    # One pixel for each channel, which is white in it
+    shown = to_rgb(np.diag(np.full(channels, 255, np.uint8))[None])[0].astype(int)
+    assert len(np.unique(shown, axis=0)) == channels
+    assert (shown.max(1) == 255).all() and (shown.min(1) >= 127).all()
+
+
+@pytest.mark.parametrize("value", [0, 1, 100, 255])
+def test_many_channels_alike_are_grey(value: int) -> None:
+    shown = to_rgb(np.full((2, 3, 6), value, np.uint8))
+    assert (shown == shown[..., :1]).all() and abs(int(shown[0, 0, 0]) - value) <= 1
 
 
 @pytest.mark.parametrize(

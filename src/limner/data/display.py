@@ -9,7 +9,7 @@ from jaxtyping import Shaped, UInt8
 from numpy import ndarray
 
 from limner.data.image_file import open_image
-from limner.data.image_pixels import WINDOW_PERCENT, to_channels
+from limner.data.image_pixels import WINDOW_PERCENT, to_channels, to_rgb
 from limner.data.readers.decoded import DecodedImage, DecodeOptions, NamedWindow
 
 MAX_GAMMA = 10.0
@@ -68,13 +68,9 @@ class ImageValues:
 
     def show(self, display: Display) -> UInt8[ndarray, "h w 3"]:
         """Give the picture. Values that are no numbers are black."""
-        channels = range(min(3, self.channels)) if display.channel is None else [display.channel]
+        channels = range(self.channels) if display.channel is None else [display.channel]
         planes = [self._show_channel(channel, display) for channel in channels]
-        if len(planes) == 1:
-            planes *= 3
-        # Two channels are red and green
-        planes += [np.zeros_like(planes[0])] * (3 - len(planes))
-        return np.stack(planes, axis=2)
+        return to_rgb(np.stack(planes * 3 if len(planes) == 1 else planes, axis=2))
 
     def _show_channel(self, channel: int, display: Display) -> UInt8[ndarray, "h w"]:
         low, high = self._window(channel, display)
@@ -93,10 +89,8 @@ class ImageValues:
         return self.proposed(channel if alone else None)
 
     def _select(self, channel: int | None) -> Shaped[ndarray, "h w c2"]:
-        """The values of a channel, or of the first three."""
-        if channel is None:
-            return self.pixels[..., :3]
-        return self.pixels[..., channel : channel + 1]
+        """The values of a channel, or of all."""
+        return self.pixels if channel is None else self.pixels[..., channel : channel + 1]
 
 
 def read_values_to_show(path: Path, page: int = 0) -> ImageValues:

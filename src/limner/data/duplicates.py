@@ -51,9 +51,12 @@ class DuplicatePair:
 
 
 def thumbnail(image: UInt8[ndarray, "h w c"]) -> UInt8[ndarray, "64 64"]:
-    """Shrink an image to the grey levels that it is compared by."""
+    """Shrink an image to the grey levels that it is compared by, of its first three channels."""
     size_px = (THUMBNAIL_PX, THUMBNAIL_PX)
-    small = Image.fromarray(to_rgb(image)).resize(size_px, Image.Resampling.BOX, reducing_gap=2.0)
+    # Models keep fingerprints of these, so what is compared stays as it was
+    small = Image.fromarray(to_rgb(image[..., :3])).resize(
+        size_px, Image.Resampling.BOX, reducing_gap=2.0
+    )
     return np.asarray(small.convert("L"))
 
 

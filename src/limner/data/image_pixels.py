@@ -1,5 +1,6 @@
 """Pixels of any depth and any channels as 8-bit images."""
 
+from colorsys import hsv_to_rgb
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +16,8 @@ that a hot pixel does not darken the rest.
 """
 ALMOST_MOST_FLOAT32, ALMOST_MOST_FLOAT64 = 1e38, 1e304
 """Larger numbers may differ by more than their type can hold."""
+PALE_SATURATION = 0.5
+"""Of the hues in which more than three channels are shown."""
 SMALLER = 2.0**-12
 """A factor that changes no digit of a float."""
 
@@ -44,14 +47,20 @@ def to_image(pixels: Shaped[ndarray, "*_"]) -> UInt8[ndarray, "h w c"]:
 
 
 def to_rgb(pixels: UInt8[ndarray, "h w c"]) -> UInt8[ndarray, "h w 3"]:
-    """Turn an image of any number of channels into RGB: its first three as red, green and blue.
+    """Turn an image of any number of channels into RGB.
 
-    Channels that are missing are 0.
+    Up to three channels are red, green and blue, and those that are missing are 0. Of more, each
+    has a pale hue of its own, and the brightest of them shows: the strong colours are the masks'.
     """
-    missing = max(0, 3 - pixels.shape[2])
-    if missing:
-        pixels = np.pad(pixels, ((0, 0), (0, 0), (0, missing)))
-    return np.ascontiguousarray(pixels[..., :3])
+    channels = pixels.shape[2]
+    if channels <= 3:
+        return np.ascontiguousarray(np.pad(pixels, ((0, 0), (0, 0), (0, 3 - channels))))
+    shown = np.zeros((*pixels.shape[:2], 3), np.uint16)
+    for index in range(channels):
+        hue = np.array(hsv_to_rgb(index / channels, PALE_SATURATION, 1.0))
+        scaled = pixels[..., index, None] * np.rint(256 * hue).astype(np.uint16)
+        np.maximum(shown, scaled, out=shown)
+    return (shown >> 8).astype(np.uint8)
 
 
 def to_8_bit_image(decoded: DecodedImage) -> UInt8[ndarray, "h w c"]:

@@ -5,7 +5,7 @@ the same others at the same size. Each runs in a process of its own, one after a
 passes the target or its time is up. pip install segmentation-models-pytorch monai
 
 python benchmarks/time_to_dice.py DATA [--target 0.862] [--minutes 8] [--size 128]
-[--only "limner;MONAI"]
+[--only "limner;MONAI"] [--set train.validate_every=1]
 """
 
 import argparse
@@ -35,6 +35,7 @@ def main() -> None:
     parser.add_argument("--encoder-minutes", type=float, default=2.0)
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--only", default="")
+    parser.add_argument("--set", action="append", default=[], help="further settings of limner")
     parser.add_argument("--one", nargs=2, metavar=("NAME", "LISTS"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
@@ -108,6 +109,7 @@ def run_limner(name: str, work: Path, lists: Path, arguments: argparse.Namespace
     keys = [
         f"data.size_px=[{arguments.size},{arguments.size}]",
         f"model.encoder={ENCODER}" if with_encoder else f"model.widths={list(WIDTHS)}",
+        *arguments.set,
     ]
     minutes = arguments.encoder_minutes if with_encoder else arguments.limner_minutes
     command = [

@@ -11,7 +11,8 @@ the test images does not. It writes a mask for each test image, and one scorer t
 limner has no setting but the seed. "limner from scratch" has one more: no pretrained encoder. It
 keeps a fifth of the training folder for a test of its own, since nobody told it not to. The peers
 run the loop of zero_peers.py, with their best epoch by validation. nnU-Net plans and trains itself
-(zero_nnunet.py); it is left out unless `--nnunet-python` gives the Python that has it.
+(zero_nnunet.py); it is left out unless `--nnunet-python` gives the Python that has it. So is an
+earlier build of limner, unless `--before` gives its `src` folder.
 
 Each run adds a row to the CSV, and one that has a row of this kind of processor is not made again:
 only rows of one processor are compared. Train on a machine that has nothing else to do: all
@@ -22,6 +23,7 @@ pip install segmentation-models-pytorch monai
 import argparse
 import csv
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -40,8 +42,10 @@ from drawn_sets import DRAWN_SETS
 from zero_sets import Coding, prepare_set, read_coding, read_pairs
 
 LIMNER = ("limner", "limner from scratch")
+BEFORE = ("limner before", "limner before from scratch")
+"""An earlier build, where `--before` gives its `src` folder."""
 LOOPS = ("smp 128", "smp 256", "monai unet 256", "monai dynunet 256")
-CONTESTANTS = (*LIMNER, *LOOPS, "nnunet")
+CONTESTANTS = (*LIMNER, *BEFORE, *LOOPS, "nnunet")
 NNUNET_SETS = ("nuclei", "vessels")
 """nnU-Net takes long to prepare and to predict, and is measured on these alone."""
 HERE = Path(__file__).parent
@@ -94,6 +98,8 @@ class Runner:
     work: Path
     pythons: Mapping[str, str] = field(default_factory=dict)
     """The Python of "peers" and of "nnunet"."""
+    before: Path | None = None
+    """The `src` folder of an earlier build."""
 
     def __call__(self, job: Job) -> Row:
         """Train, predict the test images, and score the masks."""
@@ -101,8 +107,8 @@ class Runner:
         # What a run left that did not end
         for folder in (masks, run_folder(masks)):
             shutil.rmtree(folder, ignore_errors=True)
-        if job.contestant in LIMNER:
-            training = run_limner(job, data, masks)
+        if job.contestant in (*LIMNER, *BEFORE):
+            training = run_limner(job, data, masks, self.before)
         else:
             training = run_peer(job, data, masks, self.pythons)
         dice = score_folder(data / "test", masks, read_coding(data / "train"))
@@ -125,6 +131,8 @@ def main() -> None:
     if "nnunet" in contestants and not arguments.nnunet_python:
         print("nnunet is left out: --nnunet-python gives no Python that has it", flush=True)
         contestants.remove("nnunet")
+    if not arguments.before:
+        contestants = [name for name in contestants if name not in BEFORE]
     for name in names:
         prepare_set(name, folders.get(name), arguments.work)
     pythons = {"peers": arguments.peers_python, "nnunet": arguments.nnunet_python}
@@ -135,7 +143,7 @@ def main() -> None:
         for name, budget, seed, contestant in product(names, minutes, seeds, contestants)
         if contestant != "nnunet" or name in NNUNET_SETS
     ]
-    failed = run_jobs(jobs, arguments.csv, Runner(arguments.work, pythons))
+    failed = run_jobs(jobs, arguments.csv, Runner(arguments.work, pythons, arguments.before))
     if failed:
         raise SystemExit(f"{failed} of {len(jobs)} runs failed; the same command tries them again")
 
@@ -157,6 +165,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--peers-python", default=sys.executable, metavar="PATH")
     parser.add_argument("--nnunet-python", default="", metavar="PATH")
+    parser.add_argument("--before", type=Path, metavar="SRC")
     return parser.parse_args()
 
 
@@ -184,36 +193,41 @@ def run_jobs(jobs: Sequence[Job], table: Path, run: Callable[[Job], Row]) -> int
     return failed
 
 
-def run_limner(job: Job, data: Path, masks: Path) -> Training:
+def run_limner(job: Job, data: Path, masks: Path, before: Path | None) -> Training:
     """`limner train` of the training folder, then `limner predict` of the test images."""
     run = run_folder(masks)
     settings = [f"train.seed={job.seed}"]
-    if job.contestant == "limner from scratch":
+    if job.contestant.endswith("from scratch"):
         settings.append("model.encoder=")
+    source = before if job.contestant in BEFORE else None
     started = time.monotonic()
     limner(
         *("train", data / "train", "--minutes", job.minutes, "--out", run),
         *(f"--set={setting}" for setting in settings),
+        source=source,
     )
     seconds = time.monotonic() - started
     # A training that is told to stop saves itself and ends well
     assert json.loads((run / "state.json").read_text())["finished"], f"{run} was stopped"
-    limner("predict", run, data / "test" / "images", "--out", masks)
+    model = run / "model.safetensors" if source else run
+    limner("predict", model, data / "test" / "images", "--out", masks, source=source)
     receipt = json.loads((run / "receipt.json").read_text())
     recipe = tomllib.loads((run / "recipe.toml").read_text())["data"]
     height, width = recipe["size_px"]
     return Training(
         seconds=round(seconds, 1),
         shown=receipt["sittings"][-1]["images"],
-        size=f"{height}x{width} {recipe['resize_mode']}",
+        # The first build had another name for it
+        size=f"{height}x{width} {recipe.get('resize_mode') or recipe['geometry']}",
         peer=f"limner {version('limner')}",
         torch=version("torch"),
     )
 
 
-def limner(*arguments: object) -> None:
-    """Run a command of limner."""
-    execute([sys.executable, "-m", "limner", *map(str, arguments)])
+def limner(*arguments: object, source: Path | None = None) -> None:
+    """Run a command of limner, of the build whose `src` folder is given, if any."""
+    environment = {"PYTHONPATH": str(source)} if source else {}
+    execute([sys.executable, "-m", "limner", *map(str, arguments)], **environment)
 
 
 def run_peer(job: Job, data: Path, masks: Path, pythons: Mapping[str, str]) -> Training:
@@ -237,9 +251,16 @@ def run_folder(masks: Path) -> Path:
     return masks.with_name(f"{masks.name}-run")
 
 
-def execute(command: Sequence[str]) -> None:
+def execute(command: Sequence[str], **environment: str) -> None:
     """Run a command. Raises CalledProcessError with all that it printed."""
-    subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    subprocess.run(
+        command,
+        check=True,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, **environment},
+    )
 
 
 def score_folder(test: Path, masks: Path, coding: Coding) -> float:
@@ -322,7 +343,8 @@ def format_table(rows: Sequence[Mapping[str, str]]) -> str:
     lines = [head, ["---"] * len(head)]
     for (name, minutes, processor), scores in sorted(dice.items()):
         means = {contestant: float(np.mean(values)) for contestant, values in scores.items()}
-        peers = [mean for contestant, mean in means.items() if contestant not in LIMNER]
+        others = means.keys() - {*LIMNER, *BEFORE}
+        peers = [means[contestant] for contestant in others]
         ratio = f"{means['limner'] / max(peers):.3f}" if "limner" in means and peers else ""
         cells = [range_text(scores.get(contestant, [])) for contestant in present]
         first = max(means, key=lambda contestant: means[contestant])

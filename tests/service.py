@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import httpx2 as httpx
 import numpy as np
@@ -31,6 +31,7 @@ def write_model(
     seed: int = 0,
     classes: tuple[str, ...] = ("background", "lesion"),
     widths: tuple[int, ...] = (2, 4),
+    resize_mode: Literal["resize", "letterbox", "tile"] = "resize",
 ) -> Path:
     # Here, since the process that hands out tests loads this file and needs no torch
     import torch
@@ -48,7 +49,7 @@ def write_model(
     torch.manual_seed(seed)
     weights = UNet.from_settings(recipe.model, 3, labels.out_channels).state_dict()
     path.parent.mkdir(parents=True, exist_ok=True)
-    preprocessing = Preprocessing((32, 32), (0.5,) * 3, (0.25,) * 3)
+    preprocessing = Preprocessing((32, 32), (0.5,) * 3, (0.25,) * 3, resize_mode)
     source = path.with_suffix(".safetensors")
     Bundle(
         recipe=recipe,

@@ -10,7 +10,10 @@ from torch import nn
 from limner.inference import streaming
 from limner.inference.export_formats import to_onnx
 from limner.inference.onnx_engine import OnnxEngine
-from limner.inference.onnx_segments import NotLocalError, split_graph
+from limner.inference.onnx_files import to_int8, to_openvino
+from limner.inference.onnx_segments import split_graph
+from limner.inference.openvino_engine import OpenVinoEngine
+from limner.inference.segments import NotLocalError
 from limner.inference.streaming import SegmentedNetwork, StreamedImage
 from limner.inference.tta import TTA_TRANSFORMS
 from limner.model.presets import PRESETS, resolve_settings
@@ -97,6 +100,42 @@ def test_a_network_that_sees_the_whole_image_is_not_cut() -> None:
     with pytest.raises(NotLocalError, match="may see the whole image"):
         split_graph(graph)
     assert OnnxEngine(graph).segmented() is None
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.usefixtures("small_bands")
+def test_bands_in_openvino_equal_the_whole_image(name: str) -> None:
+    settings = {**NETWORKS[name], "norm": "batch"} if name in PRESETS else NETWORKS[name]
+    engine = in_openvino(to_onnx(network_of(settings), 3))
+    network = engine.segmented()
+    assert network is not None
+    image = np.random.default_rng(0).normal(size=(3, 128, 352)).astype(np.float32)
+    np.testing.assert_allclose(streamed(network, image), engine(image[None]), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.usefixtures("small_bands")
+def test_int8_goes_through_openvino_in_bands() -> None:
+    """A number may be rounded to the next of its 256 values, here 0.0017 apart."""
+    image = np.random.default_rng(0).normal(size=(3, 160, 224)).astype(np.float32)
+    engine = in_openvino(to_int8(to_onnx(network_of(LITE0), 3), [image[:, :64, :64]]), "int8")
+    network = engine.segmented()
+    assert network is not None
+    found = streamed(network, image, "turns")
+    for transform, logits in zip(TTA_TRANSFORMS["turns"], found, strict=True):
+        whole = transform.invert(engine(transform.apply(image)[None])[0], (160, 224))
+        np.testing.assert_allclose(logits, whole, atol=0.005, rtol=0)
+        assert np.isclose(logits, whole, atol=1e-4).mean() > 0.9
+
+
+def in_openvino(graph: bytes, precision: str = "float32") -> OpenVinoEngine:
+    """An ONNX graph as an .xml file in its engine."""
+    return OpenVinoEngine(*to_openvino(graph, {}, {}), precision, threads=1)
+
+
+@pytest.mark.parametrize("norm", ["instance", "group"])
+def test_openvino_does_not_cut_a_network_that_sees_the_whole_image(norm: str) -> None:
+    engine = in_openvino(to_onnx(network_of({"widths": (4, 8, 8), "norm": norm}), 3))
+    assert engine.segmented() is None
 
 
 def test_hardly_a_pixel_is_computed_twice() -> None:

@@ -14,7 +14,7 @@ from limner.data.preprocess import Preprocessing
 from limner.data.views import Box
 from limner.inference import tile_grid
 from limner.inference.engines import ReceptiveField
-from limner.inference.tile_grid import plan_tiles
+from limner.inference.tile_grid import Strip, plan_tiles
 from limner.inference.tiling import TiledNetwork, merge_tiles, predict_tiles, split_rows
 from limner.inference.tta import TTA_TRANSFORMS, TtaTransform
 from limner.model.presets import PRESETS
@@ -121,6 +121,21 @@ def test_every_tile_shows_a_part_of_the_image(image_px: tuple[int, int], core_px
         cells = list(plan_tiles(image_px, (64, 64), ReceptiveField(4, 3)).cells())
     assert all(cell.box.height > 0 and cell.box.width > 0 for cell in cells)
     assert sum(cell.box.height * cell.box.width for cell in cells) == image_px[0] * image_px[1]
+
+
+@given(SIZES, st.integers(4, 30), st.integers(1, 9))
+def test_strips_have_each_tile_once(
+    image_px: tuple[int, int], core_px: int, most_strips: int
+) -> None:
+    with mock.patch.multiple(tile_grid, CORE_PX=core_px, WHOLE_PIXELS=0):
+        grid = plan_tiles(image_px, (24, 24), ReceptiveField(4, 3))
+        count = min(most_strips, len(grid.core_rows))
+        strips = [grid.strip(Strip(index, count)) for index in range(count)]
+    assert [cell for strip in strips for cell in strip.cells()] == list(grid.cells())
+    for strip in strips:
+        first, end = strip.rows_px
+        for cell in strip.cells():
+            assert first <= cell.outer.top and cell.outer.top + cell.outer.height <= end
 
 
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=9), st.integers(1, 12))

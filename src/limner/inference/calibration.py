@@ -23,9 +23,21 @@ MAX_LOG_TEMPERATURE = 2.0
 def to_probabilities(logits: Float32[ndarray, "k h w"]) -> Float32[ndarray, "k h w"]:
     """Apply the sigmoid to one channel, or the softmax to several."""
     if len(logits) == 1:
-        return (1 / (1 + np.exp(-np.clip(logits, -MAX_LOGIT, MAX_LOGIT)))).astype(np.float32)
+        probabilities = np.clip(logits, -MAX_LOGIT, MAX_LOGIT)
+        np.negative(probabilities, out=probabilities)
+        return _inverse_of_one_plus_exp(probabilities)
     exponentials = np.exp(logits - logits.max(0))
     return exponentials / exponentials.sum(0)
+
+
+def _inverse_of_one_plus_exp(values: Float32[ndarray, "..."]) -> Float32[ndarray, "..."]:
+    """1 / (1 + exp(values)), in their place.
+
+    A new array of a large image costs as much as the arithmetic.
+    """
+    np.exp(values, out=values)
+    values += 1
+    return np.reciprocal(values, out=values)
 
 
 def to_class_index(
@@ -48,6 +60,15 @@ def with_background(probabilities: Float32[ndarray, "k ..."]) -> Float32[ndarray
     return np.concatenate([1 - probabilities, probabilities])
 
 
+def class_probability(
+    probabilities: Float32[ndarray, "k ..."], index: int
+) -> Float32[ndarray, "..."]:
+    """The probability of one class; of a binary set 0 is the background."""
+    if len(probabilities) > 1 or index == 1:
+        return probabilities[index if len(probabilities) > 1 else 0]
+    return 1 - probabilities[0]
+
+
 @dataclass(frozen=True, slots=True)
 class Calibration:
     """Temperature scaling (arXiv:1706.04599), with a shift for binary sets.
@@ -64,9 +85,11 @@ class Calibration:
         """Calibrate probabilities; those of several classes sum to 1 again."""
         clipped = np.clip(probabilities, EPSILON, 1 - EPSILON)
         if len(probabilities) == 1:
-            logits = np.log(clipped / (1 - clipped))
-            scaled = (logits + np.float32(self.shift)) / np.float32(self.temperature)
-            return (1 / (1 + np.exp(-scaled))).astype(np.float32)
+            clipped /= 1 - clipped
+            logits = np.log(clipped, out=clipped)
+            logits += np.float32(self.shift)
+            logits /= np.float32(-self.temperature)
+            return _inverse_of_one_plus_exp(logits)
         powers = clipped ** np.float32(1 / self.temperature)
         return (powers / powers.sum(0)).astype(np.float32)
 
@@ -101,9 +124,15 @@ def entropy(probabilities: Float32[ndarray, "k ..."]) -> Float32[ndarray, "..."]
 
     It is 0 where one class is certain, and 1 where all classes are equally probable.
     """
-    classes = np.maximum(with_background(probabilities), EPSILON**2)
-    bits = -(classes * np.log(classes)).sum(0) / np.float32(np.log(len(classes)))
-    return np.clip(bits, 0, 1).astype(np.float32)
+    binary = len(probabilities) == 1
+    classes = (1 - probabilities[0], probabilities[0]) if binary else tuple(probabilities)
+    bits = np.zeros(probabilities.shape[1:], np.float32)
+    for plane in classes:
+        bounded = np.maximum(plane, EPSILON**2)
+        bounded *= np.log(bounded)
+        bits -= bounded
+    bits /= np.float32(np.log(len(classes)))
+    return np.clip(bits, 0, 1, out=bits)
 
 
 def reliability_bins(

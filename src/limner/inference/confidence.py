@@ -11,11 +11,16 @@ import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 from numpy import ndarray
 
-from limner.inference.calibration import Calibration, entropy, to_class_index, with_background
+from limner.inference.calibration import (
+    Calibration,
+    class_probability,
+    entropy,
+    to_class_index,
+)
 from limner.inference.out_of_distribution import (
     OutOfDistributionDetector,
     describe_appearance,
-    to_planes,
+    to_grey,
 )
 from limner.inference.quality import (
     MaskStatistics,
@@ -48,11 +53,10 @@ def canvas_statistics(
     """Sum up a canvas: its mask of each scored class, and what it looks like."""
     mask = to_class_index(canvas.probabilities, threshold)
     calibrated = calibration(canvas.probabilities)
-    classes, uncertainty = with_background(calibrated), entropy(calibrated)
-    grey = to_planes(canvas.pixels).mean(0)
+    uncertainty, grey = entropy(calibrated), to_grey(canvas.pixels)
     return CanvasStatistics(
         [
-            mask_statistics(mask == index, classes[index], uncertainty, grey)
+            mask_statistics(mask == index, class_probability(calibrated, index), uncertainty, grey)
             for index in labels.scored
         ],
         describe_appearance(canvas.pixels),

@@ -1,6 +1,6 @@
 """An ONNX graph as segments, each a graph of its own (`segments`)."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,11 +8,15 @@ from numpy import ndarray
 
 from limner.inference.segments import (
     POINTWISE,
+    NotLocalError,
     Operation,
     Segment,
     SegmentPlan,
     Window,
+    convolution_windows,
     plan_segments,
+    transposed_windows,
+    upscaled_windows,
 )
 from limner.inference.streaming import RunSegment, SegmentedNetwork
 
@@ -54,10 +58,6 @@ POINTWISE_OPERATORS = frozenset(
     }
 )
 """Operators that see one pixel. All others but those below are not known to be local."""
-
-
-class NotLocalError(Exception):
-    """A graph with an operator that may see the whole image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,32 +209,26 @@ class _GraphReader:
         }.get(operator)
         if windows is None:
             raise NotLocalError(f"{operator} may see the whole image")
-        rows, columns = windows(node)
-        return rows, columns
+        return windows(node)
 
-    def _convolution(self, node: Any) -> Iterator[Window]:
+    def _convolution(self, node: Any) -> tuple[Window, Window]:
         kernel = _attribute(node, "kernel_shape") or self._constants[node.input[1]].shape[2:]
         strides = _attribute(node, "strides") or [1, 1]
         pads = _attribute(node, "pads") or [0, 0, 0, 0]
         dilations = _attribute(node, "dilations") or [1, 1]
         if _attribute(node, "auto_pad") not in {None, b"NOTSET"} or _attribute(node, "ceil_mode"):
             raise NotLocalError(f"{node.op_type} pads by itself")
-        for axis in (0, 1):
-            extent = (kernel[axis] - 1) * dilations[axis] + 1
-            yield Window(int(strides[axis]), int(pads[axis]), int(extent))
+        return convolution_windows(kernel, strides, pads, dilations)
 
-    def _transposed(self, node: Any) -> Iterator[Window]:
+    def _transposed(self, node: Any) -> tuple[Window, Window]:
         kernel = _attribute(node, "kernel_shape") or self._constants[node.input[1]].shape[2:]
         strides = _attribute(node, "strides") or [1, 1]
         pads = _attribute(node, "pads") or [0, 0, 0, 0]
         if any(pads) or _attribute(node, "output_padding"):
             raise NotLocalError("ConvTranspose pads")
-        for axis in (0, 1):
-            yield Window(
-                upscale=int(strides[axis]), margin=int(-(-kernel[axis] // strides[axis]) - 1)
-            )
+        return transposed_windows(kernel, strides)
 
-    def _resize(self, node: Any) -> Iterator[Window]:
+    def _resize(self, node: Any) -> tuple[Window, Window]:
         scales = self._value(node.input[2]) if len(node.input) > 2 else None
         if scales is None or len(scales) != 4 or tuple(scales[:2]) != (1, 1):
             raise NotLocalError("Resize to a size that is not known beforehand")
@@ -244,20 +238,15 @@ class _GraphReader:
         coordinates = _attribute(node, "coordinate_transformation_mode") or b"half_pixel"
         if coordinates == b"align_corners":
             raise NotLocalError("Resize with aligned corners")
-        for scale in scales[2:]:
-            if scale < 1 or int(scale) != scale:
-                raise NotLocalError(f"Resize by {scale}")
-            yield Window(upscale=int(scale), margin=int(mode == b"linear"))
+        return upscaled_windows(scales[2:].tolist(), linear=mode == b"linear")
 
-    def _pad(self, node: Any) -> Iterator[Window]:
+    def _pad(self, node: Any) -> tuple[Window, Window]:
         pads = self._value(node.input[1]) if len(node.input) > 1 else None
         if pads is None or len(pads) != 8 or _attribute(node, "mode") not in {None, b"constant"}:
             raise NotLocalError("Pad by what is not known beforehand")
-        for axis in (2, 3):
-            before = int(pads[axis])
-            yield Window(before=before)
+        return Window(before=int(pads[2])), Window(before=int(pads[3]))
 
-    def _slice(self, node: Any) -> Iterator[Window]:
+    def _slice(self, node: Any) -> tuple[Window, Window]:
         parts = [self._value(name) for name in node.input[1:]]
         if len(parts) < 4 or any(part is None for part in parts):
             raise NotLocalError("Slice of what is not known beforehand")
@@ -267,11 +256,13 @@ class _GraphReader:
         by_axis = dict(zip(axes, zip(starts, steps, strict=True), strict=True))
         if not by_axis.keys() <= {2, 3, -1, -2}:
             raise NotLocalError("Slice of channels")
+        windows = []
         for axis in (2, 3):
             start, step = by_axis.get(axis, by_axis.get(axis - 4, (0, 1)))
             if start < 0 or step < 1:
                 raise NotLocalError("Slice from the end")
-            yield Window(step, -start, 1)
+            windows.append(Window(step, -start, 1))
+        return windows[0], windows[1]
 
 
 def _segment_graph(model: Any, segment: Segment, nodes: Sequence[Any]) -> bytes:

@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Float32
 from numpy import ndarray
 
-from limner.inference.onnx_segments import open_segments
-from limner.inference.streaming import OpenSegments, RunSegment, no_segments
+from limner.inference.openvino_segments import open_segments
+from limner.inference.streaming import RunSegment
 
 OPENVINO_HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
 """OpenVINO must be told the precision, or it computes in bfloat16 where it can."""
@@ -43,14 +43,12 @@ class OpenVinoEngine:
         self._any_size = _Requests(self._compile(self._read()), callers)
         self._canvas: tuple[int, ...] = ()
 
-        def open_segment(graph: bytes, names: tuple[str, ...]) -> RunSegment:
-            requests = _Requests(self._compile(core.read_model(graph, b"")), callers)
-            return lambda inputs: requests.infer(dict(zip(names, inputs, strict=True)))
+        def open_segment(segment: Any) -> RunSegment:
+            requests = _Requests(self._compile(segment), callers)
+            return lambda inputs: requests.infer(list(inputs))
 
-        self.segmented: OpenSegments = (
-            no_segments if weights else cache(lambda: open_segments(structure, open_segment))
-        )
-        """The network in segments; None for an .xml file."""
+        self.segmented = cache(lambda: open_segments(self._read(), open_segment))
+        """The network in segments; None where it cannot be cut."""
 
     def compile_for(self, canvas: tuple[int, int, int]) -> None:
         """Compile it for single images of a shape (channels, height, width) too.

@@ -100,6 +100,15 @@ def to_planes(canvas: UInt8[ndarray, "h w c"]) -> Float32[ndarray, "c h w"]:
     return np.ascontiguousarray(canvas.transpose(2, 0, 1), np.float32) / np.float32(255)
 
 
+def to_grey(canvas: UInt8[ndarray, "h w c"]) -> Float32[ndarray, "h w"]:
+    """The mean over channels, in 0..1."""
+    grey = canvas[..., 0].astype(np.float32)
+    for channel in range(1, canvas.shape[2]):
+        grey += canvas[..., channel]
+    grey /= np.float32(255 * canvas.shape[2])
+    return grey
+
+
 def _channel_quantiles(canvas: UInt8[ndarray, "h w c"]) -> Float64[ndarray, "q c"]:
     """Compute the quantiles of each channel in 0..1.
 

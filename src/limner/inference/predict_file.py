@@ -4,11 +4,12 @@ It runs in a thread of this process, or on a worker of a cluster (`ray_data`).
 """
 
 import errno
+import math
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -26,6 +27,7 @@ from limner.data.writers.tiff import (
 )
 from limner.errors import LimnerError, is_out_of_memory
 from limner.files import sha256_of_file
+from limner.inference.confidence import CanvasStatistics
 from limner.inference.out_of_distribution import is_unusual
 from limner.inference.postprocess import postprocess
 from limner.inference.prediction_job import (
@@ -35,7 +37,7 @@ from limner.inference.prediction_job import (
     result_name,
 )
 from limner.inference.prediction_record import PredictionRecord
-from limner.inference.predictor import BAND_ROWS, Predictor
+from limner.inference.predictor import BAND_ROWS, MaskBand, Predictor
 from limner.labels import Labels
 
 ATTEMPTS = 3
@@ -57,25 +59,10 @@ class PredictFile:
         A file that cannot be predicted gives a failure, which is not kept: a later call tries
         again.
         """
-        path = self.job.images.path_of(name)
         try:
             result = self._predict_unchanged(name)
-        except LimnerError as error:
-            return FileResult(name, failure=str(error))
-        except OSError as error:
-            if error.errno != errno.ENAMETOOLONG:
-                raise
-            return FileResult(
-                name, failure=f"{path}: the name of its mask would be too long here. Rename it."
-            )
-        except Exception as error:
-            if not is_out_of_memory(error):
-                raise
-            return FileResult(
-                name,
-                failure=f"{path} needs more memory than there is. Export it as a TIFF in tiles, "
-                "or cut it.",
-            )
+        except Exception as error:  # noqa: BLE001
+            return FileResult(name, failure=spell_failure(error, self.job.images.path_of(name)))
         self.job.out.write_bytes(result_name(name), result.to_json().encode())
         return result
 
@@ -99,16 +86,12 @@ class PredictFile:
                     fingerprint,
                     tuple(replace(record, image_sha256=digest) for record in records),
                 )
-        raise LimnerError(
-            f"{images.path_of(name)} was changed each time that it was looked at. Let it be "
-            "written whole first."
-        )
+        raise changed_meanwhile(images.path_of(name))
 
     def _predict(self, name: str, path: Path) -> list[PredictionRecord]:
-        mask = PurePosixPath(self.job.masks[name])
         if image := open_large_image(path, self.predictor.channels):
-            return [self._predict_large(name, image, mask.with_suffix(".tif").as_posix())]
-        records = self._predict_pages(name, path, mask)
+            return [self._predict_large(name, image, self.job.large_mask(name))]
+        records = self._predict_pages(name, path, PurePosixPath(self.job.masks[name]))
         size = pixel_size(path)
         return [replace(record, pixel_size=size) for record in records]
 
@@ -139,7 +122,7 @@ class PredictFile:
         mask = np.empty(image.shape[:2], np.uint8)
         uncertainty = np.empty(image.shape[:2], np.uint8)
         total_entropy = 0.0
-        bands, assess = self.predictor.stream(ArrayImage(image), BAND_ROWS)
+        bands, statistics = self.predictor.stream(ArrayImage(image), BAND_ROWS)
         for top, band in zip(range(0, len(image), BAND_ROWS), bands, strict=True):
             rows = slice(top, top + BAND_ROWS)
             mask[rows], uncertainty[rows] = band.mask, _to_grey(band.uncertainty)
@@ -148,32 +131,28 @@ class PredictFile:
         mask = postprocess(mask, settings.postprocessing, labels)
         self.job.out.write_bytes(mask_name, encode_mask_png(labels.to_pixels(mask)))
         self.job.out.write_bytes(f"{UNCERTAINTY}/{mask_name}", encode_smooth_png(uncertainty))
-        return self._record(name, page, mask_name, assess(), total_entropy / uncertainty.size)
+        mean_entropy = total_entropy / uncertainty.size
+        return self._record(name, page, mask_name, statistics, mean_entropy)
 
     def _predict_large(self, name: str, image: LargeImage, mask_name: str) -> PredictionRecord:
         """Predict an image that does not fit into memory, band by band, as tiled TIFFs."""
-        labels = self.predictor.labels
-        bands, assess = self.predictor.stream(image, TILE_PX)
+        stream, statistics = self.predictor.stream(image, TILE_PX)
+        bands = GreyBands(stream, self.predictor.labels)
+        names = (mask_name, f"{UNCERTAINTY}/{mask_name}")
+        write_large_masks(self.job.out, names, image.size_px, bands)
+        mean_entropy = bands.entropy / math.prod(image.size_px)
+        return self.large_record(name, image, mask_name, statistics, mean_entropy)
 
-        with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile(dir=folder) as buffer:
-            uncertainty = _UncertaintyTiles(buffer)
-
-            def mask_bands() -> Iterator[UInt8[ndarray, "_ w"]]:
-                for band in bands:
-                    uncertainty.append(band.uncertainty)
-                    yield (
-                        band.mask
-                        if large_masks_hold_classes(labels)
-                        else labels.to_pixels(band.mask)
-                    )
-
-            mask_path, uncertainty_path = Path(folder) / "mask.tif", Path(folder) / "entropy.tif"
-            write_tiled_tiff(mask_path, image.size_px, mask_bands())
-            write_compressed_tiles(uncertainty_path, image.size_px, uncertainty.read())
-            self.job.out.upload(mask_name, mask_path)
-            self.job.out.upload(f"{UNCERTAINTY}/{mask_name}", uncertainty_path)
-        mean_entropy = uncertainty.total / (image.size_px[0] * image.size_px[1])
-        record = self._record(name, 0, mask_name, assess(), mean_entropy)
+    def large_record(
+        self,
+        name: str,
+        image: LargeImage,
+        mask_name: str,
+        statistics: Sequence[Sequence[CanvasStatistics]],
+        mean_entropy: float,
+    ) -> PredictionRecord:
+        """The record of an image that does not fit into memory."""
+        record = self._record(name, 0, mask_name, statistics, mean_entropy)
         # Post-processing needs the whole mask in memory
         return replace(
             record,
@@ -186,10 +165,10 @@ class PredictFile:
         name: str,
         page: int,
         mask_name: str,
-        quality: tuple[float | None, float | None],
+        statistics: Sequence[Sequence[CanvasStatistics]],
         mean_entropy: float,
     ) -> PredictionRecord:
-        predicted_dice, unusualness = quality
+        predicted_dice, unusualness = self.predictor.assess(statistics)
         return PredictionRecord(
             image=self.job.images.path_of(name),
             page=page,
@@ -209,23 +188,79 @@ def remove_masks(out: Storage, masks: Iterable[str]) -> None:
         out.remove_file(f"{UNCERTAINTY}/{mask}")
 
 
-class _UncertaintyTiles:
-    """Keeps compressed uncertainty tiles on disk, since one file is written at a time."""
+def spell_failure(error: Exception, path: str) -> str:
+    """Say why an image cannot be predicted. Raises an error that is no fault of the image."""
+    if isinstance(error, LimnerError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        return f"{path}: the name of its mask would be too long here. Rename it."
+    if is_out_of_memory(error):
+        return f"{path} needs more memory than there is. Export it as a TIFF in tiles, or cut it."
+    raise error
 
-    def __init__(self, buffer: IO[bytes]) -> None:
-        self._buffer = buffer
-        self._lengths: list[int] = []
-        self.total = 0.0
+
+def changed_meanwhile(path: str) -> LimnerError:
+    """The error for an image that did not stay as it was."""
+    return LimnerError(
+        f"{path} was changed each time that it was looked at. Let it be written whole first."
+    )
+
+
+class GreyBand(NamedTuple):
+    """Some rows of a mask, and of its uncertainty map, as they are in their files."""
+
+    mask: UInt8[ndarray, "h w"]
+    uncertainty: UInt8[ndarray, "h w"]
+
+
+class GreyBands:
+    """The bands of an image as they are written, and the sum of their entropy.
+
+    Args:
+        bands: Those that were predicted; they are taken once.
+        labels: Give the pixels of the mask's file; without them class indices are written.
+    """
+
+    def __init__(self, bands: Iterable[MaskBand], labels: Labels | None = None) -> None:
+        self._bands, self._labels = bands, labels
+        self.entropy = 0.0
         """The sum over all pixels so far."""
 
-    def append(self, band: Float32[ndarray, "h w"]) -> None:
-        self._lengths += [self._buffer.write(tile) for tile in compress_tiles(_to_grey(band))]
-        self.total += float(band.sum(dtype=np.float64))
+    def __iter__(self) -> Iterator[GreyBand]:
+        for band in self._bands:
+            self.entropy += float(band.uncertainty.sum(dtype=np.float64))
+            pixels = band.mask
+            if self._labels is not None:
+                pixels = large_mask_pixels(pixels, self._labels)
+            yield GreyBand(pixels, _to_grey(band.uncertainty))
 
-    def read(self) -> Iterator[bytes]:
-        """The stored compressed tiles, in their order."""
-        self._buffer.seek(0)
-        return map(self._buffer.read, self._lengths)
+
+def write_large_masks(
+    out: Storage, names: tuple[str, str], size_px: tuple[int, int], bands: Iterable[GreyBand]
+) -> None:
+    """Write a mask and its uncertainty map as tiled TIFFs, band by band.
+
+    Args:
+        out: Where they are written.
+        names: Of the mask and of the map.
+        size_px: Height and width.
+        bands: From top to bottom, each of `TILE_PX` rows; the last may have fewer.
+    """
+    # One file is written at a time: the tiles of the other one wait on disk
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile(dir=folder) as waiting:
+        lengths: list[int] = []
+
+        def mask_bands() -> Iterator[UInt8[ndarray, "_ w"]]:
+            for band in bands:
+                lengths.extend(waiting.write(tile) for tile in compress_tiles(band.uncertainty))
+                yield band.mask
+
+        mask_path, uncertainty_path = Path(folder) / "mask.tif", Path(folder) / "entropy.tif"
+        write_tiled_tiff(mask_path, size_px, mask_bands())
+        waiting.seek(0)
+        write_compressed_tiles(uncertainty_path, size_px, map(waiting.read, lengths))
+        for name, path in zip(names, (mask_path, uncertainty_path), strict=True):
+            out.upload(name, path)
 
 
 def large_masks_hold_classes(labels: Labels) -> bool:
@@ -234,6 +269,11 @@ def large_masks_hold_classes(labels: Labels) -> bool:
     Their TIFFs are grey, and the pixel values of a coloured set of several classes are not.
     """
     return labels.coloured and not labels.binary
+
+
+def large_mask_pixels(mask: UInt8[ndarray, "h w"], labels: Labels) -> UInt8[ndarray, "h w"]:
+    """The pixels of a large image's mask, from class indices."""
+    return mask if large_masks_hold_classes(labels) else labels.to_pixels(mask)
 
 
 def _to_grey(uncertainty: Float32[ndarray, "h w"]) -> UInt8[ndarray, "h w"]:

@@ -5,6 +5,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
 from typing import Any
 
 from limner.data.file_kinds import FileKind
@@ -77,6 +78,10 @@ class PredictionJob:
             for name, mask in self.masks.items()
         }
         return replace(self, masks=masks)
+
+    def large_mask(self, name: str) -> str:
+        """The name in `out` of the mask of an image that is too large for memory."""
+        return PurePosixPath(self.masks[name]).with_suffix(".tif").as_posix()
 
     def foreign_results(self) -> "list[FileResult]":
         """A failure for each file of a format that is not read."""

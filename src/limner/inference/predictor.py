@@ -1,6 +1,6 @@
 """From an image to its mask at the original size; the one inference path."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +24,7 @@ from limner.inference.engines import LoadedModel, load_model, load_torch
 from limner.inference.model_runner import ModelRunner
 from limner.inference.postprocess import postprocess
 from limner.inference.prediction import ImageSource, Prediction
+from limner.inference.tile_grid import WHOLE, Strip, TileGrid
 from limner.inference.tiling import Tile, merge_tiles, split_rows
 from limner.inference.tta import TTA_TRANSFORMS
 from limner.labels import Labels
@@ -197,14 +198,19 @@ class Predictor:
                 yield self._predict_pixels(waiting.result())
 
     def stream(
-        self, image: ImageReader, rows: int
-    ) -> tuple[Iterator[MaskBand], Callable[[], tuple[float | None, float | None]]]:
+        self, image: ImageReader, rows: int, strip: Strip = WHOLE
+    ) -> tuple[Iterator[MaskBand], list[list[CanvasStatistics]]]:
         """Segment an image that need not fit into memory, in bands of so many rows.
 
         Post-processing needs the whole mask, and is left out.
 
-        Returns the bands from top to bottom, and a function that gives predicted Dice and
-        unusualness once all bands were taken. Raises LimnerError as `predict` does.
+        Args:
+            image: the image.
+            rows: of each band; the last may have fewer.
+            strip: the part of the image that is segmented, of at most `most_strips`.
+
+        Returns the bands from top to bottom, and what `assess` takes once all bands were taken.
+        Raises LimnerError as `predict` does.
         """
         statistics: list[list[CanvasStatistics]] = [[] for _ in self._networks]
         bands = (
@@ -212,9 +218,30 @@ class Predictor:
                 to_class_index(probabilities, self.settings.threshold),
                 entropy(self.calibration(probabilities)),
             )
-            for probabilities in split_rows(self._probability_bands(image, statistics), rows)
+            for probabilities in split_rows(self._probability_bands(image, statistics, strip), rows)
         )
-        return bands, lambda: self._assess(statistics)
+        return bands, statistics
+
+    def most_strips(self, image_px: tuple[int, int]) -> int:
+        """In how many strips an image can be segmented, whose masks together are that of the whole.
+
+        One where its tiles are not exact, or those of several models lie otherwise.
+        """
+        grid = self._shared_grid(image_px)
+        return 1 if grid is None else len(grid.core_rows)
+
+    def strip_rows(self, image_px: tuple[int, int], strip: Strip) -> tuple[int, int]:
+        """The first row of a strip in the image, and the end."""
+        grid = self._shared_grid(image_px)
+        if grid is None:
+            return 0, image_px[0]
+        boxes = [cell.box for cell in grid.strip(strip).cells()]
+        return boxes[0].top, boxes[-1].top + boxes[-1].height
+
+    def _shared_grid(self, image_px: tuple[int, int]) -> TileGrid | None:
+        """The grid of exact tiles that all networks have; None where there is none."""
+        first, *others = (network.exact_grid(image_px) for network in self._networks)
+        return first if all(grid == first for grid in others) else None
 
     @property
     def channels(self) -> int | None:
@@ -253,20 +280,23 @@ class Predictor:
         return Prediction(
             postprocess(mask, self.settings.postprocessing, self.labels),
             probabilities,
-            *self._assess(statistics),
+            *self.assess(statistics),
             self.labels,
             self.calibration,
         )
 
     def _probability_bands(
-        self, image: ImageReader, statistics: Sequence[list[CanvasStatistics]]
+        self,
+        image: ImageReader,
+        statistics: Sequence[list[CanvasStatistics]],
+        strip: Strip = WHOLE,
     ) -> Iterator[Float32[ndarray, "k h w"]]:
         """Yield probabilities from top to bottom, the mean over the models.
 
         The statistics of each model's canvases are added to its list.
         """
         streams = [
-            merge_tiles(self._observed_tiles(network, image, kept), image.size_px)
+            merge_tiles(self._observed_tiles(network, image, kept, strip), image.size_px)
             for network, kept in zip(self._networks, statistics, strict=True)
         ]
         if len(streams) == 1:
@@ -276,10 +306,14 @@ class Predictor:
             yield np.mean(bands, axis=0)
 
     def _observed_tiles(
-        self, network: ModelRunner, image: ImageReader, statistics: list[CanvasStatistics]
+        self,
+        network: ModelRunner,
+        image: ImageReader,
+        statistics: list[CanvasStatistics],
+        strip: Strip,
     ) -> Iterator[Tile]:
         """Yield the tiles of a network, and add their statistics to the list."""
-        for tile in network.predict_tiles(image, TTA_TRANSFORMS[self.settings.tta]):
+        for tile in network.predict_tiles(image, TTA_TRANSFORMS[self.settings.tta], strip):
             if network.confidence:
                 statistics.append(
                     canvas_statistics(
@@ -291,12 +325,15 @@ class Predictor:
                 )
             yield tile
 
-    def _assess(
+    def assess(
         self, statistics: Sequence[Sequence[CanvasStatistics]]
     ) -> tuple[float | None, float | None]:
         """Return the predicted Dice, the mean over models, and the highest unusualness.
 
         Both are None where no model has a confidence model.
+
+        Args:
+            statistics: of each model's canvases, as `stream` gives them.
         """
         fitted = [
             (network.confidence, canvases)

@@ -40,6 +40,45 @@ class Window(NamedTuple):
 POINTWISE = Window()
 
 
+class NotLocalError(Exception):
+    """A network with an operation that may see the whole image."""
+
+
+def convolution_windows(
+    kernel: Sequence[int], strides: Sequence[int], before: Sequence[int], dilations: Sequence[int]
+) -> tuple[Window, Window]:
+    """The windows of a convolution or a pooling along rows and columns; `before` is its padding."""
+    rows, columns = (
+        Window(
+            int(strides[axis]),
+            int(before[axis]),
+            (int(kernel[axis]) - 1) * int(dilations[axis]) + 1,
+        )
+        for axis in (0, 1)
+    )
+    return rows, columns
+
+
+def transposed_windows(kernel: Sequence[int], strides: Sequence[int]) -> tuple[Window, Window]:
+    """The windows of a transposed convolution without padding."""
+    rows, columns = (
+        Window(upscale=int(strides[axis]), margin=-(-int(kernel[axis]) // int(strides[axis])) - 1)
+        for axis in (0, 1)
+    )
+    return rows, columns
+
+
+def upscaled_windows(scales: Sequence[float], *, linear: bool) -> tuple[Window, Window]:
+    """The windows of an upsampling by whole numbers. Raises NotLocalError for another one."""
+    for scale in scales:
+        if scale < 1 or int(scale) != scale:
+            raise NotLocalError(f"an image is resized by {scale}")
+    return (
+        Window(upscale=int(scales[0]), margin=int(linear)),
+        Window(upscale=int(scales[1]), margin=int(linear)),
+    )
+
+
 class Operation(NamedTuple):
     """One operation of a network, between tensors of the shape (batch, channels, rows, columns)."""
 

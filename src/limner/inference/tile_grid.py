@@ -1,7 +1,7 @@
 """The grid of exact tiles: cores that cover an image, each within its halo."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from limner.data.views import Box
@@ -16,6 +16,17 @@ A smaller core would be mostly overlap, a larger one needs more memory.
 
 WHOLE_PIXELS = 2_000_000
 """An image of at most so many pixels is one tile."""
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class Strip:
+    """One of so many parts of an image, from top to bottom: some rows of its tiles."""
+
+    index: int = 0
+    count: int = 1
+
+
+WHOLE = Strip()
 
 
 class TileCell(NamedTuple):
@@ -49,6 +60,24 @@ class TileGrid:
     def is_single(self) -> bool:
         """Whether the whole image is one tile."""
         return len(self.cores[0]) == len(self.cores[1]) == 1
+
+    @property
+    def core_rows(self) -> list[tuple[int, int]]:
+        """Where rows of tiles begin and end on the padded image, without those in the padding."""
+        first = self.cores[1][0]
+        return [rows for rows in self.cores[0] if self._cell(rows, first).box.height > 0]
+
+    @property
+    def rows_px(self) -> tuple[int, int]:
+        """The rows of the padded image that the tiles are computed from: the first, and the end."""
+        rows = self.core_rows
+        return max(0, rows[0][0] - self.halo_px), min(self.padded_px[0], rows[-1][1] + self.halo_px)
+
+    def strip(self, strip: Strip) -> "TileGrid":
+        """Some rows of the tiles, at least one where there are as many as strips."""
+        rows = self.core_rows
+        first, end = (len(rows) * index // strip.count for index in (strip.index, strip.index + 1))
+        return replace(self, cores=(rows[first:end], self.cores[1]))
 
     def cells(self) -> Iterator[TileCell]:
         """Yield the tiles row by row, without those that lie wholly in the padding."""

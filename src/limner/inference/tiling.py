@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32, Shaped, UInt8
 from numpy import ndarray
 
 from limner.data.large_images import ArrayImage, ImageReader, downsample
@@ -29,7 +29,7 @@ from limner.inference.streaming import (
     StreamedImage,
     no_segments,
 )
-from limner.inference.tile_grid import TileGrid, plan_tiles
+from limner.inference.tile_grid import WHOLE, Strip, TileGrid, plan_tiles
 from limner.inference.tta import TtaTransform
 
 BATCH_PIXELS = 1024 * 1024
@@ -53,7 +53,7 @@ class Tile:
 
     def canvas(self) -> CanvasPrediction:
         """Return the pixels with the mean probabilities over augmentations."""
-        return CanvasPrediction(self.pixels, self.probabilities.mean(0))
+        return CanvasPrediction(self.pixels, _mean(self.probabilities))
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +66,21 @@ class TiledNetwork:
     segmented: OpenSegments = no_segments
 
 
+def exact_grid(
+    image_px: tuple[int, int], preprocessing: Preprocessing, receptive_field: ReceptiveField
+) -> TileGrid | None:
+    """The grid of an image's exact tiles; None where it is one canvas, or its tiles are blended."""
+    if preprocessing.resize_mode != "tile" or receptive_field.halo_px is None:
+        return None
+    return plan_tiles(image_px, preprocessing.size_px, receptive_field)
+
+
 def predict_tiles(
     image: ImageReader,
     network: TiledNetwork,
     preprocessing: Preprocessing,
     transforms: Sequence[TtaTransform],
+    strip: Strip = WHOLE,
 ) -> Iterator[Tile]:
     """Predict an image tile by tile, row by row.
 
@@ -82,18 +92,19 @@ def predict_tiles(
         network: runs the tiles.
         preprocessing: of the network's training.
         transforms: test-time augmentations; all are predicted.
+        strip: the part of the image whose tiles are given; only exact ones have strips.
 
     Raises LimnerError for an image with other channels than those of the training.
     """
     preprocessing.check_channels(image.channels)
-    engine, receptive_field = network.engine, network.receptive_field
-    if preprocessing.resize_mode == "tile" and receptive_field.halo_px is not None:
-        grid = plan_tiles(image.size_px, preprocessing.size_px, receptive_field)
+    engine = network.engine
+    if grid := exact_grid(image.size_px, preprocessing, network.receptive_field):
         are_exact = all(transform.scale == 1 for transform in transforms)
         if not grid.is_single and are_exact and (segmented := network.segmented()):
-            yield from _stream_tiles(image, segmented, preprocessing, grid, transforms)
+            part = grid.strip(strip)
+            yield from _stream_tiles(image, segmented, preprocessing, part, transforms)
             return
-        for cell in grid.cells():
+        for cell in grid.strip(strip).cells():
             canvas = _read_padded(image, cell.outer, grid.before)
             probabilities = _predict_canvas(engine, preprocessing.normalise(canvas), transforms)
             content = Box(0, 0, cell.box.height, cell.box.width)
@@ -101,6 +112,7 @@ def predict_tiles(
                 cell.core.crop(canvas), cell.core.crop_planes(probabilities), content, cell.box
             )
         return
+    assert strip == WHOLE
     for view in preprocessing.views(image.size_px):
         canvas = _read_view(image, preprocessing, view)
         probabilities = _predict_canvas(engine, preprocessing.normalise(canvas), transforms)
@@ -114,14 +126,16 @@ def _stream_tiles(
     grid: TileGrid,
     transforms: Sequence[TtaTransform],
 ) -> Iterator[Tile]:
-    """Predict an image in bands, and yield them as the tiles of a grid."""
+    """Predict the rows of a grid in bands, and yield them as its tiles."""
+    first_px, end_px = grid.rows_px
 
     def read(top: int, bottom: int, left: int, right: int) -> Float32[ndarray, "c h w"]:
-        box = Box.from_edges(top, left, bottom, right)
+        box = Box.from_edges(first_px + top, left, first_px + bottom, right)
         return preprocessing.normalise(_read_padded(image, box, grid.before))
 
-    bands = read_ahead(StreamedImage(network, read, grid.padded_px, transforms).bands())
-    rows, first_row, end_row = np.zeros((len(transforms), 1, 0, 0), np.float32), 0, 0
+    size_px = (end_px - first_px, grid.padded_px[1])
+    bands = read_ahead(StreamedImage(network, read, size_px, transforms).bands())
+    rows, first_row, end_row = np.zeros((len(transforms), 1, 0, 0), np.float32), first_px, first_px
     for cell in grid.cells():
         # Where its core lies on the padded image
         top, left = cell.outer.top + cell.core.top, cell.outer.left + cell.core.left
@@ -197,6 +211,11 @@ def _predict_canvas(
     return np.stack([probabilities[index] for index in range(len(transforms))])
 
 
+def _mean(planes: Float32[ndarray, "t k h w"]) -> Float32[ndarray, "k h w"]:
+    """The mean over augmentations; of one alone no copy."""
+    return planes[0] if len(planes) == 1 else planes.mean(0)
+
+
 def merge_tiles(
     tiles: Iterable[Tile], image_px: tuple[int, int], transforms: Sequence[int] | None = None
 ) -> Iterator[Float32[ndarray, "k h w"]]:
@@ -210,7 +229,7 @@ def merge_tiles(
     accumulator = _BandAccumulator(image_px[1])
     for tile in tiles:
         every = tile.probabilities
-        mean = (every if transforms is None else every[list(transforms)]).mean(0)
+        mean = _mean(every if transforms is None else every[list(transforms)])
         part = tile.content.crop_planes(mean)
         if tile.box is None:
             yield from upsample_bands(part, image_px)
@@ -256,6 +275,9 @@ class _BandAccumulator:
         """Add a tile's probabilities at its place in the image."""
         bottom = box.top + box.height - self._top
         if self._sums is None:
+            # Those of a strip begin further down
+            self._top = box.top
+            bottom = box.height
             self._sums = np.zeros((len(part), 0, self._width_px), np.float32)
             self._weights = None if weight is None else np.zeros((0, self._width_px), np.float32)
         self._sums = _extend(self._sums, bottom)
@@ -289,10 +311,10 @@ def _extend(planes: Float32[ndarray, "*k h w"], rows: int) -> Float32[ndarray, "
 
 
 def split_rows(
-    bands: Iterable[Float32[ndarray, "k _ w"]], rows: int
-) -> Iterator[Float32[ndarray, "k _ w"]]:
+    bands: Iterable[Shaped[ndarray, "k _ w"]], rows: int
+) -> Iterator[Shaped[ndarray, "k _ w"]]:
     """Cut bands to so many rows each; the last may have fewer."""
-    waiting: list[Float32[ndarray, "k _ w"]] = []
+    waiting: list[Shaped[ndarray, "k _ w"]] = []
     for band in bands:
         waiting.append(band)
         while sum(part.shape[1] for part in waiting) >= rows:

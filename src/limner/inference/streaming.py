@@ -18,7 +18,7 @@ from numpy import ndarray
 from limner.inference.segments import Segment, SegmentPlan
 from limner.inference.tta import TtaTransform
 
-REGION_PIXELS = 400_000
+REGION_PIXELS = 200_000
 """Of the finest tensor in a segment, with those of transformed copies: the most in one call."""
 BAND_PIXELS = 2_000_000
 """Of the image and its transformed copies: about what a band has."""

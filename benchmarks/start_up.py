@@ -2,9 +2,9 @@
 
     python benchmarks/start_up.py MODEL.safetensors MODEL.onnx IMAGE [--before SRC] [--rounds 5]
 
-Each command is a process of its own, from its start to its end. The first `predict` of a
-model.safetensors on a machine tries which engine is fastest, and keeps the answer: the row "first"
-has an empty cache, the row "then" has the answer. SRC is the `src` folder of an earlier build. All
+Each command is a process of its own, from its start to its end. The first `predict` of a model on a
+machine tries which engine is fastest, and keeps the answer: the row "first" has an empty cache, the
+row "then" has the answer. SRC is the `src` folder of an earlier build. All
 run in turn, and the medians are printed. Then the seconds that each library's own modules took to
 import, by `python -X importtime`.
 """
@@ -41,7 +41,8 @@ def main() -> None:
         "--help": ["--help"],
         "first predict, .safetensors": ["predict", arguments.model, arguments.image],
         "then predict, .safetensors": ["predict", arguments.model, arguments.image],
-        "predict, .onnx": ["predict", arguments.exported, arguments.image],
+        "first predict, .onnx": ["predict", arguments.exported, arguments.image],
+        "then predict, .onnx": ["predict", arguments.exported, arguments.image],
     }
     seconds: dict[tuple[str, str], list[float]] = {}
     for _ in range(arguments.rounds):

@@ -41,14 +41,16 @@ class _Rows:
         self.parts.append(rows)
         self.end_px += rows.shape[2] * self.stride
 
-    def take(self, first_px: int, end_px: int) -> Float32[ndarray, "t c h w"]:
-        """The rows of a range of the image, which are there."""
+    def take(
+        self, first_px: int, end_px: int, columns: slice = slice(None)
+    ) -> Float32[ndarray, "t c h w"]:
+        """The rows of a range of the image, which are there; all of their columns, or some."""
         start, stop = ((px - self.first_px) // self.stride for px in (first_px, end_px))
         found, top = [], 0
         for part in self.parts:
             bottom = top + part.shape[2]
             if bottom > start and top < stop:
-                found.append(part[:, :, max(0, start - top) : stop - top])
+                found.append(part[:, :, max(0, start - top) : stop - top, columns])
             top = bottom
         return found[0] if len(found) == 1 else np.concatenate(found, axis=2)
 
@@ -188,7 +190,7 @@ class StreamedImage:
             pixels = self._read(*rows, *columns)
             return np.broadcast_to(pixels, (len(self._transforms), *pixels.shape))
         stride = self._plan.strides[name]
-        return self._rows[name].take(*rows)[..., columns[0] // stride : columns[1] // stride]
+        return self._rows[name].take(*rows, slice(columns[0] // stride, columns[1] // stride))
 
     def _run_transformed(
         self, segment: Segment, regions: Sequence[Float32[ndarray, "t _ _ _"]]

@@ -68,7 +68,13 @@ def run(command: list[str], source: Path, cache: str, *options: str) -> tuple[fl
         started = time.perf_counter()
         done = subprocess.run(
             [sys.executable, *options, "-m", "limner", *command, *where],
-            env={**os.environ, "PYTHONPATH": str(source), "LIMNER_CACHE": cache},
+            env={
+                **os.environ,
+                "PYTHONPATH": str(source),
+                "LIMNER_CACHE": cache,
+                # Else each command would compile its modules anew
+                "PYTHONDONTWRITEBYTECODE": "",
+            },
             check=True,
             capture_output=True,
             text=True,

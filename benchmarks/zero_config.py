@@ -219,7 +219,7 @@ def run_limner(job: Job, data: Path, masks: Path, before: Path | None) -> Traini
         shown=receipt["sittings"][-1]["images"],
         # The first build had another name for it
         size=f"{height}x{width} {recipe.get('resize_mode') or recipe['geometry']}",
-        peer=f"limner {version('limner')}",
+        peer="an earlier limner" if source else f"limner {version('limner')}",
         torch=version("torch"),
     )
 

@@ -96,4 +96,7 @@ def _core() -> Any:
     """
     import openvino
 
+    # A part of its Python package is set up when the data of a tensor are first asked for. Where
+    # two threads did that at once each waited for the other, and the process stood still.
+    _ = openvino.Tensor(np.zeros(1, np.float32)).data
     return openvino.Core()

@@ -1,6 +1,9 @@
 """Networks in segments, and images that go through them in bands."""
 
+import subprocess
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -166,3 +169,24 @@ def test_hardly_a_pixel_is_computed_twice() -> None:
     finest = [each for each in plan.segments if plan.strides[each.inputs[0]] <= 2]
     least = sum(height * width / plan.strides[each.inputs[0]] ** 2 for each in finest)
     assert sum(computed[each.output] for each in finest) < 1.15 * least
+
+
+def test_first_calls_at_the_same_time_do_not_wait_for_each_other(tmp_path: Path) -> None:
+    """OpenVINO's Python package stood still in an eighth of such processes."""
+    (tmp_path / "graph.onnx").write_bytes(to_onnx(network_of({"widths": (2, 4)}), 3))
+    code = """
+import sys, threading, numpy, pathlib
+from limner.inference.openvino_engine import OpenVinoEngine
+engine = OpenVinoEngine(pathlib.Path(sys.argv[1]).read_bytes(), b"", "float32", callers=3)
+barrier, images = threading.Barrier(3), numpy.zeros((1, 3, 32, 32), numpy.float32)
+threads = [threading.Thread(target=lambda: (barrier.wait(), engine(images))) for _ in range(3)]
+for thread in threads:
+    thread.start()
+"""
+    command = [sys.executable, "-c", code, str(tmp_path / "graph.onnx")]
+    processes = [subprocess.Popen(command) for _ in range(4)]
+    try:
+        assert [process.wait(60) for process in processes] == [0] * 4
+    finally:
+        for process in processes:
+            process.kill()

@@ -53,8 +53,10 @@ def to_rgb(pixels: UInt8[ndarray, "h w c"]) -> UInt8[ndarray, "h w 3"]:
     has a pale hue of its own, and the brightest of them shows: the strong colours are the masks'.
     """
     channels = pixels.shape[2]
-    if channels <= 3:
-        return np.ascontiguousarray(np.pad(pixels, ((0, 0), (0, 0), (0, 3 - channels))))
+    if channels == 3:
+        return np.ascontiguousarray(pixels)
+    if channels < 3:
+        return np.pad(pixels, ((0, 0), (0, 0), (0, 3 - channels)))
     shown = np.zeros((*pixels.shape[:2], 3), np.uint16)
     for index in range(channels):
         hue = np.array(hsv_to_rgb(index / channels, PALE_SATURATION, 1.0))

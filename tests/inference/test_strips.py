@@ -1,15 +1,19 @@
 """A large image that is predicted in strips, and joined."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
 from limner.data.storage import Storage
+from limner.inference import predictor as predictor_module
 from limner.inference import tile_grid
 from limner.inference.image_selection import ImageSelection
+from limner.inference.mask_bands import MaskBand, join_columns
 from limner.inference.predict_file import PredictFile
 from limner.inference.prediction_job import FileResult, PredictionJob
 from limner.inference.predictor import Predictor
@@ -79,6 +83,79 @@ def test_strips_are_the_whole_image(
     # A probability may differ in its last digit
     assert (masks[0] != masks[1]).mean() < 1e-4 and set(np.unique(masks[1])) == {0, 255}
     assert np.abs(maps[0] - maps[1]).max() <= 1
+
+
+@pytest.mark.parametrize("name", ["a.svs", "b.png"])
+@pytest.mark.parametrize("used", [[0], [0, 1]], ids=["onnx", "ensemble"])
+def test_a_wide_image_is_predicted_in_strips_of_columns(
+    used: list[int],
+    name: str,
+    models: list[Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pixels = draw_tissue(230, 900)[0]
+    (tmp_path / "in").mkdir()
+    if name == "a.svs":
+        write_slide(tmp_path / "in" / name, pixels)
+    else:
+        Image.fromarray(pixels).save(tmp_path / "in" / name)
+    predictor = Predictor.load(*(models[index] for index in used))
+    whole = predictor.predict(pixels)
+    predictor = predictor.with_threshold(float(np.median(whole.probabilities)))
+    results = [PredictFile(predictor, job_into(tmp_path / "whole", tmp_path / "in"))(name)]
+    monkeypatch.setattr(tile_grid, "MIN_HALOS", 0)
+    monkeypatch.setattr(predictor_module, "MAX_COLUMNS_PX", 250)
+    results.append(PredictFile(predictor, job_into(tmp_path / "parts", tmp_path / "in"))(name))
+    (expected,), (record,) = (result.records for result in results)
+    for key in ("predicted_dice", "unusualness", "mean_entropy"):
+        assert getattr(record, key) == pytest.approx(getattr(expected, key), abs=2e-6)
+    mask = Path(expected.mask)
+    masks, maps = (
+        [read_grey(tmp_path / folder / place) for folder in ("parts", "whole")]
+        for place in (mask, "uncertainty" / mask)
+    )
+    assert masks[0].shape == (230, 900) and set(np.unique(masks[1])) == {0, 255}
+    assert (masks[0] != masks[1]).mean() < 1e-4
+    assert np.abs(maps[0] - maps[1]).max() <= 1
+    in_memory = predictor.predict(pixels)
+    np.testing.assert_allclose(in_memory.probabilities, whole.probabilities, atol=1e-5)
+
+
+def read_grey(path: Path) -> np.ndarray:
+    pixels: np.ndarray = tifffile.imread(path) if path.suffix == ".tif" else Image.open(path)
+    return np.asarray(pixels).astype(int)
+
+
+def test_parts_beside_each_other_wait_on_disk() -> None:
+    rng = np.random.default_rng(0)
+    whole = [
+        MaskBand.of(
+            rng.integers(0, 3, (rows, 50), np.uint8), rng.random((rows, 50), dtype=np.float32)
+        )
+        for rows in (20, 20, 7)
+    ]
+    taken: list[str] = []
+
+    def part(name: str, columns: slice) -> Iterator[MaskBand]:
+        for band in whole:
+            taken.append(name)
+            yield MaskBand(
+                band.mask[:, columns], band.uncertainty[:, columns], band.entropy * 17 / 50
+            )
+
+    parts = [
+        part("left", slice(0, 17)),
+        part("middle", slice(17, 34)),
+        part("right", slice(33, 50)),
+    ]
+    joined = list(join_columns(parts))
+    assert taken == ["left"] * 3 + ["middle"] * 3 + ["right"] * 3
+    for band, expected in zip(joined, whole, strict=True):
+        assert np.array_equal(band.mask[:, :34], expected.mask[:, :34])
+        assert np.array_equal(band.mask[:, 34:], expected.mask[:, 33:])
+        assert np.array_equal(band.uncertainty[:, 34:], expected.uncertainty[:, 33:])
+        assert band.entropy == pytest.approx(expected.entropy * 51 / 50)
 
 
 def test_a_strip_is_predicted_once(

@@ -1,6 +1,6 @@
 from collections.abc import Iterable
 from functools import cache
-from itertools import pairwise
+from itertools import pairwise, product
 from unittest import mock
 
 import numpy as np
@@ -14,7 +14,7 @@ from limner.data.preprocess import Preprocessing
 from limner.data.views import Box
 from limner.inference import tile_grid
 from limner.inference.engines import ReceptiveField
-from limner.inference.tile_grid import Strip, plan_tiles
+from limner.inference.tile_grid import GridPart, Strip, plan_tiles
 from limner.inference.tiling import TiledNetwork, merge_tiles, predict_tiles, split_rows
 from limner.inference.tta import TTA_TRANSFORMS, TtaTransform
 from limner.model.presets import PRESETS
@@ -123,19 +123,39 @@ def test_every_tile_shows_a_part_of_the_image(image_px: tuple[int, int], core_px
     assert sum(cell.box.height * cell.box.width for cell in cells) == image_px[0] * image_px[1]
 
 
-@given(SIZES, st.integers(4, 30), st.integers(1, 9))
-def test_strips_have_each_tile_once(
-    image_px: tuple[int, int], core_px: int, most_strips: int
+@given(SIZES, st.integers(4, 30), st.integers(1, 9), st.integers(1, 9))
+def test_parts_have_each_tile_once(
+    image_px: tuple[int, int], core_px: int, most_rows: int, most_columns: int
 ) -> None:
     with mock.patch.multiple(tile_grid, CORE_PX=core_px, WHOLE_PIXELS=0):
         grid = plan_tiles(image_px, (24, 24), ReceptiveField(4, 3))
-        count = min(most_strips, len(grid.core_rows))
-        strips = [grid.strip(Strip(index, count)) for index in range(count)]
-    assert [cell for strip in strips for cell in strip.cells()] == list(grid.cells())
-    for strip in strips:
-        first, end = strip.rows_px
-        for cell in strip.cells():
-            assert first <= cell.outer.top and cell.outer.top + cell.outer.height <= end
+    rows, columns = (
+        [Strip(index, count) for index in range(count)]
+        for count in (
+            min(most_rows, len(grid.core_rows)),
+            min(most_columns, len(grid.core_columns)),
+        )
+    )
+    parts = [grid.part(GridPart(*strips)) for strips in product(rows, columns)]
+    assert sorted(cell for part in parts for cell in part.cells()) == sorted(grid.cells())
+    for part in parts:
+        top, left, bottom, right = part.source.edges
+        for cell in part.cells():
+            assert top <= cell.outer.top and left <= cell.outer.left
+            assert cell.outer.edges[2] <= bottom and cell.outer.edges[3] <= right
+        area = sum(cell.box.height * cell.box.width for cell in part.cells())
+        assert area == part.box.height * part.box.width
+
+
+@given(st.integers(1, 200_000), st.integers(1, 30_000), st.integers(0, 1500))
+def test_strips_of_columns_are_hardly_halo(width_px: int, most_px: int, halo_px: int) -> None:
+    grid = plan_tiles((1000, width_px), (64, 64), ReceptiveField(32, halo_px))
+    count = grid.count_columns(most_px)
+    assert 1 <= count <= -(-width_px // most_px)
+    for index in range(count):
+        part = grid.part(GridPart(columns=Strip(index, count)))
+        assert part.source.width <= part.box.width + 2 * (grid.halo_px + 64)
+        assert count == 1 or part.box.width > 4 * grid.halo_px
 
 
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=9), st.integers(1, 12))

@@ -143,10 +143,26 @@ def test_what_the_first_step_takes_is_no_measure_of_a_validation(
     state = initial_state(step_network(TINY), TINY.train)
     context = schedule.TrainingContext(lambda: 360 - now[0])
     followed = schedule.Schedule(state, TINY.train, context, 500)
-    for seconds, progress in ((22, 22 / 360), (0.1, 22.1 / 360 + 0.5 * 0.1 / 4 * 500 / 360)):
+    for seconds, reserved in ((22, 0), (0.1, 0), (0.1, 0), (0.1, 0.5 * 0.1 / 4 * 500)):
         now[0] += seconds
         followed.advance(10)
-        assert state.progress == pytest.approx(progress)
+        assert state.progress == pytest.approx((now[0] + reserved) / 360)
+
+
+@pytest.mark.parametrize("waiting", range(1, 6))
+def test_a_step_that_waited_for_other_work_does_not_end_a_training(
+    waiting: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(schedule.time, "perf_counter", lambda: now[0])
+    state = initial_state(step_network(TINY), TINY.train)
+    followed = schedule.Schedule(
+        state, TINY.train, schedule.TrainingContext(lambda: 300 - now[0]), 176
+    )
+    for step_count in range(8):
+        now[0] += 20 if step_count == waiting else 0.1
+        followed.advance(100)
+    assert not followed.over and state.progress < 0.1
 
 
 def test_a_batch_that_does_not_fit_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from limner.data.preprocess import Preprocessing
 from limner.inference.confidence import CanvasPrediction, ConfidenceModel
 from limner.inference.engines import Engine, LoadedModel, ReceptiveField
 from limner.inference.streaming import OpenSegments, no_segments
-from limner.inference.tile_grid import WHOLE, Strip, TileGrid
+from limner.inference.tile_grid import WHOLE, GridPart, TileGrid
 from limner.inference.tiling import Tile, TiledNetwork, exact_grid, merge_tiles, predict_tiles
 from limner.inference.tta import TtaTransform
 
@@ -40,11 +40,11 @@ class ModelRunner(NamedTuple):
         )
 
     def predict_tiles(
-        self, image: ImageReader, transforms: Sequence[TtaTransform], strip: Strip = WHOLE
+        self, image: ImageReader, transforms: Sequence[TtaTransform], part: GridPart = WHOLE
     ) -> Iterator[Tile]:
-        """Predict an image or a strip of it tile by tile, with each test-time augmentation."""
+        """Predict an image or a part of it tile by tile, with each test-time augmentation."""
         network = TiledNetwork(self.engine, self.receptive_field, self.segmented)
-        return predict_tiles(image, network, self.preprocessing, transforms, strip)
+        return predict_tiles(image, network, self.preprocessing, transforms, part)
 
     def exact_grid(self, image_px: tuple[int, int]) -> TileGrid | None:
         """The grid of an image's exact tiles; None where it is one canvas, or they are blended."""

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import UInt8
 from numpy import ndarray
 
 from limner.data.images import page_count, pixel_size, read_image
@@ -28,6 +28,7 @@ from limner.data.writers.tiff import (
 from limner.errors import LimnerError, is_out_of_memory
 from limner.files import sha256_of_file
 from limner.inference.confidence import CanvasStatistics
+from limner.inference.mask_bands import MaskBand
 from limner.inference.out_of_distribution import is_unusual
 from limner.inference.postprocess import postprocess
 from limner.inference.prediction_job import (
@@ -37,7 +38,7 @@ from limner.inference.prediction_job import (
     result_name,
 )
 from limner.inference.prediction_record import PredictionRecord
-from limner.inference.predictor import BAND_ROWS, MaskBand, Predictor
+from limner.inference.predictor import BAND_ROWS, Predictor
 from limner.labels import Labels
 
 ATTEMPTS = 3
@@ -125,8 +126,8 @@ class PredictFile:
         bands, statistics = self.predictor.stream(ArrayImage(image), BAND_ROWS)
         for top, band in zip(range(0, len(image), BAND_ROWS), bands, strict=True):
             rows = slice(top, top + BAND_ROWS)
-            mask[rows], uncertainty[rows] = band.mask, _to_grey(band.uncertainty)
-            total_entropy += float(band.uncertainty.sum(dtype=np.float64))
+            mask[rows], uncertainty[rows] = band.mask, band.uncertainty
+            total_entropy += band.entropy
         labels, settings = self.predictor.labels, self.predictor.settings
         mask = postprocess(mask, settings.postprocessing, labels)
         self.job.out.write_bytes(mask_name, encode_mask_png(labels.to_pixels(mask)))
@@ -228,11 +229,11 @@ class GreyBands:
 
     def __iter__(self) -> Iterator[GreyBand]:
         for band in self._bands:
-            self.entropy += float(band.uncertainty.sum(dtype=np.float64))
+            self.entropy += band.entropy
             pixels = band.mask
             if self._labels is not None:
                 pixels = large_mask_pixels(pixels, self._labels)
-            yield GreyBand(pixels, _to_grey(band.uncertainty))
+            yield GreyBand(pixels, band.uncertainty)
 
 
 def write_large_masks(
@@ -274,7 +275,3 @@ def large_masks_hold_classes(labels: Labels) -> bool:
 def large_mask_pixels(mask: UInt8[ndarray, "h w"], labels: Labels) -> UInt8[ndarray, "h w"]:
     """The pixels of a large image's mask, from class indices."""
     return mask if large_masks_hold_classes(labels) else labels.to_pixels(mask)
-
-
-def _to_grey(uncertainty: Float32[ndarray, "h w"]) -> UInt8[ndarray, "h w"]:
-    return (uncertainty * 255).round().astype(np.uint8)

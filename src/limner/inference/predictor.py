@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -16,15 +16,13 @@ from limner.data.large_images import ArrayImage, ImageReader
 from limner.data.split_record import SplitRecord
 from limner.errors import LimnerError
 from limner.inference.calibration import Calibration, entropy, to_class_index
-from limner.inference.confidence import (
-    CanvasStatistics,
-    canvas_statistics,
-)
+from limner.inference.confidence import CanvasStatistics, canvas_statistics
 from limner.inference.engines import LoadedModel, load_model, load_torch
+from limner.inference.mask_bands import MaskBand, join_columns
 from limner.inference.model_runner import ModelRunner
 from limner.inference.postprocess import postprocess
 from limner.inference.prediction import ImageSource, Prediction
-from limner.inference.tile_grid import WHOLE, Strip, TileGrid
+from limner.inference.tile_grid import GridPart, Strip, TileGrid
 from limner.inference.tiling import Tile, merge_tiles, split_rows
 from limner.inference.tta import TTA_TRANSFORMS
 from limner.labels import Labels
@@ -35,13 +33,9 @@ if TYPE_CHECKING:
 
 BAND_ROWS = 512
 """Rows in which the probabilities of several models are averaged."""
-
-
-class MaskBand(NamedTuple):
-    """Some rows of an image's mask, and their uncertainty in 0..1."""
-
-    mask: UInt8[ndarray, "h w"]
-    uncertainty: Float32[ndarray, "h w"]
+MAX_COLUMNS_PX = 24_000
+"""Of an image and its transformed copies: about what is predicted at once, since rows that wait in
+memory are as wide."""
 
 
 class Predictor:
@@ -198,7 +192,7 @@ class Predictor:
                 yield self._predict_pixels(waiting.result())
 
     def stream(
-        self, image: ImageReader, rows: int, strip: Strip = WHOLE
+        self, image: ImageReader, rows: int, strip: Strip | None = None
     ) -> tuple[Iterator[MaskBand], list[list[CanvasStatistics]]]:
         """Segment an image that need not fit into memory, in bands of so many rows.
 
@@ -207,20 +201,28 @@ class Predictor:
         Args:
             image: the image.
             rows: of each band; the last may have fewer.
-            strip: the part of the image that is segmented, of at most `most_strips`.
+            strip: the rows that are segmented, one of at most `most_strips`; by default all.
 
         Returns the bands from top to bottom, and what `assess` takes once all bands were taken.
         Raises LimnerError as `predict` does.
         """
         statistics: list[list[CanvasStatistics]] = [[] for _ in self._networks]
-        bands = (
-            MaskBand(
+        parts = self._parts(image.size_px, strip or Strip())
+        bands = join_columns([self._mask_bands(image, statistics, part, rows) for part in parts])
+        return bands, statistics
+
+    def _mask_bands(
+        self,
+        image: ImageReader,
+        statistics: Sequence[list[CanvasStatistics]],
+        part: GridPart,
+        rows: int,
+    ) -> Iterator[MaskBand]:
+        for probabilities in split_rows(self._probability_bands(image, statistics, part), rows):
+            yield MaskBand.of(
                 to_class_index(probabilities, self.settings.threshold),
                 entropy(self.calibration(probabilities)),
             )
-            for probabilities in split_rows(self._probability_bands(image, statistics, strip), rows)
-        )
-        return bands, statistics
 
     def most_strips(self, image_px: tuple[int, int]) -> int:
         """In how many strips an image can be segmented, whose masks together are that of the whole.
@@ -235,8 +237,17 @@ class Predictor:
         grid = self._shared_grid(image_px)
         if grid is None:
             return 0, image_px[0]
-        boxes = [cell.box for cell in grid.strip(strip).cells()]
-        return boxes[0].top, boxes[-1].top + boxes[-1].height
+        box = grid.part(GridPart(strip)).box
+        return box.top, box.top + box.height
+
+    def _parts(self, image_px: tuple[int, int], strip: Strip) -> list[GridPart]:
+        """A strip's parts from left to right, few enough columns each for its rows in memory."""
+        grid = self._shared_grid(image_px)
+        if grid is None:
+            return [GridPart(strip)]
+        passes = len(TTA_TRANSFORMS[self.settings.tta])
+        count = grid.count_columns(MAX_COLUMNS_PX // passes)
+        return [GridPart(strip, Strip(index, count)) for index in range(count)]
 
     def _shared_grid(self, image_px: tuple[int, int]) -> TileGrid | None:
         """The grid of exact tiles that all networks have; None where there is none."""
@@ -274,8 +285,12 @@ class Predictor:
 
     def _predict_pixels(self, pixels: UInt8[ndarray, "h w c"]) -> Prediction:
         statistics: list[list[CanvasStatistics]] = [[] for _ in self._networks]
-        bands = list(self._probability_bands(ArrayImage(pixels), statistics))
-        probabilities = bands[0] if len(bands) == 1 else np.concatenate(bands, axis=1)
+        image = ArrayImage(pixels)
+        parts = [
+            _joined(list(self._probability_bands(image, statistics, part)), axis=1)
+            for part in self._parts(image.size_px, Strip())
+        ]
+        probabilities = _joined(parts, axis=2)
         mask = to_class_index(probabilities, self.settings.threshold)
         return Prediction(
             postprocess(mask, self.settings.postprocessing, self.labels),
@@ -289,14 +304,16 @@ class Predictor:
         self,
         image: ImageReader,
         statistics: Sequence[list[CanvasStatistics]],
-        strip: Strip = WHOLE,
+        part: GridPart,
     ) -> Iterator[Float32[ndarray, "k h w"]]:
         """Yield probabilities from top to bottom, the mean over the models.
 
         The statistics of each model's canvases are added to its list.
         """
+        grid = self._shared_grid(image.size_px)
+        size_px = image.size_px if grid is None else grid.part(part).box[2:]
         streams = [
-            merge_tiles(self._observed_tiles(network, image, kept, strip), image.size_px)
+            merge_tiles(self._observed_tiles(network, image, kept, part), size_px)
             for network, kept in zip(self._networks, statistics, strict=True)
         ]
         if len(streams) == 1:
@@ -310,10 +327,10 @@ class Predictor:
         network: ModelRunner,
         image: ImageReader,
         statistics: list[CanvasStatistics],
-        strip: Strip,
+        part: GridPart,
     ) -> Iterator[Tile]:
         """Yield the tiles of a network, and add their statistics to the list."""
-        for tile in network.predict_tiles(image, TTA_TRANSFORMS[self.settings.tta], strip):
+        for tile in network.predict_tiles(image, TTA_TRANSFORMS[self.settings.tta], part):
             if network.confidence:
                 statistics.append(
                     canvas_statistics(
@@ -346,6 +363,11 @@ class Predictor:
             float(np.mean([model.predicted_dice(canvases) for model, canvases in fitted])),
             max(model.unusualness(canvases) for model, canvases in fitted),
         )
+
+
+def _joined(planes: Sequence[Float32[ndarray, "k _ _"]], axis: int) -> Float32[ndarray, "k h w"]:
+    """Join planes along an axis; one alone is not copied."""
+    return planes[0] if len(planes) == 1 else np.concatenate(planes, axis)
 
 
 def read_source(image: ImageSource, channels: int | None) -> UInt8[ndarray, "h w c"]:

@@ -29,7 +29,7 @@ ReadRows = Callable[[int, int, int, int], Float32[ndarray, "c h w"]]
 
 
 @dataclass(slots=True)
-class _Rows:
+class Rows:
     """Rows of a tensor: those that were computed and are still needed."""
 
     stride: int
@@ -55,13 +55,18 @@ class _Rows:
         return found[0] if len(found) == 1 else np.concatenate(found, axis=2)
 
     def drop(self, before_px: int) -> None:
-        """Forget the parts that lie wholly before a row of the image."""
-        while self.parts:
-            end_px = self.first_px + self.parts[0].shape[2] * self.stride
-            if end_px > before_px:
+        """Forget rows before a row of the image: parts that are done, and of one that is not
+        its rows where they are most of it.
+        """
+        while self.parts and before_px > self.first_px:
+            first = self.parts[0]
+            done = min((before_px - self.first_px) // self.stride, first.shape[2])
+            if 2 * done < first.shape[2]:
                 break
             del self.parts[0]
-            self.first_px = end_px
+            if done < first.shape[2]:
+                self.parts.insert(0, first[:, :, done:].copy())
+            self.first_px += done * self.stride
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +107,7 @@ class StreamedImage:
         self._height, self._width = size_px
         self._transforms = tuple(transforms)
         self._rows = {
-            segment.output: _Rows(self._plan.strides[segment.output])
+            segment.output: Rows(self._plan.strides[segment.output])
             for segment in self._plan.segments
         }
 
@@ -124,7 +129,7 @@ class StreamedImage:
             rows = self._rows[segment.output]
             if targets[segment.output] > rows.end_px:
                 rows.append(self._compute(segment, rows.end_px, targets[segment.output]))
-        self._forget()
+                self._forget()
 
     def _targets(self, end_px: int) -> dict[str, int]:
         """How far each tensor must be computed, in rows of the image."""
@@ -158,15 +163,19 @@ class StreamedImage:
         strides = self._plan.strides
         finest = min(strides[name] for name in (segment.output, *segment.inputs))
         height = end_px - first_px + 2 * segment.halo_px
-        most = REGION_PIXELS * finest * finest // (len(self._transforms) * height)
+        most = REGION_PIXELS * finest // (len(self._transforms) * height)
         columns = max(segment.unit_px, most // segment.unit_px * segment.unit_px)
-        parts = [
-            self._compute_columns(
-                segment, (first_px, end_px), (left, min(left + columns, self._width))
-            )
-            for left in range(0, self._width, columns)
-        ]
-        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=3)
+        stride = strides[segment.output]
+        computed: Float32[ndarray, "t c h w"] | None = None
+        for left in range(0, self._width, columns):
+            right = min(left + columns, self._width)
+            part = self._compute_columns(segment, (first_px, end_px), (left, right))
+            if computed is None:
+                # In place, since joining parts would take their memory twice
+                computed = np.empty((*part.shape[:3], self._width // stride), np.float32)
+            computed[..., left // stride : right // stride] = part
+        assert computed is not None
+        return computed
 
     def _compute_columns(
         self, segment: Segment, rows: tuple[int, int], columns: tuple[int, int]
@@ -179,8 +188,7 @@ class StreamedImage:
             slice((rows[0] - top) // stride, (rows[1] - top) // stride),
             slice((columns[0] - left) // stride, (columns[1] - left) // stride),
         )
-        computed = self._run_transformed(segment, regions)
-        return np.ascontiguousarray(computed[:, :, *kept])
+        return self._run_transformed(segment, regions)[:, :, *kept]
 
     def _region(
         self, name: str, rows: tuple[int, int], columns: tuple[int, int]

@@ -1,6 +1,6 @@
 """The grid of exact tiles: cores that cover an image, each within its halo."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -16,17 +16,26 @@ A smaller core would be mostly overlap, a larger one needs more memory.
 
 WHOLE_PIXELS = 2_000_000
 """An image of at most so many pixels is one tile."""
+MIN_HALOS = 16
+"""A strip of columns has at least the width of so many halos."""
 
 
 @dataclass(frozen=True, order=True, slots=True)
 class Strip:
-    """One of so many parts of an image, from top to bottom: some rows of its tiles."""
+    """One of so many parts of an axis: some rows of an image's tiles, or some columns."""
 
     index: int = 0
     count: int = 1
 
 
-WHOLE = Strip()
+class GridPart(NamedTuple):
+    """Some of an image's tiles; by default all."""
+
+    rows: Strip = Strip()
+    columns: Strip = Strip()
+
+
+WHOLE = GridPart()
 
 
 class TileCell(NamedTuple):
@@ -64,20 +73,45 @@ class TileGrid:
     @property
     def core_rows(self) -> list[tuple[int, int]]:
         """Where rows of tiles begin and end on the padded image, without those in the padding."""
-        first = self.cores[1][0]
-        return [rows for rows in self.cores[0] if self._cell(rows, first).box.height > 0]
+        return [rows for rows in self.cores[0] if self._cell(rows, self.cores[1][0]).box.height > 0]
 
     @property
-    def rows_px(self) -> tuple[int, int]:
-        """The rows of the padded image that the tiles are computed from: the first, and the end."""
-        rows = self.core_rows
-        return max(0, rows[0][0] - self.halo_px), min(self.padded_px[0], rows[-1][1] + self.halo_px)
+    def core_columns(self) -> list[tuple[int, int]]:
+        """Where columns of tiles begin and end, as `core_rows`."""
+        first = self.core_rows[0]
+        return [columns for columns in self.cores[1] if self._cell(first, columns).box.width > 0]
 
-    def strip(self, strip: Strip) -> "TileGrid":
-        """Some rows of the tiles, at least one where there are as many as strips."""
-        rows = self.core_rows
-        first, end = (len(rows) * index // strip.count for index in (strip.index, strip.index + 1))
-        return replace(self, cores=(rows[first:end], self.cores[1]))
+    @property
+    def source(self) -> Box:
+        """The part of the padded image that the tiles are computed from: they and their halo."""
+        first, last = self._corners
+        return _around(first.outer, last.outer)
+
+    @property
+    def box(self) -> Box:
+        """Where the tiles lie in the image."""
+        first, last = self._corners
+        return _around(first.box, last.box)
+
+    @property
+    def _corners(self) -> tuple[TileCell, TileCell]:
+        """The first tile and the last one."""
+        rows, columns = self.core_rows, self.core_columns
+        return self._cell(rows[0], columns[0]), self._cell(rows[-1], columns[-1])
+
+    def part(self, part: GridPart) -> "TileGrid":
+        """Some of the tiles: at least one where an axis has as many as strips."""
+        return replace(
+            self, cores=(_pick(self.core_rows, part.rows), _pick(self.core_columns, part.columns))
+        )
+
+    def count_columns(self, most_px: int) -> int:
+        """In how many strips of columns the image is predicted, of about `most_px` at most.
+
+        A strip is wide enough to be hardly halo.
+        """
+        strip_px = max(most_px, MIN_HALOS * self.halo_px)
+        return min(len(self.core_columns), -(-self.image_px[1] // strip_px))
 
     def cells(self) -> Iterator[TileCell]:
         """Yield the tiles row by row, without those that lie wholly in the padding."""
@@ -130,6 +164,16 @@ def plan_tiles(
         halo_px,
         (_cores(padded_px[0], core_px, stride), _cores(padded_px[1], core_px, stride)),
     )
+
+
+def _pick(cores: Sequence[tuple[int, int]], strip: Strip) -> list[tuple[int, int]]:
+    first, end = (len(cores) * index // strip.count for index in (strip.index, strip.index + 1))
+    return list(cores[first:end])
+
+
+def _around(first: Box, last: Box) -> Box:
+    """The box from the corner of one to that of another."""
+    return Box.from_edges(first.top, first.left, last.top + last.height, last.left + last.width)
 
 
 def _padded_side(image_px: int, size_px: int, stride: int) -> int:

@@ -25,11 +25,12 @@ from limner.inference.confidence import CanvasPrediction
 from limner.inference.engines import Engine, ReceptiveField
 from limner.inference.streaming import (
     OpenSegments,
+    Rows,
     SegmentedNetwork,
     StreamedImage,
     no_segments,
 )
-from limner.inference.tile_grid import WHOLE, Strip, TileGrid, plan_tiles
+from limner.inference.tile_grid import WHOLE, GridPart, TileGrid, plan_tiles
 from limner.inference.tta import TtaTransform
 
 BATCH_PIXELS = 1024 * 1024
@@ -80,7 +81,7 @@ def predict_tiles(
     network: TiledNetwork,
     preprocessing: Preprocessing,
     transforms: Sequence[TtaTransform],
-    strip: Strip = WHOLE,
+    part: GridPart = WHOLE,
 ) -> Iterator[Tile]:
     """Predict an image tile by tile, row by row.
 
@@ -92,7 +93,7 @@ def predict_tiles(
         network: runs the tiles.
         preprocessing: of the network's training.
         transforms: test-time augmentations; all are predicted.
-        strip: the part of the image whose tiles are given; only exact ones have strips.
+        part: the tiles that are given; only exact ones can be chosen.
 
     Raises LimnerError for an image with other channels than those of the training.
     """
@@ -101,10 +102,10 @@ def predict_tiles(
     if grid := exact_grid(image.size_px, preprocessing, network.receptive_field):
         are_exact = all(transform.scale == 1 for transform in transforms)
         if not grid.is_single and are_exact and (segmented := network.segmented()):
-            part = grid.strip(strip)
-            yield from _stream_tiles(image, segmented, preprocessing, part, transforms)
+            chosen = grid.part(part)
+            yield from _stream_tiles(image, segmented, preprocessing, chosen, transforms)
             return
-        for cell in grid.strip(strip).cells():
+        for cell in grid.part(part).cells():
             canvas = _read_padded(image, cell.outer, grid.before)
             probabilities = _predict_canvas(engine, preprocessing.normalise(canvas), transforms)
             content = Box(0, 0, cell.box.height, cell.box.width)
@@ -112,7 +113,7 @@ def predict_tiles(
                 cell.core.crop(canvas), cell.core.crop_planes(probabilities), content, cell.box
             )
         return
-    assert strip == WHOLE
+    assert part == WHOLE
     for view in preprocessing.views(image.size_px):
         canvas = _read_view(image, preprocessing, view)
         probabilities = _predict_canvas(engine, preprocessing.normalise(canvas), transforms)
@@ -127,29 +128,27 @@ def _stream_tiles(
     transforms: Sequence[TtaTransform],
 ) -> Iterator[Tile]:
     """Predict the rows of a grid in bands, and yield them as its tiles."""
-    first_px, end_px = grid.rows_px
+    source = grid.source
 
     def read(top: int, bottom: int, left: int, right: int) -> Float32[ndarray, "c h w"]:
-        box = Box.from_edges(first_px + top, left, first_px + bottom, right)
+        box = Box(source.top + top, source.left + left, bottom - top, right - left)
         return preprocessing.normalise(_read_padded(image, box, grid.before))
 
-    size_px = (end_px - first_px, grid.padded_px[1])
+    size_px = (source.height, source.width)
     bands = read_ahead(StreamedImage(network, read, size_px, transforms).bands())
-    rows, first_row, end_row = np.zeros((len(transforms), 1, 0, 0), np.float32), first_px, first_px
+    rows = Rows(1, source.top, source.top)
     for cell in grid.cells():
         # Where its core lies on the padded image
         top, left = cell.outer.top + cell.core.top, cell.outer.left + cell.core.left
-        if end_row < top + cell.core.height:
-            # The rows above the core are done, since cells come row by row
-            parts = [rows[:, :, top - first_row :]] if end_row > top else []
-            first_row = top if parts else end_row
-            while end_row < top + cell.core.height:
-                parts.append(next(bands)[1])
-                end_row += parts[-1].shape[2]
-            rows = np.concatenate(parts, axis=2)
-        core = Box(top - first_row, left, cell.core.height, cell.core.width)
-        probabilities = np.stack([to_probabilities(logits) for logits in core.crop_planes(rows)])
-        pixels = _read_padded(image, Box(top, left, *core[2:]), grid.before)
+        height, width = cell.core.height, cell.core.width
+        # The rows above the core are done, since cells come row by row
+        rows.drop(top)
+        while rows.end_px < top + height:
+            rows.append(next(bands)[1])
+        columns = slice(left - source.left, left - source.left + width)
+        every = rows.take(top, top + height, columns)
+        probabilities = np.stack([to_probabilities(logits) for logits in every])
+        pixels = _read_padded(image, Box(top, left, height, width), grid.before)
         content = Box(0, 0, cell.box.height, cell.box.width)
         yield Tile(pixels, probabilities, content, cell.box)
 
@@ -223,7 +222,7 @@ def merge_tiles(
 
     Args:
         tiles: row by row, as `predict_tiles` yields them.
-        image_px: height and width of the image.
+        image_px: height and width of the image, or of the part that the tiles are of.
         transforms: indices of the augmentations to average; all by default.
     """
     accumulator = _BandAccumulator(image_px[1])
@@ -249,7 +248,7 @@ class _BandAccumulator:
 
     def __init__(self, width_px: int) -> None:
         self._width_px = width_px
-        self._top = 0
+        self._top = self._left = 0
         self._sums: Float32[ndarray, "k h w"] | None = None
         self._weights: Float32[ndarray, "h w"] | None = None
 
@@ -275,13 +274,13 @@ class _BandAccumulator:
         """Add a tile's probabilities at its place in the image."""
         bottom = box.top + box.height - self._top
         if self._sums is None:
-            # Those of a strip begin further down
-            self._top = box.top
+            # Those of a part begin further down or to the right
+            self._top, self._left = box.top, box.left
             bottom = box.height
             self._sums = np.zeros((len(part), 0, self._width_px), np.float32)
             self._weights = None if weight is None else np.zeros((0, self._width_px), np.float32)
         self._sums = _extend(self._sums, bottom)
-        place = Box(box.top - self._top, box.left, box.height, box.width)
+        place = Box(box.top - self._top, box.left - self._left, box.height, box.width)
         if weight is None or self._weights is None:
             place.crop_planes(self._sums)[:] = part
             return
@@ -307,6 +306,8 @@ def _extend(planes: Float32[ndarray, "*k h w"], rows: int) -> Float32[ndarray, "
     if missing <= 0:
         return planes
     zeros = np.zeros((*planes.shape[:-2], missing, planes.shape[-1]), np.float32)
+    if missing == rows:
+        return zeros
     return np.concatenate([planes, zeros], axis=-2)
 
 

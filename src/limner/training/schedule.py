@@ -1,5 +1,6 @@
 """The training schedule: progress by epochs or by a time budget, and when to validate."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from limner.training.state import TrainState
 
 MAX_VALIDATION_COST = 0.5
 """The most that a validation image takes of a training image's time, until one is timed."""
+MIN_TIMED_STEPS = 3
+"""Of which the fastest says how long that is."""
 VALIDATION_MARGIN, SAVING_MARGIN = 1.2, 1.5
 """The next validation, and saving after it, may take longer than the last by these factors."""
 
@@ -71,7 +74,7 @@ class Schedule:
             self._budget_s = max(context.seconds_left(), 1e-9) / remaining_share
         self._reserved_s = 0.0
         self._validation_measured = False
-        self._first_step_ended, self._steps = time.perf_counter(), 0
+        self._timed_steps, self._step_ended, self._fastest_step_s = -1, 0.0, math.inf
 
     def end_reason(self) -> str | None:
         """Say why training ends before this epoch, if it does."""
@@ -126,13 +129,15 @@ class Schedule:
     def _estimate_validation(self) -> None:
         """Reserve time for a validation before the first one was measured.
 
-        An image takes less than in training, where it goes forward and backward.
+        An image takes less than in training, where it goes forward and backward. How much less is
+        taken from the fastest of some steps: what one took that waited for other work would reserve
+        all the time that is left.
         """
-        self._steps += 1
-        if self._steps == 1:
-            # The first step compiles, or wakes the device: its time says nothing of a validation
-            self._first_step_ended = time.perf_counter()
-        elif not self._validation_measured:
-            elapsed_s = time.perf_counter() - self._first_step_ended
-            per_image_s = elapsed_s / (self._steps - 1) / self._settings.batch_size
+        before, self._step_ended = self._step_ended, time.perf_counter()
+        self._timed_steps += 1
+        if self._timed_steps > 0:
+            # Not of the first step, which compiles, or wakes the device
+            self._fastest_step_s = min(self._fastest_step_s, self._step_ended - before)
+        if self._timed_steps >= MIN_TIMED_STEPS and not self._validation_measured:
+            per_image_s = self._fastest_step_s / self._settings.batch_size
             self._reserved_s = MAX_VALIDATION_COST * per_image_s * self._validation_count

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 
 from limner.inference import streaming
@@ -17,7 +19,7 @@ from limner.inference.onnx_files import to_int8, to_openvino
 from limner.inference.onnx_segments import split_graph
 from limner.inference.openvino_engine import OpenVinoEngine
 from limner.inference.segments import NotLocalError
-from limner.inference.streaming import SegmentedNetwork, StreamedImage
+from limner.inference.streaming import Rows, SegmentedNetwork, StreamedImage
 from limner.inference.tta import TTA_TRANSFORMS
 from limner.model.presets import PRESETS, resolve_settings
 from limner.model.unet import UNet
@@ -139,6 +141,24 @@ def in_openvino(graph: bytes, precision: str = "float32") -> OpenVinoEngine:
 def test_openvino_does_not_cut_a_network_that_sees_the_whole_image(norm: str) -> None:
     engine = in_openvino(to_onnx(network_of({"widths": (4, 8, 8), "norm": norm}), 3))
     assert engine.segmented() is None
+
+
+@given(st.lists(st.tuples(st.integers(1, 40), st.integers(0, 60)), min_size=1, max_size=12))
+def test_rows_are_kept_as_long_as_they_are_needed(steps: list[tuple[int, int]]) -> None:
+    """Each step appends some rows, and drops all but the last so many."""
+    whole = np.arange(sum(count for count, _ in steps) * 3, dtype=np.float32).reshape(1, 1, -1, 3)
+    rows, end, needed = Rows(stride=4), 0, 0
+    for count, kept in steps:
+        rows.append(whole[:, :, end : end + count])
+        end += count
+        needed = max(needed, end - kept)
+        rows.drop(needed * 4)
+        assert rows.end_px == end * 4
+        if needed < end:
+            taken = rows.take(needed * 4, end * 4, slice(1, 3))
+            assert np.array_equal(taken, whole[:, :, needed:end, 1:3])
+        held = sum(part.shape[2] for part in rows.parts)
+        assert held <= end - needed + max((count for count, _ in steps), default=0) / 2
 
 
 def test_hardly_a_pixel_is_computed_twice() -> None:

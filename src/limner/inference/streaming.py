@@ -19,7 +19,10 @@ from limner.inference.segments import Segment, SegmentPlan
 from limner.inference.tta import TtaTransform
 
 REGION_PIXELS = 200_000
-"""Of the finest tensor in a segment, with those of transformed copies: the most in one call."""
+"""Of a tensor as fine as the image, with those of transformed copies: the most in one call.
+
+Of one at 1/s of the side it is 1/s of that, since coarser tensors have more channels.
+"""
 BAND_PIXELS = 2_000_000
 """Of the image and its transformed copies: about what a band has."""
 
@@ -55,9 +58,7 @@ class Rows:
         return found[0] if len(found) == 1 else np.concatenate(found, axis=2)
 
     def drop(self, before_px: int) -> None:
-        """Forget rows before a row of the image: parts that are done, and of one that is not
-        its rows where they are most of it.
-        """
+        """Forget the rows before a row of the image, but for less than half of one part."""
         while self.parts and before_px > self.first_px:
             first = self.parts[0]
             done = min((before_px - self.first_px) // self.stride, first.shape[2])

@@ -1,5 +1,6 @@
 import csv
 import json
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,9 @@ from command_line import limner
 from limner.data.fingerprints import unpack_fingerprints
 from limner.data.scan import scan
 from limner.errors import LimnerError
+from limner.inference.evaluate import evaluate
 from limner.inference.predictor import Predictor
+from limner.inference.tune import fit_confidence_out_of_fold
 from limner.model.bundle import Bundle
 from limner.training.cross_validation import FOLDS_SHARE, CrossValidation, cross_validate
 from limner.training.pipeline import TrainingSession
@@ -72,6 +75,26 @@ def test_the_models_are_one_that_is_tested_and_predicts(folder: Path, lesions: P
     tested = limner("test", folder, lesions)
     assert tested.returncode == 0, tested.stderr
     assert f"{len(ensemble.split['test'])} images of test" in tested.stdout
+
+
+def test_the_confidence_model_is_fitted_on_every_image_that_was_scored(
+    folder: Path, lesions: Path
+) -> None:
+    """The time for tuning may be too short for most of them."""
+    members = [Bundle.load(folder / f"fold-{number}" / "model.safetensors") for number in (1, 2, 3)]
+    scores = evaluate(Predictor.from_models(members[0]), scan(lesions).samples)
+    canvases = np.stack([sample.read_image() for sample in scan(lesions).samples])
+    confidence = fit_confidence_out_of_fold(members, scores, canvases)
+    assert confidence is not None and confidence.quality is not None
+    # A ridge regression predicts the mean for the mean image
+    assert confidence.quality.intercept == pytest.approx(scores.summary()["dice"].mean)
+    temperatures = [member.confidence["calibration"]["temperature"] for member in members]
+    assert confidence.calibration.temperature == pytest.approx(np.mean(temperatures))
+    written = Bundle.load(folder / "model.safetensors").confidence
+    assert written["calibration"] == asdict(confidence.calibration)
+    # A fold whose validation images were too few for a confidence model
+    members[1] = replace(members[1], confidence={})
+    assert fit_confidence_out_of_fold(members, scores, canvases) is None
 
 
 def test_the_ensemble_draws_the_same_masks_once_exported(

@@ -1,6 +1,7 @@
 """Probabilities: from logits to classes, their calibration, its fit, and how uncertain they are."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,6 +81,14 @@ class Calibration:
 
     temperature: float = 1.0
     shift: float = 0.0
+
+    @classmethod
+    def mean_of(cls, calibrations: "Sequence[Calibration]") -> "Calibration":
+        """The mean of those of several networks."""
+        return cls(
+            float(np.mean([calibration.temperature for calibration in calibrations])),
+            float(np.mean([calibration.shift for calibration in calibrations])),
+        )
 
     def __call__(self, probabilities: Float32[ndarray, "k ..."]) -> Float32[ndarray, "k ..."]:
         """Calibrate probabilities; those of several classes sum to 1 again."""

@@ -167,4 +167,5 @@ def score_image(
         ),
         group=sample.group,
         confusion=np.column_stack([*np.nonzero(table), table[table > 0]]),
+        canvases=prediction.statistics[0] if len(prediction.statistics) == 1 else (),
     )

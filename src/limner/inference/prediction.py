@@ -1,5 +1,6 @@
 """Prediction: what a predictor says about one image."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from limner.data.overlays import draw_overlay
 from limner.errors import LimnerError
 from limner.files import write_atomic
 from limner.inference.calibration import Calibration, entropy
+from limner.inference.confidence import CanvasStatistics
 from limner.inference.contours import trace_outlines
 from limner.inference.out_of_distribution import is_unusual
 from limner.labels import Labels
@@ -50,6 +52,8 @@ class Prediction:
     """The classes of the mask."""
     calibration: Calibration = field(default_factory=Calibration)
     """Turns `probabilities` into calibrated ones: `calibration(probabilities)`."""
+    statistics: Sequence[Sequence[CanvasStatistics]] = field(default=(), repr=False)
+    """Of each model's canvases, from which the predicted Dice and the unusualness are."""
 
     @property
     def uncertainty(self) -> Float32[ndarray, "h w"]:

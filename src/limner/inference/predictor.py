@@ -278,10 +278,7 @@ class Predictor:
         calibrations = [
             network.confidence.calibration for network in self._networks if network.confidence
         ] or [Calibration()]
-        return Calibration(
-            float(np.mean([calibration.temperature for calibration in calibrations])),
-            float(np.mean([calibration.shift for calibration in calibrations])),
-        )
+        return Calibration.mean_of(calibrations)
 
     def _predict_pixels(self, pixels: UInt8[ndarray, "h w c"]) -> Prediction:
         statistics: list[list[CanvasStatistics]] = [[] for _ in self._networks]
@@ -298,6 +295,7 @@ class Predictor:
             *self.assess(statistics),
             self.labels,
             self.calibration,
+            statistics,
         )
 
     def _probability_bands(

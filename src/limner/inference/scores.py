@@ -10,6 +10,7 @@ from jaxtyping import Float64, Int64, Num
 from numpy import ndarray
 
 from limner.errors import LimnerError
+from limner.inference.confidence import CanvasStatistics
 from limner.inference.out_of_distribution import is_unusual
 from limner.labels import Labels
 from limner.metrics.intervals import (
@@ -52,6 +53,8 @@ class ImageScore:
     """True class, predicted class and pixels, of the pairs of classes that occur."""
     group: str | None = None
     """The patient or film that it shares with others; None where it stands alone."""
+    canvases: Sequence[CanvasStatistics] = ()
+    """What the predicted Dice of a single model is from; none where it has no confidence model."""
 
     @property
     def unusual(self) -> bool:

@@ -20,6 +20,7 @@ from limner.inference.model_runner import ModelRunner, run_network
 from limner.inference.out_of_distribution import fit_out_of_distribution
 from limner.inference.postprocess import postprocess
 from limner.inference.quality import fit_quality, quality_features
+from limner.inference.scores import Scores
 from limner.inference.tta import TTA_TRANSFORMS
 from limner.inference.tune_settings import (
     TuningResult,
@@ -286,10 +287,47 @@ def _fit_confidence(
         np.array([image.dice[postprocessing] for image in scores]),
     )
     detector = fit_out_of_distribution(
-        training[:: max(1, len(training) // MAX_TRAINING_IMAGES)],
+        _thinned(training),
         [image.appearance for image in scores],
     )
     return ConfidenceModel(calibration, quality, detector)
+
+
+def fit_confidence_out_of_fold(
+    members: Sequence[Bundle], scores: Scores, training: UInt8[ndarray, "n h w c"]
+) -> ConfidenceModel | None:
+    """Fit the confidence model of an ensemble on scores that are there, which costs no pass.
+
+    Args:
+        members: the models of the folds; their calibrations are averaged.
+        scores: of every image by the member that never saw it.
+        training: canvases of all images, for the out-of-distribution detector.
+
+    Returns None where a member has no confidence model itself.
+    """
+    fitted = [ConfidenceModel.from_dict(member.confidence) for member in members]
+    confidences = [model for model in fitted if model is not None]
+    if len(confidences) < len(members) or not all(image.canvases for image in scores.images):
+        return None
+    quality = fit_quality(
+        np.stack(
+            [
+                quality_features([canvas.masks for canvas in image.canvases])
+                for image in scores.images
+            ]
+        ),
+        scores.per_image()["dice"],
+    )
+    detector = fit_out_of_distribution(
+        _thinned(training), [mean_appearance(image.canvases) for image in scores.images]
+    )
+    calibration = Calibration.mean_of([model.calibration for model in confidences])
+    return ConfidenceModel(calibration, quality, detector)
+
+
+def _thinned(training: UInt8[ndarray, "n h w c"]) -> UInt8[ndarray, "n2 h w c"]:
+    """As many canvases as the detector takes, from the whole set."""
+    return training[:: max(1, len(training) // MAX_TRAINING_IMAGES)]
 
 
 def _select_samples(samples: Sequence[Sample]) -> list[Sample]:

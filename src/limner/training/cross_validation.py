@@ -27,7 +27,7 @@ from limner.files import dump_json, require_new, write_atomic
 from limner.inference.evaluate import score_samples
 from limner.inference.predictor import Predictor
 from limner.inference.scores import ImageScore, Scores, ScoreSummary
-from limner.inference.tune import tune_out_of_fold
+from limner.inference.tune import fit_confidence_out_of_fold, tune_out_of_fold
 from limner.model.bundle import Bundle
 from limner.model.ensemble import join_weights
 from limner.recipe import Recipe, parse_recipe
@@ -267,6 +267,9 @@ class CrossValidation:
             except StopIteration as finished:
                 tuned, _ = finished.value
                 break
+        confidence = fit_confidence_out_of_fold(bundles, scores, canvases.images)
+        if confidence is not None:
+            tuned = replace(tuned, confidence=confidence.to_dict())
         path = self.folder / run_files.MODEL
         tuned.save(path)
         return path

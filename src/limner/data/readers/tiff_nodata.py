@@ -29,6 +29,9 @@ def valid_pixels(image: TiffImage, planes: Sequence[Pixels]) -> Bool[ndarray, "h
         planes: The stored numbers of each of its planes.
     """
     nodata = read_nodata(image.page)
+    may_lack_data = nodata is not None or any(pixels.dtype.kind == "f" for pixels in planes)
+    if not may_lack_data and image.transparency is None:
+        return None
     valid = [
         valid_numbers(plane.page, pixels, nodata)
         for plane, pixels in zip(image.planes, planes, strict=True)

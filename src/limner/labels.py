@@ -15,11 +15,8 @@ from limner.name_list import LISTED, list_some
 
 VOID = 255
 """The class index of pixels that are neither trained on nor scored."""
-
 MAX_NAMED_CLASSES = 250
 """How many classes a file may name."""
-TAKEN_PIXELS = 1_000_000
-"""Pixels of a mask that are looked up at once."""
 
 GREEN, ORANGE, SKY_BLUE = (0, 158, 115), (230, 159, 0), (86, 180, 233)
 PINK, BLUE, VERMILION = (204, 121, 167), (0, 114, 178), (213, 94, 0)
@@ -175,12 +172,8 @@ class Labels:
     def to_pixels(self, class_index: UInt8[ndarray, "h w"]) -> UInt8[ndarray, "h w *c"]:
         """Turn class indices into the pixels of a predicted mask; see `pixel_values`."""
         values = self.pixel_values
-        pixels = np.empty((*class_index.shape, *values.shape[1:]), np.uint8)
-        # By parts, since NumPy makes eight bytes of each index
-        rows = max(1, TAKEN_PIXELS // max(1, class_index.shape[1]))
-        for top in range(0, len(class_index), rows):
-            pixels[top : top + rows] = values.take(class_index[top : top + rows], axis=0)
-        return pixels
+        # Row by row, since NumPy makes eight bytes of each index
+        return np.stack([values.take(row, axis=0) for row in class_index])
 
     def from_pixels(self, values: UInt[ndarray, "h w"]) -> UInt8[ndarray, "h w"]:
         """Turn the pixels of a mask that `to_pixels` gave into class indices again.

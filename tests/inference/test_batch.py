@@ -330,7 +330,7 @@ def test_a_finished_folder_of_another_model_is_left_alone(photos: Path, tmp_path
     with pytest.raises(LimnerError, match=rf"of other images \({photos}\)\. Nothing is overwr"):
         run(predictor(), tmp_path / "others", tmp_path / "out")
     settings = InferenceSettings(postprocessing=PostprocessSettings(fill_holes=True))
-    with pytest.raises(LimnerError, match=r"predictions of other settings \("):
+    with pytest.raises(LimnerError, match=r"other settings \(fill_holes False\)\. Not"):
         run(predictor(settings=settings), photos, tmp_path / "out")
 
 

@@ -5,6 +5,7 @@ on whatever machines it ran.
 """
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,8 @@ OVERVIEW_FILE = "overview.jpg"
 OVERVIEW_IMAGES = 4 * COLUMNS
 SETTINGS_FILE = f"{UNFINISHED}/settings.json"
 """What an unfinished job predicts, and how."""
+SETTING = re.compile(r"(\w+)=('\w*'|[\w.+-]+)[,)]")
+"""A setting in the text that a job keeps of them, and its value."""
 
 MapFiles = Callable[[Callable[[str], FileResult], Iterable[str]], Iterable[FileResult]]
 """Calls a function for each of many file names, in threads or on other machines."""
@@ -184,7 +187,13 @@ def _difference(earlier: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
         return f"other images ({earlier.get('images')})"
     if earlier.get("precision") != settings.get("precision"):
         return f"--precision {earlier.get('precision', 'float32')}"
-    return f"other settings ({earlier.get('inference')})"
+    before, now = (
+        dict(SETTING.findall(str(each.get("inference")))) for each in (earlier, settings)
+    )
+    changed = [
+        f"{name} {value.strip(chr(39))}" for name, value in before.items() if now.get(name) != value
+    ]
+    return f"other settings ({', '.join(changed)})"
 
 
 def _results_of_finished(

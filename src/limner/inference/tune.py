@@ -138,7 +138,13 @@ def _tune_on(
     postprocessing, more_results = choose_postprocessing(
         [scores.dice for scores in masks], groups[: len(masks)]
     )
-    confidence = _fit_confidence(calibration, masks, postprocessing, training)
+    confidence = _fit_confidence(
+        calibration,
+        [image.features for image in masks],
+        [image.dice[postprocessing] for image in masks],
+        [image.appearance for image in masks],
+        training,
+    )
     tuned = replace(
         bundle,
         inference=replace(settings, postprocessing=postprocessing),
@@ -278,19 +284,18 @@ def _fit_calibration(scores: Sequence[_AugmentationScores], tta: str) -> Calibra
 
 def _fit_confidence(
     calibration: Calibration,
-    scores: Sequence[_MaskScores],
-    postprocessing: PostprocessSettings,
+    features: Sequence[Float64[ndarray, " f"]],
+    dice: Sequence[float],
+    appearances: Sequence[Float64[ndarray, " d"]],
     training: UInt8[ndarray, "n h w c"],
 ) -> ConfidenceModel:
-    quality = fit_quality(
-        np.stack([image.features for image in scores]),
-        np.array([image.dice[postprocessing] for image in scores]),
+    """Fit the confidence model on what is known of each image, and on canvases of the training."""
+    thinned = training[:: max(1, len(training) // MAX_TRAINING_IMAGES)]
+    return ConfidenceModel(
+        calibration,
+        fit_quality(np.stack(features), np.array(dice)),
+        fit_out_of_distribution(thinned, appearances),
     )
-    detector = fit_out_of_distribution(
-        _thinned(training),
-        [image.appearance for image in scores],
-    )
-    return ConfidenceModel(calibration, quality, detector)
 
 
 def fit_confidence_out_of_fold(
@@ -309,25 +314,13 @@ def fit_confidence_out_of_fold(
     confidences = [model for model in fitted if model is not None]
     if len(confidences) < len(members) or not all(image.canvases for image in scores.images):
         return None
-    quality = fit_quality(
-        np.stack(
-            [
-                quality_features([canvas.masks for canvas in image.canvases])
-                for image in scores.images
-            ]
-        ),
-        scores.per_image()["dice"],
+    return _fit_confidence(
+        Calibration.mean_of([model.calibration for model in confidences]),
+        [quality_features([canvas.masks for canvas in image.canvases]) for image in scores.images],
+        scores.per_image()["dice"].tolist(),
+        [mean_appearance(image.canvases) for image in scores.images],
+        training,
     )
-    detector = fit_out_of_distribution(
-        _thinned(training), [mean_appearance(image.canvases) for image in scores.images]
-    )
-    calibration = Calibration.mean_of([model.calibration for model in confidences])
-    return ConfidenceModel(calibration, quality, detector)
-
-
-def _thinned(training: UInt8[ndarray, "n h w c"]) -> UInt8[ndarray, "n2 h w c"]:
-    """As many canvases as the detector takes, from the whole set."""
-    return training[:: max(1, len(training) // MAX_TRAINING_IMAGES)]
 
 
 def _select_samples(samples: Sequence[Sample]) -> list[Sample]:

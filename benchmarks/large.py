@@ -1,9 +1,10 @@
 """Large images: the time of `limner predict` beside the bare engine's, and an earlier build's.
 
-    python benchmarks/large.py MODEL [--sizes 1024 100*1024 5000 20000] [--before SRC]
+    python benchmarks/large.py MODEL [--sizes 1024 warm*1024 100*1024 5000 20000] [--before SRC]
         [--rounds 3]
 
-100*1024 is a folder of a hundred images of that size. Each image is drawn as a tiled TIFF and
+100*1024 is a folder of a hundred images of that size; warm*1024 is one image in a process that has
+predicted it before, as the Python API does. Each other image is drawn as a tiled TIFF and
 predicted by `limner predict`, a process of its own. The time of the same command on an image of
 64 px is taken off, since that is start-up. The bare engine is ONNX Runtime on a whole image of
 1024x1024 px; the time it would take for as many pixels is the limit. SRC is the `src` folder of an
@@ -44,6 +45,26 @@ for _ in range(int(sys.argv[3])):
     session.run(None, {"images": image})
     print(time.perf_counter() - start)
 """
+WARM = """
+import sys, time
+try:
+    from limner.inference.engine_choice import load_fastest
+    from limner.operating_system import keep_memory
+    from limner.inference.predictor import Predictor
+    from pathlib import Path
+    keep_memory()
+    predictor = Predictor.from_models(load_fastest(Path(sys.argv[1])))
+except ImportError:
+    from limner.inference.predictor import Predictor
+    predictor = Predictor.load(sys.argv[1])
+seconds = []
+for _ in range(int(sys.argv[3]) + 1):
+    start = time.perf_counter()
+    predictor.predict(sys.argv[2])
+    seconds.append(time.perf_counter() - start)
+print(sorted(seconds[1:])[len(seconds) // 2 - 1])
+"""
+"""Of the builds that choose an engine, and of those before."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +79,10 @@ def main() -> None:
     )
     parser.add_argument("model", type=Path)
     parser.add_argument(
-        "--sizes", nargs="+", default=["1024", "5000"], help="SIDE, ROWSxCOLUMNS or COUNT*SIDE"
+        "--sizes",
+        nargs="+",
+        default=["1024", "5000"],
+        help="SIDE, ROWSxCOLUMNS, COUNT*SIDE or warm*SIDE",
     )
     parser.add_argument("--before", type=Path, metavar="SRC")
     parser.add_argument("--rounds", type=int, default=3)
@@ -79,9 +103,10 @@ def main() -> None:
             size = int(rows), int(columns or rows)
             image = folder / text
             image.mkdir()
-            for number in range(int(count or 1)):
+            images = 1 if count == "warm" else int(count or 1)
+            for number in range(images):
                 draw_image(image / f"{number}.tif", size)
-            megapixels = int(count or 1) * size[0] * size[1] / 1e6
+            megapixels = images * size[0] * size[1] / 1e6
             builds = {"now": here}
             if arguments.before and max(size) <= MOST_BEFORE:
                 builds["before"] = arguments.before
@@ -90,6 +115,9 @@ def main() -> None:
             rows_of["raw"] += raw_seconds(graph)
             for _ in range(arguments.rounds):
                 for build, source in builds.items():
+                    if count == "warm":
+                        rows_of[build].append(warm_seconds(arguments.model, image, source))
+                        continue
                     start = predict(arguments.model, tiny, source).seconds
                     measured = predict(arguments.model, image, source)
                     rows_of[build].append(measured.seconds - start)
@@ -103,7 +131,7 @@ def main() -> None:
                 row |= {
                     f"{build}, s": round(seconds, 2),
                     f"{build} / raw": round(seconds / raw, 2),
-                    f"{build}, peak MB": round(peaks[build]),
+                    **({f"{build}, peak MB": round(peaks[build])} if peaks[build] else {}),
                 }
             print(json.dumps(row), flush=True)
             shutil.rmtree(image)
@@ -134,6 +162,14 @@ def raw_seconds(model: Path) -> list[float]:
     command = [sys.executable, "-c", RAW, str(model), str(RAW_SIDE), "3"]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     return [float(line) for line in done.stdout.split()]
+
+
+def warm_seconds(model: Path, folder: Path, source: Path) -> float:
+    """The time of one image in a process that has predicted it before."""
+    command = [sys.executable, "-c", WARM, str(model), str(folder / "0.tif"), "5"]
+    environment = {**os.environ, "PYTHONPATH": str(source)}
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+    return float(done.stdout.split()[-1])
 
 
 def predict(model: Path, image: Path, source: Path, out: Path | None = None) -> Measured:

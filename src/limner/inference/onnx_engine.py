@@ -9,7 +9,7 @@ from numpy import ndarray
 
 from limner.errors import LimnerError
 from limner.inference.onnx_segments import open_segments
-from limner.inference.streaming import RunSegment
+from limner.inference.streaming import RunSegment, regions_at_once
 
 LARGE_BATCH_PIXELS = 1024 * 1024
 """Batches of more pixels give their memory back.
@@ -40,6 +40,12 @@ class OnnxEngine:
                 "onnxruntime-gpu for cuda."
             )
 
+        # One caller has all cores: they share the regions of an image, which is faster than sharing
+        # each operation
+        at_once, region_threads = 1, threads
+        if threads == 0 and device == "cpu":
+            at_once, region_threads = regions_at_once()
+
         def session(*, memory_pattern: bool) -> Any:
             options = onnxruntime.SessionOptions()
             options.intra_op_num_threads = threads
@@ -50,7 +56,7 @@ class OnnxEngine:
         def open_segment(graph: bytes, names: tuple[str, ...]) -> RunSegment:
             _share_memory()
             options = onnxruntime.SessionOptions()
-            options.intra_op_num_threads = threads
+            options.intra_op_num_threads = region_threads
             options.log_severity_level = 3
             options.enable_mem_pattern = False
             options.add_session_config_entry("session.use_env_allocators", "1")
@@ -69,7 +75,7 @@ class OnnxEngine:
         self._session = session(memory_pattern=True)
         # With them, a tile of 2,044 px took twice the memory and the time
         self._large_session = cache(lambda: session(memory_pattern=False))
-        self.segmented = cache(lambda: open_segments(content, open_segment))
+        self.segmented = cache(lambda: open_segments(content, open_segment, at_once))
         """The network in segments; None where it cannot be cut, or onnx is not installed."""
         self._free_memory = onnxruntime.RunOptions()
         if device == "cpu":

@@ -99,7 +99,7 @@ def split_graph(content: bytes) -> SegmentedGraph:
 
 
 def open_segments(
-    content: bytes, open_segment: Callable[[bytes, tuple[str, ...]], RunSegment]
+    content: bytes, open_segment: Callable[[bytes, tuple[str, ...]], RunSegment], at_once: int = 1
 ) -> SegmentedNetwork | None:
     """Cut an ONNX graph into segments, and open each by its graph and the names of its inputs."""
     try:
@@ -110,7 +110,7 @@ def open_segments(
         segment.output: open_segment(split.graphs[segment.output], segment.inputs)
         for segment in split.plan.segments
     }
-    return SegmentedNetwork(split.plan, run)
+    return SegmentedNetwork(split.plan, run, at_once)
 
 
 class _GraphReader:

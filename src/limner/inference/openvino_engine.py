@@ -9,7 +9,7 @@ from jaxtyping import Float32
 from numpy import ndarray
 
 from limner.inference.openvino_segments import open_segments
-from limner.inference.streaming import RunSegment
+from limner.inference.streaming import RunSegment, regions_at_once
 
 OPENVINO_HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
 """OpenVINO must be told the precision, or it computes in bfloat16 where it can."""
@@ -43,11 +43,16 @@ class OpenVinoEngine:
         self._any_size = _Requests(self._compile(self._read()), callers)
         self._canvas: tuple[int, ...] = ()
 
+        # As in `onnx_engine`
+        at_once = regions_at_once()[0] if callers == 1 and threads == 0 else 1
+        streams = {"NUM_STREAMS": max(callers, at_once)}
+
         def open_segment(segment: Any) -> RunSegment:
-            requests = _Requests(self._compile(segment), callers)
+            compiled = core.compile_model(segment, device_name="CPU", config=hints | streams)
+            requests = _Requests(compiled, streams["NUM_STREAMS"])
             return lambda inputs: requests.infer(list(inputs))
 
-        self.segmented = cache(lambda: open_segments(self._read(), open_segment))
+        self.segmented = cache(lambda: open_segments(self._read(), open_segment, at_once))
         """The network in segments; None where it cannot be cut."""
 
     def compile_for(self, canvas: tuple[int, int, int]) -> None:

@@ -89,13 +89,16 @@ def split_model(model: Any) -> tuple[SegmentPlan, dict[str, Any]]:
     return plan, {segment.output: _segment_model(model, segment) for segment in plan.segments}
 
 
-def open_segments(model: Any, open_segment: Callable[[Any], RunSegment]) -> SegmentedNetwork | None:
+def open_segments(
+    model: Any, open_segment: Callable[[Any], RunSegment], at_once: int = 1
+) -> SegmentedNetwork | None:
     """Cut a model into segments, and open each; None where it cannot be cut."""
     try:
         plan, models = split_model(model)
     except NotLocalError:
         return None
-    return SegmentedNetwork(plan, {name: open_segment(part) for name, part in models.items()})
+    run = {name: open_segment(part) for name, part in models.items()}
+    return SegmentedNetwork(plan, run, at_once)
 
 
 def _ends(model: Any) -> tuple[str, str]:

@@ -10,19 +10,26 @@ turned, and its output is turned back.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from os import cpu_count
+from threading import Lock
 
 import numpy as np
 from jaxtyping import Float32
 from numpy import ndarray
 
+from limner.data.parallel import map_in_order
 from limner.inference.segments import Segment, SegmentPlan
 from limner.inference.tta import TtaTransform
 
 REGION_PIXELS = 200_000
-"""Of a tensor as fine as the image, with those of transformed copies: the most in one call.
+"""Of a tensor as fine as the image, with those of transformed copies: the most at the same time.
 
 Of one at 1/s of the side it is 1/s of that, since coarser tensors have more channels.
 """
+LEAST_ROWS = 9
+"""Of a tensor, computed in one call: those of the halo come on top, and would be most of a few."""
+MOST_AT_ONCE = 4
+"""Regions that are computed at the same time; with more cores than that each has several."""
 BAND_PIXELS = 2_000_000
 """Of the image and its transformed copies: about what a band has."""
 
@@ -76,6 +83,15 @@ class SegmentedNetwork:
 
     plan: SegmentPlan
     run: Mapping[str, RunSegment]
+    at_once: int = 1
+    """How many regions are computed at the same time."""
+
+
+def regions_at_once() -> tuple[int, int]:
+    """How many regions a caller that has all cores computes at once, and the threads of each."""
+    cores = cpu_count() or 1
+    at_once = min(cores, MOST_AT_ONCE)
+    return at_once, -(-cores // at_once)
 
 
 OpenSegments = Callable[[], SegmentedNetwork | None]
@@ -105,8 +121,11 @@ class StreamedImage:
         transforms: Sequence[TtaTransform],
     ) -> None:
         self._plan, self._run, self._read = network.plan, network.run, read
+        self._at_once = network.at_once
         self._height, self._width = size_px
         self._transforms = tuple(transforms)
+        unit = self._plan.unit_px
+        self._band_px = max(1, BAND_PIXELS // (len(transforms) * self._width * unit)) * unit
         self._rows = {
             segment.output: Rows(self._plan.strides[segment.output])
             for segment in self._plan.segments
@@ -114,9 +133,7 @@ class StreamedImage:
 
     def bands(self) -> Iterator[tuple[int, Float32[ndarray, "t k h w"]]]:
         """Yield the first row of each band, and the logits of its rows for each transform."""
-        unit = self._plan.unit_px
-        rows = max(1, BAND_PIXELS // (len(self._transforms) * self._width * unit)) * unit
-        result = self._rows[self._plan.result]
+        result, rows = self._rows[self._plan.result], self._band_px
         for end_px in range(rows, self._height + rows, rows):
             first_px = result.end_px
             self._advance(min(end_px, self._height))
@@ -137,14 +154,22 @@ class StreamedImage:
         targets = {name: rows.end_px for name, rows in self._rows.items()}
         targets[self._plan.result] = end_px
         for segment in reversed(self._plan.segments):
-            target = -(-targets[segment.output] // segment.unit_px) * segment.unit_px
-            targets[segment.output] = min(self._height, target)
-            if targets[segment.output] > self._rows[segment.output].end_px:
+            end_px, target = self._rows[segment.output].end_px, targets[segment.output]
+            if target > end_px:
+                target = max(target, end_px + self._least_px(segment))
+                target = -(-target // segment.unit_px) * segment.unit_px
+                targets[segment.output] = min(self._height, target)
                 reached = min(self._height, targets[segment.output] + segment.halo_px)
                 for name in segment.inputs:
                     if name in targets:
                         targets[name] = max(targets[name], reached)
         return targets
+
+    def _least_px(self, segment: Segment) -> int:
+        """The least rows of the image that a segment is computed for at a time."""
+        least_px = LEAST_ROWS * self._plan.strides[segment.output]
+        # Rows of the finest tensors would wait long for the others
+        return least_px if segment.output != self._plan.result else 0
 
     def _forget(self) -> None:
         """Drop the rows that no segment needs any more."""
@@ -161,22 +186,39 @@ class StreamedImage:
 
     def _compute(self, segment: Segment, first_px: int, end_px: int) -> Float32[ndarray, "t c h w"]:
         """Compute rows of a segment's output, in as many columns at a time as memory allows."""
-        strides = self._plan.strides
-        finest = min(strides[name] for name in (segment.output, *segment.inputs))
-        height = end_px - first_px + 2 * segment.halo_px
-        most = REGION_PIXELS * finest // (len(self._transforms) * height)
-        columns = max(segment.unit_px, most // segment.unit_px * segment.unit_px)
-        stride = strides[segment.output]
-        computed: Float32[ndarray, "t c h w"] | None = None
-        for left in range(0, self._width, columns):
+        stride = self._plan.strides[segment.output]
+        columns = self._columns(segment, end_px - first_px + 2 * segment.halo_px)
+        computed: list[Float32[ndarray, "t c h w"]] = []
+        lock = Lock()
+
+        def compute(left: int) -> None:
             right = min(left + columns, self._width)
             part = self._compute_columns(segment, (first_px, end_px), (left, right))
-            if computed is None:
-                # In place, since joining parts would take their memory twice
-                computed = np.empty((*part.shape[:3], self._width // stride), np.float32)
-            computed[..., left // stride : right // stride] = part
-        assert computed is not None
-        return computed
+            with lock:
+                if not computed:
+                    # In place, since joining parts would take their memory twice
+                    shape = (*part.shape[:3], self._width // stride)
+                    computed.append(np.empty(shape, np.float32))
+            computed[0][..., left // stride : right // stride] = part
+
+        lefts = range(0, self._width, columns)
+        if self._at_once == 1:
+            for left in lefts:
+                compute(left)
+        else:
+            for _ in map_in_order(compute, lefts, self._at_once):
+                pass
+        return computed[0]
+
+    def _columns(self, segment: Segment, rows: int) -> int:
+        """How many columns of a segment are computed in one call, in pixels of the image."""
+        strides, unit = self._plan.strides, segment.unit_px
+        finest = min(strides[name] for name in (segment.output, *segment.inputs))
+        most = REGION_PIXELS * finest // (len(self._transforms) * self._at_once * rows)
+        # As many calls for each thread, and of the same size
+        calls = -(-self._width // max(unit, most // unit * unit))
+        calls = -(-calls // self._at_once) * self._at_once
+        return -(-self._width // (calls * unit)) * unit
 
     def _compute_columns(
         self, segment: Segment, rows: tuple[int, int], columns: tuple[int, int]

@@ -171,9 +171,9 @@ class Labels:
 
     def to_pixels(self, class_index: UInt8[ndarray, "h w"]) -> UInt8[ndarray, "h w *c"]:
         """Turn class indices into the pixels of a predicted mask; see `pixel_values`."""
-        values = self.pixel_values
-        # Row by row, since NumPy makes eight bytes of each index
-        return np.stack([values.take(row, axis=0) for row in class_index])
+        # In parts, since NumPy makes eight bytes of each index
+        parts = np.array_split(class_index, 1 + class_index.size // 2**20)
+        return np.concatenate([self.pixel_values.take(part, axis=0) for part in parts])
 
     def from_pixels(self, values: UInt[ndarray, "h w"]) -> UInt8[ndarray, "h w"]:
         """Turn the pixels of a mask that `to_pixels` gave into class indices again.

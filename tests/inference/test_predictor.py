@@ -1,4 +1,6 @@
+import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +11,16 @@ from hypothesis import strategies as st
 from limner.data.preprocess import Preprocessing
 from limner.data.writers.png import write_png
 from limner.errors import LimnerError
+from limner.inference import tile_grid
 from limner.inference.calibration import Calibration, to_class_index, to_probabilities
-from limner.inference.engines import ReceptiveField
+from limner.inference.engines import ReceptiveField, load_model
 from limner.inference.model_runner import ModelRunner
 from limner.inference.predictor import Predictor
+from limner.inference.streaming import no_segments
 from limner.inference.tta import TTA_TRANSFORMS, TtaTransform
 from limner.labels import Labels
 from limner.model.metadata import InferenceSettings, PostprocessSettings
+from service import write_model
 
 EARLIER = Path(__file__).parent / "earlier"
 PREPROCESSING = Preprocessing((16, 16), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
@@ -222,3 +227,20 @@ def test_a_model_of_format_4_predicts_what_it_predicted() -> None:
     assert prediction.predicted_dice == pytest.approx(0.606972786753226, rel=1e-5)
     assert prediction.unusualness == pytest.approx(13.009260385131707, rel=1e-5)
     assert prediction.unusual and prediction.calibration == Calibration(1.5, 0.1)
+
+
+@pytest.mark.parametrize("onnx", [True, False], ids=["with onnx", "without onnx"])
+def test_a_large_image_in_torch_is_predicted_in_segments(
+    onnx: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tile_grid, "CORE_PX", 96)
+    monkeypatch.setattr(tile_grid, "WHOLE_PIXELS", 0)
+    path = write_model(tmp_path / "model.onnx", resize_mode="tile").with_suffix(".safetensors")
+    if not onnx:
+        monkeypatch.setitem(sys.modules, "onnx", None)
+    model = load_model(path)
+    assert (model.segmented() is not None) is onnx
+    image = np.random.default_rng(0).integers(0, 255, (230, 310, 3)).astype(np.uint8)
+    tiles = Predictor.from_models(replace(model, segmented=no_segments)).predict(image)
+    found = Predictor.from_models(model).predict(image)
+    np.testing.assert_allclose(found.probabilities, tiles.probabilities, atol=1e-5)

@@ -3,6 +3,7 @@ import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -92,6 +93,8 @@ def test_a_plan_has_the_recorded_values_and_reasons(
 ) -> None:
     monkeypatch.setattr("limner.training.plan_rules.is_installed", lambda name: False)
     monkeypatch.setattr("limner.training.plan.time_step", lambda recipe, **_: StepTiming(0.5, 0.1))
+    # A plan that takes a tenth of a second on a busy machine would leave two images less
+    monkeypatch.setattr("limner.training.plan.time", SimpleNamespace(monotonic=lambda: 0.0))
     defaults = {"samples": SQUARE, "labels": BINARY, "ceiling": passes_from(80)}
     arguments = {**defaults, **CASES[case]}
     recipe = arguments.pop("recipe", ON_CPU)

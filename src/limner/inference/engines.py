@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,11 +19,13 @@ from limner.errors import LimnerError, requires_extra
 from limner.files import read_stable, verify_checksum
 from limner.inference.onnx_engine import OnnxEngine
 from limner.inference.openvino_engine import OpenVinoEngine
-from limner.inference.streaming import OpenSegments, no_segments
+from limner.inference.streaming import OpenSegments, SegmentedNetwork, no_segments
 from limner.model.metadata import ModelMetadata, parse_metadata
 
 if TYPE_CHECKING:
     from limner.model.bundle import Bundle
+    from limner.model.ensemble import Ensemble
+    from limner.model.unet import UNet
 
 Engine = Callable[[Float32[ndarray, "b c h w"]], Float32[ndarray, "b k h w"]]
 """From normalised images to logits of the same size."""
@@ -115,15 +118,33 @@ class TorchEngine:
 
 
 def load_torch(bundle: "Bundle", device: str = "cpu") -> LoadedModel:
-    """Load a bundle's network in torch; its receptive field is measured where tiles need it."""
+    """Load a bundle's network in torch; its receptive field is measured where tiles need it.
+
+    On a processor large images go through it in ONNX Runtime, in segments, where that is installed.
+    """
     engine = TorchEngine(bundle, device)
     if bundle.preprocessing.resize_mode != "tile":
         return LoadedModel(bundle, engine, ReceptiveField())
     from limner.model.receptive_field import measure_halo
 
-    network = bundle.network()
-    halo_px = measure_halo(network, bundle.recipe.data.channels)
-    return LoadedModel(bundle, engine, ReceptiveField(network.stride, halo_px))
+    network, channels = bundle.network(), bundle.recipe.data.channels
+    receptive_field = ReceptiveField(network.stride, measure_halo(network, channels))
+    if device != "cpu":
+        return LoadedModel(bundle, engine, receptive_field)
+    segmented = cache(lambda: _in_segments(network, channels))
+    return LoadedModel(bundle, engine, receptive_field, segmented=segmented)
+
+
+def _in_segments(network: "UNet | Ensemble", channels: int) -> SegmentedNetwork | None:
+    """A network in segments of ONNX Runtime; None where it cannot be exported here."""
+    from torch.onnx import OnnxExporterError
+
+    from limner.inference.export_formats import to_onnx
+
+    try:
+        return OnnxEngine(to_onnx(network, channels)).segmented()
+    except (ImportError, OnnxExporterError):
+        return None
 
 
 def load_model(path: Path | str, device: str = "cpu", threads: int = 0) -> LoadedModel:

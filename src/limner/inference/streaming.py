@@ -124,8 +124,6 @@ class StreamedImage:
         self._at_once = network.at_once
         self._height, self._width = size_px
         self._transforms = tuple(transforms)
-        unit = self._plan.unit_px
-        self._band_px = max(1, BAND_PIXELS // (len(transforms) * self._width * unit)) * unit
         self._rows = {
             segment.output: Rows(self._plan.strides[segment.output])
             for segment in self._plan.segments
@@ -133,7 +131,9 @@ class StreamedImage:
 
     def bands(self) -> Iterator[tuple[int, Float32[ndarray, "t k h w"]]]:
         """Yield the first row of each band, and the logits of its rows for each transform."""
-        result, rows = self._rows[self._plan.result], self._band_px
+        unit = self._plan.unit_px
+        rows = max(1, BAND_PIXELS // (len(self._transforms) * self._width * unit)) * unit
+        result = self._rows[self._plan.result]
         for end_px in range(rows, self._height + rows, rows):
             first_px = result.end_px
             self._advance(min(end_px, self._height))
@@ -156,7 +156,9 @@ class StreamedImage:
         for segment in reversed(self._plan.segments):
             end_px, target = self._rows[segment.output].end_px, targets[segment.output]
             if target > end_px:
-                target = max(target, end_px + self._least_px(segment))
+                if segment.output != self._plan.result:
+                    least_px = LEAST_ROWS * self._plan.strides[segment.output]
+                    target = max(target, end_px + least_px)
                 target = -(-target // segment.unit_px) * segment.unit_px
                 targets[segment.output] = min(self._height, target)
                 reached = min(self._height, targets[segment.output] + segment.halo_px)
@@ -164,12 +166,6 @@ class StreamedImage:
                     if name in targets:
                         targets[name] = max(targets[name], reached)
         return targets
-
-    def _least_px(self, segment: Segment) -> int:
-        """The least rows of the image that a segment is computed for at a time."""
-        least_px = LEAST_ROWS * self._plan.strides[segment.output]
-        # Rows of the finest tensors would wait long for the others
-        return least_px if segment.output != self._plan.result else 0
 
     def _forget(self) -> None:
         """Drop the rows that no segment needs any more."""

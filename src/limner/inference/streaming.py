@@ -156,6 +156,7 @@ class StreamedImage:
         for segment in reversed(self._plan.segments):
             end_px, target = self._rows[segment.output].end_px, targets[segment.output]
             if target > end_px:
+                # The result is asked for band by band, and nothing takes it
                 if segment.output != self._plan.result:
                     least_px = LEAST_ROWS * self._plan.strides[segment.output]
                     target = max(target, end_px + least_px)

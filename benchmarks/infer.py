@@ -1,6 +1,6 @@
 """Latency of one canvas in each engine, and the mask pixels that it changes.
 
-python benchmarks/infer.py MODEL.safetensors [--sizes 256 512 1024] [--rounds 20]
+python benchmarks/infer.py MODEL.safetensors [--sizes 256 512 1024] [--rounds 5]
 
 The engines take turns, so that what disturbs one disturbs all. A pixel is changed where its class
 differs from that of torch in float32, over synthetic lesions at each size.
@@ -8,8 +8,8 @@ differs from that of torch in float32, over synthetic lesions at each size.
 
 import argparse
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +21,13 @@ from limner.inference.export import export
 from limner.inference.export_formats import to_onnx
 from limner.inference.onnx_files import to_openvino
 from limner.inference.openvino_engine import OpenVinoEngine
+from limner.inference.parity import time_calls
 from limner.model.bundle import Bundle
 
 Engine = Callable[[np.ndarray], np.ndarray]
 REFERENCE = "torch eager"
-IMAGES, WARM_UP = 4, 2
-"""Images of each size, and rounds that are not counted."""
+IMAGES = 4
+"""Of each size."""
 
 
 def main() -> None:
@@ -36,7 +37,7 @@ def main() -> None:
     )
     parser.add_argument("model", type=Path)
     parser.add_argument("--sizes", type=int, nargs="+", default=[256, 512, 1024])
-    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=5, help="of four images each")
     arguments = parser.parse_args()
     bundle = Bundle.load(arguments.model)
     engines = open_engines(bundle, arguments.model)
@@ -67,12 +68,9 @@ def median_seconds(
 ) -> dict[str, float]:
     """Measure the median time of a canvas in each engine."""
     seconds: dict[str, list[float]] = {name: [] for name in engines}
-    for turn in range(rounds + WARM_UP):
+    for _ in range(rounds):
         for name, engine in engines.items():
-            start = time.perf_counter()
-            engine(canvases[turn % len(canvases)])
-            if turn >= WARM_UP:
-                seconds[name].append(time.perf_counter() - start)
+            seconds[name] += time_calls([partial(engine, canvas) for canvas in canvases])
     return {name: float(np.median(measured)) for name, measured in seconds.items()}
 
 

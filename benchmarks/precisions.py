@@ -5,8 +5,8 @@
 TEST is a folder of images and masks, of which the test split counts, or all where it has none. int8
 takes its ranges from the run's own training images. Each row compares an engine with ONNX Runtime
 in float32: mean change of Dice with its 95 % interval, the worst image, changed mask pixels, and
-canvases a second as a multiple. A lower precision is emulated on processors that lack it; the last
-line says what this one has.
+canvases a second as a multiple. bfloat16 is left out on processors that would emulate it. The last
+line says what this one has; `older_processor.py` makes it an older one.
 """
 
 import argparse
@@ -23,7 +23,12 @@ from limner.inference.export import export
 from limner.inference.parity import PrecisionChange, first_canvas, measure_change
 from limner.inference.reduced_precision import PrecisionLimits, ReducedPrecision
 from limner.metrics.intervals import format_interval
-from limner.processor import FAST_BFLOAT16, processor_flags, processor_name
+from limner.processor import (
+    FAST_BFLOAT16,
+    has_fast_bfloat16,
+    processor_flags,
+    processor_name,
+)
 
 KINDS = (
     EngineKind("openvino"),
@@ -99,7 +104,8 @@ def measure(case: Case, callers: int) -> list[tuple[EngineKind, PrecisionChange]
         return [
             (kind, measure_change(exact, load(kind), case.scored, canvases))
             for kind in KINDS
-            if fixed or not kind.fixed_canvas
+            if (fixed or not kind.fixed_canvas)
+            and (kind.precision != "bfloat16" or has_fast_bfloat16())
         ]
 
 

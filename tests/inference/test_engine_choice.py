@@ -3,6 +3,7 @@
 import io
 import json
 import shutil
+import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -14,11 +15,12 @@ import pytest
 from PIL import Image
 
 from command_line import limner
+from limner.data.cache import cache_folder
 from limner.data.scan import scan
 from limner.data.synthetic import write_synthetic
 from limner.data.writers.png import write_png
 from limner.errors import LimnerError
-from limner.inference import engine_choice, reduced_precision
+from limner.inference import engine_choice, parity, reduced_precision
 from limner.inference.engine_choice import EngineKind, load_fastest
 from limner.inference.engines import LoadedModel, load_exported_as, load_model
 from limner.inference.predictor import Predictor
@@ -45,12 +47,30 @@ def test_the_choice_is_said_once_and_draws_the_same_masks(model: Path) -> None:
         assert np.array_equal(Predictor.from_models(each).predict(image).mask, expected.mask)
 
 
-def test_another_processor_is_measured_anew(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("what", ["processor_name", "arithmetic_flags"])
+def test_another_processor_is_measured_anew(
+    what: str, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of another name, and one of the same name with other instructions."""
     said: list[str] = []
     load_fastest(model, say=said.append)
-    monkeypatch.setattr(engine_choice, "processor_name", lambda: "another one")
+    monkeypatch.setattr(engine_choice, what, lambda: "another one")
     load_fastest(model, say=said.append)
     assert len(said) == 2
+
+
+def test_the_first_call_after_another_engine_is_not_timed() -> None:
+    """It shares the cores with that one's threads, which still look for work."""
+    calls: list[float] = []
+
+    def call() -> None:
+        calls.append(time.perf_counter())
+        time.sleep(0.3 if len(calls) == 1 else 0.001)
+
+    start = time.perf_counter()
+    seconds = parity.time_calls([call] * 3)
+    assert len(calls) == 4 and calls[0] - start >= parity.SETTLED_AFTER_S
+    assert len(seconds) == 3 and all(0.001 <= each < 0.25 for each in seconds)
 
 
 def test_an_engine_that_draws_something_else_is_not_taken(
@@ -66,6 +86,28 @@ def test_an_engine_that_draws_something_else_is_not_taken(
     said: list[str] = []
     load_fastest(model, say=said.append)
     assert said[0].startswith("engine: ONNX Runtime") and "OpenVINO" not in said[0]
+
+
+def test_large_images_go_through_the_segments_of_onnx_runtime(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+
+    def load(path: Path, package: str, callers: int, **options: Any) -> LoadedModel:
+        opened.append(package)
+        return load_exported_as(path, package, callers, **options)
+
+    def times(models: Mapping[EngineKind, LoadedModel], *_: object) -> dict[str, float]:
+        return {str(kind): 1.0 if kind.package == "openvino" else 2.0 for kind in models}
+
+    monkeypatch.setattr(engine_choice, "load_exported_as", load)
+    monkeypatch.setattr(engine_choice, "_time_engines", times)
+    load_fastest(model)
+    opened.clear()
+    loaded = load_fastest(model)
+    assert opened == ["openvino"]
+    loaded.segmented()
+    assert opened == ["openvino", "onnxruntime"]
 
 
 def test_a_fixed_canvas_gives_what_any_size_gives(model: Path) -> None:
@@ -144,6 +186,17 @@ def test_int8_is_taken_where_validation_shows_hardly_a_change(trained: Path, dat
     assert sum(line.startswith("engine: ") for line in said) == 1
     canvas = np.zeros((1, 3, 32, 32), np.float32)
     np.testing.assert_array_equal(again.engine(canvas), loaded.engine(canvas))
+
+
+@pytest.mark.parametrize(("wide", "bits"), [(True, 8), (False, 7)])
+@pytest.mark.usefixtures("only_int8_is_fast")
+def test_int8_has_as_many_bits_as_this_processor_adds(
+    wide: bool, bits: int, trained: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reduced_precision, "has_wide_int8_sums", lambda: wide)
+    load_fastest(trained, limits=PrecisionLimits(data, mean=1, worst=1))
+    names = [path.stem for path in (cache_folder() / "engines").glob("*int8*")]
+    assert len(names) == 1 and names[0].endswith(f"weights{bits}")
 
 
 @pytest.mark.usefixtures("only_int8_is_fast")

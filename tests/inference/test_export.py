@@ -20,6 +20,7 @@ from limner.files import CHECKSUM_PLACEHOLDER, embed_checksum, sha256_of_file
 from limner.inference.engines import load_model, load_torch, read_exported
 from limner.inference.export import export, export_reduced_precision
 from limner.inference.export_formats import to_onnx
+from limner.inference.openvino_engine import OpenVinoEngine
 from limner.inference.parity import compare_engines, synthetic_images
 from limner.inference.predictor import Predictor
 from limner.labels import Labels
@@ -280,8 +281,10 @@ def test_nothing_is_overwritten_and_endings_are_known(model: Path) -> None:
     [("float16", ".onnx"), ("bfloat16", ".xml"), ("int8", ".onnx"), ("int8", ".xml")],
 )
 def test_another_precision_says_what_it_changes(
-    precision: str, ending: str, model: Path, lesions: Path
+    precision: str, ending: str, model: Path, lesions: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # On a processor without it the file is measured in float32
+    monkeypatch.setattr("limner.inference.export.has_fast_bfloat16", lambda: True)
     samples = scan(lesions).samples
     change = export_reduced_precision(
         model, model.with_suffix(ending), precision, samples[:6], samples[6:12]
@@ -300,6 +303,28 @@ def test_another_precision_says_what_it_changes(
         export_reduced_precision(
             model, model.with_suffix(ending).with_stem("new"), precision, samples[:6], []
         )
+
+
+def test_bfloat16_is_not_exported_where_it_cannot_be_measured(
+    model: Path, lesions: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("limner.inference.export.has_fast_bfloat16", lambda: False)
+    samples = scan(lesions).samples
+    with pytest.raises(LimnerError, match="avx512_bf16 and amx_bf16"):
+        export_reduced_precision(model, model.with_suffix(".xml"), "bfloat16", [], samples)
+    assert not model.with_suffix(".xml").exists()
+
+
+def test_a_bfloat16_file_is_computed_in_float32_where_that_is_faster(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("limner.inference.openvino_engine.has_fast_bfloat16", lambda: False)
+    graph = to_onnx(Bundle.load(model).network(), 3)
+    images = np.random.default_rng(0).normal(size=(1, 3, 40, 48)).astype(np.float32)
+    exact, emulated = (
+        OpenVinoEngine(graph, b"", precision)(images) for precision in ("float32", "bfloat16")
+    )
+    np.testing.assert_array_equal(emulated, exact)
 
 
 def test_an_exported_model_is_used_without_torch(model: Path) -> None:

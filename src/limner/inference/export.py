@@ -41,6 +41,7 @@ from limner.inference.predictor import read_source
 from limner.model.bundle import Bundle
 from limner.model.receptive_field import measure_halo
 from limner.model.unet import pad_to_stride
+from limner.processor import FAST_BFLOAT16, has_fast_bfloat16
 
 MAX_COMPARED = 100
 """Images of a folder on which an export is compared with the original."""
@@ -138,7 +139,7 @@ def export_reduced_precision(
         scored: samples of known masks on which the change is measured.
 
     Raises LimnerError where `out` exists or has no such precision, `scored` is empty, `source` is
-    not a model, or a package is not installed.
+    not a model, a package is not installed, or the processor has no bfloat16 to measure it in.
     """
     source, out = Path(source), Path(out)
     _require_writable(out)
@@ -146,6 +147,13 @@ def export_reduced_precision(
         raise LimnerError(
             f"{precision} is not there for {out.suffix}. There is float16 for .onnx, bfloat16 "
             "for .xml, and int8 for both."
+        )
+    if precision == "bfloat16" and not has_fast_bfloat16():
+        raise LimnerError(
+            "this processor has neither of "
+            f"{' and '.join(FAST_BFLOAT16)}, so that it cannot be measured here what bfloat16 "
+            "changes. Export on one that has, or leave --precision: OpenVINO runs the float32 "
+            "file anywhere."
         )
     if not scored:
         raise LimnerError(

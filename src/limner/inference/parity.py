@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -25,6 +25,8 @@ MAX_CHANGED = 1e-5
 """Share of the mask pixels that may differ."""
 MAX_DIFFERENCE = 1e-4
 """How much two probabilities may differ."""
+SETTLED_AFTER_S = 0.06
+"""How long no engine runs before another one is timed."""
 CROP_PX = 512
 """The engines are compared directly on crops of this size."""
 SIZES_PX = ((1, 1), (7, 3), (31, 64), (97, 131), (256, 256), (255, 257), (300, 170), (129, 513))
@@ -207,13 +209,25 @@ def _median_seconds(
     The engines take turns, so that what disturbs one disturbs the other.
     """
     seconds: list[list[float]] = [[] for _ in engines]
-    # The first is a warm-up
-    for canvas in [canvases[0], *canvases, *canvases]:
+    for _ in range(2):
         for engine, measured in zip(engines, seconds, strict=True):
-            start = time.perf_counter()
-            engine(canvas[None])
-            measured.append(time.perf_counter() - start)
-    return [float(np.median(measured[1:])) for measured in seconds]
+            measured += time_calls([partial(engine, canvas[None]) for canvas in canvases])
+    return [float(np.median(measured)) for measured in seconds]
+
+
+def time_calls(calls: Sequence[Callable[[], object]]) -> list[float]:
+    """How many seconds each call takes, one after the other.
+
+    It waits first, and makes the first call once untimed. Threads of an engine that ran before look
+    for work in a loop for a while (ONNX Runtime's for 40 ms), and would take the cores from it.
+    """
+    time.sleep(SETTLED_AFTER_S)
+    calls[0]()
+    ends = [time.perf_counter()]
+    for call in calls:
+        call()
+        ends.append(time.perf_counter())
+    return np.diff(ends).tolist()
 
 
 @cache

@@ -17,6 +17,7 @@ from limner.inference.onnx_files import finish_onnx, to_int8
 from limner.inference.parity import MAX_CANVASES, PrecisionChange, first_canvas, measure_change
 from limner.model.metadata import ModelMetadata, parse_metadata
 from limner.plurals import count_noun
+from limner.processor import has_wide_int8_sums
 
 MIN_SCORED, MAX_SCORED = 5, 100
 """Images on which a lower precision is measured. On fewer none is taken."""
@@ -63,16 +64,19 @@ class ReducedPrecision:
     def int8_file(self) -> Path:
         """The graph in int8 in the cache, which is made from training images where it is missing.
 
+        It is for this processor: weights have 8 bits where their sums do not overflow.
+
         Raises LimnerError where there is no data.
         """
+        bits = 8 if has_wide_int8_sums() else 7
         digest = json_sha256([self._file["source_sha256"], str(self._data)])
-        path = cache_folder() / "engines" / f"{digest}-int8.onnx"
+        path = cache_folder() / "engines" / f"{digest}-int8-weights{bits}.onnx"
         if not path.is_file():
             samples = (self._splits["train"] or self._scored)[:MAX_CANVASES]
             canvases = [first_canvas(self._metadata.preprocessing, sample) for sample in samples]
             stride = self._file["receptive_field"][0]
             content = finish_onnx(
-                to_int8(self._content, canvases),
+                to_int8(self._content, canvases, any_processor=bits == 7),
                 {**self._file, "precision": "int8"},
                 describe_graph(self._metadata, stride, "network"),
             )

@@ -7,21 +7,8 @@ from importlib.metadata import PackageNotFoundError, version
 
 import torch
 
-from limner.processor import FAST_BFLOAT16, processor_flags
+from limner.processor import FAST_BFLOAT16, arithmetic_flags, processor_flags
 
-ARITHMETIC_FLAGS = (
-    *FAST_BFLOAT16,
-    "avx2",
-    "avx512f",
-    "avx512_vnni",
-    "avx512_fp16",
-    "avx_vnni",
-    "amx_int8",
-    "fma",
-    "neon",
-    "sve",
-)
-"""Processor instructions by which libraries choose their arithmetic."""
 NO_COMPILER = "a compiler of C++ is not installed"
 
 
@@ -67,8 +54,7 @@ def machine_identity(device: str) -> dict[str, str | int]:
         "python": platform.python_version(),
         "limner": _version("limner"),
         "machine": platform.machine(),
-        "instructions": " ".join(sorted(processor_flags() & set(ARITHMETIC_FLAGS)))
-        or torch.backends.cpu.get_cpu_capability(),
+        "instructions": arithmetic_flags() or torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name() if device == "cuda" else device,
     }

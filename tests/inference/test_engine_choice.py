@@ -47,6 +47,15 @@ def test_the_choice_is_said_once_and_draws_the_same_masks(model: Path) -> None:
         assert np.array_equal(Predictor.from_models(each).predict(image).mask, expected.mask)
 
 
+def test_for_few_images_nothing_is_measured(model: Path) -> None:
+    said: list[str] = []
+    loaded = load_fastest(model, say=said.append, few=True)
+    assert not said and type(loaded.engine).__name__ == "OnnxEngine"
+    assert loaded.version == load_model(model).version
+    load_fastest(model, say=said.append)
+    assert len(said) == 1
+
+
 @pytest.mark.parametrize("what", ["processor_name", "arithmetic_flags"])
 def test_another_processor_is_measured_anew(
     what: str, model: Path, monkeypatch: pytest.MonkeyPatch

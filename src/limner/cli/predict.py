@@ -252,10 +252,8 @@ def _open(
         return map_in_order, Predictor.load(*models, device=device, tta=tta)
     from limner.inference.engine_choice import load_fastest
 
-    loaded = [
-        load_fastest(path, callers, partial(stderr.print, markup=False, soft_wrap=True), limits)
-        for path in models
-    ]
+    say = partial(stderr.print, markup=False, soft_wrap=True)
+    loaded = [load_fastest(path, callers, say, limits, few=callers == 1) for path in models]
     # While one image is in the network the next is read
     threads = partial(map_in_order, threads=max(2, callers))
     return threads, Predictor.from_models(*loaded, tta=tta)

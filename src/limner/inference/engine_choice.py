@@ -96,6 +96,8 @@ def load_fastest(
     callers: int = 1,
     say: Callable[[str], None] = lambda text: None,
     limits: PrecisionLimits | None = None,
+    *,
+    few: bool = False,
 ) -> LoadedModel:
     """Load a model in the engine that is the fastest on this processor.
 
@@ -106,6 +108,8 @@ def load_fastest(
             several each has one.
         say: Called with what was measured, where it was.
         limits: How much a lower precision may change masks; by default none is tried.
+        few: A handful of images follows. Unless a lower precision is asked for, ONNX Runtime runs
+            them: it opens the quickest, and trying others would take longer than it saves.
 
     Raises:
         LimnerError: As `load_model` does; or `limits` are given, and there is no image of known
@@ -127,7 +131,10 @@ def load_fastest(
     graph = path if path.suffix == ".onnx" else _exported(path, say)
     if graph is None:
         return load_model(path, threads=threads)
-    model = _Chooser(graph, callers, say, limits).load()
+    if few and limits is None and _version("onnxruntime"):
+        model = load_exported_as(graph, "onnxruntime", callers)
+    else:
+        model = _Chooser(graph, callers, say, limits).load()
     if graph is path:
         return model
     # A model is called by what people gave

@@ -2,11 +2,11 @@
 
     python benchmarks/start_up.py MODEL.safetensors MODEL.onnx IMAGE [--before SRC] [--rounds 5]
 
-Each command is a process of its own, from its start to its end. The first `predict` of a model on a
-machine tries which engine is fastest, and keeps the answer: the row "first" has an empty cache, the
-row "then" has the answer. SRC is the `src` folder of an earlier build. All
-run in turn, and the medians are printed. Then the seconds that each library's own modules took to
-import, by `python -X importtime`.
+Each command is a process of its own, from its start to its end. The first `predict` of a
+model.safetensors on a machine exports it, and keeps that: the row "first" has an empty cache, the
+row "then" has what was kept. SRC is the `src` folder of an earlier build. All run in turn, and the
+medians are printed. Then the seconds that each library's own modules took to import, by
+`python -X importtime`.
 """
 
 import argparse

@@ -4,12 +4,12 @@
         [--rounds 3] [--device cuda]
 
 100*1024 is a folder of a hundred images of that size; warm*1024 is one image in a process that has
-predicted it before, as the Python API does. Each other image is drawn as a tiled TIFF and
-predicted by `limner predict`, a process of its own. The time of the same command on an image of
-64 px is taken off, since that is start-up. The bare engine is ONNX Runtime on a whole image of
-1024x1024 px; the time it would take for as many pixels is the limit. SRC is the `src` folder of an
-earlier build; it predicts images of up to 4,096 px, and its time for a megapixel stands for larger
-ones. All run in turn, and the medians are compared.
+predicted it before, in the engine that a service of one worker chooses. Each other image is drawn
+as a tiled TIFF and predicted by `limner predict`, a process of its own. The time of the same
+command on an image of 64 px is taken off, since that is start-up. The bare engine is ONNX Runtime
+on a whole image of 1024x1024 px; the time it would take for as many pixels is the limit. SRC is the
+`src` folder of an earlier build; it predicts images of up to 4,096 px, and its time for a megapixel
+stands for larger ones. All run in turn, and the medians are compared.
 
 With --device cuda MODEL is a model.safetensors, and the bare engine is torch.
 """

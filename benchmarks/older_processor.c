@@ -48,7 +48,7 @@ static void answer(int signal, siginfo_t *info, void *context) {
   }
   registers[REG_RAX] = eax, registers[REG_RBX] = ebx;
   registers[REG_RCX] = ecx, registers[REG_RDX] = edx;
-  registers[REG_RIP] += sizeof "\x0f\x0b" - 1;
+  registers[REG_RIP] += 2;
 }
 
 __attribute__((constructor)) static void start(void) {

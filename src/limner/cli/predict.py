@@ -135,15 +135,12 @@ def predict(
             # It says what is expected, before the images are looked for
             load_model(path)
     selection = _leave_out(ImageSelection.from_paths(images), known)
-    cores = os.cpu_count() or 1
-    # Of few images each has all cores, of many each has one
-    callers = cores if len(selection.names) >= MANY_IMAGES * cores else 1
     (map_files, predictor), checksums = read_stable(
         models,
         lambda: (
             _open_on_ray(models, tta, device, workers)
             if engine == "ray"
-            else _open(models, tta, device, callers, limits)
+            else _open(models, tta, device, limits, len(selection.names))
         ),
     )
     predictor = _with_threshold(predictor, threshold, engine)
@@ -241,8 +238,8 @@ def _open(
     models: Sequence[Path],
     tta: str | None,
     device: str,
-    callers: int,
     limits: "PrecisionLimits | None",
+    images: int,
 ) -> "tuple[MapFiles, Predictor]":
     """What predicts the files in threads of this process, and the predictor."""
     from limner.data.parallel import map_in_order
@@ -252,8 +249,12 @@ def _open(
         return map_in_order, Predictor.load(*models, device=device, tta=tta)
     from limner.inference.engine_choice import load_fastest
 
+    cores = os.cpu_count() or 1
+    # Of few images each has all cores, of many each has one
+    few = images < MANY_IMAGES * cores
+    callers = 1 if few else cores
     say = partial(stderr.print, markup=False, soft_wrap=True)
-    loaded = [load_fastest(path, callers, say, limits, few=callers == 1) for path in models]
+    loaded = [load_fastest(path, callers, say, limits, few=few) for path in models]
     # While one image is in the network the next is read
     threads = partial(map_in_order, threads=max(2, callers))
     return threads, Predictor.from_models(*loaded, tta=tta)

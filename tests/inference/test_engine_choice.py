@@ -2,11 +2,13 @@
 
 import io
 import json
+import os
 import shutil
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +56,23 @@ def test_for_few_images_nothing_is_measured(model: Path) -> None:
     assert loaded.version == load_model(model).version
     load_fastest(model, say=said.append)
     assert len(said) == 1
+
+
+@pytest.mark.parametrize(("images", "few"), [(3, True), (4, False)])
+def test_one_core_has_a_handful_of_images_too(
+    images: int, few: bool, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[bool] = []
+
+    def load(path: Path, *_: object, few: bool) -> LoadedModel:
+        given.append(few)
+        return load_model(path)
+
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(engine_choice, "load_fastest", load)
+    # The package calls the command by its module's name
+    import_module("limner.cli.predict")._open([model], None, "cpu", None, images)
+    assert given == [few]
 
 
 @pytest.mark.parametrize("what", ["processor_name", "arithmetic_flags"])
